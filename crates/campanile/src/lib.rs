@@ -1,1 +1,7 @@
-//! Placeholder head.
+//! Campanile, the library: what the system is. Tasks, schedules, runs, the protocol that keeps them single, the ports
+//! to the world and the engine that moves everything. It names no driver and no HTTP; adapters are plugged in from
+//! outside, as `Arc<dyn …>`.
+
+pub mod schedule;
+pub mod system;
+pub mod time;

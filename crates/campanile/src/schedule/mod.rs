@@ -1,0 +1,1 @@
+//! When a task is due. Placeholder head, replaced by the schedule engine.
