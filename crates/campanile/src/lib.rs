@@ -2,6 +2,14 @@
 //! to the world and the engine that moves everything. It names no driver and no HTTP; adapters are plugged in from
 //! outside, as `Arc<dyn …>`.
 
+pub mod conformance;
+pub mod engine;
+pub mod id;
+pub mod memory;
+pub mod port;
+pub mod protocol;
+pub mod run;
 pub mod schedule;
 pub mod system;
+pub mod task;
 pub mod time;

@@ -6,10 +6,12 @@ use std::future::Future;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::time::Timestamp;
+use crate::port::clock::Clock;
+use crate::time::{Monotonic, Timestamp};
 
 /// Starts a future on the current runtime. Callers that must be waited for use a `TaskTracker` around it.
 #[expect(clippy::disallowed_methods, reason = "the one legal site")]
@@ -39,7 +41,9 @@ pub async fn pause(length: Duration) {
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one legal site")]
 pub fn wall_now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -54,8 +58,51 @@ where
     M: FnOnce() -> F + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(make()))
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || runtime.block_on(make()))
+}
+
+/// The system's clocks. Monotonic readings count from the making of this value.
+#[derive(Debug, Clone)]
+pub struct SystemClock {
+    start: std::time::Instant,
+}
+
+impl SystemClock {
+    /// The system's clocks.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one legal site")]
+    pub fn new() -> Self {
+        Self {
+            start: std::time::Instant::now(),
+        }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        wall_now()
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        Monotonic::from_ms(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one legal site")]
+    async fn sleep_until(&self, until: Monotonic) {
+        tokio::time::sleep_until((self.start + Duration::from_millis(until.as_ms())).into()).await;
+    }
 }
 
 /// A stream of random numbers from one seed: ids, jitter. Not for keys or tokens (see [`Random::secret`]).
@@ -79,7 +126,10 @@ impl Random {
     /// A uniform number.
     #[must_use]
     pub fn next(&self) -> u64 {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next_u64()
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .next_u64()
     }
 
     /// A uniform number that fits a BIGINT column: 0 to `i64::MAX`.
@@ -98,7 +148,10 @@ impl Random {
     #[must_use]
     pub fn secret(&self) -> [u8; 32] {
         let mut out = [0; 32];
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fill_bytes(&mut out);
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .fill_bytes(&mut out);
         out
     }
 }

@@ -115,7 +115,10 @@ impl Monotonic {
     /// A later reading.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// Time passed since `earlier`; zero if it is later than `self`.
@@ -136,7 +139,11 @@ pub fn duration_ms(d: Duration) -> i64 {
 /// # Errors
 /// A sentence that says what was expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a duration: write a number and a unit (ms, s, m, h, d), as in 30s or 1m30s");
+    let wrong = || {
+        format!(
+            "`{text}` is not a duration: write a number and a unit (ms, s, m, h, d), as in 30s or 1m30s"
+        )
+    };
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err(wrong());
@@ -145,7 +152,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
+        let unit_end = rest[digits..]
+            .find(|c: char| c.is_ascii_digit())
+            .map_or(rest.len(), |at| digits + at);
         let unit_ms: u64 = match rest[digits..unit_end].trim() {
             "ms" => 1,
             "s" => 1_000,
@@ -154,7 +163,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             "d" => 86_400_000,
             _ => return Err(wrong()),
         };
-        total_ms = number.checked_mul(unit_ms).and_then(|part| total_ms.checked_add(part)).ok_or_else(wrong)?;
+        total_ms = number
+            .checked_mul(unit_ms)
+            .and_then(|part| total_ms.checked_add(part))
+            .ok_or_else(wrong)?;
         rest = &rest[unit_end..];
     }
     Ok(Duration::from_millis(total_ms))
@@ -168,7 +180,13 @@ pub fn format_duration(d: Duration) -> String {
         return "0s".to_owned();
     }
     let mut out = String::new();
-    for (unit, unit_ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+    for (unit, unit_ms) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ] {
         if ms >= unit_ms {
             out.push_str(&format!("{}{unit}", ms / unit_ms));
             ms %= unit_ms;
@@ -179,7 +197,9 @@ pub fn format_duration(d: Duration) -> String {
 
 /// Serde for durations in a task file: `#[serde(with = "crate::time::duration")]`.
 pub mod duration {
-    use super::{Deserialize, Deserializer, Duration, Serializer, de, format_duration, parse_duration};
+    use super::{
+        Deserialize, Deserializer, Duration, Serializer, de, format_duration, parse_duration,
+    };
 
     /// Writes `1m30s`.
     ///

@@ -1,0 +1,2 @@
+//! One suite per port: a function for each behaviour, and a macro that makes a test of each. Every adapter passes the
+//! whole suite, the memory adapters first.

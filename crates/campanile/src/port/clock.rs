@@ -1,0 +1,25 @@
+//! Time as a port: reading it and waiting for it, together, or half of time escapes a test.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::time::{Monotonic, Timestamp};
+
+/// This node's clocks. Whose wall time judges what is due is another matter: see [`crate::engine::database_time`].
+#[async_trait]
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+
+    /// The monotonic clock: for every duration, lease and belief.
+    fn monotonic(&self) -> Monotonic;
+
+    /// Returns once the monotonic clock has reached `until`, never before it.
+    async fn sleep_until(&self, until: Monotonic);
+
+    /// Returns after `length` on the monotonic clock.
+    async fn sleep(&self, length: Duration) {
+        self.sleep_until(self.monotonic().plus(length)).await;
+    }
+}

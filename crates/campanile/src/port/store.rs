@@ -1,0 +1,210 @@
+//! The truth, as a port: intentions of the protocol, each one transaction. No connection, transaction or row count is
+//! in a signature. Three traits by who calls them, and [`Store`], which is all three.
+//!
+//! What every adapter keeps:
+//! - READ COMMITTED or stronger; any error inside a transaction rolls the whole of it back.
+//! - Guard F: a leader write's first statement is `UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = :e AND
+//!   holder = :h`, and one row is demanded. Edits of tasks begin with the same statement without the condition on the
+//!   term: so edits and leader writes are serial, and the edit counter is exact.
+//! - Transitions are those of [`crate::protocol::run`], guarded in the statement itself by state, attempt and claim.
+//! - Terminal rows never change.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Cause, Written};
+use crate::id::{NodeId, OutboxId, RunId, TaskId};
+use crate::protocol::work::{
+    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, LeaderRow, Node, OutboxRow,
+    QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage, Term,
+};
+use crate::run::Run;
+use crate::task::Task;
+use crate::time::Timestamp;
+
+/// What the leader asks of the store. Every write takes the [`Term`] and answers [`Written::Stale`] (or
+/// [`Fired::Fenced`]) once another term began.
+#[async_trait]
+pub trait Leading: Send + Sync + 'static {
+    /// The leader row and the store's clock.
+    async fn leader(&self) -> Result<LeaderRow, Error>;
+
+    /// Begins a term if the row still has the epoch that was read. Clears a pending request to resign.
+    async fn begin_term(&self, bid: &Bid) -> Result<Written, Error>;
+
+    /// Due rows with `at <= until`, within the limits for each queue, earliest first in each.
+    async fn scan(&self, until: Timestamp, limits: &ScanLimits) -> Result<Scan, Error>;
+
+    /// Consumes due rows, puts the next ones, inserts runs, skips and the outbox row: one transaction.
+    async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error>;
+
+    /// Outbox rows after `after`, oldest first.
+    async fn outbox(&self, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxRow>, Error>;
+
+    /// Which of these still wait to be claimed, at that attempt.
+    async fn waiting(&self, runs: &[(RunId, u32)]) -> Result<Vec<RunId>, Error>;
+
+    /// Marks published runs that still are `scheduled` at that attempt as `queued`, and removes outbox rows that have
+    /// done their duty.
+    async fn mark_sent(
+        &self,
+        term: &Term,
+        queued: &[(RunId, u32)],
+        at: Timestamp,
+        done: &[OutboxId],
+    ) -> Result<Written, Error>;
+
+    /// Ends runs whose message an external listener has been given: `scheduled|queued` at that attempt →
+    /// `succeeded(handed-over)`, into history. Runs that are elsewhere by now are left as they are.
+    async fn hand_over(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+        at: Timestamp,
+    ) -> Result<Written, Error>;
+
+    /// Runs in state running, after `after` in the order of ids: of one node, or (with `None`) of all nodes that are
+    /// not among the living.
+    async fn running_on(
+        &self,
+        node: Option<NodeId>,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error>;
+
+    /// Takes a node out of the living. From its commit on no claim by it succeeds.
+    async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error>;
+
+    /// Records the ends that the leader decides (lost runs): as [`Working::finish`], under guard F.
+    async fn finish_lost(
+        &self,
+        term: &Term,
+        ends: &[Finish],
+    ) -> Result<Option<Vec<Written>>, Error>;
+
+    /// Removes up to `limit` finished runs that ended before `before`, with all that hangs on them. Answers how many,
+    /// or `None` if fenced.
+    async fn prune(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error>;
+}
+
+/// What a worker asks of the store.
+#[async_trait]
+pub trait Working: Send + Sync + 'static {
+    /// Adds this start of a node to the living.
+    async fn join(&self, node: &Node) -> Result<(), Error>;
+
+    /// Beats, and learns what was asked of its running runs.
+    async fn beat(&self, node: NodeId, busy: u32, running: &[RunId]) -> Result<Beaten, Error>;
+
+    /// Takes itself out of the living, after its runs ended or were given back.
+    async fn leave(&self, node: NodeId) -> Result<(), Error>;
+
+    /// Wins those of the runs that wait at that attempt and may start by now, if the node is among the living.
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error>;
+
+    /// Records ends, each guarded by its (attempt, claim); answers one [`Written`] for each, in order.
+    async fn finish(&self, ends: &[Finish]) -> Result<Vec<Written>, Error>;
+
+    /// Tasks by id; deleted ones are missing from the answer.
+    async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error>;
+}
+
+/// What API and CLI ask of the store.
+#[async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// Tasks in the order of their names, after `after`.
+    async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error>;
+
+    /// Tasks by name; unknown names are missing from the answer.
+    async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error>;
+
+    /// Changes tasks: all or nothing. Stale if a version is another or a new name is taken.
+    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error>;
+
+    /// Inserts runs with their timers: all or nothing; one answer for each, in order.
+    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error>;
+
+    /// Runs, live and finished, newest id first, with ids below `before`.
+    async fn runs(
+        &self,
+        filter: &RunFilter,
+        before: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error>;
+
+    /// One run.
+    async fn run(&self, id: RunId) -> Result<Option<RunDetail>, Error>;
+
+    /// What became of one instant of a task: its run or its skip (also one that stands for a range around it).
+    async fn occurrence(&self, task: TaskId, at: Timestamp) -> Result<Option<Run>, Error>;
+
+    /// The due row of a task's next occurrence.
+    async fn next_due(&self, task: TaskId) -> Result<Option<Timestamp>, Error>;
+
+    /// Cancels a run that has not started, or asks its worker to.
+    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error>;
+
+    /// The logs of a run's attempts.
+    async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error>;
+
+    /// The living nodes.
+    async fn nodes(&self) -> Result<Vec<Node>, Error>;
+
+    /// Live runs by queue.
+    async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCount>, Error>;
+
+    /// The secret that all nodes share, from which the queues' signing keys are derived: `fresh` is kept if there is
+    /// none yet, and the kept one is returned.
+    async fn secret(&self, fresh: [u8; 32]) -> Result<[u8; 32], Error>;
+
+    /// Asks the term with this epoch to end.
+    async fn request_resign(&self, epoch: i64) -> Result<Written, Error>;
+}
+
+/// A store: all three.
+pub trait Store: Leading + Working + Control {}
+
+impl<T: Leading + Working + Control> Store for T {}
+
+/// Why the store did not do as asked. After any of them nothing of the transaction stands, except after
+/// [`Error::Ambiguous`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, or none free in time.
+    #[error("reach the store")]
+    Unreachable(#[source] Cause),
+    /// The connection broke at a moment when the commit may or may not have happened.
+    #[error("learn from the store whether a transaction committed")]
+    Ambiguous(#[source] Cause),
+    /// A deadlock, a serialization failure, a lock or statement timeout, a busy file: rolled back, may be tried again.
+    #[error("get through to the store's rows in time")]
+    Contended(#[source] Cause),
+    /// The store refused the statement: a defect, or a full disk.
+    #[error("have the store do its work")]
+    Refused(#[source] Cause),
+    /// A row holds what this version can't read.
+    #[error("read a row of {table}: {message}")]
+    Corrupt {
+        /// Which table.
+        table: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Error {
+    /// Whether the same call may simply be made again after a short wait: nothing was done and nothing is broken.
+    #[must_use]
+    pub const fn is_contended(&self) -> bool {
+        matches!(self, Self::Contended(_))
+    }
+}
+
+/// How long a store call may take before its adapter gives it up.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);

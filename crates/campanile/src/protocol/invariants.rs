@@ -1,0 +1,210 @@
+//! What must hold always, as predicates. The memory store checks them after every step of the tests; the model checker
+//! and the history checker ask the same questions. Numbers are those of `docs/protocol.md`.
+
+use std::collections::{HashMap, HashSet};
+
+use super::limits;
+use super::work::{DueKey, Owner};
+use crate::id::{NodeId, RunId, TaskId};
+use crate::run::{Origin, Reason, Run, State};
+use crate::time::Timestamp;
+
+/// All of a store at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Live and finished runs.
+    pub runs: Vec<Run>,
+    /// Due rows.
+    pub due: Vec<DueKey>,
+    /// Runs that some outbox row keeps.
+    pub outbox: Vec<(RunId, u32)>,
+    /// The living nodes.
+    pub living: Vec<NodeId>,
+}
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant}: {what}")]
+pub struct Violation {
+    /// Which.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+fn broken(invariant: &'static str, what: String) -> Result<(), Violation> {
+    Err(Violation { invariant, what })
+}
+
+/// All predicates over one moment.
+///
+/// # Errors
+/// The first that is broken.
+pub fn check(snapshot: &Snapshot) -> Result<(), Violation> {
+    one_run_per_occurrence(&snapshot.runs)?;
+    for run in &snapshot.runs {
+        counts_within_limits(run)?;
+        never_early(run)?;
+    }
+    no_wedge(snapshot)
+}
+
+/// I1: for each task and instant, at most one run of the schedule, and no run inside a range that was skipped.
+///
+/// # Errors
+/// The task and instant that has two.
+pub fn one_run_per_occurrence(runs: &[Run]) -> Result<(), Violation> {
+    let mut seen: HashSet<(TaskId, Timestamp)> = HashSet::new();
+    let scheduled = runs.iter().filter(|r| r.origin == Origin::Schedule);
+    for run in scheduled {
+        let Some(task) = run.task else { continue };
+        if !seen.insert((task, run.due_at)) {
+            return broken("I1", format!("task {task} has two rows for {}", run.due_at));
+        }
+    }
+    Ok(())
+}
+
+/// I7: failures, losses and attempts agree with each other and with the limits.
+///
+/// # Errors
+/// The run whose counts can't be.
+pub fn counts_within_limits(run: &Run) -> Result<(), Violation> {
+    if run.losses > limits::LOSSES_MAX {
+        return broken(
+            "I7",
+            format!("run {} was lost {} times", run.id, run.losses),
+        );
+    }
+    let ended_last = u32::from(run.state == State::Failed);
+    if run.failures + run.losses > run.attempt - 1 + ended_last {
+        return broken(
+            "I7",
+            format!("run {} counts more ends than attempts", run.id),
+        );
+    }
+    Ok(())
+}
+
+/// I6: no attempt was claimed before its instant.
+///
+/// # Errors
+/// The run that started early.
+pub fn never_early(run: &Run) -> Result<(), Violation> {
+    match run.started_at {
+        Some(started) if started < run.due_at => broken(
+            "I6",
+            format!("run {} started before {}", run.id, run.due_at),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// I9: every run that has not ended has a timer, is kept by an outbox row, or is held by a living node (or by one that
+/// the next sweep of the leader finds: such a run is in state running).
+///
+/// # Errors
+/// The run that nobody would ever move again.
+pub fn no_wedge(snapshot: &Snapshot) -> Result<(), Violation> {
+    let timers: HashSet<RunId> = snapshot
+        .due
+        .iter()
+        .filter_map(|d| match d.owner {
+            Owner::Run(run) => Some(run),
+            Owner::Task(_) => None,
+        })
+        .collect();
+    let kept: HashSet<(RunId, u32)> = snapshot.outbox.iter().copied().collect();
+    for run in &snapshot.runs {
+        let waits = matches!(run.state, State::Scheduled | State::Queued);
+        if waits && !timers.contains(&run.id) && !kept.contains(&(run.id, run.attempt)) {
+            return broken("I9", format!("run {} waits and nothing keeps it", run.id));
+        }
+    }
+    Ok(())
+}
+
+/// I2 and I5: between two moments no attempt decreases, and no terminal row changes (retention may remove it).
+///
+/// # Errors
+/// The run that went back or changed after its end.
+pub fn only_forward(before: &Snapshot, after: &Snapshot) -> Result<(), Violation> {
+    let now: HashMap<RunId, &Run> = after.runs.iter().map(|r| (r.id, r)).collect();
+    for old in &before.runs {
+        let Some(new) = now.get(&old.id) else {
+            continue;
+        };
+        if old.state.is_terminal() && old != *new {
+            return broken("I5", format!("run {} changed after its end", old.id));
+        }
+        if new.attempt < old.attempt {
+            return broken(
+                "I2",
+                format!("run {} went back to attempt {}", old.id, new.attempt),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What a handler's start looked like from outside: for I4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Start {
+    /// Which run.
+    pub run: RunId,
+    /// Which attempt.
+    pub attempt: u32,
+}
+
+/// I4: no attempt is started twice, and runs that may start once did.
+///
+/// # Errors
+/// The attempt or run with a second start.
+pub fn started_once(starts: &[Start], at_most_once: &HashSet<RunId>) -> Result<(), Violation> {
+    let mut attempts = HashSet::new();
+    let mut runs = HashSet::new();
+    for start in starts {
+        if !attempts.insert(*start) {
+            return broken(
+                "I4",
+                format!(
+                    "attempt {} of run {} was started twice",
+                    start.attempt, start.run
+                ),
+            );
+        }
+        if !runs.insert(start.run) && at_most_once.contains(&start.run) {
+            return broken(
+                "I4",
+                format!("at-most-once run {} was started again", start.run),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// G2: every expected instant of a task is a run or lies in a skip with a reason; nothing else is there.
+///
+/// # Errors
+/// The first instant that is missing or was not expected.
+pub fn no_gap(task: TaskId, expected: &[Timestamp], runs: &[Run]) -> Result<(), Violation> {
+    let mine = runs
+        .iter()
+        .filter(|r| r.task == Some(task) && r.origin == Origin::Schedule);
+    let (skips, ran): (Vec<&Run>, Vec<&Run>) = mine.partition(|r| r.state == State::Skipped);
+    let ran: HashSet<Timestamp> = ran.iter().map(|r| r.due_at).collect();
+    let skipped = |t: Timestamp| {
+        skips.iter().any(|s| {
+            s.reason != Reason::None
+                && s.due_at <= t
+                && t <= s.skipped.map_or(s.due_at, |(last, _)| last)
+        })
+    };
+    match expected.iter().find(|t| !ran.contains(t) && !skipped(**t)) {
+        Some(t) => broken(
+            "G2",
+            format!("task {task} has neither run nor skip for {t}"),
+        ),
+        None => Ok(()),
+    }
+}

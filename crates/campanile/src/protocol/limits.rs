@@ -1,0 +1,64 @@
+//! Every limit of the system, in one list, so that nobody looks for a bound and finds none. Sizes in bytes, times as
+//! durations. A limit lives here when two modules must agree on it.
+
+use std::time::Duration;
+
+/// A task's, queue's or node's name.
+pub const NAME_BYTES_MAX: usize = 200;
+/// A payload, as JSON: checked before anything is stored, because a broker only closes the connection on a huge one.
+pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+/// An error's text in a run's row.
+pub const ERROR_BYTES_MAX: usize = 4 * 1024;
+/// The log of one attempt; what is over is cut and flagged.
+pub const LOG_BYTES_MAX: usize = 64 * 1024;
+/// The body of a message.
+pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+/// An idempotency key of a submission.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
+/// Attempts that a task may ask for.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+/// Attempts that may die with their worker before the run ends `failed(lost)`: a poison run must not eat workers.
+pub const LOSSES_MAX: u32 = 3;
+/// Any duration in a task.
+pub const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// How far ahead of their instants occurrences get their run rows.
+pub const LOOK_AHEAD: Duration = Duration::from_millis(1_500);
+/// How often the leader scans when nothing wakes it.
+pub const SCAN_PERIOD: Duration = Duration::from_millis(1_000);
+/// Due rows that one scan takes in all.
+pub const SCAN_ROWS_MAX: usize = 4_096;
+/// Rows of one firing: bounds the leader's transaction to a fraction of a second.
+pub const FIRE_ROWS_MAX: usize = 1_024;
+/// Published and not yet seen claimed, for each queue; the rest waits in the database.
+pub const IN_FLIGHT_MAX: usize = 10_000;
+/// Messages of one publish: one broker transaction (measured: the knee is at 100).
+pub const PUBLISH_BATCH_MAX: usize = 100;
+/// Publishes under way at once.
+pub const PUBLISHES_MAX: usize = 8;
+/// A publish without its confirm after this is given up; the runs stay in the store.
+pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after its publish an unclaimed run is marked queued.
+pub const MARK_AFTER: Duration = Duration::from_secs(1);
+/// The first wait before an unclaimed run is published again; doubles up to [`REPUBLISH_MAX`].
+pub const REPUBLISH_INITIAL: Duration = Duration::from_secs(60);
+/// The longest wait before another publish.
+pub const REPUBLISH_MAX: Duration = Duration::from_secs(3_600);
+
+/// Missed instants of one task that one firing looks at.
+pub const CATCH_UP_STEPS_MAX: usize = 10_000;
+/// Missed occurrences that `misfire = "all"` runs.
+pub const CATCH_UP_RUNS_MAX: usize = 100;
+
+/// Runs that one claim takes.
+pub const CLAIM_ROWS_MAX: usize = 1_000;
+/// Ends that one finish writes.
+pub const FINISH_ROWS_MAX: usize = 1_000;
+/// Rows of one page of a list.
+pub const PAGE_ROWS_MAX: usize = 1_000;
+/// Runs of one submission.
+pub const SUBMIT_RUNS_MAX: usize = 10_000;
+/// Tasks of one task file.
+pub const APPLY_TASKS_MAX: usize = 200_000;
+/// Finished runs that one pruning transaction removes.
+pub const PRUNE_ROWS_MAX: usize = 500;

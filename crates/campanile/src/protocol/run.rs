@@ -1,0 +1,288 @@
+//! The life of one run: each transition as a function from the row and the event to the new row, or `None` when the
+//! row is not as the event expects (stale). The store's statements are these functions written as WHERE clauses; the
+//! memory store and the model call them as they are.
+
+use std::time::Duration;
+
+use super::limits;
+use super::work::{Cancel, End};
+use crate::id::{ClaimId, NodeId, RunId};
+use crate::port::handler::Failure;
+use crate::run::{Origin, Reason, Run, State};
+use crate::task::{Backoff, Retry, StartMode, Task, TaskSpec};
+use crate::time::Timestamp;
+
+/// The run of an occurrence, born ready to be claimed once it is due.
+#[must_use]
+pub fn occurrence(id: RunId, task: &Task, due_at: Timestamp, epoch: i64) -> Run {
+    Run {
+        task: Some(task.id),
+        origin: Origin::Schedule,
+        epoch,
+        ..blank(id, &task.spec, due_at)
+    }
+}
+
+/// The row of one or more occurrences that do not run.
+#[must_use]
+pub fn skip(id: RunId, task: &Task, range: &super::plan::Skip, epoch: i64, now: Timestamp) -> Run {
+    Run {
+        task: Some(task.id),
+        origin: Origin::Schedule,
+        epoch,
+        state: State::Skipped,
+        reason: range.reason,
+        finished_at: Some(now),
+        skipped: Some((range.last, range.count)),
+        ..blank(id, &task.spec, range.first)
+    }
+}
+
+/// The run of a request, for now or later.
+#[must_use]
+pub fn request(id: RunId, task: Option<&Task>, spec: &TaskSpec, due_at: Timestamp) -> Run {
+    Run {
+        task: task.map(|t| t.id),
+        origin: Origin::Request,
+        ..blank(id, spec, due_at)
+    }
+}
+
+fn blank(id: RunId, spec: &TaskSpec, due_at: Timestamp) -> Run {
+    Run {
+        id,
+        task: None,
+        origin: Origin::Request,
+        due_at,
+        ready_at: due_at,
+        queue: spec.queue.clone(),
+        priority: spec.priority,
+        state: State::Scheduled,
+        reason: Reason::None,
+        attempt: 1,
+        failures: 0,
+        losses: 0,
+        epoch: 0,
+        queued_at: None,
+        started_at: None,
+        finished_at: None,
+        worker: None,
+        claim: None,
+        cancel_requested: false,
+        error: None,
+        skipped: None,
+    }
+}
+
+/// Whether the run waits to be claimed at this attempt: the guard of publishing, marking and claiming.
+#[must_use]
+pub fn waits(run: &Run, attempt: u32) -> bool {
+    matches!(run.state, State::Scheduled | State::Queued) && run.attempt == attempt
+}
+
+/// The leader saw it published and unclaimed.
+#[must_use]
+pub fn mark_queued(run: &Run, attempt: u32, at: Timestamp) -> Option<Run> {
+    (run.state == State::Scheduled && run.attempt == attempt).then(|| Run {
+        state: State::Queued,
+        queued_at: Some(at),
+        ..run.clone()
+    })
+}
+
+/// A worker wins it.
+#[must_use]
+pub fn claim(run: &Run, attempt: u32, claim: ClaimId, node: NodeId, now: Timestamp) -> Option<Run> {
+    (waits(run, attempt) && run.ready_at <= now).then(|| Run {
+        state: State::Running,
+        claim: Some(claim),
+        worker: Some(node),
+        started_at: Some(now),
+        ..run.clone()
+    })
+}
+
+/// The holder of the claim (or the leader, for a holder that died) ends the attempt.
+#[must_use]
+pub fn finish(
+    run: &Run,
+    attempt: u32,
+    claim: ClaimId,
+    end: End,
+    at: Timestamp,
+    error: Option<&str>,
+) -> Option<Run> {
+    if run.state != State::Running || run.attempt != attempt || run.claim != Some(claim) {
+        return None;
+    }
+    let base = Run {
+        error: error.map(cut_error).or_else(|| run.error.clone()),
+        ..run.clone()
+    };
+    let ended = |state, reason| Run {
+        state,
+        reason,
+        finished_at: Some(at),
+        ..base.clone()
+    };
+    let failed = |reason| Run {
+        failures: run.failures + u32::from(counts_as_failure(reason)),
+        ..ended(State::Failed, reason)
+    };
+    Some(match end {
+        End::Succeeded => Run {
+            error: None,
+            ..ended(State::Succeeded, Reason::None)
+        },
+        End::Failed(Reason::Lost) => Run {
+            losses: run.losses + 1,
+            ..ended(State::Failed, Reason::Lost)
+        },
+        End::Failed(reason) => failed(reason),
+        End::Cancelled(reason) => ended(State::Cancelled, reason),
+        End::Again { ready_at, why } => Run {
+            state: State::Scheduled,
+            attempt: run.attempt + 1,
+            ready_at,
+            failures: run.failures + u32::from(counts_as_failure(why)),
+            losses: run.losses + u32::from(why == Reason::Lost),
+            claim: None,
+            queued_at: None,
+            ..base
+        },
+    })
+}
+
+/// Whether an end with this reason is a failure of the handler (and not a loss, a drain or a request).
+#[must_use]
+pub const fn counts_as_failure(reason: Reason) -> bool {
+    matches!(reason, Reason::Error | Reason::Timeout | Reason::NotAllowed)
+}
+
+/// The broker has confirmed the message for a listener that does not answer.
+#[must_use]
+pub fn hand_over(run: &Run, attempt: u32, at: Timestamp) -> Option<Run> {
+    waits(run, attempt).then(|| Run {
+        state: State::Succeeded,
+        reason: Reason::HandedOver,
+        started_at: Some(at),
+        finished_at: Some(at),
+        ..run.clone()
+    })
+}
+
+/// Somebody asks for the end: the answer, and the row if it changes.
+#[must_use]
+pub fn cancel(run: &Run, at: Timestamp) -> (Cancel, Option<Run>) {
+    match run.state {
+        State::Scheduled | State::Queued => (
+            Cancel::Cancelled,
+            Some(Run {
+                state: State::Cancelled,
+                reason: Reason::Requested,
+                finished_at: Some(at),
+                ..run.clone()
+            }),
+        ),
+        State::Running => (
+            Cancel::Requested,
+            Some(Run {
+                cancel_requested: true,
+                ..run.clone()
+            }),
+        ),
+        ended => (Cancel::Ended(ended), None),
+    }
+}
+
+/// How an attempt ended, as the worker saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler returned.
+    Succeeded,
+    /// The handler said why not.
+    Failed(Failure),
+    /// The task's timeout passed.
+    TimedOut,
+    /// It was stopped because somebody asked.
+    Cancelled,
+    /// It was stopped because the node drains: the attempt counts as neither failure nor loss.
+    Drained,
+}
+
+/// What an outcome means for the run: its end, or when the next attempt is due. `random` is uniform and gives the
+/// back-off its full jitter.
+#[must_use]
+pub fn conclude(
+    outcome: &Outcome,
+    spec: &TaskSpec,
+    failures: u32,
+    now: Timestamp,
+    random: u64,
+) -> End {
+    let reason = match outcome {
+        Outcome::Succeeded => return End::Succeeded,
+        Outcome::Cancelled => return End::Cancelled(Reason::Requested),
+        Outcome::Drained if spec.start == StartMode::AtMostOnce => {
+            return End::Failed(Reason::Lost);
+        }
+        Outcome::Drained => {
+            return End::Again {
+                ready_at: now,
+                why: Reason::None,
+            };
+        }
+        Outcome::Failed(Failure::Fatal(_)) => return End::Failed(Reason::Error),
+        Outcome::Failed(Failure::NotAllowed(_)) => return End::Failed(Reason::NotAllowed),
+        Outcome::Failed(Failure::Retry(_)) => Reason::Error,
+        Outcome::TimedOut => Reason::Timeout,
+    };
+    if spec.start == StartMode::AtMostOnce || failures + 1 >= spec.retry.max_attempts {
+        return End::Failed(reason);
+    }
+    End::Again {
+        ready_at: now.plus(backoff(&spec.retry, failures, random)),
+        why: reason,
+    }
+}
+
+/// What the death of its worker means for a run. `spec` is its task's definition; a run whose task is gone may start
+/// again, and its next claim will find that out.
+#[must_use]
+pub fn conclude_lost(start: StartMode, losses: u32, now: Timestamp) -> End {
+    if start == StartMode::AtMostOnce || losses + 1 >= limits::LOSSES_MAX {
+        End::Failed(Reason::Lost)
+    } else {
+        End::Again {
+            ready_at: now,
+            why: Reason::Lost,
+        }
+    }
+}
+
+/// The wait after failure number `failures` (from 0): full jitter between half of it and the whole, so that retries of
+/// a herd spread and none comes at once.
+#[must_use]
+pub fn backoff(retry: &Retry, failures: u32, random: u64) -> Duration {
+    let whole = match retry.backoff {
+        Backoff::Fixed => retry.initial,
+        Backoff::Exponential => retry
+            .initial
+            .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)),
+    }
+    .min(retry.max);
+    let half_ms = u64::try_from(whole.as_millis() / 2).unwrap_or(u64::MAX);
+    Duration::from_millis(
+        half_ms
+            + if half_ms == 0 {
+                0
+            } else {
+                random % (half_ms + 1)
+            },
+    )
+    .max(Duration::from_millis(1))
+}
+
+fn cut_error(text: &str) -> String {
+    text[..text.floor_char_boundary(limits::ERROR_BYTES_MAX.min(text.len()))].to_owned()
+}

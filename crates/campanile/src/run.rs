@@ -1,0 +1,263 @@
+//! Runs as values: states, reasons, and the row of a run as every reader sees it. Transitions live in
+//! [`crate::protocol::run`]; this file never decides anything.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClaimId, NodeId, RunId, TaskId};
+use crate::task::{HandlerSpec, QueueName};
+use crate::time::Timestamp;
+
+/// Where a run stands. The numbers are what the store keeps; they never change meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i16)]
+pub enum State {
+    /// Waiting for its instant, or for its message to be taken.
+    Scheduled = 1,
+    /// Published and confirmed by the broker, and seen unclaimed after that. Written lazily: most runs never are.
+    Queued = 2,
+    /// Claimed by a worker.
+    Running = 3,
+    /// Ended well, or handed over to an external listener.
+    Succeeded = 4,
+    /// Ended badly, for good.
+    Failed = 5,
+    /// Ended because somebody asked.
+    Cancelled = 6,
+    /// An occurrence that did not run, with its reason.
+    Skipped = 7,
+}
+
+impl State {
+    /// All states, in the order of a run's life.
+    pub const ALL: [Self; 7] = [
+        Self::Scheduled,
+        Self::Queued,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Skipped,
+    ];
+
+    /// Whether a row in this state never changes again.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Cancelled | Self::Skipped
+        )
+    }
+
+    /// The number in the store.
+    #[must_use]
+    pub const fn as_i64(self) -> i64 {
+        self as i64
+    }
+
+    /// From the number in the store.
+    #[must_use]
+    pub fn from_i64(raw: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_i64() == raw)
+    }
+
+    /// The word in API, CLI and pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// Why a run ended, or did not run. `None` is the plain success, or a run still under way.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default,
+)]
+#[serde(rename_all = "kebab-case")]
+#[repr(i16)]
+pub enum Reason {
+    /// Nothing to say.
+    #[default]
+    None = 0,
+    /// The handler said no, and no attempt is left (or it said that trying again is no use).
+    Error = 1,
+    /// The handler took longer than the task's timeout, and no attempt is left.
+    Timeout = 2,
+    /// The worker died after its claim, and the run may not start again (`at-most-once`, or too many losses).
+    Lost = 3,
+    /// The broker confirmed the message for an external listener that does not answer.
+    HandedOver = 4,
+    /// Somebody asked for the end.
+    Requested = 5,
+    /// The occurrence was later than the task's `misfire_limit`, and the policy drops it.
+    Misfire = 6,
+    /// The occurrence was older than the task's `max_lateness`.
+    TooLate = 7,
+    /// More occurrences were missed than catch-up takes.
+    CatchUpLimit = 8,
+    /// The task was deleted before the run started.
+    TaskDeleted = 9,
+    /// The worker's own settings do not allow this handler (commands off, unknown native name).
+    NotAllowed = 10,
+}
+
+impl Reason {
+    const ALL: [Self; 11] = [
+        Self::None,
+        Self::Error,
+        Self::Timeout,
+        Self::Lost,
+        Self::HandedOver,
+        Self::Requested,
+        Self::Misfire,
+        Self::TooLate,
+        Self::CatchUpLimit,
+        Self::TaskDeleted,
+        Self::NotAllowed,
+    ];
+
+    /// The number in the store.
+    #[must_use]
+    pub const fn as_i64(self) -> i64 {
+        self as i64
+    }
+
+    /// From the number in the store.
+    #[must_use]
+    pub fn from_i64(raw: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.as_i64() == raw)
+    }
+
+    /// The word in API, CLI and pages; empty for [`Reason::None`].
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Lost => "lost",
+            Self::HandedOver => "handed-over",
+            Self::Requested => "requested",
+            Self::Misfire => "misfire",
+            Self::TooLate => "too-late",
+            Self::CatchUpLimit => "catch-up-limit",
+            Self::TaskDeleted => "task-deleted",
+            Self::NotAllowed => "not-allowed",
+        }
+    }
+}
+
+/// What made a run. The number is what the store keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i16)]
+pub enum Origin {
+    /// A due instant of the task's schedule: one run for each (task, instant).
+    Schedule = 1,
+    /// A submission or a trigger.
+    Request = 2,
+}
+
+impl Origin {
+    /// The number in the store.
+    #[must_use]
+    pub const fn as_i64(self) -> i64 {
+        self as i64
+    }
+
+    /// From the number in the store.
+    #[must_use]
+    pub fn from_i64(raw: i64) -> Option<Self> {
+        [Self::Schedule, Self::Request]
+            .into_iter()
+            .find(|o| o.as_i64() == raw)
+    }
+}
+
+/// One run as it stands: the live row, or the row in history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Who it is.
+    pub id: RunId,
+    /// Of which task; `None` for a run submitted with its own handler.
+    pub task: Option<TaskId>,
+    /// What made it.
+    pub origin: Origin,
+    /// The instant it was meant for. With the task it is its identity; it never changes.
+    pub due_at: Timestamp,
+    /// When the present attempt may start: `due_at`, or later after a failure.
+    pub ready_at: Timestamp,
+    /// Where it is delivered.
+    pub queue: QueueName,
+    /// JMS priority, 0 to 9.
+    pub priority: u8,
+    /// Where it stands.
+    pub state: State,
+    /// Why it ended.
+    pub reason: Reason,
+    /// Fence number: grows on every requeue.
+    pub attempt: u32,
+    /// How many attempts ended in failure.
+    pub failures: u32,
+    /// How many attempts died with their worker.
+    pub losses: u32,
+    /// The term in which it was fired; 0 for a run that is still waiting for its timer.
+    pub epoch: i64,
+    /// When it was seen published and unclaimed.
+    pub queued_at: Option<Timestamp>,
+    /// When the present (or last) attempt was claimed.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Who holds or held the present (or last) attempt.
+    pub worker: Option<NodeId>,
+    /// The claim of the present (or last) attempt.
+    pub claim: Option<ClaimId>,
+    /// Somebody asked for its end while it was running.
+    pub cancel_requested: bool,
+    /// The last error's text, cut to [`crate::protocol::limits::ERROR_BYTES_MAX`].
+    pub error: Option<String>,
+    /// For a skipped row that stands for many: the last instant and how many. A single skip has (`due_at`, 1).
+    pub skipped: Option<(Timestamp, u64)>,
+}
+
+impl Run {
+    /// Start minus due in milliseconds, once started.
+    #[must_use]
+    pub fn lateness_ms(&self) -> Option<i64> {
+        self.started_at.map(|s| s.as_ms() - self.due_at.as_ms())
+    }
+}
+
+/// What a submitted run carries of its own, beside its task's definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct RunSpec {
+    /// Its own handler; `None` = its task's.
+    pub handler: Option<HandlerSpec>,
+    /// Its own payload; `None` = its task's.
+    pub payload: Option<serde_json::Value>,
+}
+
+/// One attempt that has ended other than well: what the timeline of a run shows beside its row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// Which attempt.
+    pub attempt: u32,
+    /// Who held it.
+    pub worker: Option<NodeId>,
+    /// When it was claimed.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// Why: [`Reason::Error`], [`Reason::Timeout`] or [`Reason::Lost`].
+    pub reason: Reason,
+    /// The error's text.
+    pub error: Option<String>,
+}

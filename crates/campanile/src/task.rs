@@ -1,0 +1,563 @@
+//! Tasks as values: the definition that people write, its limits and its defaults. Owns what a valid task is; never
+//! reads files and never computes an instant (that is [`crate::schedule`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::TaskId;
+use crate::protocol::limits;
+use crate::schedule::{self, Dialect, Schedule};
+use crate::time::Timestamp;
+
+/// The name of a queue. Cheap to copy around; compared as text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct QueueName(Arc<str>);
+
+impl QueueName {
+    /// From text that was validated, or comes from the store.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Default for QueueName {
+    fn default() -> Self {
+        Self::new("default")
+    }
+}
+
+/// A task as people define it: the same in TOML, YAML, JSON and the API. Unknown keys are refused by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSpec {
+    /// Unique; letters, digits, `.`, `_`, `-`, at most 200 bytes.
+    pub name: String,
+    /// What it is for, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Cron, `every 10s`, `at 2026-12-01T08:00:00+01:00`; absent = only on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// How to read a cron expression; `auto` goes by its number of fields.
+    #[serde(default)]
+    pub dialect: Dialect,
+    /// IANA zone in which the schedule is meant.
+    #[serde(default = "utc")]
+    pub timezone: String,
+    /// The instant from which `every` counts; absent = when the task was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Timestamp>,
+    /// Where its runs are delivered.
+    #[serde(default)]
+    pub queue: QueueName,
+    /// What runs.
+    pub handler: HandlerSpec,
+    /// What the handler is given.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub payload: serde_json::Value,
+    /// What happens to occurrences that are later than `misfire_limit`.
+    #[serde(default)]
+    pub misfire: Misfire,
+    /// How late an occurrence may be before it counts as missed.
+    #[serde(default = "misfire_limit", with = "crate::time::duration")]
+    pub misfire_limit: Duration,
+    /// Occurrences older than this never run, whatever the misfire policy says; absent = no such bound.
+    #[serde(
+        default,
+        with = "optional_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_lateness: Option<Duration>,
+    /// What happens to an occurrence that is due while an earlier run is active.
+    #[serde(default)]
+    pub overlap: Overlap,
+    /// How long one attempt may take.
+    #[serde(default = "timeout", with = "crate::time::duration")]
+    pub timeout: Duration,
+    /// Whether a run may be started again after its worker died.
+    #[serde(default)]
+    pub start: StartMode,
+    /// What happens after a failure.
+    #[serde(default)]
+    pub retry: Retry,
+    /// JMS priority, 0 (last) to 9 (first).
+    #[serde(default = "priority")]
+    pub priority: u8,
+    /// Whether the schedule rests; requests still run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+const fn misfire_limit() -> Duration {
+    Duration::from_secs(60)
+}
+
+const fn timeout() -> Duration {
+    Duration::from_secs(300)
+}
+
+const fn priority() -> u8 {
+    4
+}
+
+mod optional_duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(
+        clippy::ref_option,
+        reason = "serde's `with` hands a reference to the field"
+    )]
+    pub fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        match d {
+            Some(d) => crate::time::duration::serialize(d, s),
+            None => s.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        #[derive(Deserialize)]
+        struct Wrapped(#[serde(with = "crate::time::duration")] Duration);
+        Ok(Option::<Wrapped>::deserialize(d)?.map(|w| w.0))
+    }
+}
+
+/// What runs when a run starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HandlerSpec {
+    /// An HTTP request by the worker.
+    Http(HttpSpec),
+    /// A program on the worker's machine, where the worker's own settings allow it.
+    Command(CommandSpec),
+    /// A Rust handler registered under this name in the worker.
+    Native(String),
+    /// A JMS listener that is not ours.
+    External(ExternalSpec),
+}
+
+impl HandlerSpec {
+    /// The word for its kind: `http`, `command`, `native`, `external`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Command(_) => "command",
+            Self::Native(_) => "native",
+            Self::External(_) => "external",
+        }
+    }
+}
+
+/// An HTTP request. The payload is the body (as JSON) of methods that have one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSpec {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD`.
+    #[serde(default = "get")]
+    pub method: String,
+    /// Sent as they are; `Idempotency-Key`, `Campanile-Run` and `Campanile-Attempt` are added.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Status codes that mean success; empty = any 2xx.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<u16>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+/// A program: an argument list, never a shell string. Its environment holds `CAMPANILE_*` and `env`, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandSpec {
+    /// The program (an absolute path) and its arguments.
+    pub argv: Vec<String>,
+    /// Added to the cleared environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Where it runs; absent = `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
+    /// What it reads on standard input; absent = the payload as JSON, or nothing when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+}
+
+/// A JMS listener that exists already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalSpec {
+    /// The JMS queue it listens on, by its whole name.
+    pub destination: String,
+    /// What the message's body is.
+    #[serde(default)]
+    pub body: ExternalBody,
+    /// Whether it answers.
+    #[serde(default)]
+    pub reply: ExternalReply,
+}
+
+/// The body of an external message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum ExternalBody {
+    /// The message contract: JSON with run, attempt, task, payload.
+    #[default]
+    Envelope,
+    /// The payload alone: a string as it is, anything else as JSON.
+    Payload,
+}
+
+/// How an external run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum ExternalReply {
+    /// By a signed answer on the reply queue.
+    #[default]
+    Signed,
+    /// As handed over, once the broker has confirmed the message.
+    None,
+}
+
+/// What happens to missed occurrences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Misfire {
+    /// The latest missed one runs; those before it are skipped.
+    #[default]
+    Last,
+    /// All missed ones are skipped.
+    Skip,
+    /// All missed ones run, the latest [`limits::CATCH_UP_RUNS_MAX`] of them at most.
+    All,
+}
+
+/// What happens when an earlier run of the task is still active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlap {
+    /// They run side by side.
+    #[default]
+    Allow,
+}
+
+/// Whether a run may start more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartMode {
+    /// Until one attempt's end is recorded.
+    #[default]
+    AtLeastOnce,
+    /// 0 or 1 times: a worker that dies after its claim gives `failed(lost)`, and a failure is not tried again.
+    AtMostOnce,
+}
+
+/// What happens after a failure: up to `max_attempts` starts, each later than the last by a growing wait with full
+/// jitter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Starts in all, the first included.
+    pub max_attempts: u32,
+    /// How the wait grows.
+    pub backoff: Backoff,
+    /// The first wait.
+    #[serde(with = "crate::time::duration")]
+    pub initial: Duration,
+    /// The longest wait.
+    #[serde(with = "crate::time::duration")]
+    pub max: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 1,
+            backoff: Backoff::Exponential,
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How the wait between attempts grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Backoff {
+    /// Always `initial`.
+    Fixed,
+    /// `initial`, twice, four times … `max`.
+    #[default]
+    Exponential,
+}
+
+/// A task as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Who it is.
+    pub id: TaskId,
+    /// Grows with every change.
+    pub version: i64,
+    /// What people wrote, defaults filled in, the anchor fixed.
+    pub spec: TaskSpec,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A field of a task that can't be taken, and what to write instead.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("{field}: {message}")]
+pub struct Invalid {
+    /// The field, as in the task file (`handler.http.url`).
+    pub field: String,
+    /// What is wrong and the remedy.
+    pub message: String,
+}
+
+impl Invalid {
+    /// A refusal.
+    #[must_use]
+    pub fn new(field: &str, message: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+impl TaskSpec {
+    /// The compiled schedule. `created_at` anchors an `every` that names no anchor.
+    ///
+    /// # Errors
+    /// The field at fault (`schedule`, `timezone`) with what would be valid.
+    pub fn compile(&self, created_at: Timestamp) -> Result<Schedule, Invalid> {
+        let options = schedule::Options::new(
+            self.dialect,
+            &self.timezone,
+            self.anchor.unwrap_or(created_at),
+            &self.name,
+        )
+        .map_err(|e| Invalid::new("timezone", e.to_string()))?;
+        Schedule::parse(self.schedule.as_deref(), &options)
+            .map_err(|e| Invalid::new("schedule", e.to_string()))
+    }
+
+    /// Checks every field against the limits.
+    ///
+    /// # Errors
+    /// The first field at fault.
+    pub fn validate(&self, created_at: Timestamp) -> Result<(), Invalid> {
+        check_name("name", &self.name)?;
+        check_name("queue", self.queue.as_str())?;
+        self.compile(created_at)?;
+        check_handler(&self.handler)?;
+        check_payload(&self.payload)?;
+        if self.priority > 9 {
+            return Err(Invalid::new(
+                "priority",
+                format!(
+                    "{} is out of range: write 0 (last) to 9 (first)",
+                    self.priority
+                ),
+            ));
+        }
+        if self.retry.max_attempts == 0 || self.retry.max_attempts > limits::ATTEMPTS_MAX {
+            return Err(Invalid::new(
+                "retry.max_attempts",
+                format!(
+                    "{} is out of range: write 1 to {}",
+                    self.retry.max_attempts,
+                    limits::ATTEMPTS_MAX
+                ),
+            ));
+        }
+        if self.start == StartMode::AtMostOnce && self.retry.max_attempts > 1 {
+            return Err(Invalid::new(
+                "retry.max_attempts",
+                "an at-most-once task starts no second attempt: write 1, or start = \"at-least-once\"",
+            ));
+        }
+        check_duration("timeout", self.timeout)?;
+        check_duration("misfire_limit", self.misfire_limit)?;
+        check_duration("retry.initial", self.retry.initial)?;
+        check_duration("retry.max", self.retry.max)?;
+        self.max_lateness
+            .map_or(Ok(()), |d| check_duration("max_lateness", d))
+    }
+}
+
+/// Checks a name of a task, queue or node: it ends up in destinations and headers, so it is plain ASCII.
+///
+/// # Errors
+/// The field with what would be valid.
+pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > limits::NAME_BYTES_MAX || !name.chars().all(plain) {
+        let shown: String = name
+            .chars()
+            .take(60)
+            .flat_map(char::escape_default)
+            .collect();
+        return Err(Invalid::new(
+            field,
+            format!(
+                "`{shown}` can't be a name: use letters, digits, `.`, `_`, `-`, 1 to {} characters",
+                limits::NAME_BYTES_MAX
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a payload's size.
+///
+/// # Errors
+/// `payload`, with the limit.
+pub fn check_payload(payload: &serde_json::Value) -> Result<(), Invalid> {
+    let size = serde_json::to_string(payload).map_or(usize::MAX, |t| t.len());
+    if size > limits::PAYLOAD_BYTES_MAX {
+        return Err(Invalid::new(
+            "payload",
+            format!(
+                "{size} bytes are over the limit of {}: store the data elsewhere and pass its address",
+                limits::PAYLOAD_BYTES_MAX
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn check_duration(field: &str, d: Duration) -> Result<(), Invalid> {
+    if d.is_zero() || d > limits::DURATION_MAX {
+        return Err(Invalid::new(field, "out of range: write 1ms to 365d"));
+    }
+    Ok(())
+}
+
+/// Checks a handler's own fields.
+///
+/// # Errors
+/// The field at fault.
+pub fn check_handler(handler: &HandlerSpec) -> Result<(), Invalid> {
+    match handler {
+        HandlerSpec::Http(http) => check_http(http),
+        HandlerSpec::Command(command) => check_command(command),
+        HandlerSpec::Native(name) => check_name("handler.native", name),
+        HandlerSpec::External(external) => check_external(external),
+    }
+}
+
+fn check_http(http: &HttpSpec) -> Result<(), Invalid> {
+    if !(http.url.starts_with("http://") || http.url.starts_with("https://")) {
+        return Err(Invalid::new(
+            "handler.http.url",
+            "write an address that begins with http:// or https://",
+        ));
+    }
+    if !["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"].contains(&http.method.as_str()) {
+        return Err(Invalid::new(
+            "handler.http.method",
+            "write GET, POST, PUT, PATCH, DELETE or HEAD",
+        ));
+    }
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    for (name, value) in &http.headers {
+        if name.is_empty()
+            || !name.chars().all(token)
+            || value.chars().any(|c| c.is_control() && c != '\t')
+        {
+            return Err(Invalid::new(
+                "handler.http.headers",
+                format!(
+                    "`{}` is not a header that HTTP can carry",
+                    name.escape_default()
+                ),
+            ));
+        }
+    }
+    match http.expect.iter().find(|code| !(100..600).contains(*code)) {
+        Some(code) => Err(Invalid::new(
+            "handler.http.expect",
+            format!("{code} is not a status: write 100 to 599"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_command(command: &CommandSpec) -> Result<(), Invalid> {
+    let Some(program) = command.argv.first() else {
+        return Err(Invalid::new(
+            "handler.command.argv",
+            "is empty: write the program and its arguments",
+        ));
+    };
+    if !program.starts_with('/') {
+        return Err(Invalid::new(
+            "handler.command.argv",
+            format!(
+                "`{}` is not an absolute path: write it whole, as in /usr/bin/df",
+                program.escape_default()
+            ),
+        ));
+    }
+    let texts = command
+        .argv
+        .iter()
+        .chain(command.env.keys())
+        .chain(command.env.values());
+    if texts.into_iter().any(|t| t.contains('\0'))
+        || command.env.keys().any(|k| k.is_empty() || k.contains('='))
+    {
+        return Err(Invalid::new(
+            "handler.command",
+            "arguments and environment hold no NUL, and names no `=`",
+        ));
+    }
+    if let Some(name) = command.env.keys().find(|k| k.starts_with("CAMPANILE_")) {
+        return Err(Invalid::new(
+            "handler.command.env",
+            format!("`{name}` is ours: choose a name without CAMPANILE_"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_external(external: &ExternalSpec) -> Result<(), Invalid> {
+    check_name("handler.external.destination", &external.destination)?;
+    if external.reply == ExternalReply::Signed {
+        return Err(Invalid::new(
+            "handler.external.reply",
+            "answers over the reply queue are not built yet: write reply = \"none\"",
+        ));
+    }
+    Ok(())
+}
