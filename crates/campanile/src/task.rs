@@ -355,6 +355,31 @@ impl Invalid {
 }
 
 impl TaskSpec {
+    /// The defaults around a handler: what a run that was submitted with its own handler runs under.
+    #[must_use]
+    pub fn for_handler(handler: HandlerSpec) -> Self {
+        Self {
+            name: String::new(),
+            description: None,
+            schedule: None,
+            dialect: Dialect::Auto,
+            timezone: utc(),
+            anchor: None,
+            queue: QueueName::default(),
+            handler,
+            payload: serde_json::Value::Null,
+            misfire: Misfire::default(),
+            misfire_limit: misfire_limit(),
+            max_lateness: None,
+            overlap: Overlap::default(),
+            timeout: timeout(),
+            start: StartMode::default(),
+            retry: Retry::default(),
+            priority: priority(),
+            paused: false,
+        }
+    }
+
     /// The compiled schedule. `created_at` anchors an `every` that names no anchor.
     ///
     /// # Errors
