@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::TaskId;
 use crate::protocol::limits;
-use crate::schedule::{self, Dialect, Schedule};
+use crate::schedule::{self, Dialect, Schedule, TimeZoneName};
 use crate::time::Timestamp;
 
 /// The name of a queue. Cheap to copy around; compared as text.
@@ -385,13 +385,13 @@ impl TaskSpec {
     /// # Errors
     /// The field at fault (`schedule`, `timezone`) with what would be valid.
     pub fn compile(&self, created_at: Timestamp) -> Result<Schedule, Invalid> {
-        let options = schedule::Options::new(
-            self.dialect,
-            &self.timezone,
-            self.anchor.unwrap_or(created_at),
-            &self.name,
-        )
-        .map_err(|e| Invalid::new("timezone", e.to_string()))?;
+        let options = schedule::Options {
+            dialect: self.dialect,
+            timezone: TimeZoneName::parse(&self.timezone)
+                .map_err(|e| Invalid::new("timezone", e.to_string()))?,
+            anchor: self.anchor.unwrap_or(created_at),
+            name_for_hash: self.name.clone(),
+        };
         Schedule::parse(self.schedule.as_deref(), &options)
             .map_err(|e| Invalid::new("schedule", e.to_string()))
     }

@@ -39,7 +39,8 @@ impl Leadership {
     /// Whether the term may still be believed. Asked before every effect outside the store; the store asks by itself.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
-        !self.over.is_cancelled() && self.clock.monotonic().as_ms() < self.trusted_until_ms.load(Ordering::Acquire)
+        !self.over.is_cancelled()
+            && self.clock.monotonic().as_ms() < self.trusted_until_ms.load(Ordering::Acquire)
     }
 
     /// The term can't go on: a guard matched no row, or a commit is in doubt.
@@ -116,7 +117,10 @@ impl Elector {
     pub fn new(setup: Setup) -> (Self, Handle) {
         let (to_self, commands) = mpsc::unbounded_channel();
         let terms = watch::Sender::new(None);
-        let handle = Handle { commands: to_self.clone(), terms: terms.subscribe() };
+        let handle = Handle {
+            commands: to_self.clone(),
+            terms: terms.subscribe(),
+        };
         let elector = Self {
             lock_holder: setup.mint.holder(),
             parts: setup.parts,
@@ -157,7 +161,8 @@ impl Elector {
             let stop = matches!(event, Event::StepDown) && self.commands.is_closed();
             let (next, more) = step(state, event, self.now(), &self.config);
             if let State::Leading { trusted_until, .. } = &next {
-                self.trusted_until_ms.store(trusted_until.as_ms(), Ordering::Release);
+                self.trusted_until_ms
+                    .store(trusted_until.as_ms(), Ordering::Release);
             }
             state = next;
             effects = more.into();
@@ -171,8 +176,13 @@ impl Elector {
     /// No effect is left: look again after a moment, so that no state can spin or get stuck.
     async fn nothing_to_do(&mut self, state: &State) -> Performed {
         match state {
-            State::Leading { .. } => self.perform_renewal(self.config.retry_period(), state).await,
-            State::Waiting | State::Holding { .. } => self.stand_back(self.config.retry_period()).await,
+            State::Leading { .. } => {
+                self.perform_renewal(self.config.retry_period(), state)
+                    .await
+            }
+            State::Waiting | State::Holding { .. } => {
+                self.stand_back(self.config.retry_period()).await
+            }
         }
     }
 
@@ -210,7 +220,7 @@ impl Elector {
             Effect::RenewIn(wait) => self.perform_renewal(wait, state).await,
             Effect::Release => {
                 if let Err(error) = self.parts.lock.release(&self.lock_holder).await {
-                    tracing::warn!(error = display(&error), "could not give the lock back; it ends by itself");
+                    tracing::warn!(error = %causes(&error), "could not give the lock back; it ends by itself");
                 }
                 Performed::Done
             }
@@ -220,13 +230,18 @@ impl Elector {
 
     fn store_failed(&self, error: &crate::port::store::Error) -> Performed {
         Meters::add(&self.meters.store_failures, 1);
-        tracing::warn!(error = display(error), "the store failed while contending for the lead");
+        tracing::warn!(error = %causes(error), "the store failed while contending for the lead");
         Performed::Event(Event::StoreFailed)
     }
 
     async fn try_lock(&mut self) -> Performed {
         let asked_at = self.now();
-        let event = match self.parts.lock.acquire(&self.lock_holder, self.config.ttl).await {
+        let event = match self
+            .parts
+            .lock
+            .acquire(&self.lock_holder, self.config.ttl)
+            .await
+        {
             Ok(Acquired::Yes) => Event::LockTaken { asked_at },
             Ok(Acquired::No { expires_in }) => Event::LockBusy { expires_in },
             Err(error) => self.lock_failed(&error),
@@ -236,13 +251,18 @@ impl Elector {
 
     fn lock_failed(&self, error: &crate::port::lock::Error) -> Event {
         Meters::add(&self.meters.lock_failures, 1);
-        tracing::warn!(error = display(error), "the lock service failed");
+        tracing::warn!(error = %causes(error), "the lock service failed");
         Event::LockUnreachable
     }
 
     async fn check_lock(&self) -> Event {
         let asked_at = self.now();
-        match self.parts.lock.renew(&self.lock_holder, self.config.ttl).await {
+        match self
+            .parts
+            .lock
+            .renew(&self.lock_holder, self.config.ttl)
+            .await
+        {
             Ok(mine) => Event::LockChecked { asked_at, mine },
             Err(error) => self.lock_failed(&error),
         }
@@ -250,7 +270,11 @@ impl Elector {
 
     async fn wait_for_lock(&mut self, expires_in: Duration) -> Performed {
         let jitter = Duration::from_millis(self.parts.random.below(50));
-        let longest = if self.parts.lock.has_signals() { expires_in } else { expires_in.min(self.config.ttl / 10) };
+        let longest = if self.parts.lock.has_signals() {
+            expires_in
+        } else {
+            expires_in.min(self.config.ttl / 10)
+        };
         let clock = Arc::clone(&self.parts.clock);
         let deadline = self.now().plus(longest + jitter);
         loop {
@@ -287,7 +311,10 @@ impl Elector {
                 let mine = self.current.as_ref().is_some_and(|l| l.term.epoch == epoch);
                 mine.then_some(Performed::Event(Event::TermBroken))
             }
-            Some(Command::StepDown) => self.current.is_some().then_some(Performed::Event(Event::StepDown)),
+            Some(Command::StepDown) => self
+                .current
+                .is_some()
+                .then_some(Performed::Event(Event::StepDown)),
             Some(Command::Stop) | None => {
                 self.commands.close();
                 Some(Performed::Stop)
@@ -297,8 +324,16 @@ impl Elector {
 
     async fn begin(&mut self, read_epoch: i64) -> Performed {
         let wall_seconds = self.time.now().as_ms() / 1_000;
-        let term = Term { epoch: next_epoch(read_epoch, wall_seconds), holder: self.mint.holder() };
-        let bid = Bid { read_epoch, term: term.clone(), node: self.node, node_name: self.node_name.clone() };
+        let term = Term {
+            epoch: next_epoch(read_epoch, wall_seconds),
+            holder: self.mint.holder(),
+        };
+        let bid = Bid {
+            read_epoch,
+            term: term.clone(),
+            node: self.node,
+            node_name: self.node_name.clone(),
+        };
         match self.parts.store.begin_term(&bid).await {
             Ok(written) => Performed::Event(Event::Begun(term, written)),
             // In doubt or refused: nothing is believed; whoever reads the epoch next finds out.
@@ -308,7 +343,8 @@ impl Elector {
 
     fn start_term(&mut self, term: Term, state: &State) {
         if let State::Leading { trusted_until, .. } = state {
-            self.trusted_until_ms.store(trusted_until.as_ms(), Ordering::Release);
+            self.trusted_until_ms
+                .store(trusted_until.as_ms(), Ordering::Release);
         }
         tracing::info!(epoch = term.epoch, node = %self.node_name, "leading: term {} began", term.epoch);
         Meters::add(&self.meters.terms_begun, 1);
@@ -327,14 +363,20 @@ impl Elector {
         self.trusted_until_ms.store(0, Ordering::Release);
         if let Some(leadership) = self.current.take() {
             leadership.over.cancel();
-            tracing::info!(epoch = leadership.term.epoch, "term {} is over", leadership.term.epoch);
+            tracing::info!(
+                epoch = leadership.term.epoch,
+                "term {} is over",
+                leadership.term.epoch
+            );
         }
         self.terms.send_replace(None);
     }
 
     /// Waits for the time to renew, and renews; ends early at the belief's end, or when somebody has something to say.
     async fn perform_renewal(&mut self, wait: Duration, state: &State) -> Performed {
-        let State::Leading { trusted_until, .. } = *state else { return Performed::Done };
+        let State::Leading { trusted_until, .. } = *state else {
+            return Performed::Done;
+        };
         let clock = Arc::clone(&self.parts.clock);
         let renew_at = self.now().plus(wait).min(trusted_until);
         loop {
@@ -366,7 +408,7 @@ enum Performed {
 }
 
 /// An error with its causes, for one log field.
-pub fn display(error: &dyn std::error::Error) -> String {
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::elector::display;
+use super::Parts;
+use super::elector::causes;
 use super::meters::Meters;
 use super::running::InHand;
-use super::Parts;
 use crate::port::Written;
 use crate::protocol::limits;
 use crate::protocol::work::{End, Finish};
@@ -38,7 +38,7 @@ pub async fn run(
                 }
                 Err(error) => {
                     Meters::add(&meters.store_failures, 1);
-                    tracing::warn!(error = display(&error), runs = batch.len(), "could not record {} ends; asking again", batch.len());
+                    tracing::warn!(error = %causes(&error), runs = batch.len(), "could not record {} ends; asking again", batch.len());
                 }
             }
             tokio::select! {

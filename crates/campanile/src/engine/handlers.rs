@@ -64,8 +64,9 @@ struct Erased<H>(H);
 #[async_trait]
 impl<H: Handler> Native for Erased<H> {
     async fn call(&self, context: Context) -> Result<(), Failure> {
-        let args = serde_json::from_value(context.payload.clone())
-            .map_err(|e| Failure::Fatal(format!("the payload is not what `{}` takes: {e}", H::NAME)))?;
+        let args = serde_json::from_value(context.payload.clone()).map_err(|e| {
+            Failure::Fatal(format!("the payload is not what `{}` takes: {e}", H::NAME))
+        })?;
         self.0.run(context, args).await
     }
 }
@@ -89,7 +90,10 @@ impl Executor for Handlers {
         };
         match by {
             Some(executor) => executor.execute(handler, context).await,
-            None => Err(Failure::NotAllowed(format!("this worker runs no `{}` handlers", handler.kind()))),
+            None => Err(Failure::NotAllowed(format!(
+                "this worker runs no `{}` handlers",
+                handler.kind()
+            ))),
         }
     }
 }

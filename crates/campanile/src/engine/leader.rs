@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 
 use super::database_time::DatabaseTime;
 use super::dispatcher::{self, Desk};
-use super::elector::{Leadership, display};
+use super::elector::{Leadership, causes};
 use super::meters::Meters;
 use super::{Parts, Settings, planner, reaper};
 use crate::id::Mint;
-use crate::port::store::Error;
 use crate::port::Written;
+use crate::port::store::Error;
 use crate::protocol::message::Secret;
 
 /// What every duty of a term holds.
@@ -74,11 +74,11 @@ impl Duty {
     pub fn failed(&self, error: &Error) -> Result<(), TermOver> {
         Meters::add(&self.meters.store_failures, 1);
         if error.is_contended() {
-            tracing::debug!(error = display(error), "the store was busy; trying again");
+            tracing::debug!(error = %causes(error), "the store was busy; trying again");
             return Ok(());
         }
         let epoch = self.leadership.term.epoch;
-        tracing::warn!(epoch, error = display(error), "term {epoch} ends: the store failed");
+        tracing::warn!(epoch, error = %causes(error), "term {epoch} ends: the store failed");
         Meters::add(&self.meters.terms_broken, 1);
         self.leadership.broken();
         Err(TermOver)
@@ -139,7 +139,10 @@ impl Leader {
             meters: Arc::clone(&self.meters),
             mint: Arc::clone(&self.mint),
             secret: self.secret.clone(),
-            desk: Arc::new(Desk { dispatch: Mutex::default(), changed: Notify::new() }),
+            desk: Arc::new(Desk {
+                dispatch: Mutex::default(),
+                changed: Notify::new(),
+            }),
             wake: Arc::clone(&self.wake),
             broker_ok: self.broker_ok.clone(),
         });

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Upper bounds of the lateness buckets in milliseconds; a last bucket holds the rest.
-pub const LATENESS_BOUNDS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000];
+pub const LATENESS_BOUNDS_MS: [u64; 14] = [
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000,
+];
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -84,7 +86,10 @@ impl Meters {
 
     /// Counts a start by its lateness.
     pub fn observe_lateness(&self, late_ms: u64) {
-        let bucket = LATENESS_BOUNDS_MS.iter().position(|b| late_ms <= *b).unwrap_or(LATENESS_BOUNDS_MS.len());
+        let bucket = LATENESS_BOUNDS_MS
+            .iter()
+            .position(|b| late_ms <= *b)
+            .unwrap_or(LATENESS_BOUNDS_MS.len());
         self.lateness[bucket].fetch_add(1, Ordering::Relaxed);
         self.lateness_sum_ms.fetch_add(late_ms, Ordering::Relaxed);
     }
@@ -92,7 +97,11 @@ impl Meters {
     /// Starts by lateness: one count for each bound and one for the rest, and the sum in milliseconds.
     #[must_use]
     pub fn lateness(&self) -> (Vec<u64>, u64) {
-        let counts = self.lateness.iter().map(|b| b.load(Ordering::Relaxed)).collect();
+        let counts = self
+            .lateness
+            .iter()
+            .map(|b| b.load(Ordering::Relaxed))
+            .collect();
         (counts, self.lateness_sum_ms.load(Ordering::Relaxed))
     }
 }

@@ -4,8 +4,8 @@
 //! [`node::Node`] is one process's part: an [`elector`] that contends for the lock, a [`leader`] that runs only while a
 //! term is ours, and a [`worker`] that takes runs from queues. Read `node.rs` first.
 
-mod dispatcher;
 pub mod database_time;
+mod dispatcher;
 mod elector;
 mod finisher;
 mod handlers;

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::database_time::DatabaseTime;
-use super::elector::{Command, Elector, Handle, Leadership, Setup as ElectorSetup, display};
+use super::elector::{Command, Elector, Handle, Leadership, Setup as ElectorSetup, causes};
 use super::leader::Leader;
 use super::meters::Meters;
 use super::worker::{self, Ended};
@@ -94,7 +94,11 @@ impl Node {
             time,
             parts,
         });
-        let status = watch::Sender::new(Status { leading: None, broker_ok: true, node: None });
+        let status = watch::Sender::new(Status {
+            leading: None,
+            broker_ok: true,
+            node: None,
+        });
         let closing = CancellationToken::new();
         let failed = watch::Sender::new(false);
         let seen = status.subscribe();
@@ -105,7 +109,10 @@ impl Node {
         } else {
             (None, None, None)
         };
-        let member = system::spawn(watched(member(Arc::clone(&shared), status, closing.clone()), failed));
+        let member = system::spawn(watched(
+            member(Arc::clone(&shared), status, closing.clone()),
+            failed,
+        ));
         Ok(Self {
             status: seen,
             meters: Arc::clone(&shared.meters),
@@ -181,7 +188,11 @@ impl Node {
     }
 }
 
-type Scheduler = (mpsc::UnboundedSender<Command>, std::thread::JoinHandle<()>, tokio::task::JoinHandle<()>);
+type Scheduler = (
+    mpsc::UnboundedSender<Command>,
+    std::thread::JoinHandle<()>,
+    tokio::task::JoinHandle<()>,
+);
 
 fn scheduler(
     shared: &Arc<Shared>,
@@ -195,11 +206,14 @@ fn scheduler(
         mint: Arc::clone(&shared.mint),
         node: shared.mint.node(),
         node_name: shared.settings.name.clone(),
-        config: election::Config { ttl: shared.settings.lock_ttl },
+        config: election::Config {
+            ttl: shared.settings.lock_ttl,
+        },
         wake: Arc::clone(&shared.wake),
     });
     let Handle { commands, terms } = handle;
-    let thread = system::dedicated("campanile-elector", move || elector.run()).map_err(|e| Error::Refused(e.into()))?;
+    let thread = system::dedicated("campanile-elector", move || elector.run())
+        .map_err(|e| Error::Refused(e.into()))?;
     let broker_ok = watch::Sender::new(true);
     let leader = Leader {
         parts: shared.parts.clone(),
@@ -263,7 +277,7 @@ async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: Can
     while !closing.is_cancelled() {
         let id = shared.mint.node();
         if let Err(error) = shared.parts.store.join(&description(&shared, id)).await {
-            tracing::warn!(error = display(&error), "could not join the living; trying again");
+            tracing::warn!(error = %causes(&error), "could not join the living; trying again");
             shared.parts.clock.sleep(JOIN_WAIT).await;
             continue;
         }
@@ -277,7 +291,7 @@ async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: Can
         match ended {
             Ended::Drained => {
                 if let Err(error) = shared.parts.store.leave(id).await {
-                    tracing::warn!(error = display(&error), "could not leave the living; the leader will find out");
+                    tracing::warn!(error = %causes(&error), "could not leave the living; the leader will find out");
                 }
             }
             Ended::Fenced => shared.parts.clock.sleep(JOIN_WAIT).await,
@@ -287,12 +301,24 @@ async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: Can
 
 fn description(shared: &Shared, id: NodeId) -> work::Node {
     let settings = &shared.settings;
-    let roles = [("scheduler", settings.scheduler), ("worker", settings.worker), ("api", settings.api)];
+    let roles = [
+        ("scheduler", settings.scheduler),
+        ("worker", settings.worker),
+        ("api", settings.api),
+    ];
     work::Node {
         id,
         name: settings.name.clone(),
-        roles: roles.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect(),
-        queues: if settings.worker { settings.queues.clone() } else { Vec::new() },
+        roles: roles
+            .iter()
+            .filter(|(_, on)| *on)
+            .map(|(name, _)| (*name).to_owned())
+            .collect(),
+        queues: if settings.worker {
+            settings.queues.clone()
+        } else {
+            Vec::new()
+        },
         slots: if settings.worker { settings.slots } else { 0 },
         busy: 0,
         lease: settings.lease,
@@ -313,7 +339,7 @@ async fn only_beat(shared: &Shared, id: NodeId, closing: &CancellationToken) -> 
         match shared.parts.store.beat(id, 0, &[]).await {
             Ok(beaten) if beaten.known => shared.time.sample(beaten.now),
             Ok(_) => return Ended::Fenced,
-            Err(error) => tracing::warn!(error = display(&error), "a beat failed"),
+            Err(error) => tracing::warn!(error = %causes(&error), "a beat failed"),
         }
     }
 }

@@ -9,9 +9,9 @@ use super::leader::{Duty, TermOver};
 use super::meters::Meters;
 use crate::id::{OutboxId, TaskId};
 use crate::protocol::dispatch::Entry;
+use crate::protocol::limits;
 use crate::protocol::plan::{self, Compiled, Moment};
 use crate::protocol::work::{DueRow, Fired, Firing, Owner, Scan};
-use crate::protocol::limits;
 use crate::task::Task;
 
 /// Tasks that the planner remembers; past this it forgets all and reads again.
@@ -43,7 +43,10 @@ impl Cache {
 
 fn compile(task: Task) -> Option<Arc<Compiled>> {
     match task.spec.compile(task.created_at) {
-        Ok(schedule) => Some(Arc::new(Compiled { task: Arc::new(task), schedule })),
+        Ok(schedule) => Some(Arc::new(Compiled {
+            task: Arc::new(task),
+            schedule,
+        })),
         Err(error) => {
             // The definition was valid when it was stored; a newer version's dialect, or another zone database.
             tracing::error!(task = %task.spec.name, %error, "task `{}` can't be scheduled here: {error}", task.spec.name);
@@ -52,7 +55,11 @@ fn compile(task: Task) -> Option<Arc<Compiled>> {
     }
 }
 
-async fn load(duty: &Duty, cache: &mut Cache, wanted: impl Iterator<Item = TaskId>) -> Result<bool, TermOver> {
+async fn load(
+    duty: &Duty,
+    cache: &mut Cache,
+    wanted: impl Iterator<Item = TaskId>,
+) -> Result<bool, TermOver> {
     let mut missing: Vec<TaskId> = wanted.filter(|id| !cache.tasks.contains_key(id)).collect();
     missing.sort_unstable();
     missing.dedup();
@@ -62,7 +69,9 @@ async fn load(duty: &Duty, cache: &mut Cache, wanted: impl Iterator<Item = TaskI
     match duty.parts.store.tasks_by_id(&missing).await {
         Ok(tasks) => {
             cache.tasks.extend(missing.into_iter().map(|id| (id, None)));
-            cache.tasks.extend(tasks.into_iter().map(|t| (t.id, compile(t))));
+            cache
+                .tasks
+                .extend(tasks.into_iter().map(|t| (t.id, compile(t))));
             Ok(true)
         }
         Err(error) => duty.failed(&error).map(|()| false),
@@ -85,17 +94,30 @@ pub async fn recover(duty: &Duty) -> Result<(), TermOver> {
                 continue;
             }
         };
-        let tasks = rows.iter().flat_map(|r| &r.waiting).filter_map(|w| w.run.task);
+        let tasks = rows
+            .iter()
+            .flat_map(|r| &r.waiting)
+            .filter_map(|w| w.run.task);
         if !load(duty, &mut cache, tasks).await? {
             duty.rest(BUSY_WAIT).await?;
             continue;
         }
-        let Some(last) = rows.last() else { return Ok(()) };
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
         after = Some(last.id);
         for row in rows {
             let entry = |waiting: crate::protocol::work::Waiting| {
-                let task = waiting.run.task.and_then(|id| cache.get(id)).map(|c| Arc::clone(&c.task));
-                Entry { waiting, task, row: row.id }
+                let task = waiting
+                    .run
+                    .task
+                    .and_then(|id| cache.get(id))
+                    .map(|c| Arc::clone(&c.task));
+                Entry {
+                    waiting,
+                    task,
+                    row: row.id,
+                }
             };
             let entries = row.waiting.into_iter().map(entry).collect();
             duty.desk.with(|d| d.admit(row.id, entries));
@@ -148,7 +170,11 @@ async fn scan(duty: &Duty, cache: &mut Cache) -> Result<Next, TermOver> {
         Err(error) => return duty.failed(&error).map(|()| Next::Soon),
     };
     if scan.resign_epoch == duty.leadership.term.epoch {
-        tracing::info!(epoch = scan.resign_epoch, "term {} was asked to resign", scan.resign_epoch);
+        tracing::info!(
+            epoch = scan.resign_epoch,
+            "term {} was asked to resign",
+            scan.resign_epoch
+        );
         duty.leadership.resign();
         return Err(TermOver);
     }
@@ -176,7 +202,8 @@ async fn fire_all(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Next, TermO
         };
         let row = duty.mint.outbox(now);
         let mint = |count| duty.mint.runs(now, count);
-        let (firing, entries, covered) = plan::firing(rest, &|id| cache.get(id), moment, row, &mint);
+        let (firing, entries, covered) =
+            plan::firing(rest, &|id| cache.get(id), moment, row, &mint);
         match duty.parts.store.fire(&duty.leadership.term, &firing).await {
             Ok(Fired::Applied) => {
                 count(duty, &firing, entries.len());
@@ -193,12 +220,24 @@ async fn fire_all(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Next, TermO
         rest = &rest[covered..];
     }
     let full = scan.rows.len() >= limits::SCAN_ROWS_MAX;
-    Ok(if full || left_over { Next::Again } else { Next::Wait })
+    Ok(if full || left_over {
+        Next::Again
+    } else {
+        Next::Wait
+    })
 }
 
 fn count(duty: &Duty, firing: &Firing, entries: usize) {
-    let skipped: u64 = firing.skipped.iter().filter_map(|r| r.skipped).map(|(_, n)| n).sum();
+    let skipped: u64 = firing
+        .skipped
+        .iter()
+        .filter_map(|r| r.skipped)
+        .map(|(_, n)| n)
+        .sum();
     Meters::add(&duty.meters.runs_fired, firing.runs.len());
     Meters::add(&duty.meters.timers_fired, entries - firing.runs.len());
-    Meters::add(&duty.meters.occurrences_skipped, usize::try_from(skipped).unwrap_or(usize::MAX));
+    Meters::add(
+        &duty.meters.occurrences_skipped,
+        usize::try_from(skipped).unwrap_or(usize::MAX),
+    );
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
 use crate::id::{RunId, TaskId};
+use crate::protocol::limits;
 use crate::protocol::lost::{Watch, beat_period};
 use crate::protocol::run::conclude_lost;
 use crate::protocol::work::{End, Finish};
-use crate::protocol::limits;
 use crate::run::Run;
 use crate::task::StartMode;
 
@@ -42,7 +42,10 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
         let (seen, dead) = watch.look(&nodes, duty.parts.clock.monotonic());
         watch = seen;
         for node in &dead {
-            let name = nodes.iter().find(|n| n.id == *node).map_or("", |n| n.name.as_str());
+            let name = nodes
+                .iter()
+                .find(|n| n.id == *node)
+                .map_or("", |n| n.name.as_str());
             let answer = duty.parts.store.bury(&duty.leadership.term, *node).await;
             if duty.guarded(answer)? {
                 tracing::warn!(node = %node, name, "node `{name}` was silent for its lease: its runs are given on");
@@ -59,7 +62,12 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
 async fn give_on(duty: &Duty) -> Result<(), TermOver> {
     let mut after: Option<RunId> = None;
     loop {
-        let runs = match duty.parts.store.running_on(None, after, SWEEP_ROWS_MAX).await {
+        let runs = match duty
+            .parts
+            .store
+            .running_on(None, after, SWEEP_ROWS_MAX)
+            .await
+        {
             Ok(runs) => runs,
             Err(error) => {
                 duty.failed(&error)?;
@@ -67,15 +75,25 @@ async fn give_on(duty: &Duty) -> Result<(), TermOver> {
                 continue;
             }
         };
-        let Some(last) = runs.last() else { return Ok(()) };
+        let Some(last) = runs.last() else {
+            return Ok(());
+        };
         after = Some(last.id);
         let Some(starts) = start_modes(duty, &runs).await? else {
             after = None;
             continue;
         };
         let now = duty.time.now();
-        let ends: Vec<Finish> = runs.iter().filter_map(|run| lost(run, &starts, now)).collect();
-        match duty.parts.store.finish_lost(&duty.leadership.term, &ends).await {
+        let ends: Vec<Finish> = runs
+            .iter()
+            .filter_map(|run| lost(run, &starts, now))
+            .collect();
+        match duty
+            .parts
+            .store
+            .finish_lost(&duty.leadership.term, &ends)
+            .await
+        {
             Ok(Some(answers)) => {
                 let applied = answers.iter().filter(|w| w.is_applied()).count();
                 Meters::add(&duty.meters.attempts_lost, applied);
@@ -91,12 +109,17 @@ async fn give_on(duty: &Duty) -> Result<(), TermOver> {
     }
 }
 
-async fn start_modes(duty: &Duty, runs: &[Run]) -> Result<Option<HashMap<TaskId, StartMode>>, TermOver> {
+async fn start_modes(
+    duty: &Duty,
+    runs: &[Run],
+) -> Result<Option<HashMap<TaskId, StartMode>>, TermOver> {
     let mut ids: Vec<TaskId> = runs.iter().filter_map(|r| r.task).collect();
     ids.sort_unstable();
     ids.dedup();
     match duty.parts.store.tasks_by_id(&ids).await {
-        Ok(tasks) => Ok(Some(tasks.into_iter().map(|t| (t.id, t.spec.start)).collect())),
+        Ok(tasks) => Ok(Some(
+            tasks.into_iter().map(|t| (t.id, t.spec.start)).collect(),
+        )),
         Err(error) => {
             duty.failed(&error)?;
             duty.rest(Duration::from_millis(100)).await?;
@@ -105,8 +128,16 @@ async fn start_modes(duty: &Duty, runs: &[Run]) -> Result<Option<HashMap<TaskId,
     }
 }
 
-fn lost(run: &Run, starts: &HashMap<TaskId, StartMode>, now: crate::time::Timestamp) -> Option<Finish> {
-    let start = run.task.and_then(|id| starts.get(&id)).copied().unwrap_or_default();
+fn lost(
+    run: &Run,
+    starts: &HashMap<TaskId, StartMode>,
+    now: crate::time::Timestamp,
+) -> Option<Finish> {
+    let start = run
+        .task
+        .and_then(|id| starts.get(&id))
+        .copied()
+        .unwrap_or_default();
     let end = if run.cancel_requested {
         End::Cancelled(crate::run::Reason::Requested)
     } else {
@@ -133,7 +164,12 @@ async fn retention_for_ever(duty: &Duty) -> Result<(), TermOver> {
         duty.rest(RETENTION_PERIOD).await?;
         loop {
             let before = duty.time.now().minus(duty.settings.retention);
-            match duty.parts.store.prune(&duty.leadership.term, before, limits::PRUNE_ROWS_MAX).await {
+            match duty
+                .parts
+                .store
+                .prune(&duty.leadership.term, before, limits::PRUNE_ROWS_MAX)
+                .await
+            {
                 Ok(Some(removed)) => {
                     Meters::add(&duty.meters.runs_pruned, removed);
                     if removed < limits::PRUNE_ROWS_MAX {

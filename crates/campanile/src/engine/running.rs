@@ -34,7 +34,11 @@ pub struct Attempt {
 impl Attempt {
     /// What runs: the run's own handler, or its task's.
     pub fn handler(&self) -> &HandlerSpec {
-        self.claimed.spec.as_ref().and_then(|s| s.handler.as_ref()).unwrap_or(&self.spec.handler)
+        self.claimed
+            .spec
+            .as_ref()
+            .and_then(|s| s.handler.as_ref())
+            .unwrap_or(&self.spec.handler)
     }
 
     fn payload(&self) -> serde_json::Value {
@@ -69,13 +73,19 @@ pub async fn run(
         attempt: claimed.attempt,
         task: attempt.task_name.clone(),
         due_at: claimed.due_at,
-        key: effect_key(&attempt.task_name, claimed.origin, claimed.run, claimed.due_at),
+        key: effect_key(
+            &attempt.task_name,
+            claimed.origin,
+            claimed.run,
+            claimed.due_at,
+        ),
         payload: attempt.payload(),
         stop: stop.clone(),
         log: log.clone(),
     };
     let handler = attempt.handler();
-    let mut work = std::pin::pin!(AssertUnwindSafe(executor.execute(handler, context)).catch_unwind());
+    let mut work =
+        std::pin::pin!(AssertUnwindSafe(executor.execute(handler, context)).catch_unwind());
     let why = tokio::select! {
         ended = &mut work => return Some((outcome(ended), log.text())),
         () = clock.sleep(attempt.spec.timeout) => Some(Outcome::TimedOut),
@@ -97,7 +107,9 @@ fn outcome(ended: std::thread::Result<Result<(), Failure>>) -> Outcome {
         Ok(Err(failure)) => Outcome::Failed(failure),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            let text = text
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
             Outcome::Failed(Failure::Retry(format!("the handler panicked: {text}")))
         }
     }
@@ -108,7 +120,10 @@ pub fn error_text(outcome: &Outcome, timeout: Duration) -> Option<String> {
     match outcome {
         Outcome::Succeeded => None,
         Outcome::Failed(failure) => Some(failure.to_string()),
-        Outcome::TimedOut => Some(format!("took longer than its timeout of {}", crate::time::format_duration(timeout))),
+        Outcome::TimedOut => Some(format!(
+            "took longer than its timeout of {}",
+            crate::time::format_duration(timeout)
+        )),
         Outcome::Cancelled => Some("cancelled on request".to_owned()),
         Outcome::Drained => Some("its worker was stopped".to_owned()),
     }
@@ -119,8 +134,12 @@ pub fn error_text(outcome: &Outcome, timeout: Duration) -> Option<String> {
 pub struct InHand(std::sync::Mutex<std::collections::HashMap<RunId, CancellationToken>>);
 
 impl InHand {
-    fn lock(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<RunId, CancellationToken>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<RunId, CancellationToken>> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Takes a run in hand; its token fires when somebody asks for its end.

@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::database_time::DatabaseTime;
-use super::elector::display;
+use super::elector::causes;
 use super::meters::Meters;
 use super::running::{self, Attempt, InHand, Stops};
 use super::{Parts, Settings, finisher};
 use crate::id::{Mint, NodeId, RunId, TaskId};
 use crate::port::broker::{Consumer, Delivery};
+use crate::protocol::limits;
 use crate::protocol::lost::{beat_period, stop_by};
 use crate::protocol::message::{self, Key, Secret};
 use crate::protocol::run::conclude;
 use crate::protocol::work::{Claim, Claimed, End, Finish};
-use crate::protocol::limits;
 use crate::run::Reason;
 use crate::task::{QueueName, TaskSpec};
 
@@ -171,7 +171,13 @@ async fn beat(worker: Arc<Worker>) {
     loop {
         let period = beat_period(lease);
         let busy = worker.in_hand.len();
-        clock.sleep(if busy > 0 { period.min(BUSY_BEAT) } else { period }).await;
+        clock
+            .sleep(if busy > 0 {
+                period.min(BUSY_BEAT)
+            } else {
+                period
+            })
+            .await;
         let sent = clock.monotonic();
         let runs = worker.in_hand.runs();
         let busy = u32::try_from(runs.len()).unwrap_or(u32::MAX);
@@ -196,7 +202,7 @@ async fn beat(worker: Arc<Worker>) {
             }
             Err(error) => {
                 Meters::add(&worker.meters.store_failures, 1);
-                tracing::warn!(error = display(&error), "a beat failed");
+                tracing::warn!(error = %causes(&error), "a beat failed");
                 if clock.monotonic() >= stop_by(answered, lease) {
                     fence(&worker, "its beats failed for too long");
                     return;
@@ -225,7 +231,13 @@ struct Intake {
 impl Intake {
     fn new(worker: Arc<Worker>, queue: QueueName) -> Self {
         let key = worker.secret.queue_key(&queue);
-        Self { destination: message::destination(&queue), worker, queue, key, consumer: None }
+        Self {
+            destination: message::destination(&queue),
+            worker,
+            queue,
+            key,
+            consumer: None,
+        }
     }
 
     async fn run(mut self) {
@@ -270,9 +282,11 @@ impl Intake {
             return Ok(());
         }
         self.subscribe(free.max(1)).await?;
-        let Some((consumer, _)) = self.consumer.as_mut() else { return Ok(()) };
+        let Some((consumer, _)) = self.consumer.as_mut() else {
+            return Ok(());
+        };
         let deliveries = tokio::select! {
-            received = consumer.receive() => received.map_err(|e| display(&e))?,
+            received = consumer.receive() => received.map_err(|e| causes(&e))?,
             () = freed => return Ok(()),
         };
         Meters::add(&worker.meters.messages_received, deliveries.len());
@@ -289,7 +303,13 @@ impl Intake {
         }
         self.consumer = None;
         let prefetch = free.div_ceil(2).min(limits::CLAIM_ROWS_MAX);
-        let consumer = self.worker.parts.broker.consume(&self.destination, prefetch).await.map_err(|e| display(&e))?;
+        let consumer = self
+            .worker
+            .parts
+            .broker
+            .consume(&self.destination, prefetch)
+            .await
+            .map_err(|e| causes(&e))?;
         self.consumer = Some((consumer, prefetch));
         Ok(())
     }
@@ -321,7 +341,7 @@ impl Intake {
         let claiming = worker.tracker.spawn(claim(Arc::clone(&worker), offers));
         claiming.await.map_err(|e| e.to_string())??;
         if let Some((consumer, _)) = self.consumer.as_mut() {
-            consumer.ack(&settled).await.map_err(|e| display(&e))?;
+            consumer.ack(&settled).await.map_err(|e| causes(&e))?;
         }
         if left > 0 {
             // More than there are slots for: others may have them.
@@ -336,34 +356,55 @@ async fn claim(worker: Arc<Worker>, offers: Vec<(RunId, u32)>) -> Result<(), Str
         return Ok(());
     }
     let offered = offers.len();
-    let Ok(permits) = Arc::clone(&worker.slots).try_acquire_many_owned(u32::try_from(offered).unwrap_or(u32::MAX)) else {
+    let Ok(permits) = Arc::clone(&worker.slots)
+        .try_acquire_many_owned(u32::try_from(offered).unwrap_or(u32::MAX))
+    else {
         return Err("the free slots went to another queue".to_owned());
     };
-    let claim = Claim { node: worker.node, id: worker.mint.claim(), now: worker.time.now(), runs: offers };
+    let claim = Claim {
+        node: worker.node,
+        id: worker.mint.claim(),
+        now: worker.time.now(),
+        runs: offers,
+    };
     let won = worker.parts.store.claim(&claim).await.map_err(|e| {
         Meters::add(&worker.meters.store_failures, 1);
-        display(&e)
+        causes(&e)
     })?;
     Meters::add(&worker.meters.claims_refused, offered - won.len());
     Meters::add(&worker.meters.attempts_claimed, won.len());
     for run in &won {
         let late = claim.now.as_ms() - run.due_at.as_ms();
-        worker.meters.observe_lateness(u64::try_from(late).unwrap_or(0));
+        worker
+            .meters
+            .observe_lateness(u64::try_from(late).unwrap_or(0));
     }
     start(&worker, won, &claim, permits).await;
     Ok(())
 }
 
-async fn start(worker: &Arc<Worker>, won: Vec<Claimed>, claim: &Claim, mut permits: OwnedSemaphorePermit) {
+async fn start(
+    worker: &Arc<Worker>,
+    won: Vec<Claimed>,
+    claim: &Claim,
+    mut permits: OwnedSemaphorePermit,
+) {
     // From here the runs are ours: cancellation and beats must know them before their definitions are read.
     let tokens: Vec<CancellationToken> = won.iter().map(|c| worker.in_hand.take(c.run)).collect();
     learn(worker, &won).await;
     for (claimed, cancel) in won.into_iter().zip(tokens) {
-        let Some(permit) = permits.split(1) else { break };
+        let Some(permit) = permits.split(1) else {
+            break;
+        };
         match attempt(worker, claimed, claim) {
             Ok(attempt) => {
-                let stops = Stops { cancel, ..worker.stops.clone() };
-                worker.tracker.spawn(carry_out(Arc::clone(worker), attempt, stops, permit));
+                let stops = Stops {
+                    cancel,
+                    ..worker.stops.clone()
+                };
+                worker
+                    .tracker
+                    .spawn(carry_out(Arc::clone(worker), attempt, stops, permit));
             }
             Err(finish) => {
                 let _ = worker.ends.send(finish).await;
@@ -378,9 +419,18 @@ async fn start(worker: &Arc<Worker>, won: Vec<Claimed>, claim: &Claim, mut permi
 /// answers: the runs are ours meanwhile.
 async fn learn(worker: &Worker, won: &[Claimed]) {
     let missing: Vec<TaskId> = {
-        let known = worker.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let stale = |(id, version): &(TaskId, i64)| known.get(id).is_none_or(|k| k.version < *version);
-        let mut missing: Vec<TaskId> = won.iter().filter_map(|c| c.task).filter(stale).map(|(id, _)| id).collect();
+        let known = worker
+            .tasks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stale =
+            |(id, version): &(TaskId, i64)| known.get(id).is_none_or(|k| k.version < *version);
+        let mut missing: Vec<TaskId> = won
+            .iter()
+            .filter_map(|c| c.task)
+            .filter(stale)
+            .map(|(id, _)| id)
+            .collect();
         missing.sort_unstable();
         missing.dedup();
         missing
@@ -389,18 +439,28 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
     while !missing.is_empty() && !worker.stops.fence.is_cancelled() {
         match worker.parts.store.tasks_by_id(&missing).await {
             Ok(tasks) => {
-                let mut known = worker.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut known = worker
+                    .tasks
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 if known.len() > CACHE_TASKS_MAX {
                     known.clear();
                 }
                 for task in tasks {
                     let name = task.spec.name.clone();
-                    known.insert(task.id, Known { version: task.version, spec: Arc::new(task.spec), name });
+                    known.insert(
+                        task.id,
+                        Known {
+                            version: task.version,
+                            spec: Arc::new(task.spec),
+                            name,
+                        },
+                    );
                 }
                 return;
             }
             Err(error) => {
-                tracing::warn!(error = display(&error), "could not read the tasks of claimed runs; asking again");
+                tracing::warn!(error = %causes(&error), "could not read the tasks of claimed runs; asking again");
                 worker.parts.clock.sleep(wait).await;
                 wait = (wait * 2).min(RETRY_MAX);
             }
@@ -410,7 +470,10 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
 
 /// Puts an attempt together; a run whose task is gone is cancelled instead.
 fn attempt(worker: &Worker, claimed: Claimed, claim: &Claim) -> Result<Attempt, Finish> {
-    let known = worker.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let known = worker
+        .tasks
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let definition = claimed.task.and_then(|(id, _)| known.get(&id));
     let own = claimed.spec.as_ref().and_then(|s| s.handler.clone());
     let (spec, task_name) = match (definition, own) {
@@ -428,11 +491,27 @@ fn attempt(worker: &Worker, claimed: Claimed, claim: &Claim) -> Result<Attempt, 
             });
         }
     };
-    Ok(Attempt { claimed, claim: claim.id, spec, task_name })
+    Ok(Attempt {
+        claimed,
+        claim: claim.id,
+        spec,
+        task_name,
+    })
 }
 
-async fn carry_out(worker: Arc<Worker>, attempt: Attempt, stops: Stops, permit: OwnedSemaphorePermit) {
-    let ended = running::run(&attempt, &worker.parts.handlers, &*worker.parts.clock, &stops).await;
+async fn carry_out(
+    worker: Arc<Worker>,
+    attempt: Attempt,
+    stops: Stops,
+    permit: OwnedSemaphorePermit,
+) {
+    let ended = running::run(
+        &attempt,
+        &worker.parts.handlers,
+        &*worker.parts.clock,
+        &stops,
+    )
+    .await;
     drop(permit);
     worker.freed.notify_one();
     let claimed = &attempt.claimed;
@@ -441,7 +520,13 @@ async fn carry_out(worker: Arc<Worker>, attempt: Attempt, stops: Stops, permit: 
         return;
     };
     let now = worker.time.now();
-    let end = conclude(&outcome, &attempt.spec, claimed.failures, now, worker.parts.random.next());
+    let end = conclude(
+        &outcome,
+        &attempt.spec,
+        claimed.failures,
+        now,
+        worker.parts.random.next(),
+    );
     let finish = Finish {
         run: claimed.run,
         attempt: claimed.attempt,

@@ -21,13 +21,19 @@ impl ManualClock {
     /// A clock that shows `wall`.
     #[must_use]
     pub fn new(wall: Timestamp) -> Self {
-        Self { monotonic: watch::Sender::new(Monotonic::from_ms(1)), wall: Mutex::new(wall) }
+        Self {
+            monotonic: watch::Sender::new(Monotonic::from_ms(1)),
+            wall: Mutex::new(wall),
+        }
     }
 
     /// Moves both clocks on, and wakes the sleepers whose time has come.
     pub fn advance(&self, by: Duration) {
         {
-            let mut wall = self.wall.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut wall = self
+                .wall
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             *wall = wall.plus(by);
         }
         self.monotonic.send_modify(|m| *m = m.plus(by));
@@ -35,14 +41,20 @@ impl ManualClock {
 
     /// Steps the wall clock alone.
     pub fn step_wall(&self, to: Timestamp) {
-        *self.wall.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = to;
+        *self
+            .wall
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = to;
     }
 }
 
 #[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.wall.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self
+            .wall
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn monotonic(&self) -> Monotonic {

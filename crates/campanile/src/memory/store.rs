@@ -12,8 +12,8 @@ use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::port::clock::Clock;
 use crate::port::store::Error;
 use crate::protocol::invariants::{self, Snapshot};
-use crate::protocol::work::{DueKey, End, Finish, LeaderRow, Node, Owner, Term, Waiting};
 use crate::protocol::run as transitions;
+use crate::protocol::work::{DueKey, End, Finish, LeaderRow, Node, Owner, Term, Waiting};
 use crate::run::{AttemptEnd, Reason, Run, RunSpec};
 use crate::task::Task;
 use crate::time::Timestamp;
@@ -51,7 +51,12 @@ struct Tables {
 impl std::fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let tables = self.lock();
-        write!(f, "MemoryStore({} live, {} finished)", tables.live.len(), tables.history.len())
+        write!(
+            f,
+            "MemoryStore({} live, {} finished)",
+            tables.live.len(),
+            tables.history.len()
+        )
     }
 }
 
@@ -59,11 +64,16 @@ impl MemoryStore {
     /// An empty store whose clock is `clock`'s wall time.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, tables: Mutex::new(Tables::default()) }
+        Self {
+            clock,
+            tables: Mutex::new(Tables::default()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.tables
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// All of the store at this moment, for the invariants.
@@ -71,7 +81,12 @@ impl MemoryStore {
     pub fn snapshot(&self) -> Snapshot {
         let tables = self.lock();
         Snapshot {
-            runs: tables.live.values().chain(tables.history.values()).cloned().collect(),
+            runs: tables
+                .live
+                .values()
+                .chain(tables.history.values())
+                .cloned()
+                .collect(),
             due: tables.due.iter().cloned().collect(),
             outbox: tables.outbox.values().flatten().copied().collect(),
             living: tables.nodes.keys().copied().collect(),
@@ -109,15 +124,23 @@ impl Tables {
     fn waiting(&self, id: RunId, attempt: Option<u32>) -> Option<Waiting> {
         let run = self.live.get(&id)?;
         let waits = transitions::waits(run, attempt.unwrap_or(run.attempt));
-        waits.then(|| Waiting { run: run.clone(), spec: self.specs.get(&id).cloned() })
+        waits.then(|| Waiting {
+            run: run.clone(),
+            spec: self.specs.get(&id).cloned(),
+        })
     }
 
     /// Moves an ended run into history, where (task, instant) is unique for occurrences.
     fn archive(&mut self, run: Run) -> Result<(), Error> {
         if let (crate::run::Origin::Schedule, Some(task)) = (run.origin, run.task)
-            && self.occurrences.insert((task, run.due_at), run.id).is_some_and(|other| other != run.id)
+            && self
+                .occurrences
+                .insert((task, run.due_at), run.id)
+                .is_some_and(|other| other != run.id)
         {
-            return Err(Error::Refused(format!("a second row for task {task} at {}", run.due_at).into()));
+            return Err(Error::Refused(
+                format!("a second row for task {task} at {}", run.due_at).into(),
+            ));
         }
         self.live.remove(&run.id);
         self.history.insert(run.id, run);
@@ -125,9 +148,18 @@ impl Tables {
     }
 
     fn finish_one(&mut self, finish: &Finish) -> Result<bool, Error> {
-        let Some(old) = self.live.get(&finish.run) else { return Ok(false) };
+        let Some(old) = self.live.get(&finish.run) else {
+            return Ok(false);
+        };
         let error = finish.error.as_deref();
-        let Some(new) = transitions::finish(old, finish.attempt, finish.claim, finish.end, finish.at, error) else {
+        let Some(new) = transitions::finish(
+            old,
+            finish.attempt,
+            finish.claim,
+            finish.end,
+            finish.at,
+            error,
+        ) else {
             return Ok(false);
         };
         let why = match finish.end {
@@ -135,22 +167,32 @@ impl Tables {
             End::Succeeded | End::Cancelled(_) => Reason::None,
         };
         if why != Reason::None {
-            self.attempts.entry(finish.run).or_default().push(AttemptEnd {
-                attempt: finish.attempt,
-                worker: old.worker,
-                started_at: old.started_at,
-                finished_at: finish.at,
-                reason: why,
-                error: new.error.clone(),
-            });
+            self.attempts
+                .entry(finish.run)
+                .or_default()
+                .push(AttemptEnd {
+                    attempt: finish.attempt,
+                    worker: old.worker,
+                    started_at: old.started_at,
+                    finished_at: finish.at,
+                    reason: why,
+                    error: new.error.clone(),
+                });
         }
         if let Some(log) = finish.log.as_ref().filter(|l| !l.is_empty()) {
-            self.logs.entry(finish.run).or_default().push((finish.attempt, log.clone()));
+            self.logs
+                .entry(finish.run)
+                .or_default()
+                .push((finish.attempt, log.clone()));
         }
         if new.state.is_terminal() {
             self.archive(new)?;
         } else {
-            self.due.insert(DueKey { queue: new.queue.clone(), at: new.ready_at, owner: Owner::Run(new.id) });
+            self.due.insert(DueKey {
+                queue: new.queue.clone(),
+                at: new.ready_at,
+                owner: Owner::Run(new.id),
+            });
             self.live.insert(new.id, new);
         }
         Ok(true)

@@ -45,11 +45,17 @@ pub fn firing(
     outbox: OutboxId,
     mint: &dyn Fn(usize) -> Vec<RunId>,
 ) -> (Firing, Vec<Entry>, usize) {
-    let mut firing = Firing { edits: moment.edits, epoch: moment.epoch, ..Firing::default() };
+    let mut firing = Firing {
+        edits: moment.edits,
+        epoch: moment.epoch,
+        ..Firing::default()
+    };
     let mut entries = Vec::new();
     let mut covered = 0;
     for row in rows {
-        if entries.len() + firing.skipped.len() >= limits::FIRE_ROWS_MAX || covered == limits::FIRE_ROWS_MAX {
+        if entries.len() + firing.skipped.len() >= limits::FIRE_ROWS_MAX
+            || covered == limits::FIRE_ROWS_MAX
+        {
             break;
         }
         covered += 1;
@@ -57,18 +63,37 @@ pub fn firing(
         match (row.key.owner, &row.waiting) {
             (Owner::Task(id), _) => {
                 if let Some(compiled) = tasks(id).filter(|c| !c.task.spec.paused) {
-                    fire_task(&mut firing, &mut entries, &compiled, row.key.at, moment, outbox, mint);
+                    fire_task(
+                        &mut firing,
+                        &mut entries,
+                        &compiled,
+                        row.key.at,
+                        moment,
+                        outbox,
+                        mint,
+                    );
                 }
             }
             (Owner::Run(_), Some(waiting)) => {
-                let task = waiting.run.task.and_then(tasks).map(|c| Arc::clone(&c.task));
-                entries.push(Entry { waiting: waiting.clone(), task, row: outbox });
+                let task = waiting
+                    .run
+                    .task
+                    .and_then(tasks)
+                    .map(|c| Arc::clone(&c.task));
+                entries.push(Entry {
+                    waiting: waiting.clone(),
+                    task,
+                    row: outbox,
+                });
             }
             (Owner::Run(_), None) => {}
         }
     }
     if !entries.is_empty() {
-        let runs = entries.iter().map(|e| (e.waiting.run.id, e.waiting.run.attempt)).collect();
+        let runs = entries
+            .iter()
+            .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
+            .collect();
         firing.outbox = Some(OutboxEntry { id: outbox, runs });
     }
     (firing, entries, covered)
@@ -84,18 +109,34 @@ fn fire_task(
     mint: &dyn Fn(usize) -> Vec<RunId>,
 ) {
     let task = &compiled.task;
-    let plan = occurrences(&compiled.schedule, &task.spec, first, moment.now, moment.horizon);
+    let plan = occurrences(
+        &compiled.schedule,
+        &task.spec,
+        first,
+        moment.now,
+        moment.horizon,
+    );
     let mut ids = mint(plan.runs.len() + plan.skips.len()).into_iter();
     for (at, id) in plan.runs.iter().zip(&mut ids) {
         let run = transitions::occurrence(id, task, *at, moment.epoch);
         firing.runs.push(run.clone());
-        entries.push(Entry { waiting: Waiting { run, spec: None }, task: Some(Arc::clone(task)), row: outbox });
+        entries.push(Entry {
+            waiting: Waiting { run, spec: None },
+            task: Some(Arc::clone(task)),
+            row: outbox,
+        });
     }
     for (skip, id) in plan.skips.iter().zip(&mut ids) {
-        firing.skipped.push(transitions::skip(id, task, skip, moment.epoch, moment.now));
+        firing
+            .skipped
+            .push(transitions::skip(id, task, skip, moment.epoch, moment.now));
     }
     if let Some(at) = plan.next {
-        firing.advanced.push(DueKey { queue: task.spec.queue.clone(), at, owner: Owner::Task(task.id) });
+        firing.advanced.push(DueKey {
+            queue: task.spec.queue.clone(),
+            at,
+            owner: Owner::Task(task.id),
+        });
     }
 }
 
@@ -204,7 +245,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::schedule::{Dialect, Options};
+    use crate::schedule::Options;
 
     fn spec(misfire: Misfire) -> TaskSpec {
         serde_json::from_value(serde_json::json!({
@@ -214,7 +255,10 @@ mod tests {
     }
 
     fn every_10s() -> Schedule {
-        let options = Options::new(Dialect::Auto, "UTC", at(0), "t").unwrap();
+        let options = Options {
+            anchor: at(0),
+            ..Options::default()
+        };
         Schedule::parse(Some("every 10s"), &options).unwrap()
     }
 
@@ -253,7 +297,10 @@ mod tests {
             assert_eq!(plan.next, Some(at(1_010)));
         }
         // An hourly kind of outage: nothing within the limit, so `last` runs the latest missed one.
-        let options = Options::new(Dialect::Auto, "UTC", at(0), "t").unwrap();
+        let options = Options {
+            anchor: at(0),
+            ..Options::default()
+        };
         let hourly = Schedule::parse(Some("every 1h"), &options).unwrap();
         let plan = occurrences(
             &hourly,

@@ -11,7 +11,8 @@ use crate::port::Written;
 use crate::port::store::{Control, Error};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
-    Cancel, DueChange, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission, Submitted, TaskPage,
+    Cancel, DueChange, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission,
+    Submitted, TaskPage,
 };
 use crate::run::{Origin, Run, State};
 use crate::task::Task;
@@ -30,15 +31,27 @@ fn edit_applies(tables: &Tables, edit: &Edit) -> bool {
 impl Control for MemoryStore {
     async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
         let tables = self.lock();
-        let mut names = tables.names.iter().filter(|(n, _)| after.is_none_or(|a| n.as_str() > a));
-        let tasks: Vec<Task> = names.by_ref().take(limit).filter_map(|(_, id)| tables.tasks.get(id)).cloned().collect();
+        let mut names = tables
+            .names
+            .iter()
+            .filter(|(n, _)| after.is_none_or(|a| n.as_str() > a));
+        let tasks: Vec<Task> = names
+            .by_ref()
+            .take(limit)
+            .filter_map(|(_, id)| tables.tasks.get(id))
+            .cloned()
+            .collect();
         let next = names.next().and(tasks.last()).map(|t| t.spec.name.clone());
         Ok(TaskPage { tasks, next })
     }
 
     async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
         let tables = self.lock();
-        Ok(names.iter().filter_map(|n| tables.tasks.get(tables.names.get(n)?)).cloned().collect())
+        Ok(names
+            .iter()
+            .filter_map(|n| tables.tasks.get(tables.names.get(n)?))
+            .cloned()
+            .collect())
     }
 
     async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
@@ -58,7 +71,13 @@ impl Control for MemoryStore {
         for upsert in &edit.upserts {
             let created_at = tables.tasks.get(&upsert.id).map_or(at, |t| t.created_at);
             let version = upsert.expected.unwrap_or(0) + 1;
-            let task = Task { id: upsert.id, version, spec: upsert.spec.clone(), created_at, updated_at: at };
+            let task = Task {
+                id: upsert.id,
+                version,
+                spec: upsert.spec.clone(),
+                created_at,
+                updated_at: at,
+            };
             tables.names.insert(task.spec.name.clone(), task.id);
             tables.tasks.insert(task.id, task);
             if let DueChange::Replace(next) = &upsert.due {
@@ -73,13 +92,21 @@ impl Control for MemoryStore {
 
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
         let mut tables = self.lock();
-        if let Some(taken) = submissions.iter().find(|s| tables.live.contains_key(&s.run.id)) {
-            return Err(Error::Refused(format!("run {} exists", taken.run.id).into()));
+        if let Some(taken) = submissions
+            .iter()
+            .find(|s| tables.live.contains_key(&s.run.id))
+        {
+            return Err(Error::Refused(
+                format!("run {} exists", taken.run.id).into(),
+            ));
         }
         let mut answers = Vec::with_capacity(submissions.len());
         for s in submissions {
             if let Some(first) = s.idempotency_key.as_ref().and_then(|k| tables.keys.get(k)) {
-                answers.push(Submitted { run: *first, created: false });
+                answers.push(Submitted {
+                    run: *first,
+                    created: false,
+                });
                 continue;
             }
             if let Some(key) = &s.idempotency_key {
@@ -88,14 +115,26 @@ impl Control for MemoryStore {
             if let Some(spec) = &s.spec {
                 tables.specs.insert(s.run.id, spec.clone());
             }
-            tables.due.insert(DueKey { queue: s.run.queue.clone(), at: s.run.ready_at, owner: Owner::Run(s.run.id) });
+            tables.due.insert(DueKey {
+                queue: s.run.queue.clone(),
+                at: s.run.ready_at,
+                owner: Owner::Run(s.run.id),
+            });
             tables.live.insert(s.run.id, s.run.clone());
-            answers.push(Submitted { run: s.run.id, created: true });
+            answers.push(Submitted {
+                run: s.run.id,
+                created: true,
+            });
         }
         Ok(answers)
     }
 
-    async fn runs(&self, filter: &RunFilter, before: Option<RunId>, limit: usize) -> Result<Vec<Run>, Error> {
+    async fn runs(
+        &self,
+        filter: &RunFilter,
+        before: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error> {
         let tables = self.lock();
         let mut found: Vec<Run> = tables
             .live
@@ -133,7 +172,12 @@ impl Control for MemoryStore {
                 && r.due_at <= at
                 && r.skipped.map_or(r.due_at, |(last, _)| last) >= at
         };
-        Ok(tables.history.values().chain(tables.live.values()).find(covers).cloned())
+        Ok(tables
+            .history
+            .values()
+            .chain(tables.live.values())
+            .find(covers)
+            .cloned())
     }
 
     async fn next_due(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
@@ -143,7 +187,10 @@ impl Control for MemoryStore {
     async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
         let mut tables = self.lock();
         let Some(run) = tables.live.get(&id) else {
-            return Ok(tables.history.get(&id).map_or(Cancel::Unknown, |r| Cancel::Ended(r.state)));
+            return Ok(tables
+                .history
+                .get(&id)
+                .map_or(Cancel::Unknown, |r| Cancel::Ended(r.state)));
         };
         let (answer, changed) = transitions::cancel(run, at);
         match changed {
@@ -168,12 +215,14 @@ impl Control for MemoryStore {
         let tables = self.lock();
         let mut counts: BTreeMap<_, QueueCount> = BTreeMap::new();
         for run in tables.live.values() {
-            let count = counts.entry(run.queue.clone()).or_insert_with(|| QueueCount {
-                queue: run.queue.clone(),
-                future: 0,
-                waiting: 0,
-                running: 0,
-            });
+            let count = counts
+                .entry(run.queue.clone())
+                .or_insert_with(|| QueueCount {
+                    queue: run.queue.clone(),
+                    future: 0,
+                    waiting: 0,
+                    running: 0,
+                });
             match run.state {
                 State::Running => count.running += 1,
                 State::Scheduled if run.ready_at > now => count.future += 1,

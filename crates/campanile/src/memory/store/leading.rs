@@ -14,7 +14,11 @@ use crate::run::{Run, State};
 use crate::time::Timestamp;
 
 fn written(applied: bool) -> Written {
-    if applied { Written::Applied } else { Written::Stale }
+    if applied {
+        Written::Applied
+    } else {
+        Written::Stale
+    }
 }
 
 #[async_trait]
@@ -40,10 +44,15 @@ impl Leading for MemoryStore {
 
     async fn scan(&self, until: Timestamp, limits: &ScanLimits) -> Result<Scan, Error> {
         let tables = self.lock();
-        let mut taken: std::collections::HashMap<&crate::task::QueueName, usize> = std::collections::HashMap::new();
+        let mut taken: std::collections::HashMap<&crate::task::QueueName, usize> =
+            std::collections::HashMap::new();
         let mut rows = Vec::new();
         for key in tables.due.iter().filter(|k| k.at <= until) {
-            let room = limits.rooms.get(&key.queue).copied().unwrap_or(limits.default);
+            let room = limits
+                .rooms
+                .get(&key.queue)
+                .copied()
+                .unwrap_or(limits.default);
             let used = taken.entry(&key.queue).or_default();
             if *used >= room {
                 continue;
@@ -53,9 +62,16 @@ impl Leading for MemoryStore {
                 Owner::Run(run) => tables.waiting(run, None),
                 Owner::Task(_) => None,
             };
-            rows.push(DueRow { key: key.clone(), waiting });
+            rows.push(DueRow {
+                key: key.clone(),
+                waiting,
+            });
         }
-        Ok(Scan { rows, edits: tables.edits, resign_epoch: tables.resign_epoch })
+        Ok(Scan {
+            rows,
+            edits: tables.edits,
+            resign_epoch: tables.resign_epoch,
+        })
     }
 
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
@@ -89,18 +105,30 @@ impl Leading for MemoryStore {
 
     async fn outbox(&self, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxRow>, Error> {
         let tables = self.lock();
-        let rows = tables.outbox.iter().filter(|(id, _)| after.is_none_or(|a| **id > a)).take(limit);
+        let rows = tables
+            .outbox
+            .iter()
+            .filter(|(id, _)| after.is_none_or(|a| **id > a))
+            .take(limit);
         Ok(rows
             .map(|(id, runs)| OutboxRow {
                 id: *id,
-                waiting: runs.iter().filter_map(|(run, attempt)| tables.waiting(*run, Some(*attempt))).collect(),
+                waiting: runs
+                    .iter()
+                    .filter_map(|(run, attempt)| tables.waiting(*run, Some(*attempt)))
+                    .collect(),
             })
             .collect())
     }
 
     async fn waiting(&self, runs: &[(RunId, u32)]) -> Result<Vec<RunId>, Error> {
         let tables = self.lock();
-        let waits = |(id, attempt): &&(RunId, u32)| tables.live.get(id).is_some_and(|r| transitions::waits(r, *attempt));
+        let waits = |(id, attempt): &&(RunId, u32)| {
+            tables
+                .live
+                .get(id)
+                .is_some_and(|r| transitions::waits(r, *attempt))
+        };
         Ok(runs.iter().filter(waits).map(|(id, _)| *id).collect())
     }
 
@@ -128,20 +156,34 @@ impl Leading for MemoryStore {
         Ok(Written::Applied)
     }
 
-    async fn hand_over(&self, term: &Term, runs: &[(RunId, u32)], at: Timestamp) -> Result<Written, Error> {
+    async fn hand_over(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+        at: Timestamp,
+    ) -> Result<Written, Error> {
         let mut tables = self.lock();
         if !tables.holds(term) {
             return Ok(Written::Stale);
         }
         for (id, attempt) in runs {
-            if let Some(ended) = tables.live.get(id).and_then(|r| transitions::hand_over(r, *attempt, at)) {
+            if let Some(ended) = tables
+                .live
+                .get(id)
+                .and_then(|r| transitions::hand_over(r, *attempt, at))
+            {
                 tables.archive(ended)?;
             }
         }
         Ok(Written::Applied)
     }
 
-    async fn running_on(&self, node: Option<NodeId>, after: Option<RunId>, limit: usize) -> Result<Vec<Run>, Error> {
+    async fn running_on(
+        &self,
+        node: Option<NodeId>,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error> {
         let tables = self.lock();
         let held = |run: &&Run| {
             run.state == State::Running
@@ -151,7 +193,13 @@ impl Leading for MemoryStore {
                     None => run.worker.is_none_or(|w| !tables.nodes.contains_key(&w)),
                 }
         };
-        Ok(tables.live.values().filter(held).take(limit).cloned().collect())
+        Ok(tables
+            .live
+            .values()
+            .filter(held)
+            .take(limit)
+            .cloned()
+            .collect())
     }
 
     async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error> {
@@ -163,21 +211,39 @@ impl Leading for MemoryStore {
         Ok(written(holds))
     }
 
-    async fn finish_lost(&self, term: &Term, ends: &[Finish]) -> Result<Option<Vec<Written>>, Error> {
+    async fn finish_lost(
+        &self,
+        term: &Term,
+        ends: &[Finish],
+    ) -> Result<Option<Vec<Written>>, Error> {
         let mut tables = self.lock();
         if !tables.holds(term) {
             return Ok(None);
         }
-        ends.iter().map(|end| tables.finish_one(end).map(written)).collect::<Result<_, _>>().map(Some)
+        ends.iter()
+            .map(|end| tables.finish_one(end).map(written))
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
-    async fn prune(&self, term: &Term, before: Timestamp, limit: usize) -> Result<Option<usize>, Error> {
+    async fn prune(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error> {
         let mut tables = self.lock();
         if !tables.holds(term) {
             return Ok(None);
         }
         let old = |r: &&Run| r.finished_at.is_some_and(|t| t < before);
-        let gone: Vec<Run> = tables.history.values().filter(old).take(limit).cloned().collect();
+        let gone: Vec<Run> = tables
+            .history
+            .values()
+            .filter(old)
+            .take(limit)
+            .cloned()
+            .collect();
         for run in &gone {
             tables.history.remove(&run.id);
             tables.specs.remove(&run.id);
@@ -193,6 +259,12 @@ impl Leading for MemoryStore {
 }
 
 /// Due rows of one task, which edits replace.
-pub(super) fn due_of_task(due: &std::collections::BTreeSet<DueKey>, task: crate::id::TaskId) -> Vec<DueKey> {
-    due.iter().filter(|k| k.owner == Owner::Task(task)).cloned().collect()
+pub(super) fn due_of_task(
+    due: &std::collections::BTreeSet<DueKey>,
+    task: crate::id::TaskId,
+) -> Vec<DueKey> {
+    due.iter()
+        .filter(|k| k.owner == Owner::Task(task))
+        .cloned()
+        .collect()
 }

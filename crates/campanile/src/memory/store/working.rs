@@ -22,7 +22,12 @@ impl Working for MemoryStore {
     async fn beat(&self, node: NodeId, busy: u32, running: &[RunId]) -> Result<Beaten, Error> {
         let now = self.clock.now();
         let mut tables = self.lock();
-        let asked = |id: &&RunId| tables.live.get(id).is_some_and(|r| r.cancel_requested && r.worker == Some(node));
+        let asked = |id: &&RunId| {
+            tables
+                .live
+                .get(id)
+                .is_some_and(|r| r.cancel_requested && r.worker == Some(node))
+        };
         let cancel = running.iter().filter(asked).copied().collect();
         let known = match tables.nodes.get_mut(&node) {
             Some(row) => {
@@ -48,12 +53,20 @@ impl Working for MemoryStore {
         }
         let mut won = Vec::new();
         for (id, attempt) in &claim.runs {
-            let Some(run) = tables.live.get(id) else { continue };
-            let Some(claimed) = transitions::claim(run, *attempt, claim.id, claim.node, claim.now) else { continue };
+            let Some(run) = tables.live.get(id) else {
+                continue;
+            };
+            let Some(claimed) = transitions::claim(run, *attempt, claim.id, claim.node, claim.now)
+            else {
+                continue;
+            };
             won.push(Claimed {
                 run: *id,
                 attempt: *attempt,
-                task: claimed.task.and_then(|t| tables.tasks.get(&t)).map(|t| (t.id, t.version)),
+                task: claimed
+                    .task
+                    .and_then(|t| tables.tasks.get(&t))
+                    .map(|t| (t.id, t.version)),
                 origin: claimed.origin,
                 due_at: claimed.due_at,
                 failures: claimed.failures,
@@ -68,12 +81,24 @@ impl Working for MemoryStore {
     async fn finish(&self, ends: &[Finish]) -> Result<Vec<Written>, Error> {
         let mut tables = self.lock();
         ends.iter()
-            .map(|end| tables.finish_one(end).map(|done| if done { Written::Applied } else { Written::Stale }))
+            .map(|end| {
+                tables.finish_one(end).map(|done| {
+                    if done {
+                        Written::Applied
+                    } else {
+                        Written::Stale
+                    }
+                })
+            })
             .collect()
     }
 
     async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error> {
         let tables = self.lock();
-        Ok(ids.iter().filter_map(|id| tables.tasks.get(id)).cloned().collect())
+        Ok(ids
+            .iter()
+            .filter_map(|id| tables.tasks.get(id))
+            .cloned()
+            .collect())
     }
 }
