@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::TaskId;
 use crate::protocol::limits;
-use crate::schedule::{self, Dialect, Schedule};
+use crate::schedule::{self, Dialect, Schedule, TimeZoneName};
 use crate::time::Timestamp;
 
 /// The name of a queue. Cheap to copy around; compared as text.
@@ -355,18 +355,43 @@ impl Invalid {
 }
 
 impl TaskSpec {
+    /// The defaults around a handler: what a run that was submitted with its own handler runs under.
+    #[must_use]
+    pub fn for_handler(handler: HandlerSpec) -> Self {
+        Self {
+            name: String::new(),
+            description: None,
+            schedule: None,
+            dialect: Dialect::Auto,
+            timezone: utc(),
+            anchor: None,
+            queue: QueueName::default(),
+            handler,
+            payload: serde_json::Value::Null,
+            misfire: Misfire::default(),
+            misfire_limit: misfire_limit(),
+            max_lateness: None,
+            overlap: Overlap::default(),
+            timeout: timeout(),
+            start: StartMode::default(),
+            retry: Retry::default(),
+            priority: priority(),
+            paused: false,
+        }
+    }
+
     /// The compiled schedule. `created_at` anchors an `every` that names no anchor.
     ///
     /// # Errors
     /// The field at fault (`schedule`, `timezone`) with what would be valid.
     pub fn compile(&self, created_at: Timestamp) -> Result<Schedule, Invalid> {
-        let options = schedule::Options::new(
-            self.dialect,
-            &self.timezone,
-            self.anchor.unwrap_or(created_at),
-            &self.name,
-        )
-        .map_err(|e| Invalid::new("timezone", e.to_string()))?;
+        let options = schedule::Options {
+            dialect: self.dialect,
+            timezone: TimeZoneName::parse(&self.timezone)
+                .map_err(|e| Invalid::new("timezone", e.to_string()))?,
+            anchor: self.anchor.unwrap_or(created_at),
+            name_for_hash: self.name.clone(),
+        };
         Schedule::parse(self.schedule.as_deref(), &options)
             .map_err(|e| Invalid::new("schedule", e.to_string()))
     }
