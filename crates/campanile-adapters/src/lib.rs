@@ -1,1 +1,5 @@
-//! Placeholder head.
+//! Campanile's adapters: what the ports of `campanile` look like on real databases, brokers, sockets and processes.
+//! A feature gates a module here and nowhere else; nothing in these modules decides what the system does.
+
+#[cfg(feature = "handlers")]
+pub mod handlers;
