@@ -18,7 +18,7 @@ pub struct Leader {
     pub name: String,
     /// When the term began.
     pub since: Option<Timestamp>,
-    /// Whether the node is among the living. (A term outlives its holder until the next one begins.)
+    /// Whether a node of that name is among the living. (A term outlives its holder until the next one begins.)
     pub alive: bool,
     /// Whether it was asked to hand over and has not yet.
     pub resigning: bool,
@@ -64,7 +64,7 @@ impl Control {
         Ok(Leader {
             epoch: row.epoch,
             node: row.node,
-            alive: row.node.is_some_and(|id| nodes.iter().any(|n| n.id == id)),
+            alive: row.epoch > 0 && nodes.iter().any(|n| n.name == row.node_name),
             name: row.node_name,
             since: row.since,
             resigning: row.epoch > 0 && row.resign_epoch == row.epoch,

@@ -121,7 +121,7 @@ fn submission(
     };
     let mut like = match (task, &request.handler) {
         (Some(task), _) => task.spec.clone(),
-        (None, Some(handler)) => bare(handler.clone()),
+        (None, Some(handler)) => TaskSpec::for_handler(handler.clone()),
         (None, None) => {
             return Err(Error::invalid(
                 "task",
@@ -145,30 +145,6 @@ fn submission(
         spec: (own != RunSpec::default()).then_some(own),
         idempotency_key: request.idempotency_key.clone(),
     })
-}
-
-/// The definition that a run without a task behaves by: all defaults.
-fn bare(handler: HandlerSpec) -> TaskSpec {
-    TaskSpec {
-        name: String::new(),
-        description: None,
-        schedule: None,
-        dialect: crate::schedule::Dialect::default(),
-        timezone: "UTC".to_owned(),
-        anchor: None,
-        queue: QueueName::default(),
-        handler,
-        payload: Value::Null,
-        misfire: crate::task::Misfire::default(),
-        misfire_limit: std::time::Duration::from_secs(60),
-        max_lateness: None,
-        overlap: crate::task::Overlap::default(),
-        timeout: std::time::Duration::from_secs(300),
-        start: crate::task::StartMode::default(),
-        retry: crate::task::Retry::default(),
-        priority: 4,
-        paused: false,
-    }
 }
 
 fn check(request: &Request) -> Result<(), Error> {

@@ -2,4 +2,5 @@
 //! conformance suites say so), except that nothing survives the process.
 
 pub mod clock;
+pub mod lock;
 pub mod store;
