@@ -283,7 +283,7 @@ impl Elector {
                 signal = self.parts.lock.next_signal() => if signal == Signal::Released {
                     return Performed::Event(Event::Tick);
                 },
-                command = self.commands.recv() => if let Some(performed) = self.command(command) {
+                command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
                     return performed;
                 },
             }
@@ -297,7 +297,7 @@ impl Elector {
         loop {
             tokio::select! {
                 () = clock.sleep_until(deadline) => return Performed::Event(Event::Tick),
-                command = self.commands.recv() => if let Some(performed) = self.command(command) {
+                command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
                     return performed;
                 },
             }
@@ -305,10 +305,10 @@ impl Elector {
     }
 
     /// What a command means: `None` when it is about a term that is over already.
-    fn command(&mut self, command: Option<Command>) -> Option<Performed> {
+    fn command(&mut self, command: Option<&Command>) -> Option<Performed> {
         match command {
             Some(Command::Broken(epoch)) => {
-                let mine = self.current.as_ref().is_some_and(|l| l.term.epoch == epoch);
+                let mine = self.current.as_ref().is_some_and(|l| l.term.epoch == *epoch);
                 mine.then_some(Performed::Event(Event::TermBroken))
             }
             Some(Command::StepDown) => self
@@ -383,7 +383,7 @@ impl Elector {
             tokio::select! {
                 () = clock.sleep_until(renew_at) => break,
                 signal = self.parts.lock.next_signal() => if signal == Signal::Work { self.wake.notify_one(); },
-                command = self.commands.recv() => if let Some(performed) = self.command(command) {
+                command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
                     return performed;
                 },
             }
