@@ -1,9 +1,6 @@
 //! Real adapters that live in memory: used by tests, simulations and `dev`. They keep the ports' promises in full (the
 //! conformance suites say so), except that nothing survives the process.
 
-<<<<<<< HEAD
 pub mod clock;
 pub mod store;
-=======
 pub mod lock;
->>>>>>> redis
