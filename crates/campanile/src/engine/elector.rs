@@ -308,7 +308,10 @@ impl Elector {
     fn command(&mut self, command: Option<&Command>) -> Option<Performed> {
         match command {
             Some(Command::Broken(epoch)) => {
-                let mine = self.current.as_ref().is_some_and(|l| l.term.epoch == *epoch);
+                let mine = self
+                    .current
+                    .as_ref()
+                    .is_some_and(|l| l.term.epoch == *epoch);
                 mine.then_some(Performed::Event(Event::TermBroken))
             }
             Some(Command::StepDown) => self

@@ -273,6 +273,7 @@ async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: Can
         meters: Arc::clone(&shared.meters),
         mint: Arc::clone(&shared.mint),
         secret: shared.secret.clone(),
+        wake: Arc::clone(&shared.wake),
     };
     while !closing.is_cancelled() {
         let id = shared.mint.node();

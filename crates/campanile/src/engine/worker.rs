@@ -52,7 +52,7 @@ pub struct Worker {
     pub node: NodeId,
     /// Free slots.
     pub slots: Arc<Semaphore>,
-    /// Fires when a slot becomes free.
+    /// Wakes the intakes that wait for a free slot.
     pub freed: Arc<Notify>,
     /// Runs in hand.
     pub in_hand: Arc<InHand>,
@@ -96,6 +96,8 @@ pub struct Setup {
     pub mint: Arc<Mint>,
     /// Where message keys come from.
     pub secret: Secret,
+    /// Wakes the planner, if this node leads.
+    pub wake: Arc<Notify>,
 }
 
 /// Works under one joining of the node until `closing` fires and all is drained, or until it is fenced.
@@ -126,6 +128,7 @@ pub async fn work(setup: &Setup, node: NodeId, closing: CancellationToken) -> En
         received,
         Arc::clone(&worker.in_hand),
         fence.clone(),
+        Arc::clone(&setup.wake),
     ));
     let intakes = TaskTracker::new();
     for queue in worker.settings.queues.clone() {
@@ -285,10 +288,7 @@ impl Intake {
         let Some((consumer, _)) = self.consumer.as_mut() else {
             return Ok(());
         };
-        let deliveries = tokio::select! {
-            received = consumer.receive() => received.map_err(|e| causes(&e))?,
-            () = freed => return Ok(()),
-        };
+        let deliveries = consumer.receive().await.map_err(|e| causes(&e))?;
         Meters::add(&worker.meters.messages_received, deliveries.len());
         self.take(deliveries).await
     }
@@ -412,7 +412,7 @@ async fn start(
         }
     }
     drop(permits);
-    worker.freed.notify_one();
+    worker.freed.notify_waiters();
 }
 
 /// Reads the definitions that the won runs need and that are not known in the version in force. Asks until the store
@@ -513,7 +513,7 @@ async fn carry_out(
     )
     .await;
     drop(permit);
-    worker.freed.notify_one();
+    worker.freed.notify_waiters();
     let claimed = &attempt.claimed;
     let Some((outcome, log)) = ended else {
         worker.in_hand.release(claimed.run);

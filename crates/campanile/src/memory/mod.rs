@@ -2,5 +2,5 @@
 //! conformance suites say so), except that nothing survives the process.
 
 pub mod clock;
-pub mod store;
 pub mod lock;
+pub mod store;
