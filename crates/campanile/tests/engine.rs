@@ -387,7 +387,6 @@ async fn a_dead_workers_run_is_lost_and_started_again_elsewhere() {
     let claim = work::Claim {
         node,
         id: world.mint.claim(),
-        now: world.clock.now(),
         runs: runs.iter().map(|r| (*r, 1)).collect(),
     };
     let won = world.store.claim(&claim).await.unwrap();
