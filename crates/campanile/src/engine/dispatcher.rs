@@ -78,7 +78,7 @@ impl Publisher<'_> {
                             .parts
                             .clock
                             .sleep_until(self.duty.time.when(at))
-                            .await
+                            .await;
                     }
                     None => std::future::pending().await,
                 }

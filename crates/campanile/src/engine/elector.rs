@@ -200,13 +200,7 @@ impl Elector {
         match effect {
             Effect::TryLock => self.try_lock().await,
             Effect::WaitForLock(expires_in) => self.wait_for_lock(expires_in).await,
-            Effect::ReadEpoch => match self.parts.store.leader().await {
-                Ok(row) => {
-                    self.time.sample(row.now);
-                    Performed::Event(Event::EpochRead(row.epoch))
-                }
-                Err(error) => self.store_failed(&error),
-            },
+            Effect::ReadEpoch => self.read_epoch().await,
             Effect::CheckLock => Performed::Event(self.check_lock().await),
             Effect::Begin { read_epoch } => self.begin(read_epoch).await,
             Effect::StartTerm(term) => {
@@ -225,6 +219,17 @@ impl Elector {
                 Performed::Done
             }
             Effect::StandBack(length) => self.stand_back(length).await,
+        }
+    }
+
+    async fn read_epoch(&self) -> Performed {
+        let asked_at = self.now();
+        match self.parts.store.leader().await {
+            Ok(row) => {
+                self.time.sample(row.now, asked_at);
+                Performed::Event(Event::EpochRead(row.epoch))
+            }
+            Err(error) => self.store_failed(&error),
         }
     }
 
@@ -283,7 +288,7 @@ impl Elector {
                 signal = self.parts.lock.next_signal() => if signal == Signal::Released {
                     return Performed::Event(Event::Tick);
                 },
-                command = self.commands.recv() => if let Some(performed) = self.command(command) {
+                command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
                     return performed;
                 },
             }
@@ -297,7 +302,7 @@ impl Elector {
         loop {
             tokio::select! {
                 () = clock.sleep_until(deadline) => return Performed::Event(Event::Tick),
-                command = self.commands.recv() => if let Some(performed) = self.command(command) {
+                command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
                     return performed;
                 },
             }
@@ -305,10 +310,13 @@ impl Elector {
     }
 
     /// What a command means: `None` when it is about a term that is over already.
-    fn command(&mut self, command: Option<Command>) -> Option<Performed> {
+    fn command(&mut self, command: Option<&Command>) -> Option<Performed> {
         match command {
             Some(Command::Broken(epoch)) => {
-                let mine = self.current.as_ref().is_some_and(|l| l.term.epoch == epoch);
+                let mine = self
+                    .current
+                    .as_ref()
+                    .is_some_and(|l| l.term.epoch == *epoch);
                 mine.then_some(Performed::Event(Event::TermBroken))
             }
             Some(Command::StepDown) => self
@@ -383,7 +391,7 @@ impl Elector {
             tokio::select! {
                 () = clock.sleep_until(renew_at) => break,
                 signal = self.parts.lock.next_signal() => if signal == Signal::Work { self.wake.notify_one(); },
-                command = self.commands.recv() => if let Some(performed) = self.command(command) {
+                command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
                     return performed;
                 },
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
@@ -12,6 +12,7 @@ use super::elector::causes;
 use super::meters::Meters;
 use super::running::InHand;
 use crate::port::Written;
+use crate::port::lock::Signal;
 use crate::protocol::limits;
 use crate::protocol::work::{End, Finish};
 
@@ -26,6 +27,7 @@ pub async fn run(
     mut ends: mpsc::Receiver<Finish>,
     in_hand: Arc<InHand>,
     fence: CancellationToken,
+    wake: Arc<Notify>,
 ) {
     let mut batch = Vec::new();
     while ends.recv_many(&mut batch, limits::FINISH_ROWS_MAX).await > 0 {
@@ -34,6 +36,7 @@ pub async fn run(
             match parts.store.finish(&batch).await {
                 Ok(answers) => {
                     count(&meters, &batch, &answers);
+                    announce(&parts, &wake, &batch).await;
                     break;
                 }
                 Err(error) => {
@@ -47,8 +50,17 @@ pub async fn run(
             }
         }
         for end in batch.drain(..) {
-            in_hand.release(end.run);
+            in_hand.release(end.run, end.attempt);
         }
+    }
+}
+
+/// A retry that is due before the leader's next scan is announced; the scan finds it in any case.
+async fn announce(parts: &Parts, wake: &Notify, ends: &[Finish]) {
+    let soon = |end: &Finish| matches!(end.end, End::Again { ready_at, .. } if ready_at < end.at.plus(limits::SCAN_PERIOD));
+    if ends.iter().any(soon) {
+        wake.notify_one();
+        let _ = parts.lock.signal(Signal::Work).await;
     }
 }
 

@@ -1,0 +1,3 @@
+//! The adapters against real servers: one module per port, one program for all, because each program links the world.
+
+mod lock;
