@@ -1,18 +1,25 @@
 //! The lock in Redis against real servers: the conformance suite on a single Redis and on a Sentinel group, then the
 //! faults (killed, halted, emptied, replaced, refusing). Every wait is for a fact.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails in a test is to fail loudly"
+)]
+
 mod faults;
 mod sentinel;
 mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use campanile::conformance::lock::Handles;
 use campanile::id::Holder;
+use campanile::port::clock::Clock as _;
 use campanile::port::lock::{Acquired, Error, Lock as _, Signal};
-use campanile::system::{pause, within};
+use campanile::system::{SystemClock, pause, within};
 use campanile_adapters::redis::{Options, RedisLock, connect};
 use xtask::or_skip;
 use xtask::servers::Redis;
@@ -56,9 +63,14 @@ fn story(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The time since the making of this clock.
+fn elapsed(start: &SystemClock) -> Duration {
+    Duration::from_millis(start.monotonic().as_ms())
+}
+
 /// Acquires until it succeeds, whatever goes wrong meanwhile; how long that took.
 async fn acquire_in_time(lock: &RedisLock, who: &Holder, ttl: Duration) -> Duration {
-    let start = Instant::now();
+    let start = SystemClock::new();
     let mut last = String::new();
     let trying = within(DEADLINE, async {
         loop {
@@ -71,7 +83,7 @@ async fn acquire_in_time(lock: &RedisLock, who: &Holder, ttl: Duration) -> Durat
     });
     let done = trying.await;
     assert!(done.is_some(), "{who} never got the lock; at last: {last}");
-    start.elapsed()
+    elapsed(&start)
 }
 
 async fn take(lock: &RedisLock, who: &Holder) {
