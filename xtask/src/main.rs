@@ -1,2 +1,3 @@
+//! `cargo xtask VERB`: the developer verbs.
 //! Head.
 fn main() {}
