@@ -3,8 +3,7 @@
 
 #[cfg(feature = "handlers")]
 pub mod handlers;
-//! Campanile's adapters to the world, one module and one additive feature each. They own drivers and wire formats;
-//! they decide nothing that the protocol decides.
-
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "stomp")]
+pub mod stomp;
