@@ -98,8 +98,9 @@ impl Control {
     }
 
     async fn leader_row(&self) -> Result<crate::protocol::work::LeaderRow, Error> {
+        let asked_at = self.parts.clock.monotonic();
         let row = self.parts.store.leader().await?;
-        self.parts.time.sample(row.now);
+        self.parts.time.sample(row.now, asked_at);
         let reading = self.parts.clock.monotonic().as_ms().max(1);
         self.sampled_ms.store(reading, Ordering::Relaxed);
         Ok(row)
