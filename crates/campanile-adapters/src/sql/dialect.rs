@@ -41,6 +41,7 @@ const WORDS: &[(&str, &str, &str)] = &[
 ];
 
 impl Dialect {
+    #[cfg(test)]
     pub(super) const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
 
     /// Its place in a table with one entry for each.

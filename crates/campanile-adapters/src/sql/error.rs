@@ -116,7 +116,7 @@ impl Failure {
             Self::Driver(error) => match kind(&error) {
                 Kind::Contended => store::Error::Contended(error.into()),
                 Kind::Broken => store::Error::Unreachable(error.into()),
-                Kind::Refused | Kind::Unique => store::Error::Refused(error.into()),
+                Kind::Refused => store::Error::Refused(error.into()),
             },
         }
     }
@@ -130,18 +130,12 @@ impl Failure {
             other => other.settled(),
         }
     }
-
-    /// Whether a unique key was met.
-    pub(super) fn is_unique_violation(&self) -> bool {
-        matches!(self, Self::Driver(error) if kind(error) == Kind::Unique)
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Contended,
     Broken,
-    Unique,
     Refused,
 }
 
@@ -152,12 +146,7 @@ pub(super) fn is_broken(error: &sqlx::Error) -> bool {
 
 fn kind(error: &sqlx::Error) -> Kind {
     match error {
-        sqlx::Error::Database(error) => {
-            if error.is_unique_violation() {
-                return Kind::Unique;
-            }
-            error.code().map_or(Kind::Refused, |code| code_kind(&code))
-        }
+        sqlx::Error::Database(error) => error.code().map_or(Kind::Refused, |code| code_kind(&code)),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)

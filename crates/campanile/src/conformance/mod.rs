@@ -1,2 +1,6 @@
 //! One suite per port: a function for each behaviour, and a macro that makes a test of each. Every adapter passes the
 //! whole suite, the memory adapters first.
+
+pub mod store;
+
+pub use crate::__conformance_store as store;

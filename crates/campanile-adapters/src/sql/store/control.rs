@@ -300,7 +300,7 @@ fn runs_text(
 
 impl Store {
     async fn submit_in(&self, tx: &mut Tx, submissions: &[Submission]) -> Result<Verdict<Vec<Submitted>>, Failure> {
-        let kept = keep_keys(tx, submissions).await?;
+        let (known, kept) = keep_keys(tx, submissions).await?;
         let mut created = HashSet::with_capacity(submissions.len());
         let mut fresh: Vec<&Submission> = Vec::with_capacity(submissions.len());
         let mut answers = Vec::with_capacity(submissions.len());
@@ -308,7 +308,8 @@ impl Store {
             let own = submission.run.id;
             let key = submission.idempotency_key.as_deref();
             let run = key.and_then(|key| kept.get(key).copied()).unwrap_or(own);
-            let is_new = run == own && created.insert(own);
+            let is_known = key.is_some_and(|key| known.contains_key(key));
+            let is_new = !is_known && run == own && (key.is_none() || created.insert(own));
             if is_new {
                 fresh.push(submission);
             }
@@ -335,9 +336,11 @@ impl Store {
     }
 }
 
-/// Puts the keys of these submissions, and answers which run each key stands for. In the order of keys, so that two
-/// submissions never wait for each other.
-async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<HashMap<String, RunId>, Failure> {
+type Keys = HashMap<String, RunId>;
+
+/// Puts the keys of these submissions. Answers which run each key stood for before, and stands for now. In the order of
+/// keys, so that two submissions never wait for each other.
+async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<(Keys, Keys), Failure> {
     let mut wanted: BTreeMap<&str, RunId> = BTreeMap::new();
     for submission in submissions {
         if let Some(key) = submission.idempotency_key.as_deref() {
@@ -345,15 +348,21 @@ async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<HashMap<St
         }
     }
     let wanted: Vec<(&str, RunId)> = wanted.into_iter().collect();
-    let mut kept = HashMap::with_capacity(wanted.len());
+    let (mut known, mut kept) = (Keys::new(), Keys::with_capacity(wanted.len()));
     for chunk in wanted.chunks(INSERT_ROWS_MAX) {
         let keys = Table::default().texts(chunk.iter().map(|(key, _)| (*key).to_owned()));
         let with_runs = keys.clone().ints(chunk.iter().map(|(_, run)| run.as_i64()));
+        look_up(tx, &keys, &mut known).await?;
         tx.write(&KEEP_KEYS, &[("keys", with_runs.into())]).await?;
-        for mut row in tx.rows(&KEYS, &[("keys", keys.into())]).await? {
-            let (key, run) = (row.text("submission")?, row.int("submission")?);
-            kept.insert(key, RunId::from_i64(run));
-        }
+        look_up(tx, &keys, &mut kept).await?;
     }
-    Ok(kept)
+    Ok((known, kept))
+}
+
+async fn look_up(tx: &mut Tx, keys: &Table, found: &mut Keys) -> Result<(), Failure> {
+    for mut row in tx.rows(&KEYS, &[("keys", keys.clone().into())]).await? {
+        let (key, run) = (row.text("submission")?, row.int("submission")?);
+        found.insert(key, RunId::from_i64(run));
+    }
+    Ok(())
 }
