@@ -29,7 +29,7 @@ const FRAMING_HEADERS: [&str; 5] = [
 ];
 
 /// How HTTP handlers behave on this worker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct HttpOptions {
     /// Lifts the guard on addresses as a whole: tasks may reach loopback, private networks and metadata services.
     pub allow_private_targets: bool,

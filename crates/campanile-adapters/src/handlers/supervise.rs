@@ -95,7 +95,11 @@ fn serve() -> io::Result<u8> {
     let Some(order) = read_order(&mut input)? else {
         return Ok(127);
     };
-    let mut child = match start(&order) {
+    // A program inherits what is held off, so nothing may be while it starts.
+    SigSet::empty().thread_set_mask()?;
+    let started = start(&order);
+    SigSet::all().thread_block()?;
+    let mut child = match started {
         Ok(child) => child,
         Err(report) => {
             tell(&mut control, &report);
@@ -134,10 +138,6 @@ fn tell(control: &mut File, report: &Report) {
     }
 }
 
-#[expect(
-    clippy::zombie_processes,
-    reason = "`clear` waits for the child that is handed back"
-)]
 fn start(order: &Order) -> Result<Child, Report> {
     let Some((program, arguments)) = order.argv.split_first() else {
         return Err(Report::Invalid("handler.command.argv is empty".to_owned()));
