@@ -5,3 +5,5 @@
 pub mod handlers;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "stomp")]
+pub mod stomp;
