@@ -194,7 +194,7 @@ fn body(code: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const HEAD: &str = "//! Owns this; never that,\n//! because so.\n";
+    const HEAD: &str = "//! Owns this and that; never those,\n//! because so.\n";
 
     fn file(path: &str, text: &str) -> File {
         File {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_two_lines_and_a_sentence() {
+    fn a_head_says_something_in_a_sentence() {
         assert!(check(&file("a.rs", HEAD)).is_empty());
         for bad in [
             "",
