@@ -1,5 +1,11 @@
-//! Campanile's adapters: what the ports of the library are plugged into. One module for each thing in the world, each
-//! behind an additive feature; none knows another.
+//! Campanile's adapters: what the ports of `campanile` look like on real databases, brokers, sockets and processes.
+//! A feature gates a module here and nowhere else; nothing in these modules decides what the system does.
 
+#[cfg(feature = "handlers")]
+pub mod handlers;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sql")]
 pub mod sql;
+#[cfg(feature = "stomp")]
+pub mod stomp;

@@ -1,4 +1,7 @@
-//! The adapters against the real things: one test binary, one module for each port. Servers are private ones on
-//! loopback, started for the tests; where a server's programs are not installed, the test says so and is listed.
+//! The adapters against real servers, each private to its test or shared by the run: one binary, a module for each
+//! adapter, because every binary links the world again.
 
+mod broker;
+mod handlers;
+mod lock;
 mod store;

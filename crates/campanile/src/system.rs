@@ -52,7 +52,6 @@ pub fn wall_now() -> Timestamp {
 ///
 /// # Errors
 /// The operating system's, when it refuses the thread or the runtime.
-#[expect(clippy::disallowed_methods, reason = "the one legal site")]
 pub fn dedicated<F, M>(name: &str, make: M) -> std::io::Result<std::thread::JoinHandle<()>>
 where
     M: FnOnce() -> F + Send + 'static,

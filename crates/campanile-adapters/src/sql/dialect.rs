@@ -14,7 +14,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     (
         "now",
         "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER)",
-        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)",
     ),
     // Keeps the row that was read from being removed until this transaction ends.
     ("share", "", "FOR KEY SHARE"),

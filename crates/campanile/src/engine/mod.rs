@@ -1,4 +1,102 @@
 //! The engine: async shells around [`crate::protocol`]. They read the world through the ports, hand what they saw to
 //! the pure functions, and carry out the effects; they decide nothing themselves.
+//!
+//! [`node::Node`] is one process's part: an [`elector`] that contends for the lock, a [`leader`] that runs only while a
+//! term is ours, and a [`worker`] that takes runs from queues. Read `node.rs` first.
 
 pub mod database_time;
+mod dispatcher;
+mod elector;
+mod finisher;
+mod handlers;
+mod heart;
+mod intake;
+mod leader;
+mod meters;
+pub mod node;
+mod planner;
+mod reaper;
+mod running;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use handlers::Handlers;
+pub use meters::{LATENESS_BOUNDS_MS, Meters};
+pub use node::{Node, Status};
+
+use crate::port::broker::Broker;
+use crate::port::clock::Clock;
+use crate::port::lock::Lock;
+use crate::port::store::Store;
+use crate::system::Random;
+use crate::task::QueueName;
+
+/// What a node is made of: the five ports and the source of randomness.
+#[derive(Clone)]
+pub struct Parts {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Who may try to lead.
+    pub lock: Arc<dyn Lock>,
+    /// The conveyor.
+    pub broker: Arc<dyn Broker>,
+    /// This node's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and jitter.
+    pub random: Arc<Random>,
+    /// What runs.
+    pub handlers: Handlers,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parts")
+    }
+}
+
+/// A node's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node's name, for people.
+    pub name: String,
+    /// Whether it contends for the lead.
+    pub scheduler: bool,
+    /// Whether it runs tasks.
+    pub worker: bool,
+    /// Whether it serves the API; only shown to people.
+    pub api: bool,
+    /// The queues that it works on.
+    pub queues: Vec<QueueName>,
+    /// How many runs it runs at once.
+    pub slots: u32,
+    /// The lock's time to live.
+    pub lock_ttl: Duration,
+    /// How long it may stay silent before its runs are given to others.
+    pub lease: Duration,
+    /// Published and unclaimed runs of one queue that the leader allows.
+    pub in_flight_max: usize,
+    /// How long running handlers may go on after a stop was asked for.
+    pub drain: Duration,
+    /// How long finished runs are kept.
+    pub retention: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: "campanile".to_owned(),
+            scheduler: true,
+            worker: true,
+            api: false,
+            queues: vec![QueueName::default()],
+            slots: 64,
+            lock_ttl: Duration::from_secs(5),
+            lease: Duration::from_secs(10),
+            in_flight_max: crate::protocol::limits::IN_FLIGHT_MAX,
+            drain: Duration::from_secs(30),
+            retention: Duration::from_secs(30 * 86_400),
+        }
+    }
+}

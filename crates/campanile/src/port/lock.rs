@@ -40,6 +40,12 @@ pub trait Lock: Send + Sync + 'static {
     /// Gives the lock back if `holder` has it (compare-and-delete), and signals [`Signal::Released`].
     async fn release(&self, holder: &Holder) -> Result<(), Error>;
 
+    /// Whether [`Lock::next_signal`] ever has anything to tell. Where it has not, waiting nodes ask again every tenth of
+    /// the lock's life.
+    fn has_signals(&self) -> bool {
+        true
+    }
+
     /// Sends a hint to all nodes.
     async fn signal(&self, signal: Signal) -> Result<(), Error>;
 

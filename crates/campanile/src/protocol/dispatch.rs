@@ -227,6 +227,11 @@ impl Dispatch {
         settled
     }
 
+    /// Rows that could not be removed this time.
+    pub fn give_back(&mut self, done: Vec<OutboxId>) {
+        self.done_rows.extend(done);
+    }
+
     /// Whether rows wait to be removed though nothing needs a look.
     #[must_use]
     pub fn has_done_rows(&self) -> bool {

@@ -174,7 +174,7 @@ pub fn step(state: State, event: Event, now: Monotonic, config: &Config) -> (Sta
                 trusted_until,
             },
             event,
-        ) => leading(term, trusted_until, event, config),
+        ) => leading(term, trusted_until, &event, config),
     }
 }
 
@@ -254,7 +254,7 @@ fn holding(state: State, event: Event, config: &Config) -> (State, Vec<Effect>) 
 fn leading(
     term: Term,
     trusted_until: Monotonic,
-    event: Event,
+    event: &Event,
     config: &Config,
 ) -> (State, Vec<Effect>) {
     match event {
@@ -264,7 +264,7 @@ fn leading(
         } => (
             State::Leading {
                 term,
-                trusted_until: config.trusted_until(asked_at),
+                trusted_until: config.trusted_until(*asked_at),
             },
             vec![Effect::RenewIn(config.renew_period())],
         ),

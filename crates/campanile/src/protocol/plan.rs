@@ -2,11 +2,143 @@
 //! whatever the outage was: one call looks at [`limits::CATCH_UP_STEPS_MAX`] instants at most and leaves the next due
 //! instant where it stopped, so that the following scan goes on from there.
 
-use super::limits;
+use std::sync::Arc;
+
+use super::dispatch::Entry;
+use super::work::{DueKey, DueRow, Firing, OutboxEntry, Owner, Waiting};
+use super::{limits, run as transitions};
+use crate::id::{OutboxId, RunId, TaskId};
 use crate::run::Reason;
 use crate::schedule::Schedule;
-use crate::task::{Misfire, TaskSpec};
+use crate::task::{Misfire, Task, TaskSpec};
 use crate::time::Timestamp;
+
+/// A task with its compiled schedule.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The task.
+    pub task: Arc<Task>,
+    /// Its schedule.
+    pub schedule: Schedule,
+}
+
+/// When a firing happens, and in which term.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// By the store's time.
+    pub now: Timestamp,
+    /// Up to which instants are decided.
+    pub horizon: Timestamp,
+    /// The term.
+    pub epoch: i64,
+    /// The edit counter that the tasks were read at.
+    pub edits: i64,
+}
+
+/// Turns due rows into one firing of bounded size: the transaction to write, what the dispatcher takes over once it is
+/// committed, and how many of the rows it covers (the rest belongs to the next firing). `mint` gives as many growing
+/// ids as it is asked for.
+pub fn firing(
+    rows: &[DueRow],
+    tasks: &dyn Fn(TaskId) -> Option<Arc<Compiled>>,
+    moment: Moment,
+    outbox: OutboxId,
+    mint: &dyn Fn(usize) -> Vec<RunId>,
+) -> (Firing, Vec<Entry>, usize) {
+    let mut firing = Firing {
+        edits: moment.edits,
+        epoch: moment.epoch,
+        ..Firing::default()
+    };
+    let mut entries = Vec::new();
+    let mut covered = 0;
+    for row in rows {
+        if entries.len() + firing.skipped.len() >= limits::FIRE_ROWS_MAX
+            || covered == limits::FIRE_ROWS_MAX
+        {
+            break;
+        }
+        covered += 1;
+        firing.consumed.push(row.key.clone());
+        match (row.key.owner, &row.waiting) {
+            (Owner::Task(id), _) => {
+                if let Some(compiled) = tasks(id).filter(|c| !c.task.spec.paused) {
+                    fire_task(
+                        &mut firing,
+                        &mut entries,
+                        &compiled,
+                        row.key.at,
+                        moment,
+                        outbox,
+                        mint,
+                    );
+                }
+            }
+            (Owner::Run(_), Some(waiting)) => {
+                let task = waiting
+                    .run
+                    .task
+                    .and_then(tasks)
+                    .map(|c| Arc::clone(&c.task));
+                entries.push(Entry {
+                    waiting: waiting.clone(),
+                    task,
+                    row: outbox,
+                });
+            }
+            (Owner::Run(_), None) => {}
+        }
+    }
+    if !entries.is_empty() {
+        let runs = entries
+            .iter()
+            .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
+            .collect();
+        firing.outbox = Some(OutboxEntry { id: outbox, runs });
+    }
+    (firing, entries, covered)
+}
+
+fn fire_task(
+    firing: &mut Firing,
+    entries: &mut Vec<Entry>,
+    compiled: &Compiled,
+    first: Timestamp,
+    moment: Moment,
+    outbox: OutboxId,
+    mint: &dyn Fn(usize) -> Vec<RunId>,
+) {
+    let task = &compiled.task;
+    let plan = occurrences(
+        &compiled.schedule,
+        &task.spec,
+        first,
+        moment.now,
+        moment.horizon,
+    );
+    let mut ids = mint(plan.runs.len() + plan.skips.len()).into_iter();
+    for (at, id) in plan.runs.iter().zip(&mut ids) {
+        let run = transitions::occurrence(id, task, *at, moment.epoch);
+        firing.runs.push(run.clone());
+        entries.push(Entry {
+            waiting: Waiting { run, spec: None },
+            task: Some(Arc::clone(task)),
+            row: outbox,
+        });
+    }
+    for (skip, id) in plan.skips.iter().zip(&mut ids) {
+        firing
+            .skipped
+            .push(transitions::skip(id, task, skip, moment.epoch, moment.now));
+    }
+    if let Some(at) = plan.next {
+        firing.advanced.push(DueKey {
+            queue: task.spec.queue.clone(),
+            at,
+            owner: Owner::Task(task.id),
+        });
+    }
+}
 
 /// Consecutive instants that do not run, for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +245,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::schedule::{Dialect, Options};
+    use crate::schedule::Options;
 
     fn spec(misfire: Misfire) -> TaskSpec {
         serde_json::from_value(serde_json::json!({
@@ -123,7 +255,10 @@ mod tests {
     }
 
     fn every_10s() -> Schedule {
-        let options = Options::new(Dialect::Auto, "UTC", at(0), "t").unwrap();
+        let options = Options {
+            anchor: at(0),
+            ..Options::default()
+        };
         Schedule::parse(Some("every 10s"), &options).unwrap()
     }
 
@@ -162,7 +297,10 @@ mod tests {
             assert_eq!(plan.next, Some(at(1_010)));
         }
         // An hourly kind of outage: nothing within the limit, so `last` runs the latest missed one.
-        let options = Options::new(Dialect::Auto, "UTC", at(0), "t").unwrap();
+        let options = Options {
+            anchor: at(0),
+            ..Options::default()
+        };
         let hourly = Schedule::parse(Some("every 1h"), &options).unwrap();
         let plan = occurrences(
             &hourly,

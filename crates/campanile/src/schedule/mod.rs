@@ -1,65 +1,213 @@
-//! When a task is due. Stand-in until the schedule engine lands: `every` and `at` alone.
-use crate::time::Timestamp;
+//! When a task is due: cron expressions, fixed intervals, single instants, or only on request. Everything here is a
+//! pure function of its arguments (and the tz data): no clock is read, nothing is stored, so any node asks the same
+//! question and gets the same answer.
+//!
+//! [`Schedule`] is the whole interface: text in, and from any instant the next and the previous occurrence. Behind it,
+//! `parse` turns expressions into the bit sets of `fields`, which find allowed wall times on the calendar of `civil`;
+//! `cron` maps those to instants through the stretches of unchanged offset of `zone`. [`crontab`] reads the files of
+//! other crons.
+
+mod civil;
+mod cron;
+pub mod crontab;
+mod every;
+mod fields;
+mod item;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod zone;
+
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
-/// Dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Dialect {
-    /// By shape.
-    #[default]
-    Auto,
-    /// Unix.
-    Unix,
-    /// Spring.
-    Spring,
-    /// Quartz.
-    Quartz,
-}
-/// Options.
-#[derive(Debug, Clone)]
-pub struct Options {
-    anchor: Timestamp,
-}
-impl Options {
-    /// New.
-    ///
-    /// # Errors
-    /// Zone.
-    pub fn new(_: Dialect, _: &str, anchor: Timestamp, _: &str) -> Result<Self, String> {
-        Ok(Self { anchor })
-    }
-}
-/// Schedule.
-#[derive(Debug, Clone)]
+
+pub use self::cron::Cron;
+pub use self::every::{Every, INTERVAL_MIN};
+pub use self::zone::{TimeZoneName, format_in_zone};
+use crate::time::{Timestamp, parse_duration};
+
+/// Characters of a user's text that an error repeats.
+const QUOTED_CHARS_MAX: usize = 40;
+
+/// When a task is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
-    /// Every.
-    Every(Timestamp, i64),
-    /// On request.
+    /// At the times of a cron expression.
+    Cron(Cron),
+    /// At a fixed interval.
+    Every(Every),
+    /// Once.
+    At(Timestamp),
+    /// Never by itself.
     OnRequest,
 }
-impl Schedule {
-    /// Parse.
-    ///
-    /// # Errors
-    /// Text.
-    pub fn parse(text: Option<&str>, o: &Options) -> Result<Self, String> {
-        match text {
-            None => Ok(Self::OnRequest),
-            Some(t) => {
-                let d = crate::time::parse_duration(t.strip_prefix("every ").ok_or("every")?)?;
-                Ok(Self::Every(o.anchor, crate::time::duration_ms(d)))
-            }
+
+/// What a schedule's text leaves open.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// How cron expressions are read.
+    pub dialect: Dialect,
+    /// The zone whose wall time cron expressions are about; default UTC.
+    pub timezone: TimeZoneName,
+    /// What intervals are counted from: a task's creation, or what its `anchor` says.
+    pub anchor: Timestamp,
+    /// What `H` in an expression is spread by: a task's name. Without one, `H` is refused.
+    pub name_for_hash: String,
+}
+
+/// The family of cron expressions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// By the number of fields: 5 are unix, 7 quartz; 6 are spring's and quartz's, and refused where the two would
+    /// mean other days.
+    #[default]
+    Auto,
+    /// `minute hour day-of-month month day-of-week`, Sunday 0 or 7; two restricted day fields mean either.
+    Unix,
+    /// `second minute hour day-of-month month day-of-week`, Sunday 0 or 7; two restricted day fields mean both. As
+    /// Spring reads it since 5.3 (before, `*/n` counted days of the month from 0, and `L`, `W`, `#` were unknown).
+    Spring,
+    /// `second minute hour day-of-month month day-of-week [year]`, Sunday 1; exactly one day field is `?`.
+    Quartz,
+}
+
+/// Why a schedule's text was refused. Its `Display` names the field, shows the offending text and says what would be
+/// right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {message}")]
+pub struct Error {
+    /// What is wrong: `minute`, `day-of-week`, `timezone`, `interval`, …, or `schedule` for the whole.
+    pub field: &'static str,
+    /// Where the offending text begins: bytes from the beginning of the schedule's text.
+    pub at: usize,
+    /// The rest of the sentence that the field begins.
+    pub message: String,
+    never_fires: bool,
+}
+
+impl Error {
+    fn new(field: &'static str, at: usize, message: impl Into<String>) -> Self {
+        Self {
+            field,
+            at,
+            message: message.into(),
+            never_fires: false,
         }
     }
-    /// Next.
+
+    /// Whether the text is a well-formed expression that no day satisfies (30 February), rather than a malformed one.
+    #[must_use]
+    pub fn never_fires(&self) -> bool {
+        self.never_fires
+    }
+}
+
+/// A user's text in an error: in back-ticks, cut where it is long.
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS_MAX) {
+        Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
+        None => format!("`{text}`"),
+    }
+}
+
+impl Schedule {
+    /// Reads a schedule: a cron expression (`0 2 * * *`, `@daily`), `every 10s`, `at 2026-12-01T08:00:00+01:00`, or
+    /// nothing for only on request.
+    ///
+    /// # Errors
+    /// Names the field that can't be read and what would be right. What can never fire is refused as well.
+    pub fn parse(text: Option<&str>, options: &Options) -> Result<Self, Error> {
+        let Some(text) = text else {
+            return Ok(Self::OnRequest);
+        };
+        let start = text.len() - text.trim_start().len();
+        let (word, rest) = text
+            .trim()
+            .split_once(|c: char| c.is_ascii_whitespace())
+            .unwrap_or((text.trim(), ""));
+        let rest_at = (start + word.len() + 1).min(text.len());
+        match word {
+            "every" => {
+                let interval = parse_duration(rest)
+                    .map_err(|message| Error::new("interval", rest_at, message))?;
+                let every =
+                    Every::new(interval, options.anchor).map_err(|e| Error { at: rest_at, ..e })?;
+                Ok(Self::Every(every))
+            }
+            "at" => {
+                let instant = Timestamp::parse(rest.trim())
+                    .map_err(|message| Error::new("at", rest_at, message))?;
+                Ok(Self::At(instant))
+            }
+            _ => Cron::parse(text, options).map(Self::Cron),
+        }
+    }
+
+    /// The first occurrence strictly after an instant; `None` when there is none any more.
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Every(a, p) => {
-                let k = ((after.as_ms() - a.as_ms()).div_euclid(*p) + 1).max(0);
-                Some(Timestamp::from_ms(a.as_ms() + k * p))
-            }
+            Self::Cron(cron) => cron.next(after),
+            Self::Every(every) => every.next(after),
+            Self::At(instant) => (*instant > after).then_some(*instant),
             Self::OnRequest => None,
+        }
+    }
+
+    /// The last occurrence strictly before an instant; `None` when there was none.
+    #[must_use]
+    pub fn previous(&self, before: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Cron(cron) => cron.previous(before),
+            Self::Every(every) => every.previous(before),
+            Self::At(instant) => (*instant < before).then_some(*instant),
+            Self::OnRequest => None,
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    /// What [`Schedule::parse`] reads back; `on request` where there is nothing to read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cron(cron) => cron.fmt(f),
+            Self::Every(every) => every.fmt(f),
+            Self::At(instant) => write!(f, "at {instant}"),
+            Self::OnRequest => f.write_str("on request"),
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Unix => "unix",
+            Self::Spring => "spring",
+            Self::Quartz => "quartz",
+        })
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "unix" => Ok(Self::Unix),
+            "spring" => Ok(Self::Spring),
+            "quartz" => Ok(Self::Quartz),
+            _ => {
+                let message = format!(
+                    "{} is not known: write auto, unix, spring or quartz",
+                    quoted(text)
+                );
+                Err(Error::new("dialect", 0, message))
+            }
         }
     }
 }

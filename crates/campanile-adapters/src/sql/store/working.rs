@@ -40,16 +40,16 @@ static TO_CANCEL: Statement = Statement::new(
 /// The store's clock.
 static NOW: Statement = Statement::new("SELECT @now");
 
-/// Wins waiting runs for a node that lives; its row is held, so that nobody buries it meanwhile. Asked twice under one
+/// Wins waiting runs that may start by the store's clock, for a node that lives; its row is held, so that nobody buries it meanwhile. Asked twice under one
 /// claim, it gives the same answer.
 static CLAIM: Statement = Statement::new(
-    "UPDATE run SET state = 3, claim = :claim, worker = :node, started_at = :now FROM @runs(r int, a int) AS v
-     WHERE run.id = v.r AND run.attempt = v.a AND run.ready_at <= :now
+    "UPDATE run SET state = 3, claim = :claim, worker = :node, started_at = @now FROM @runs(r int, a int) AS v
+     WHERE run.id = v.r AND run.attempt = v.a AND run.ready_at <= @now
      AND (run.state IN (1, 2) OR (run.state = 3 AND run.claim = :claim))
      AND EXISTS (SELECT 1 FROM node WHERE node.id = :node @share)
      RETURNING id, attempt, task,
      (SELECT task.version FROM task WHERE task.id = run.task AND task.live_name IS NOT NULL),
-     origin, due_at, failures, losses",
+     origin, due_at, started_at, failures, losses",
 );
 
 /// What runs carry of their own.
@@ -113,7 +113,6 @@ impl Working for Store {
         let args = [
             ("claim", claim.id.as_i64().into()),
             ("node", claim.node.as_i64().into()),
-            ("now", claim.now.as_ms().into()),
             ("runs", pairs(&claim.runs).into()),
         ];
         let rows = self.contended(&CLAIM, &args).await?;
@@ -153,6 +152,7 @@ fn claimed_of(mut row: Row) -> Result<Claimed, Error> {
             message: format!("run {run} has an origin that this version doesn't know"),
         })?,
         due_at: Timestamp::from_ms(row.int(TABLE)?),
+        started_at: Timestamp::from_ms(row.int(TABLE)?),
         failures: small(row.int(TABLE)?)?,
         losses: small(row.int(TABLE)?)?,
         spec: None,

@@ -291,7 +291,7 @@ pub async fn an_instant_has_its_answer(store: Arc<dyn Store>) {
     let many = f.skip(&term, &task, &range(-50, -20, 4)).await.id;
     let one = f.skip(&term, &task, &range(-10, -10, 1)).await.id;
     let ended = f.fire(&term, &task, at(10)).await;
-    let (claim, _) = f.claim(node, &[(ended.id, 1)], at(10)).await;
+    let (claim, _) = f.claim(node, &[(ended.id, 1)]).await;
     assert_eq!(f.finish(end(&ended, claim, End::Succeeded)).await, Written::Applied);
     let live = f.fire(&term, &task, at(20)).await.id;
     let ask = async |task: &Task, at: Timestamp| f.store.occurrence(task.id, at).await.unwrap().map(|run| run.id);
@@ -329,7 +329,7 @@ pub async fn a_cancel_fits_the_state(store: Arc<dyn Store>) {
     assert_eq!(f.finish(end(&running, claim, End::Succeeded)).await, Written::Applied);
     assert_eq!(f.cancel(running.id).await, Cancel::Ended(State::Succeeded));
     assert_eq!(f.cancel(f.requests(1)[0].run.id).await, Cancel::Unknown);
-    assert!(f.claim(node, &[(runs[0].id, 1), (runs[1].id, 1)], at(3)).await.1.is_empty());
+    assert!(f.claim(node, &[(runs[0].id, 1), (runs[1].id, 1)]).await.1.is_empty());
     // The timer of a cancelled run fires nothing.
     let firing = Firing {
         edits: f.edits().await,

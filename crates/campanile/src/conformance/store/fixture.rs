@@ -27,9 +27,9 @@ pub(super) struct Fixture {
     pub(super) mint: Mint,
 }
 
-/// Seconds after the instant at which everything here begins.
+/// Seconds after the instant at which everything here begins: in the past by every store's clock.
 pub(super) fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_ms(1_795_000_000_000 + seconds * 1_000)
+    Timestamp::from_ms(1_790_000_000_000 + seconds * 1_000)
 }
 
 pub(super) fn spec(name: &str) -> TaskSpec {
@@ -168,6 +168,11 @@ impl Fixture {
         }
     }
 
+    /// An instant that is still to come, by the store's clock.
+    pub(super) async fn tomorrow(&self) -> Timestamp {
+        self.store.leader().await.unwrap().now.plus(Duration::from_secs(86_400))
+    }
+
     pub(super) async fn edits(&self) -> i64 {
         self.store.leader().await.unwrap().edits
     }
@@ -218,21 +223,20 @@ impl Fixture {
         submissions[0].run.clone()
     }
 
-    pub(super) async fn claim(&self, node: NodeId, runs: &[(RunId, u32)], now: Timestamp) -> (ClaimId, Vec<Claimed>) {
+    pub(super) async fn claim(&self, node: NodeId, runs: &[(RunId, u32)]) -> (ClaimId, Vec<Claimed>) {
         let claim = Claim {
             node,
             id: self.mint.claim(),
-            now,
             runs: runs.to_vec(),
         };
         (claim.id, self.store.claim(&claim).await.unwrap())
     }
 
-    /// A submitted run that a node has claimed at second 1.
+    /// A submitted run that a node has claimed.
     pub(super) async fn running(&self) -> (NodeId, ClaimId, Run) {
         let node = self.node().await;
         let run = self.submit(1).await.remove(0);
-        let (claim, won) = self.claim(node, &[(run.id, 1)], at(1)).await;
+        let (claim, won) = self.claim(node, &[(run.id, 1)]).await;
         assert_eq!(won.len(), 1);
         (node, claim, self.row(run.id).await)
     }

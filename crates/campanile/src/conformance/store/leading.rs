@@ -225,7 +225,7 @@ pub async fn the_outbox_brings_back_what_still_waits(store: Arc<dyn Store>) {
         assert_eq!(f.store.fire(&term, &firing).await.unwrap(), Fired::Applied);
         entries.push(entry.id);
     }
-    let (claim, _) = f.claim(node, &[(runs[0].id, 1)], at(1)).await;
+    let (claim, _) = f.claim(node, &[(runs[0].id, 1)]).await;
     let again = End::Again {
         ready_at: at(5),
         why: Reason::None,
@@ -245,7 +245,7 @@ pub async fn waiting_is_told_by_attempt(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let node = f.node().await;
     let runs = f.submit(3).await;
-    f.claim(node, &[(runs[0].id, 1)], at(1)).await;
+    f.claim(node, &[(runs[0].id, 1)]).await;
     let asked: Vec<_> = runs.iter().map(|run| (run.id, 1)).collect();
     let mut found = f.store.waiting(&asked).await.unwrap();
     found.sort();
@@ -266,7 +266,7 @@ pub async fn marking_leaves_claimed_runs_alone(store: Arc<dyn Store>) {
     assert_eq!(Some(f.row(runs[0].id).await), run::mark_queued(&runs[0], 1, at(3)));
     assert_eq!(f.row(runs[1].id).await, runs[1]);
     let node = f.node().await;
-    assert_eq!(f.claim(node, &[(runs[0].id, 1)], at(4)).await.1.len(), 1);
+    assert_eq!(f.claim(node, &[(runs[0].id, 1)]).await.1.len(), 1);
 }
 
 /// A hand-over ends what still waits and leaves what is elsewhere.
@@ -289,8 +289,8 @@ pub async fn running_runs_are_found_by_node(store: Arc<dyn Store>) {
     let (dead, living) = (f.node().await, f.node().await);
     let runs = f.submit(4).await;
     let pairs: Vec<_> = runs.iter().map(|run| (run.id, 1)).collect();
-    f.claim(dead, &pairs[..3], at(1)).await;
-    f.claim(living, &pairs[3..], at(1)).await;
+    f.claim(dead, &pairs[..3]).await;
+    f.claim(living, &pairs[3..]).await;
     let ids = |runs: Vec<crate::run::Run>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
     let page = ids(f.store.running_on(Some(dead), None, 2).await.unwrap());
     assert_eq!(page, [runs[0].id, runs[1].id]);
@@ -308,7 +308,7 @@ pub async fn a_buried_node_wins_nothing(store: Arc<dyn Store>) {
     let node = f.node().await;
     let run = f.submit(1).await.remove(0);
     assert_eq!(f.store.bury(&term, node).await.unwrap(), Written::Applied);
-    assert!(f.claim(node, &[(run.id, 1)], at(1)).await.1.is_empty());
+    assert!(f.claim(node, &[(run.id, 1)]).await.1.is_empty());
     assert!(!f.store.beat(node, 0, &[]).await.unwrap().known);
     assert_eq!(f.row(run.id).await, run);
 }
@@ -320,7 +320,7 @@ pub async fn lost_runs_are_ended_by_the_leader(store: Arc<dyn Store>) {
     let node = f.node().await;
     let runs = f.submit(3).await;
     let pairs: Vec<_> = runs.iter().map(|run| (run.id, 1)).collect();
-    let (claim, _) = f.claim(node, &pairs, at(1)).await;
+    let (claim, _) = f.claim(node, &pairs).await;
     assert_eq!(f.finish(end(&runs[2], claim, End::Succeeded)).await, Written::Applied);
     let again = End::Again {
         ready_at: at(3),
@@ -418,7 +418,7 @@ pub async fn a_deleted_task_leaves_its_history(store: Arc<dyn Store>) {
     assert_eq!(f.store.runs(&filter, None, 10).await.unwrap(), [fired.clone()]);
     // The next start finds that its task is gone.
     let node = f.node().await;
-    assert_eq!(f.claim(node, &[(fired.id, 1)], at(12)).await.1[0].task, None);
+    assert_eq!(f.claim(node, &[(fired.id, 1)]).await.1[0].task, None);
     let again = f.task("t", at(20)).await;
     assert_ne!(again.id, task.id);
     assert_eq!(f.store.edit(&edit, at(13)).await.unwrap(), Written::Stale);

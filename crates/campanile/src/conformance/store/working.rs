@@ -56,32 +56,33 @@ pub async fn a_run_is_won_once(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let (one, two) = (f.node().await, f.node().await);
     let run = f.submit(1).await.remove(0);
-    let (claim, won) = f.claim(one, &[(run.id, 1)], at(1)).await;
+    let (claim, won) = f.claim(one, &[(run.id, 1)]).await;
     assert_eq!((won.len(), won[0].run, won[0].attempt), (1, run.id, 1));
     assert_eq!((won[0].origin, won[0].due_at, won[0].task), (Origin::Request, run.due_at, None));
-    assert!(f.claim(two, &[(run.id, 1)], at(1)).await.1.is_empty());
-    assert!(f.claim(one, &[(run.id, 1)], at(1)).await.1.is_empty());
-    assert_eq!(Some(f.row(run.id).await), run::claim(&run, 1, claim, one, at(1)));
+    assert!(f.claim(two, &[(run.id, 1)]).await.1.is_empty());
+    assert!(f.claim(one, &[(run.id, 1)]).await.1.is_empty());
+    assert_eq!(Some(f.row(run.id).await), run::claim(&run, 1, claim, one, won[0].started_at));
 }
 
-/// No run is won before it may start, at another attempt, or by a node that never joined; the others of the same claim
-/// are.
+/// No run is won before it may start by the store's clock, at another attempt, or by a node that never joined; the
+/// others of the same claim are.
 pub async fn only_what_may_start_is_won(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let node = f.node().await;
     let mut later = f.requests(1);
-    later[0].run.due_at = at(100);
-    later[0].run.ready_at = at(100);
+    later[0].run.due_at = f.tomorrow().await;
+    later[0].run.ready_at = later[0].run.due_at;
     f.store.submit(&later).await.unwrap();
     let later = later[0].run.id;
     let runs = f.submit(2).await;
     let asked = [(later, 1), (runs[0].id, 2), (runs[1].id, 1), (f.requests(1)[0].run.id, 1)];
-    assert!(f.claim(f.mint.node(), &asked, at(1)).await.1.is_empty());
-    let (_, won) = f.claim(node, &asked, at(1)).await;
+    assert!(f.claim(f.mint.node(), &asked).await.1.is_empty());
+    let before = f.store.leader().await.unwrap().now;
+    let (_, won) = f.claim(node, &asked).await;
     assert_eq!(won.iter().map(|w| w.run).collect::<Vec<_>>(), [runs[1].id]);
-    assert!(f.claim(node, &[(later, 1)], at(99)).await.1.is_empty());
-    assert_eq!(f.claim(node, &[(later, 1)], at(100)).await.1.len(), 1);
-    assert!(f.claim(node, &[], at(100)).await.1.is_empty());
+    let after = f.store.leader().await.unwrap().now;
+    assert!((before..=after).contains(&won[0].started_at), "{before} {} {after}", won[0].started_at);
+    assert!(f.claim(node, &[]).await.1.is_empty());
 }
 
 /// However many ask at once, each run is won by one.
@@ -96,7 +97,6 @@ pub async fn each_of_many_runs_is_won_by_one(store: Arc<dyn Store>) {
         claims.push(Claim {
             node: f.node().await,
             id: f.mint.claim(),
-            now: at(1),
             runs: asked,
         });
     }
@@ -132,7 +132,7 @@ pub async fn a_claim_brings_what_the_start_needs(store: Arc<dyn Store>) {
         payload: Some(serde_json::Value::Null),
     };
     let request = f.submit_with(own.clone()).await;
-    let (_, won) = f.claim(node, &[(fired.id, 1), (request.id, 1)], at(1)).await;
+    let (_, won) = f.claim(node, &[(fired.id, 1), (request.id, 1)]).await;
     let of = |id| won.iter().find(|w| w.run == id).unwrap();
     assert_eq!(of(fired.id).task, Some((task.id, task.version + 1)));
     assert_eq!((of(fired.id).origin, of(fired.id).spec.clone()), (Origin::Schedule, None));
@@ -160,7 +160,7 @@ pub async fn ends_are_as_the_protocol_says(store: Arc<dyn Store>) {
     ];
     let runs = f.submit(kinds.len()).await;
     let pairs: Vec<_> = runs.iter().map(|run| (run.id, 1)).collect();
-    let (claim, _) = f.claim(node, &pairs, at(1)).await;
+    let (claim, _) = f.claim(node, &pairs).await;
     let mut ends = Vec::new();
     let mut expected = Vec::new();
     for (id, kind) in pairs.iter().zip(kinds) {
@@ -220,7 +220,7 @@ pub async fn a_zombie_ends_nothing(store: Arc<dyn Store>) {
     let zombie = end(&run, old_claim, End::Succeeded);
     assert_eq!(f.finish(zombie.clone()).await, Written::Stale);
     let node = f.node().await;
-    let (claim, won) = f.claim(node, &[(run.id, 2)], at(3)).await;
+    let (claim, won) = f.claim(node, &[(run.id, 2)]).await;
     assert_eq!((won[0].attempt, won[0].losses), (2, 1));
     assert_eq!(f.finish(zombie).await, Written::Stale);
     let row = f.row(run.id).await;
@@ -230,34 +230,34 @@ pub async fn a_zombie_ends_nothing(store: Arc<dyn Store>) {
 /// A retry puts a timer back, at its instant, and the next attempt starts no earlier.
 pub async fn a_retry_waits_for_its_instant(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
-    let (node, claim, run) = f.running().await;
-    let again = End::Again {
-        ready_at: at(30),
-        why: Reason::Error,
-    };
-    // The timer of the first attempt is still there: nobody fired it.
-    assert_eq!(f.due(at(1_000)).await.len(), 1);
-    assert_eq!(f.finish(end(&run, claim, again)).await, Written::Applied);
-    let scan = f.store.scan(at(30), &limits()).await.unwrap();
-    let timer = scan.rows.iter().find(|row| row.key.at == at(30)).unwrap();
-    assert_eq!(timer.key.owner, Owner::Run(run.id));
-    let waiting = timer.waiting.clone().unwrap().run;
-    assert_eq!((waiting.attempt, waiting.failures, waiting.claim), (2, 1, None));
-    assert!(f.claim(node, &[(run.id, 1)], at(30)).await.1.is_empty());
-    assert!(f.claim(node, &[(run.id, 2)], at(29)).await.1.is_empty());
-    let (_, won) = f.claim(node, &[(run.id, 2)], at(30)).await;
-    assert_eq!((won[0].attempt, won[0].failures), (2, 1));
+    let tomorrow = f.tomorrow().await;
+    for (ready_at, starts) in [(at(30), true), (tomorrow, false)] {
+        let (node, claim, run) = f.running().await;
+        let why = Reason::Error;
+        assert_eq!(f.finish(end(&run, claim, End::Again { ready_at, why })).await, Written::Applied);
+        let scan = f.store.scan(ready_at, &limits()).await.unwrap();
+        let timer = scan.rows.iter().find(|row| row.key.at == ready_at).unwrap();
+        assert_eq!(timer.key.owner, Owner::Run(run.id));
+        let waiting = timer.waiting.clone().unwrap().run;
+        assert_eq!((waiting.attempt, waiting.failures, waiting.claim), (2, 1, None));
+        assert!(f.claim(node, &[(run.id, 1)]).await.1.is_empty());
+        let won = f.claim(node, &[(run.id, 2)]).await.1;
+        let told: Vec<_> = won.iter().map(|w| (w.attempt, w.failures)).collect();
+        assert_eq!(told, if starts { vec![(2, 1)] } else { Vec::new() });
+    }
 }
 
 /// Attempts that ended other than well are kept, the others not.
 pub async fn bad_attempts_are_kept(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let (node, mut claim, mut run) = f.running().await;
+    let mut starts = Vec::new();
     for why in [Reason::Error, Reason::None, Reason::Timeout] {
+        starts.push(run.started_at);
         let mut finish = end(&run, claim, End::Again { ready_at: at(3), why });
         finish.error = Some(format!("because {}", why.as_str()));
         assert_eq!(f.finish(finish).await, Written::Applied);
-        let (next, won) = f.claim(node, &[(run.id, run.attempt + 1)], at(4)).await;
+        let (next, won) = f.claim(node, &[(run.id, run.attempt + 1)]).await;
         assert_eq!(won.len(), 1);
         (claim, run) = (next, f.row(run.id).await);
     }
@@ -271,7 +271,7 @@ pub async fn bad_attempts_are_kept(store: Arc<dyn Store>) {
     ];
     assert_eq!(told, expected);
     assert!(kept.iter().all(|a| a.worker == Some(node) && a.finished_at == at(2)));
-    assert_eq!((kept[0].started_at, kept[1].started_at), (Some(at(1)), Some(at(4))));
+    assert_eq!((kept[0].started_at, kept[1].started_at), (starts[0], starts[2]));
 }
 
 /// What attempts wrote is kept by attempt; nothing is kept of silence, or of an end that was refused.
@@ -288,7 +288,7 @@ pub async fn logs_are_kept_by_attempt(store: Arc<dyn Store>) {
     refused.claim = f.mint.claim();
     assert_eq!(f.finish(refused).await, Written::Stale);
     assert_eq!(f.finish(first).await, Written::Applied);
-    let (claim, _) = f.claim(node, &[(run.id, 2)], at(4)).await;
+    let (claim, _) = f.claim(node, &[(run.id, 2)]).await;
     let mut last = end(&f.row(run.id).await, claim, End::Succeeded);
     last.log = Some(String::new());
     assert_eq!(f.finish(last).await, Written::Applied);
@@ -303,7 +303,7 @@ pub async fn texts_survive(store: Arc<dyn Store>) {
     let hostile = "'; DROP TABLE run; -- \"<script>alert(1)</script>\" \u{202e}üñî \u{1f600} \r\n\t\u{1b}[31m %s ${x} :a @b ?1 $1";
     let runs = f.submit(3).await;
     let pairs: Vec<_> = runs.iter().map(|run| (run.id, 1)).collect();
-    let (claim, _) = f.claim(node, &pairs, at(1)).await;
+    let (claim, _) = f.claim(node, &pairs).await;
     let texts = [hostile.to_owned(), "a\0b".to_owned(), "ü".repeat(ERROR_BYTES_MAX)];
     let mut ends = Vec::new();
     for (run, text) in runs.iter().zip(&texts) {

@@ -1,0 +1,316 @@
+//! The thread that talks to Redis. It owns every connection, so that no runtime of a caller can starve a renewal and a
+//! caller that gives up leaves nothing half done; callers send requests and wait for the answers, each for a bounded
+//! time. It starts at the first request and ends with the lock's last handle.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use campanile::id::Holder;
+use campanile::memory::lock::Hints;
+use campanile::port::lock::{self, Acquired, Signal};
+use campanile::system::{dedicated, within};
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::lease::{self, Names};
+use super::listen;
+use super::probe::{self, Probe};
+use super::servers::{Live, Servers};
+use super::trouble::Trouble;
+
+/// Requests that wait for the thread; more make their callers wait.
+const INBOX_MAX: usize = 64;
+
+type Reply<T> = oneshot::Sender<Result<T, Trouble>>;
+
+/// What the thread is asked for.
+enum Request {
+    Acquire(Holder, Duration, Reply<Acquired>),
+    Renew(Holder, Duration, Reply<bool>),
+    Release(Holder, Reply<bool>),
+    Probe(Reply<Probe>),
+}
+
+/// A hint to send, over a connection of its own: it never waits behind the lock, nor the lock behind it.
+struct Hint(Signal, Reply<()>);
+
+#[derive(Clone)]
+struct Inbox {
+    requests: mpsc::Sender<Request>,
+    hints: mpsc::Sender<Hint>,
+}
+
+/// The callers' side of the thread.
+pub(super) struct Keeper {
+    servers: Arc<Servers>,
+    names: Names,
+    heard: Arc<Hints>,
+    inbox: Mutex<Option<Inbox>>,
+}
+
+impl Keeper {
+    pub(super) fn new(servers: Servers, names: Names) -> Self {
+        Self {
+            servers: Arc::new(servers),
+            names,
+            heard: Arc::default(),
+            inbox: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn acquire(
+        &self,
+        holder: &Holder,
+        ttl: Duration,
+        limit: Duration,
+    ) -> Result<Acquired, lock::Error> {
+        let holder = holder.clone();
+        self.ask(limit, |reply| Request::Acquire(holder, ttl, reply))
+            .await
+    }
+
+    pub(super) async fn renew(
+        &self,
+        holder: &Holder,
+        ttl: Duration,
+        limit: Duration,
+    ) -> Result<bool, lock::Error> {
+        let holder = holder.clone();
+        self.ask(limit, |reply| Request::Renew(holder, ttl, reply))
+            .await
+    }
+
+    pub(super) async fn release(
+        &self,
+        holder: &Holder,
+        limit: Duration,
+    ) -> Result<bool, lock::Error> {
+        let holder = holder.clone();
+        self.ask(limit, |reply| Request::Release(holder, reply))
+            .await
+    }
+
+    pub(super) async fn probe(&self, limit: Duration) -> Result<Probe, lock::Error> {
+        self.ask(limit, Request::Probe).await
+    }
+
+    pub(super) async fn signal(&self, signal: Signal, limit: Duration) -> Result<(), lock::Error> {
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox()?;
+        let sending = async {
+            let sent = inbox.hints.send(Hint(signal, reply)).await;
+            sent.map_err(|_| Trouble::Ended)?;
+            answer.await.unwrap_or(Err(Trouble::Ended))
+        };
+        bounded(limit, sending).await
+    }
+
+    /// The next hint. The thread is started if it isn't there; where it can't be, there is none to give.
+    pub(super) async fn next_signal(&self) -> Signal {
+        if let Err(trouble) = self.inbox() {
+            tracing::warn!(error = %trouble, "hints from other nodes can't be heard until the lock is used again: failed to {trouble}");
+        }
+        self.heard.next().await
+    }
+
+    async fn ask<T>(
+        &self,
+        limit: Duration,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<T, lock::Error> {
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox()?;
+        let asking = async {
+            let sent = inbox.requests.send(request(reply)).await;
+            sent.map_err(|_| Trouble::Ended)?;
+            answer.await.unwrap_or(Err(Trouble::Ended))
+        };
+        bounded(limit, asking).await
+    }
+
+    /// The way to the thread, which is started if it isn't there.
+    fn inbox(&self) -> Result<Inbox, Trouble> {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inbox) = &*inbox
+            && !inbox.requests.is_closed()
+        {
+            return Ok(inbox.clone());
+        }
+        let (requests, asked) = mpsc::channel(INBOX_MAX);
+        let (hints, to_send) = mpsc::channel(INBOX_MAX);
+        let (servers, names) = (self.servers.clone(), self.names.clone());
+        let heard = self.heard.clone();
+        dedicated("campanile-lock", move || {
+            live(servers, names, heard, asked, to_send)
+        })
+        .map_err(|error| Trouble::Thread(Arc::new(error)))?;
+        Ok(inbox.insert(Inbox { requests, hints }).clone())
+    }
+}
+
+async fn bounded<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, lock::Error> {
+    within(limit, asking)
+        .await
+        .unwrap_or(Err(Trouble::TooLate { limit }))
+        .map_err(lock::Error::from)
+}
+
+/// The thread's whole life: it ends when nobody can ask any more.
+async fn live(
+    servers: Arc<Servers>,
+    names: Names,
+    heard: Arc<Hints>,
+    asked: mpsc::Receiver<Request>,
+    to_send: mpsc::Receiver<Hint>,
+) {
+    tokio::select! {
+        () = serve(&servers, &names, asked) => {}
+        () = send_hints(&servers, &names, to_send) => {}
+        () = listen::hear_signals(&servers, &names, &heard) => {}
+        () = listen::watch_masters(&servers) => {}
+    }
+}
+
+async fn serve(servers: &Servers, names: &Names, mut asked: mpsc::Receiver<Request>) {
+    let mut link = Link::new(servers);
+    while let Some(request) = link.while_idle(asked.recv()).await {
+        // A request whose caller has given up is not begun: a lock taken for nobody would keep others waiting.
+        match request {
+            Request::Acquire(holder, ttl, reply) if !reply.is_closed() => {
+                let wanted = || !reply.is_closed();
+                let answer = link
+                    .run(wanted, async |connection| {
+                        lease::acquire(connection, names, &holder, ttl).await
+                    })
+                    .await;
+                let _ = reply.send(answer);
+            }
+            Request::Renew(holder, ttl, reply) if !reply.is_closed() => {
+                let wanted = || !reply.is_closed();
+                let answer = link
+                    .run(wanted, async |connection| {
+                        lease::renew(connection, names, &holder, ttl).await
+                    })
+                    .await;
+                let _ = reply.send(answer);
+            }
+            // Giving back is right even when nobody waits for it any more.
+            Request::Release(holder, reply) => {
+                let answer = link
+                    .run(
+                        || true,
+                        async |connection| lease::release(connection, names, &holder).await,
+                    )
+                    .await;
+                let _ = reply.send(answer);
+            }
+            Request::Probe(reply) if !reply.is_closed() => {
+                let answer = link.run(|| true, probe::read).await;
+                let _ = reply.send(answer);
+            }
+            Request::Acquire(..) | Request::Renew(..) | Request::Probe(..) => {}
+        }
+    }
+}
+
+async fn send_hints(servers: &Servers, names: &Names, mut to_send: mpsc::Receiver<Hint>) {
+    let mut link = Link::new(servers);
+    let mut waiting = Vec::new();
+    loop {
+        // Those that arrived together are sent once.
+        let arrived = to_send.recv_many(&mut waiting, INBOX_MAX);
+        if link.while_idle(arrived).await == 0 {
+            return;
+        }
+        for signal in [Signal::Released, Signal::Work] {
+            let (now, later) = std::mem::take(&mut waiting)
+                .into_iter()
+                .partition::<Vec<_>, _>(|hint| hint.0 == signal);
+            waiting = later;
+            if now.is_empty() {
+                continue;
+            }
+            let answer = link
+                .run(
+                    || true,
+                    async |connection| lease::publish(connection, names, signal).await,
+                )
+                .await;
+            for Hint(_, reply) in now {
+                let _ = reply.send(answer.clone());
+            }
+        }
+    }
+}
+
+/// A connection to the master that is made when needed and dropped on any trouble.
+struct Link<'s> {
+    servers: &'s Servers,
+    live: Option<Live>,
+}
+
+impl<'s> Link<'s> {
+    const fn new(servers: &'s Servers) -> Self {
+        Self {
+            servers,
+            live: None,
+        }
+    }
+
+    /// Waits for what is to be done next, and drops the connection at once when the master is replaced meanwhile.
+    async fn while_idle<T>(&mut self, next: impl Future<Output = T>) -> T {
+        let mut next = std::pin::pin!(next);
+        if let Some(live) = &self.live {
+            tokio::select! {
+                biased;
+                () = self.servers.replaced(live) => {}
+                next = &mut next => return next,
+            }
+            self.live = None;
+        }
+        next.await
+    }
+
+    /// Runs `operation`, which may be run twice: a connection that turns out to be dead is replaced once. Nothing is
+    /// sent once it is not `wanted` any more.
+    async fn run<T>(
+        &mut self,
+        wanted: impl Fn() -> bool,
+        operation: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, Trouble> {
+        let mut is_new = self.live.is_none();
+        loop {
+            let mut live = match self.live.take() {
+                Some(live) => live,
+                None => self.servers.connect().await?,
+            };
+            if !wanted() {
+                self.live = Some(live);
+                return Err(Trouble::Ended);
+            }
+            let mut connection = live.connection.clone();
+            let outcome = tokio::select! {
+                biased;
+                () = self.servers.replaced(&live) => Err(Trouble::Replaced { server: live.server.clone() }),
+                answer = operation(&mut connection) => {
+                    answer.map_err(|error| self.servers.trouble(error, &live.server))
+                }
+            };
+            match outcome {
+                Ok(answer) => {
+                    live.connection = connection;
+                    self.live = Some(live);
+                    return Ok(answer);
+                }
+                Err(trouble) if is_new || !trouble.asks_for_another_connection() => {
+                    return Err(trouble);
+                }
+                Err(_) => is_new = true,
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The lock as commands of Redis: a key whose value is the holder and whose expiry is the lock's end. Compare-and-set
+//! is WATCH, GET, MULTI … EXEC, so that a user without scripts will do; the connection is therefore the caller's own
+//! for the length of each call, and is thrown away after an error.
+
+use std::time::Duration;
+
+use campanile::id::Holder;
+use campanile::port::lock::{Acquired, Signal};
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, Pipeline, RedisError, RedisResult, pipe};
+
+/// How often a compare-and-set is tried that another's write crossed.
+const TRIES: usize = 5;
+const RELEASED: &[u8] = b"released";
+const WORK: &[u8] = b"work";
+
+/// The names in Redis: all under one prefix, whose braces keep them on one node of a cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub(super) lock: String,
+    pub(super) signals: String,
+}
+
+impl Names {
+    pub(super) fn of(cluster: &str) -> Self {
+        Self {
+            lock: format!("{{campanile:{cluster}}}:lock"),
+            signals: format!("{{campanile:{cluster}}}:signals"),
+        }
+    }
+}
+
+/// Takes the lock, or learns how long it lives yet: one round trip unless the asker has it already.
+pub(super) async fn acquire(
+    connection: &mut MultiplexedConnection,
+    names: &Names,
+    holder: &Holder,
+    ttl: Duration,
+) -> RedisResult<Acquired> {
+    let key = &names.lock;
+    for _ in 0..TRIES {
+        let (set, value, left_ms): (Option<String>, Option<Vec<u8>>, i64) = pipe()
+            .cmd("SET")
+            .arg(key)
+            .arg(holder.as_str())
+            .arg("NX")
+            .arg("PX")
+            .arg(whole_ms(ttl))
+            .cmd("GET")
+            .arg(key)
+            .cmd("PTTL")
+            .arg(key)
+            .query_async(connection)
+            .await?;
+        if set.is_some() {
+            return Ok(Acquired::Yes);
+        }
+        let Some(value) = value else {
+            // It ended between the two commands.
+            continue;
+        };
+        if value != holder.as_str().as_bytes() {
+            return Ok(Acquired::No {
+                expires_in: time_left(left_ms, ttl, key),
+            });
+        }
+        if renew(connection, names, holder, ttl).await? {
+            return Ok(Acquired::Yes);
+        }
+    }
+    Err(crossed())
+}
+
+/// Extends the lock if `holder` has it.
+pub(super) async fn renew(
+    connection: &mut MultiplexedConnection,
+    names: &Names,
+    holder: &Holder,
+    ttl: Duration,
+) -> RedisResult<bool> {
+    let mut extend = pipe();
+    extend
+        .atomic()
+        .cmd("PEXPIRE")
+        .arg(&names.lock)
+        .arg(whole_ms(ttl));
+    if_mine(connection, names, holder, &extend).await
+}
+
+/// Deletes the lock if `holder` has it, and tells everybody in the same transaction.
+pub(super) async fn release(
+    connection: &mut MultiplexedConnection,
+    names: &Names,
+    holder: &Holder,
+) -> RedisResult<bool> {
+    let mut give_back = pipe();
+    give_back
+        .atomic()
+        .cmd("DEL")
+        .arg(&names.lock)
+        .cmd("PUBLISH")
+        .arg(&names.signals)
+        .arg(RELEASED);
+    if_mine(connection, names, holder, &give_back).await
+}
+
+/// Sends a hint.
+pub(super) async fn publish(
+    connection: &mut MultiplexedConnection,
+    names: &Names,
+    signal: Signal,
+) -> RedisResult<()> {
+    let word = match signal {
+        Signal::Released => RELEASED,
+        Signal::Work => WORK,
+    };
+    redis::cmd("PUBLISH")
+        .arg(&names.signals)
+        .arg(word)
+        .query_async(connection)
+        .await
+}
+
+/// The hint that was sent; `None` for what newer programs may say.
+pub(super) fn read_signal(payload: &[u8]) -> Option<Signal> {
+    match payload {
+        RELEASED => Some(Signal::Released),
+        WORK => Some(Signal::Work),
+        _ => None,
+    }
+}
+
+/// Runs the transaction `then` if the lock is `holder`'s all the while; whether its first command took effect.
+async fn if_mine(
+    connection: &mut MultiplexedConnection,
+    names: &Names,
+    holder: &Holder,
+    then: &Pipeline,
+) -> RedisResult<bool> {
+    for _ in 0..TRIES {
+        let (value,): (Option<Vec<u8>>,) = pipe()
+            .cmd("WATCH")
+            .arg(&names.lock)
+            .ignore()
+            .cmd("GET")
+            .arg(&names.lock)
+            .query_async(connection)
+            .await?;
+        if value.as_deref() != Some(holder.as_str().as_bytes()) {
+            redis::cmd("UNWATCH").exec_async(connection).await?;
+            return Ok(false);
+        }
+        // Nothing (nil) means that the key was written to or ended in between: look again.
+        let done: Option<Vec<i64>> = then.query_async(connection).await?;
+        if let Some(done) = done {
+            return Ok(done.first() == Some(&1));
+        }
+    }
+    Err(crossed())
+}
+
+fn crossed() -> RedisError {
+    RedisError::from((
+        ErrorKind::Client,
+        "others wrote to the lock's key during each of several tries",
+    ))
+}
+
+fn whole_ms(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// PTTL's answer as a duration.
+fn time_left(left_ms: i64, ttl: Duration, key: &str) -> Duration {
+    if left_ms == -1 {
+        // Nobody of ours writes it so. Waiting won't help, so it is said aloud.
+        tracing::warn!(
+            key,
+            "the lock's key {key} has no expiry, so nobody can lead until somebody deletes it: run DEL on it"
+        );
+        return ttl;
+    }
+    Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
+}

@@ -1,0 +1,429 @@
+//! Reads the setting `lock` where it names Redis, once and whole. It owns the spelling and every complaint about it;
+//! it opens no connection and never repeats a URL in a message, because a password may be in it.
+
+use std::path::PathBuf;
+
+/// Where one server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A name and a password, either of which may be absent. Its debug form hides the password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .finish()
+    }
+}
+
+/// How the connections are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tls {
+    /// PEM certificates of the authorities to trust; the system's where absent.
+    pub(super) authorities: Option<Vec<u8>>,
+}
+
+/// Which server is the one to talk to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Group {
+    /// This one.
+    Single(Address),
+    /// The one that these sentinels call the service's master.
+    Sentinel {
+        service: String,
+        sentinels: Vec<Address>,
+        login: Login,
+    },
+}
+
+/// All that a URL says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) group: Group,
+    pub(super) login: Login,
+    pub(super) database: i64,
+    pub(super) tls: Option<Tls>,
+}
+
+/// What is wrong with the setting, and what to write.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// Not one of Redis's schemes.
+    #[error(
+        "setting `lock`: `{0}` is not a scheme of Redis; write redis://HOST:PORT, rediss://HOST:PORT (TLS) or redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
+    )]
+    Scheme(String),
+    /// Redis Cluster.
+    #[error(
+        "setting `lock`: Redis Cluster (`{0}`) is not built yet; name a single Redis (redis://HOST:PORT) or a Sentinel group (redis+sentinel://HOST:PORT,HOST:PORT/SERVICE), or write `store:` to keep the lock in the store"
+    )]
+    ClusterNotBuilt(String),
+    /// No host, several where one is allowed, or a port that is none.
+    #[error("setting `lock`: {problem}; write {example}")]
+    Host {
+        /// What is wrong.
+        problem: String,
+        /// How it should look.
+        example: &'static str,
+    },
+    /// A Sentinel URL without the name of its service.
+    #[error(
+        "setting `lock`: the service that the sentinels watch is missing; write redis+sentinel://HOST:PORT,HOST:PORT/SERVICE (`SENTINEL MASTERS` lists the names, often `mymaster`)"
+    )]
+    Service,
+    /// Not a database number.
+    #[error(
+        "setting `lock`: `{0}` is not a database number; write one from 0 up, as in redis://HOST:PORT/0 or redis+sentinel://HOST:PORT/SERVICE?db=0"
+    )]
+    Database(String),
+    /// A user without a password, or an escape that is none.
+    #[error(
+        "setting `lock`: {0}; write redis://USER:PASSWORD@HOST:PORT or redis://:PASSWORD@HOST:PORT, with %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for %"
+    )]
+    Login(&'static str),
+    /// An option that this kind of URL doesn't have.
+    #[error(
+        "setting `lock`: unknown option `{name}`; this URL knows {known} (a `?` inside a password is written %3F)"
+    )]
+    Option {
+        /// As written.
+        name: String,
+        /// Those that exist.
+        known: &'static str,
+    },
+    /// The file of certificate authorities can't be read.
+    #[error("setting `lock`: can't read the certificate authorities in `{}`; let `ca` name a readable PEM file", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The cluster's name doesn't fit into a key.
+    #[error(
+        "setting `cluster`: `{0}` does not fit into a key of Redis; write 1 to 64 letters, digits, `.`, `_` or `-`"
+    )]
+    Cluster(String),
+}
+
+const SINGLE: &str = "redis://HOST:PORT";
+const SENTINEL: &str = "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE";
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+const HOSTS_MAX: usize = 32;
+
+/// Reads a URL.
+pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| UrlError::Scheme(url.split(':').next().unwrap_or_default().to_owned()))?;
+    let (secure, sentinel) = match scheme {
+        "redis" => (false, false),
+        "rediss" => (true, false),
+        "redis+sentinel" => (false, true),
+        "rediss+sentinel" => (true, true),
+        "redis+cluster" | "rediss+cluster" => {
+            return Err(UrlError::ClusterNotBuilt(format!("{scheme}://")));
+        }
+        other => return Err(UrlError::Scheme(format!("{other}://"))),
+    };
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (login, hosts) = match authority.rsplit_once('@') {
+        Some((login, hosts)) => (read_login(login)?, hosts),
+        None => (Login::default(), authority),
+    };
+    let options = Options::read(query, secure, sentinel)?;
+    let tls = options.tls(secure)?;
+    let (group, path_database) = if sentinel {
+        let service = decode(path)?;
+        if service.is_empty() || service.contains('/') {
+            return Err(UrlError::Service);
+        }
+        let sentinels = read_hosts(hosts, SENTINEL_PORT, SENTINEL)?;
+        let login = options.sentinel_login;
+        let group = Group::Sentinel {
+            service,
+            sentinels,
+            login,
+        };
+        (group, None)
+    } else {
+        let mut hosts = read_hosts(hosts, PORT, SINGLE)?;
+        match (hosts.pop(), hosts.is_empty()) {
+            (Some(address), true) => (
+                Group::Single(address),
+                (!path.is_empty()).then(|| path.to_owned()),
+            ),
+            _ => {
+                return Err(host_error(
+                    "several hosts, which only a Sentinel group has",
+                    SENTINEL,
+                ));
+            }
+        }
+    };
+    let database = match options.database.or(path_database) {
+        None => 0,
+        Some(text) => text
+            .parse::<u32>()
+            .map(i64::from)
+            .map_err(|_| UrlError::Database(text))?,
+    };
+    Ok(Target {
+        group,
+        login,
+        database,
+        tls,
+    })
+}
+
+#[derive(Default)]
+struct Options {
+    database: Option<String>,
+    authorities: Option<PathBuf>,
+    sentinel_login: Login,
+}
+
+impl Options {
+    fn read(query: &str, secure: bool, sentinel: bool) -> Result<Self, UrlError> {
+        let mut options = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decode(value)?;
+            match name {
+                "db" => options.database = Some(value),
+                "ca" if secure => options.authorities = Some(value.into()),
+                "sentinel_username" if sentinel => options.sentinel_login.username = Some(value),
+                "sentinel_password" if sentinel => options.sentinel_login.password = Some(value),
+                other => {
+                    return Err(UrlError::Option {
+                        name: other.chars().take(40).collect(),
+                        known: match (sentinel, secure) {
+                            (true, true) => "db, ca, sentinel_username, sentinel_password",
+                            (true, false) => "db, sentinel_username, sentinel_password",
+                            (false, true) => "db, ca",
+                            (false, false) => "db",
+                        },
+                    });
+                }
+            }
+        }
+        if options.sentinel_login.username.is_some() && options.sentinel_login.password.is_none() {
+            return Err(UrlError::Login(
+                "sentinel_username has no sentinel_password",
+            ));
+        }
+        Ok(options)
+    }
+
+    fn tls(&self, secure: bool) -> Result<Option<Tls>, UrlError> {
+        if !secure {
+            return Ok(None);
+        }
+        let authorities = match &self.authorities {
+            None => None,
+            Some(path) => Some(std::fs::read(path).map_err(|source| UrlError::Authorities {
+                path: path.clone(),
+                source,
+            })?),
+        };
+        Ok(Some(Tls { authorities }))
+    }
+}
+
+fn read_login(text: &str) -> Result<Login, UrlError> {
+    let (username, password) = text
+        .split_once(':')
+        .ok_or(UrlError::Login("there is a user without a password"))?;
+    let username = decode(username)?;
+    Ok(Login {
+        username: (!username.is_empty()).then_some(username),
+        password: Some(decode(password)?),
+    })
+}
+
+fn read_hosts(text: &str, port: u16, example: &'static str) -> Result<Vec<Address>, UrlError> {
+    let hosts: Vec<Address> = text
+        .split(',')
+        .map(|host| read_host(host, port, example))
+        .collect::<Result<_, _>>()?;
+    if hosts.len() > HOSTS_MAX {
+        return Err(host_error(&format!("more than {HOSTS_MAX} hosts"), example));
+    }
+    Ok(hosts)
+}
+
+fn read_host(text: &str, port: u16, example: &'static str) -> Result<Address, UrlError> {
+    let (host, port_text) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest
+                .split_once(']')
+                .ok_or_else(|| host_error("an address in brackets is not closed", example))?;
+            (host, after.strip_prefix(':'))
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return Err(host_error("a host is missing", example));
+    }
+    let port = match port_text {
+        None => port,
+        Some(text) => match text.parse() {
+            Ok(0) | Err(_) => {
+                // What stands at a port's place may be half of a password with a stray `@`, so it isn't repeated.
+                return Err(host_error(
+                    "a port is not a number from 1 to 65535",
+                    example,
+                ));
+            }
+            Ok(port) => port,
+        },
+    };
+    Ok(Address {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+fn host_error(problem: &str, example: &'static str) -> UrlError {
+    UrlError::Host {
+        problem: problem.to_owned(),
+        example,
+    }
+}
+
+/// Resolves `%XX`.
+fn decode(text: &str) -> Result<String, UrlError> {
+    let wrong = || UrlError::Login("a `%` is not followed by two hexadecimal digits");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first == b'%' {
+            let digits = after.get(..2).ok_or_else(wrong)?;
+            let mut byte = [0];
+            hex::decode_to_slice(digits, &mut byte).map_err(|_| wrong())?;
+            bytes.push(byte[0]);
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| UrlError::Login("an escaped text is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(host: &str, port: u16) -> Address {
+        Address {
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    fn login(username: Option<&str>, password: &str) -> Login {
+        Login {
+            username: username.map(str::to_owned),
+            password: Some(password.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_single_server() {
+        let target = parse("redis://127.0.0.1:7000").unwrap();
+        assert_eq!(target.group, Group::Single(at("127.0.0.1", 7000)));
+        assert_eq!((target.database, target.tls), (0, None));
+        let target = parse("rediss://me:p%40ss%2F@[::1]/3").unwrap();
+        assert_eq!(target.group, Group::Single(at("::1", 6379)));
+        assert_eq!(target.login, login(Some("me"), "p@ss/"));
+        assert_eq!(
+            (target.database, target.tls),
+            (3, Some(Tls { authorities: None }))
+        );
+        let target = parse("redis://:se:cret@redis.example?db=2").unwrap();
+        assert_eq!(target.login, login(None, "se:cret"));
+        assert_eq!(target.database, 2);
+    }
+
+    #[test]
+    fn a_sentinel_group() {
+        let target =
+            parse("redis+sentinel://u:p@a:1,b,[::2]:3/main?db=5&sentinel_password=x%26y").unwrap();
+        assert_eq!(
+            target.group,
+            Group::Sentinel {
+                service: "main".into(),
+                sentinels: vec![at("a", 1), at("b", 26379), at("::2", 3)],
+                login: login(None, "x&y"),
+            }
+        );
+        assert_eq!((target.login, target.database), (login(Some("u"), "p"), 5));
+        assert!(parse("rediss+sentinel://a/s").unwrap().tls.is_some());
+    }
+
+    #[test]
+    fn each_mistake_names_the_setting_and_what_to_write_and_no_secret() {
+        for (url, told) in [
+            ("redis.example:6379", "`redis.example` is not a scheme"),
+            ("http://a", "`http://` is not a scheme"),
+            ("redis://", "a host is missing; write redis://HOST:PORT"),
+            ("redis://a:b", "a port is not a number"),
+            ("redis://a:0", "from 1 to 65535"),
+            ("redis://a:1,b:2", "write redis+sentinel://"),
+            ("redis://[::1:7000", "brackets"),
+            ("redis://a/x", "`x` is not a database number"),
+            ("redis://a/-1", "`-1` is not a database number"),
+            ("redis://me@a", "a user without a password"),
+            ("redis://:secret%zz@a", "two hexadecimal digits"),
+            ("redis://:sec/ret@a", "write redis://HOST:PORT"),
+            ("redis://a?dB=1", "unknown option `dB`; this URL knows db"),
+            ("redis://a?ca=x", "unknown option `ca`"),
+            ("rediss://a?ca=/no/such/file", "`/no/such/file`"),
+            ("redis+sentinel://a:1", "the service"),
+            ("redis+sentinel://a:1/", "often `mymaster`"),
+            ("redis+sentinel:///s", "a host is missing"),
+            (
+                "redis+sentinel://a/s?sentinel_username=u",
+                "sentinel_password",
+            ),
+            (
+                "redis+cluster://a:1,b:2",
+                "not built yet; name a single Redis",
+            ),
+        ] {
+            let error = parse(url).unwrap_err().to_string();
+            assert!(error.starts_with("setting `lock`: "), "{url}: {error}");
+            assert!(error.contains(told), "{url}: {error}");
+            assert!(!error.contains("sec"), "{url}: {error}");
+        }
+        let shown = format!("{:?}", parse("redis://me:secret@a").unwrap());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

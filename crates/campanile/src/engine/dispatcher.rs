@@ -1,0 +1,278 @@
+//! The dispatcher: publishes what is ready at its instant, with many confirms in flight, and settles afterwards: asks
+//! the store which published runs were taken, marks the others queued, and removes outbox rows that did their duty.
+//! The state and every decision are [`crate::protocol::dispatch`]'s.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::elector::causes;
+use super::leader::{Duty, TermOver};
+use super::meters::Meters;
+use crate::port::broker::{Error, Message};
+use crate::protocol::dispatch::{Dispatch, Entry};
+use crate::protocol::limits;
+use crate::protocol::message::{self, Key};
+use crate::task::{HandlerSpec, QueueName};
+
+/// The first wait after a publish that was not confirmed; doubles up to [`RETRY_MAX`].
+const RETRY_INITIAL: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How many published runs one look at the store asks about.
+const CHECK_ROWS_MAX: usize = 4_096;
+/// How often the store is asked while some queue is short of room.
+const TIGHT_PERIOD: Duration = Duration::from_millis(5);
+
+/// The term's memory, shared by planner, publisher and settler.
+pub struct Desk {
+    /// What is to be published and what was.
+    pub dispatch: Mutex<Dispatch>,
+    /// Something became ready.
+    pub changed: Notify,
+}
+
+impl Desk {
+    /// Looks at the memory or changes it; never held over an await.
+    pub fn with<T>(&self, f: impl FnOnce(&mut Dispatch) -> T) -> T {
+        f(&mut self
+            .dispatch
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+type Batch = Vec<Arc<Entry>>;
+
+struct Publisher<'a> {
+    duty: &'a Duty,
+    keys: HashMap<QueueName, Key>,
+    under_way: JoinSet<(Batch, Result<(), Error>)>,
+    failures: u32,
+}
+
+/// Publishes until the term ends.
+pub async fn publish(duty: Arc<Duty>) {
+    let mut publisher = Publisher {
+        duty: &duty,
+        keys: HashMap::new(),
+        under_way: JoinSet::new(),
+        failures: 0,
+    };
+    let _ = publisher.run().await;
+}
+
+impl Publisher<'_> {
+    async fn run(&mut self) -> Result<(), TermOver> {
+        loop {
+            let changed = self.duty.desk.changed.notified();
+            self.start_publishes()?;
+            let next = self.duty.desk.with(|d| d.next_ready());
+            let room = self.under_way.len() < limits::PUBLISHES_MAX;
+            let sleep = async {
+                match next.filter(|_| room) {
+                    Some(at) => {
+                        self.duty
+                            .parts
+                            .clock
+                            .sleep_until(self.duty.time.when(at))
+                            .await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.duty.leadership.over.cancelled() => return Err(TermOver),
+                Some(Ok((batch, answer))) = self.under_way.join_next() => self.answered(batch, answer).await?,
+                () = changed => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    fn start_publishes(&mut self) -> Result<(), TermOver> {
+        // After a failure one publish at a time finds out whether the broker is back.
+        let most = if self.failures == 0 {
+            limits::PUBLISHES_MAX
+        } else {
+            1
+        };
+        while self.under_way.len() < most {
+            let batch = self.duty.desk.with(|d| d.take_due(self.duty.time.now()));
+            if batch.is_empty() {
+                return Ok(());
+            }
+            if !self.duty.leadership.is_trusted() {
+                return Err(TermOver);
+            }
+            let messages: Vec<Message> = batch
+                .iter()
+                .map(|e| message::build(e, self.key(e)))
+                .collect();
+            let broker = Arc::clone(&self.duty.parts.broker);
+            self.under_way.spawn(async move {
+                let answer = publish_all(&*broker, &messages).await;
+                (batch, answer)
+            });
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, entry: &Entry) -> &Key {
+        let queue = &entry.waiting.run.queue;
+        if !self.keys.contains_key(queue) {
+            self.keys
+                .insert(queue.clone(), self.duty.secret.queue_key(queue));
+        }
+        &self.keys[queue]
+    }
+
+    async fn answered(&mut self, batch: Batch, answer: Result<(), Error>) -> Result<(), TermOver> {
+        let duty = self.duty;
+        match answer {
+            Ok(()) => {
+                self.failures = 0;
+                duty.broker_ok
+                    .send_if_modified(|ok| !std::mem::replace(ok, true));
+                Meters::add(&duty.meters.messages_published, batch.len());
+                let is_external =
+                    |e: &Arc<Entry>| matches!(e.handler(), Some(HandlerSpec::External(_)));
+                let (external, ours): (Batch, Batch) = batch.into_iter().partition(is_external);
+                duty.desk
+                    .with(|d| d.confirmed(&ours, duty.parts.clock.monotonic()));
+                if external.is_empty() {
+                    Ok(())
+                } else {
+                    self.hand_over(&external).await
+                }
+            }
+            Err(error) => {
+                let wait = RETRY_INITIAL
+                    .saturating_mul(1 << self.failures.min(6))
+                    .min(RETRY_MAX);
+                self.failures += 1;
+                duty.broker_ok
+                    .send_if_modified(|ok| std::mem::replace(ok, false));
+                tracing::warn!(error = %causes(&error), runs = batch.len(), "a publish of {} runs was not confirmed; they stay in the store", batch.len());
+                Meters::add(&duty.meters.messages_unconfirmed, batch.len());
+                duty.desk
+                    .with(|d| d.unconfirmed(&batch, duty.time.now(), wait));
+                Ok(())
+            }
+        }
+    }
+
+    /// Records that external listeners have been given their messages.
+    async fn hand_over(&self, batch: &[Arc<Entry>]) -> Result<(), TermOver> {
+        let duty = self.duty;
+        let runs: Vec<_> = batch
+            .iter()
+            .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
+            .collect();
+        let answer = duty
+            .parts
+            .store
+            .hand_over(&duty.leadership.term, &runs, duty.time.now())
+            .await;
+        if duty.guarded(answer)? {
+            Meters::add(&duty.meters.runs_handed_over, runs.len());
+            duty.desk.with(|d| d.resolved(batch));
+        } else {
+            // Busy: sent again and recorded then. At least once is what an external listener is promised.
+            duty.desk
+                .with(|d| d.unconfirmed(batch, duty.time.now(), RETRY_INITIAL));
+        }
+        Ok(())
+    }
+}
+
+/// One publish. A message that can't be sent at all must not hold the others back: then each goes alone.
+async fn publish_all(
+    broker: &dyn crate::port::broker::Broker,
+    messages: &[Message],
+) -> Result<(), Error> {
+    match broker.publish(messages).await {
+        Err(Error::Unsendable(_)) if messages.len() > 1 => {
+            let mut answer = Ok(());
+            for message in messages {
+                if let Err(error) = broker.publish(std::slice::from_ref(message)).await {
+                    answer = Err(error);
+                }
+            }
+            answer
+        }
+        answer => answer,
+    }
+}
+
+/// Settles until the term ends.
+pub async fn settle(duty: Arc<Duty>) {
+    let _ = settle_for_ever(&duty).await;
+}
+
+async fn settle_for_ever(duty: &Duty) -> Result<(), TermOver> {
+    let cap = duty.settings.in_flight_max;
+    let mut last_full = duty.parts.clock.monotonic();
+    loop {
+        duty.rest(TIGHT_PERIOD).await?;
+        let now = duty.parts.clock.monotonic();
+        let tight = duty.desk.with(|d| d.is_tight(cap));
+        if !tight && now.since(last_full) < limits::MARK_AFTER {
+            // Nothing is short: one look a second is enough.
+            duty.rest(
+                limits::MARK_AFTER
+                    .saturating_sub(now.since(last_full))
+                    .min(TIGHT_PERIOD * 10),
+            )
+            .await?;
+            continue;
+        }
+        last_full = now;
+        let age = if tight {
+            Duration::ZERO
+        } else {
+            limits::MARK_AFTER
+        };
+        look(duty, age).await?;
+        if tight {
+            duty.wake.notify_one();
+        }
+    }
+}
+
+async fn look(duty: &Duty, age: Duration) -> Result<(), TermOver> {
+    let now = duty.parts.clock.monotonic();
+    let check = duty.desk.with(|d| d.to_check(now, age, CHECK_ROWS_MAX));
+    if check.is_empty() && !duty.desk.with(|d| d.has_done_rows()) {
+        return Ok(());
+    }
+    let waiting = if check.is_empty() {
+        Vec::new()
+    } else {
+        match duty.parts.store.waiting(&check).await {
+            Ok(waiting) => waiting,
+            Err(error) => return duty.failed(&error),
+        }
+    };
+    let settled = duty
+        .desk
+        .with(|d| d.checked(&check, &waiting, now, duty.time.now()));
+    duty.desk.changed.notify_one();
+    if settled.mark.is_empty() && settled.done.is_empty() {
+        return Ok(());
+    }
+    let term = &duty.leadership.term;
+    let answer = duty
+        .parts
+        .store
+        .mark_sent(term, &settled.mark, duty.time.now(), &settled.done)
+        .await;
+    if duty.guarded(answer)? {
+        Meters::add(&duty.meters.runs_marked_queued, settled.mark.len());
+    } else {
+        duty.desk.with(|d| d.give_back(settled.done));
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! The finisher records ends, as many in one transaction as arrived while the last one was under way. An end stays in
+//! its hands until the store has answered: the compare-and-set makes it safe to ask again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::Parts;
+use super::elector::causes;
+use super::meters::Meters;
+use super::running::InHand;
+use crate::port::Written;
+use crate::port::lock::Signal;
+use crate::protocol::limits;
+use crate::protocol::work::{End, Finish};
+
+/// The first wait after the store failed; doubles up to [`RETRY_MAX`].
+const RETRY_INITIAL: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Records ends until the channel is closed and empty, or the lease is lost.
+pub async fn run(
+    parts: Parts,
+    meters: Arc<Meters>,
+    mut ends: mpsc::Receiver<Finish>,
+    in_hand: Arc<InHand>,
+    fence: CancellationToken,
+    wake: Arc<Notify>,
+) {
+    let mut batch = Vec::new();
+    while ends.recv_many(&mut batch, limits::FINISH_ROWS_MAX).await > 0 {
+        let mut wait = RETRY_INITIAL;
+        loop {
+            match parts.store.finish(&batch).await {
+                Ok(answers) => {
+                    count(&meters, &batch, &answers);
+                    announce(&parts, &wake, &batch).await;
+                    break;
+                }
+                Err(error) => {
+                    Meters::add(&meters.store_failures, 1);
+                    tracing::warn!(error = %causes(&error), runs = batch.len(), "could not record {} ends; asking again", batch.len());
+                }
+            }
+            tokio::select! {
+                () = parts.clock.sleep(wait) => wait = (wait * 2).min(RETRY_MAX),
+                () = fence.cancelled() => return,
+            }
+        }
+        for end in batch.drain(..) {
+            in_hand.release(end.run, end.attempt);
+        }
+    }
+}
+
+/// A retry that is due before the leader's next scan is announced; the scan finds it in any case.
+async fn announce(parts: &Parts, wake: &Notify, ends: &[Finish]) {
+    let soon = |end: &Finish| matches!(end.end, End::Again { ready_at, .. } if ready_at < end.at.plus(limits::SCAN_PERIOD));
+    if ends.iter().any(soon) {
+        wake.notify_one();
+        let _ = parts.lock.signal(Signal::Work).await;
+    }
+}
+
+fn count(meters: &Meters, ends: &[Finish], answers: &[Written]) {
+    for (end, answer) in ends.iter().zip(answers) {
+        let counter = match (answer, end.end) {
+            (Written::Stale, _) => &meters.ends_stale,
+            (Written::Applied, End::Succeeded) => &meters.attempts_succeeded,
+            (Written::Applied, End::Failed(_)) => &meters.attempts_failed,
+            (Written::Applied, End::Again { .. }) => &meters.attempts_retried,
+            (Written::Applied, End::Cancelled(_)) => &meters.attempts_cancelled,
+        };
+        Meters::add(counter, 1);
+    }
+}

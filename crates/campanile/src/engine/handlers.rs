@@ -1,0 +1,99 @@
+//! The registry of what a worker can run: native handlers by name, and one executor each for `http` and `command`.
+//! It erases the types of native handlers once, here, so that nothing else is generic.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::port::handler::{Context, Executor, Failure, Handler};
+use crate::task::HandlerSpec;
+
+/// The handlers of a worker.
+#[derive(Clone, Default)]
+pub struct Handlers {
+    native: HashMap<&'static str, Arc<dyn Native>>,
+    http: Option<Arc<dyn Executor>>,
+    command: Option<Arc<dyn Executor>>,
+}
+
+impl std::fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut names: Vec<_> = self.native.keys().collect();
+        names.sort_unstable();
+        write!(f, "Handlers({names:?})")
+    }
+}
+
+impl Handlers {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a native handler under its [`Handler::NAME`]; the last one with a name wins.
+    #[must_use]
+    pub fn native<H: Handler>(mut self, handler: H) -> Self {
+        self.native.insert(H::NAME, Arc::new(Erased(handler)));
+        self
+    }
+
+    /// What runs `http` handlers.
+    #[must_use]
+    pub fn http(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.http = Some(executor);
+        self
+    }
+
+    /// What runs `command` handlers.
+    #[must_use]
+    pub fn command(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.command = Some(executor);
+        self
+    }
+}
+
+#[async_trait]
+trait Native: Send + Sync {
+    async fn call(&self, context: Context) -> Result<(), Failure>;
+}
+
+struct Erased<H>(H);
+
+#[async_trait]
+impl<H: Handler> Native for Erased<H> {
+    async fn call(&self, context: Context) -> Result<(), Failure> {
+        let args = serde_json::from_value(context.payload.clone()).map_err(|e| {
+            Failure::Fatal(format!("the payload is not what `{}` takes: {e}", H::NAME))
+        })?;
+        self.0.run(context, args).await
+    }
+}
+
+#[async_trait]
+impl Executor for Handlers {
+    async fn execute(&self, handler: &HandlerSpec, context: Context) -> Result<(), Failure> {
+        let by = match handler {
+            HandlerSpec::Http(_) => &self.http,
+            HandlerSpec::Command(_) => &self.command,
+            HandlerSpec::Native(name) => {
+                return match self.native.get(name.as_str()) {
+                    Some(native) => native.call(context).await,
+                    None => Err(Failure::NotAllowed(format!(
+                        "no native handler `{name}` is registered in this worker: register it, or give the task a queue \
+                         that its workers listen on"
+                    ))),
+                };
+            }
+            HandlerSpec::External(_) => &None,
+        };
+        match by {
+            Some(executor) => executor.execute(handler, context).await,
+            None => Err(Failure::NotAllowed(format!(
+                "this worker runs no `{}` handlers",
+                handler.kind()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What runs only while a term is ours: planner, dispatcher, settler, reaper and retention, started together with empty
+//! memory and dropped together. Whichever finds the term over ends them all.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::database_time::DatabaseTime;
+use super::dispatcher::{self, Desk};
+use super::elector::{Leadership, causes};
+use super::meters::Meters;
+use super::{Parts, Settings, planner, reaper};
+use crate::id::Mint;
+use crate::port::Written;
+use crate::port::store::Error;
+use crate::protocol::message::Secret;
+
+/// What every duty of a term holds.
+pub struct Duty {
+    /// The term.
+    pub leadership: Arc<Leadership>,
+    /// The node's parts.
+    pub parts: Parts,
+    /// Its settings.
+    pub settings: Arc<Settings>,
+    /// The store's time.
+    pub time: DatabaseTime,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    /// Ids.
+    pub mint: Arc<Mint>,
+    /// Where message keys come from.
+    pub secret: Secret,
+    /// The term's memory of what is to be published.
+    pub desk: Arc<Desk>,
+    /// Wakes the planner.
+    pub wake: Arc<Notify>,
+    /// Whether the broker confirmed what it was last given.
+    pub broker_ok: watch::Sender<bool>,
+}
+
+/// Why a duty stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TermOver;
+
+impl Duty {
+    /// Takes the store's answer to a leader write: goes on, or ends the term.
+    ///
+    /// # Errors
+    /// The term is over: the guard matched no row, or nobody knows whether the write is committed.
+    pub fn guarded(&self, answer: Result<Written, Error>) -> Result<bool, TermOver> {
+        match answer {
+            Ok(Written::Applied) => Ok(true),
+            Ok(Written::Stale) => Err(self.fenced()),
+            Err(error) => self.failed(&error).map(|()| false),
+        }
+    }
+
+    /// The guard matched no row.
+    pub fn fenced(&self) -> TermOver {
+        let epoch = self.leadership.term.epoch;
+        tracing::warn!(epoch, "term {epoch} is fenced: a successor's term began");
+        Meters::add(&self.meters.terms_broken, 1);
+        self.leadership.broken();
+        TermOver
+    }
+
+    /// A store call failed: contention is tried again by the caller's own loop; anything else ends the term.
+    ///
+    /// # Errors
+    /// The term is over.
+    pub fn failed(&self, error: &Error) -> Result<(), TermOver> {
+        Meters::add(&self.meters.store_failures, 1);
+        if error.is_contended() {
+            tracing::debug!(error = %causes(error), "the store was busy; trying again");
+            return Ok(());
+        }
+        let epoch = self.leadership.term.epoch;
+        tracing::warn!(epoch, error = %causes(error), "term {epoch} ends: the store failed");
+        Meters::add(&self.meters.terms_broken, 1);
+        self.leadership.broken();
+        Err(TermOver)
+    }
+
+    /// Waits, unless the term ends first.
+    ///
+    /// # Errors
+    /// The term is over.
+    pub async fn rest(&self, length: Duration) -> Result<(), TermOver> {
+        tokio::select! {
+            () = self.leadership.over.cancelled() => Err(TermOver),
+            () = self.parts.clock.sleep(length) => Ok(()),
+        }
+    }
+}
+
+/// What the leader of each term is made from.
+pub struct Leader {
+    /// The node's parts.
+    pub parts: Parts,
+    /// Its settings.
+    pub settings: Arc<Settings>,
+    /// The store's time.
+    pub time: DatabaseTime,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    /// Ids.
+    pub mint: Arc<Mint>,
+    /// Where message keys come from.
+    pub secret: Secret,
+    /// Wakes the planner.
+    pub wake: Arc<Notify>,
+    /// Whether the broker confirmed what it was last given.
+    pub broker_ok: watch::Sender<bool>,
+}
+
+impl Leader {
+    /// Runs the duties of every term that the elector announces, until the elector is gone.
+    pub async fn run(self, mut terms: watch::Receiver<Option<Arc<Leadership>>>) {
+        loop {
+            let next = terms.borrow_and_update().clone();
+            if let Some(leadership) = next.filter(|l| !l.over.is_cancelled()) {
+                self.lead(leadership).await;
+            }
+            if terms.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn lead(&self, leadership: Arc<Leadership>) {
+        let duty = Arc::new(Duty {
+            leadership: Arc::clone(&leadership),
+            parts: self.parts.clone(),
+            settings: Arc::clone(&self.settings),
+            time: self.time.clone(),
+            meters: Arc::clone(&self.meters),
+            mint: Arc::clone(&self.mint),
+            secret: self.secret.clone(),
+            desk: Arc::new(Desk {
+                dispatch: Mutex::default(),
+                changed: Notify::new(),
+            }),
+            wake: Arc::clone(&self.wake),
+            broker_ok: self.broker_ok.clone(),
+        });
+        if planner::recover(&duty).await.is_err() {
+            return;
+        }
+        let mut duties = JoinSet::new();
+        duties.spawn(planner::run(Arc::clone(&duty)));
+        duties.spawn(dispatcher::publish(Arc::clone(&duty)));
+        duties.spawn(dispatcher::settle(Arc::clone(&duty)));
+        duties.spawn(reaper::sweep(Arc::clone(&duty)));
+        duties.spawn(reaper::retention(Arc::clone(&duty)));
+        let first = tokio::select! {
+            () = leadership.over.cancelled() => None,
+            ended = duties.join_next() => ended,
+        };
+        if let Some(Err(panic)) = first {
+            tracing::error!(%panic, "a duty of the leader died; its term ends");
+            leadership.broken();
+        }
+        duties.shutdown().await;
+    }
+}

@@ -1,0 +1,107 @@
+//! What a node counts. Plain atomics, read by `/metrics`, `/stats` and the benchmarks; nothing decides by them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Upper bounds of the lateness buckets in milliseconds; a last bucket holds the rest.
+pub const LATENESS_BOUNDS_MS: [u64; 14] = [
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000,
+];
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// The counters. All grow from 0 at the start of the process.
+        #[derive(Debug, Default)]
+        pub struct Meters {
+            $($(#[$doc])* pub $name: AtomicU64,)+
+            lateness: [AtomicU64; LATENESS_BOUNDS_MS.len() + 1],
+            lateness_sum_ms: AtomicU64,
+        }
+
+        impl Meters {
+            /// Every counter with its name, in a fixed order.
+            #[must_use]
+            pub fn counters(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)+]
+            }
+        }
+    };
+}
+
+counters!(
+    /// Terms that this node began.
+    terms_begun,
+    /// Terms that ended because a guard matched no row or a commit was in doubt.
+    terms_broken,
+    /// Occurrences that got their run.
+    runs_fired,
+    /// Occurrences that were skipped, each counted.
+    occurrences_skipped,
+    /// Timers of runs (submissions, retries) that fired.
+    timers_fired,
+    /// Messages that a broker confirmed.
+    messages_published,
+    /// Messages of publishes that were not confirmed.
+    messages_unconfirmed,
+    /// Runs marked queued.
+    runs_marked_queued,
+    /// Runs handed over to external listeners.
+    runs_handed_over,
+    /// Nodes found dead.
+    nodes_buried,
+    /// Attempts that died with their node.
+    attempts_lost,
+    /// Finished runs removed by retention.
+    runs_pruned,
+    /// Messages received.
+    messages_received,
+    /// Messages refused: forged, malformed, too large.
+    messages_refused,
+    /// Messages whose attempt was claimed, ended or replaced already.
+    claims_refused,
+    /// Attempts won.
+    attempts_claimed,
+    /// Attempts that ended well.
+    attempts_succeeded,
+    /// Attempts that ended badly and will be tried again.
+    attempts_retried,
+    /// Attempts that ended badly for good.
+    attempts_failed,
+    /// Attempts that were cancelled.
+    attempts_cancelled,
+    /// Ends that came too late: the attempt was no longer ours.
+    ends_stale,
+    /// Times that this worker stopped its own handlers because its lease could not be kept.
+    self_fenced,
+    /// Calls to the store that failed.
+    store_failures,
+    /// Calls to the lock service that failed.
+    lock_failures,
+);
+
+impl Meters {
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, n: usize) {
+        counter.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Counts a start by its lateness.
+    pub fn observe_lateness(&self, late_ms: u64) {
+        let bucket = LATENESS_BOUNDS_MS
+            .iter()
+            .position(|b| late_ms <= *b)
+            .unwrap_or(LATENESS_BOUNDS_MS.len());
+        self.lateness[bucket].fetch_add(1, Ordering::Relaxed);
+        self.lateness_sum_ms.fetch_add(late_ms, Ordering::Relaxed);
+    }
+
+    /// Starts by lateness: one count for each bound and one for the rest, and the sum in milliseconds.
+    #[must_use]
+    pub fn lateness(&self) -> (Vec<u64>, u64) {
+        let counts = self
+            .lateness
+            .iter()
+            .map(|b| b.load(Ordering::Relaxed))
+            .collect();
+        (counts, self.lateness_sum_ms.load(Ordering::Relaxed))
+    }
+}

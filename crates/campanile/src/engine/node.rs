@@ -1,0 +1,348 @@
+//! One node: what one process takes part with. Always: it joins the living and beats. As a scheduler: an elector that
+//! contends for the lock, and a leader that runs while a term is ours. As a worker: intakes, handlers, a finisher.
+//!
+//! What runs when:
+//!
+//! | duty | runs | file |
+//! |---|---|---|
+//! | elector | always, on its own thread | `elector.rs` |
+//! | planner, dispatcher, settler, reaper, retention | while a term is ours | `leader.rs` |
+//! | intake of each queue, handlers, finisher, beats | always, on a worker | `worker.rs` |
+//! | beats of a node that is no worker | always | here |
+//!
+//! Stopping: the lead is given up first (a successor takes over within milliseconds), then the worker drains, then the
+//! node leaves the living.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::database_time::DatabaseTime;
+use super::elector::{Command, Elector, Handle, Leadership, Setup as ElectorSetup, causes};
+use super::leader::Leader;
+use super::meters::Meters;
+use super::worker::{self, Ended};
+use super::{Parts, Settings};
+use crate::id::{Mint, NodeId};
+use crate::port::store::Error;
+use crate::protocol::lost::beat_period;
+use crate::protocol::message::Secret;
+use crate::protocol::{election, work};
+use crate::system;
+
+/// The wait before a worker that was fenced, or could not join, joins anew.
+const JOIN_WAIT: Duration = Duration::from_millis(500);
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The epoch of the term that this node leads.
+    pub leading: Option<i64>,
+    /// Whether the broker confirmed what the leader last gave it (true on nodes that don't lead).
+    pub broker_ok: bool,
+    /// This joining of the node; a worker that was fenced joins under a new id.
+    pub node: Option<NodeId>,
+}
+
+/// A running node.
+pub struct Node {
+    status: watch::Receiver<Status>,
+    meters: Arc<Meters>,
+    time: DatabaseTime,
+    wake: Arc<Notify>,
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    elector: Option<std::thread::JoinHandle<()>>,
+    closing: CancellationToken,
+    member: tokio::task::JoinHandle<()>,
+    leader: Option<tokio::task::JoinHandle<()>>,
+    failed: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({:?})", self.status.borrow())
+    }
+}
+
+/// What all duties of a node share.
+struct Shared {
+    parts: Parts,
+    settings: Arc<Settings>,
+    time: DatabaseTime,
+    meters: Arc<Meters>,
+    mint: Arc<Mint>,
+    secret: Secret,
+    wake: Arc<Notify>,
+}
+
+impl Node {
+    /// Starts a node. Reads the shared secret first, so a store that can't be reached is known at once.
+    ///
+    /// # Errors
+    /// The store's, or the operating system's refusal of a thread (as [`Error::Refused`]).
+    pub async fn start(parts: Parts, settings: Settings) -> Result<Self, Error> {
+        let time = DatabaseTime::new(Arc::clone(&parts.clock));
+        let asked_at = parts.clock.monotonic();
+        time.sample(parts.store.leader().await?.now, asked_at);
+        let shared = Arc::new(Shared {
+            secret: Secret::new(parts.store.secret(parts.random.secret()).await?),
+            mint: Arc::new(Mint::new(Arc::clone(&parts.random))),
+            meters: Arc::default(),
+            wake: Arc::default(),
+            settings: Arc::new(settings),
+            time,
+            parts,
+        });
+        let status = watch::Sender::new(Status {
+            leading: None,
+            broker_ok: true,
+            node: None,
+        });
+        let closing = CancellationToken::new();
+        let failed = watch::Sender::new(false);
+        let seen = status.subscribe();
+        let failed_seen = failed.subscribe();
+        let (commands, elector, leader) = if shared.settings.scheduler {
+            let (commands, elector, leader) = scheduler(&shared, &status, &failed)?;
+            (Some(commands), Some(elector), Some(leader))
+        } else {
+            (None, None, None)
+        };
+        let member = system::spawn(watched(
+            member(Arc::clone(&shared), status, closing.clone()),
+            failed,
+        ));
+        Ok(Self {
+            status: seen,
+            meters: Arc::clone(&shared.meters),
+            time: shared.time.clone(),
+            wake: Arc::clone(&shared.wake),
+            commands,
+            elector,
+            closing,
+            member,
+            leader,
+            failed: failed_seen,
+        })
+    }
+
+    /// What the node says of itself, as it changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn meters(&self) -> Arc<Meters> {
+        Arc::clone(&self.meters)
+    }
+
+    /// The store's time as this node carries it on.
+    #[must_use]
+    pub fn time(&self) -> DatabaseTime {
+        self.time.clone()
+    }
+
+    /// Makes the leader, if it is this node, scan at once: something became due.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// A handle that wakes like [`Node::wake`].
+    #[must_use]
+    pub fn waker(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Gives the lead up for this time; another node may take it.
+    pub fn step_down(&self) {
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(Command::StepDown);
+        }
+    }
+
+    /// Returns when a duty has died, which must end the process: a node that only seems to live is worse than none.
+    pub async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|f| *f).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Gives the lead up, drains the worker, leaves the living.
+    pub async fn stop(mut self) {
+        if let Some(commands) = self.commands.take() {
+            let _ = commands.send(Command::Stop);
+        }
+        self.closing.cancel();
+        if let Some(leader) = self.leader.take() {
+            let _ = leader.await;
+        }
+        let _ = self.member.await;
+        if let Some(elector) = self.elector.take() {
+            // It has ended its term already; what is left of it is the thread.
+            let _ = tokio::task::spawn_blocking(move || elector.join()).await;
+        }
+    }
+}
+
+type Scheduler = (
+    mpsc::UnboundedSender<Command>,
+    std::thread::JoinHandle<()>,
+    tokio::task::JoinHandle<()>,
+);
+
+fn scheduler(
+    shared: &Arc<Shared>,
+    status: &watch::Sender<Status>,
+    failed: &watch::Sender<bool>,
+) -> Result<Scheduler, Error> {
+    let (elector, handle) = Elector::new(ElectorSetup {
+        parts: shared.parts.clone(),
+        time: shared.time.clone(),
+        meters: Arc::clone(&shared.meters),
+        mint: Arc::clone(&shared.mint),
+        node: shared.mint.node(),
+        node_name: shared.settings.name.clone(),
+        config: election::Config {
+            ttl: shared.settings.lock_ttl,
+        },
+        wake: Arc::clone(&shared.wake),
+    });
+    let Handle { commands, terms } = handle;
+    let thread = system::dedicated("campanile-elector", move || elector.run())
+        .map_err(|e| Error::Refused(e.into()))?;
+    let broker_ok = watch::Sender::new(true);
+    let leader = Leader {
+        parts: shared.parts.clone(),
+        settings: Arc::clone(&shared.settings),
+        time: shared.time.clone(),
+        meters: Arc::clone(&shared.meters),
+        mint: Arc::clone(&shared.mint),
+        secret: shared.secret.clone(),
+        wake: Arc::clone(&shared.wake),
+        broker_ok: broker_ok.clone(),
+    };
+    let said = system::spawn(say(status.clone(), terms.clone(), broker_ok.subscribe()));
+    let leading = async move {
+        leader.run(terms).await;
+        said.abort();
+    };
+    let leader = system::spawn(watched(leading, failed.clone()));
+    Ok((commands, thread, leader))
+}
+
+/// Keeps the status up to date.
+async fn say(
+    status: watch::Sender<Status>,
+    mut terms: watch::Receiver<Option<Arc<Leadership>>>,
+    mut broker_ok: watch::Receiver<bool>,
+) {
+    loop {
+        let leading = terms.borrow_and_update().as_ref().map(|l| l.term.epoch);
+        let broker_ok_now = *broker_ok.borrow_and_update() || leading.is_none();
+        status.send_modify(|s| {
+            s.leading = leading;
+            s.broker_ok = broker_ok_now;
+        });
+        tokio::select! {
+            changed = terms.changed() => if changed.is_err() { return },
+            changed = broker_ok.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Tells when a duty panicked. One that returns has been asked to.
+async fn watched<F: Future<Output = ()> + Send + 'static>(duty: F, failed: watch::Sender<bool>) {
+    if let Err(error) = system::spawn(duty).await
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a duty of this node died");
+        failed.send_replace(true);
+    }
+}
+
+/// The node's membership: joins, works (or only beats), leaves; joins anew when it was fenced.
+async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: CancellationToken) {
+    let setup = worker::Setup {
+        parts: shared.parts.clone(),
+        settings: Arc::clone(&shared.settings),
+        time: shared.time.clone(),
+        meters: Arc::clone(&shared.meters),
+        mint: Arc::clone(&shared.mint),
+        secret: shared.secret.clone(),
+        wake: Arc::clone(&shared.wake),
+    };
+    while !closing.is_cancelled() {
+        let id = shared.mint.node();
+        if let Err(error) = shared.parts.store.join(&description(&shared, id)).await {
+            tracing::warn!(error = %causes(&error), "could not join the living; trying again");
+            shared.parts.clock.sleep(JOIN_WAIT).await;
+            continue;
+        }
+        status.send_modify(|s| s.node = Some(id));
+        let ended = if shared.settings.worker {
+            worker::work(&setup, id, closing.clone()).await
+        } else {
+            only_beat(&shared, id, &closing).await
+        };
+        status.send_modify(|s| s.node = None);
+        match ended {
+            Ended::Drained => {
+                if let Err(error) = shared.parts.store.leave(id).await {
+                    tracing::warn!(error = %causes(&error), "could not leave the living; the leader will find out");
+                }
+            }
+            Ended::Fenced => shared.parts.clock.sleep(JOIN_WAIT).await,
+        }
+    }
+}
+
+fn description(shared: &Shared, id: NodeId) -> work::Node {
+    let settings = &shared.settings;
+    let roles = [
+        ("scheduler", settings.scheduler),
+        ("worker", settings.worker),
+        ("api", settings.api),
+    ];
+    work::Node {
+        id,
+        name: settings.name.clone(),
+        roles: roles
+            .iter()
+            .filter(|(_, on)| *on)
+            .map(|(name, _)| (*name).to_owned())
+            .collect(),
+        queues: if settings.worker {
+            settings.queues.clone()
+        } else {
+            Vec::new()
+        },
+        slots: if settings.worker { settings.slots } else { 0 },
+        busy: 0,
+        lease: settings.lease,
+        started_at: shared.time.now(),
+        beat_seq: 0,
+        beat_at: shared.time.now(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// A node without a worker has no runs to lose; it beats so that people see it.
+async fn only_beat(shared: &Shared, id: NodeId, closing: &CancellationToken) -> Ended {
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => return Ended::Drained,
+            () = shared.parts.clock.sleep(beat_period(shared.settings.lease)) => {}
+        }
+        let asked_at = shared.parts.clock.monotonic();
+        match shared.parts.store.beat(id, 0, &[]).await {
+            Ok(beaten) if beaten.known => shared.time.sample(beaten.now, asked_at),
+            Ok(_) => return Ended::Fenced,
+            Err(error) => tracing::warn!(error = %causes(&error), "a beat failed"),
+        }
+    }
+}

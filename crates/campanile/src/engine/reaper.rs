@@ -1,0 +1,187 @@
+//! The reaper finds workers that died and gives their runs on; retention removes old history. Both take no input, are
+//! bounded, and are safe to run twice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::leader::{Duty, TermOver};
+use super::meters::Meters;
+use crate::id::{RunId, TaskId};
+use crate::protocol::limits;
+use crate::protocol::lost::{Watch, beat_period};
+use crate::protocol::run::conclude_lost;
+use crate::protocol::work::{End, Finish};
+use crate::run::Run;
+use crate::task::StartMode;
+
+/// Runs of one look at what a dead worker held.
+const SWEEP_ROWS_MAX: usize = 1_000;
+/// How often retention looks.
+const RETENTION_PERIOD: Duration = Duration::from_secs(60);
+
+/// Looks for dead workers until the term ends.
+pub async fn sweep(duty: Arc<Duty>) {
+    let _ = sweep_for_ever(&duty).await;
+}
+
+async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
+    // A node may have left, or been buried by an earlier term, with runs in its hands.
+    give_on(duty).await?;
+    let mut watch = Watch::default();
+    loop {
+        duty.rest(beat_period(duty.settings.lease)).await?;
+        let nodes = match duty.parts.store.nodes().await {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                watch = watch.blind();
+                duty.failed(&error)?;
+                continue;
+            }
+        };
+        let (seen, dead) = watch.look(&nodes, duty.parts.clock.monotonic());
+        watch = seen;
+        for node in &dead {
+            let name = nodes
+                .iter()
+                .find(|n| n.id == *node)
+                .map_or("", |n| n.name.as_str());
+            let answer = duty.parts.store.bury(&duty.leadership.term, *node).await;
+            if duty.guarded(answer)? {
+                tracing::warn!(node = %node, name, "node `{name}` was silent for its lease: its runs are given on");
+                Meters::add(&duty.meters.nodes_buried, 1);
+            }
+        }
+        if !dead.is_empty() {
+            give_on(duty).await?;
+        }
+    }
+}
+
+/// Gives on, or ends, all runs that nobody living holds.
+async fn give_on(duty: &Duty) -> Result<(), TermOver> {
+    let mut after: Option<RunId> = None;
+    loop {
+        let runs = match duty
+            .parts
+            .store
+            .running_on(None, after, SWEEP_ROWS_MAX)
+            .await
+        {
+            Ok(runs) => runs,
+            Err(error) => {
+                duty.failed(&error)?;
+                duty.rest(Duration::from_millis(100)).await?;
+                continue;
+            }
+        };
+        let Some(last) = runs.last() else {
+            return Ok(());
+        };
+        after = Some(last.id);
+        let Some(starts) = start_modes(duty, &runs).await? else {
+            after = None;
+            continue;
+        };
+        let now = duty.time.now();
+        let ends: Vec<Finish> = runs
+            .iter()
+            .filter_map(|run| lost(run, &starts, now))
+            .collect();
+        match duty
+            .parts
+            .store
+            .finish_lost(&duty.leadership.term, &ends)
+            .await
+        {
+            Ok(Some(answers)) => {
+                let applied = answers.iter().filter(|w| w.is_applied()).count();
+                Meters::add(&duty.meters.attempts_lost, applied);
+                duty.wake.notify_one();
+            }
+            Ok(None) => return Err(duty.fenced()),
+            Err(error) => {
+                duty.failed(&error)?;
+                duty.rest(Duration::from_millis(100)).await?;
+                after = None;
+            }
+        }
+    }
+}
+
+async fn start_modes(
+    duty: &Duty,
+    runs: &[Run],
+) -> Result<Option<HashMap<TaskId, StartMode>>, TermOver> {
+    let mut ids: Vec<TaskId> = runs.iter().filter_map(|r| r.task).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    match duty.parts.store.tasks_by_id(&ids).await {
+        Ok(tasks) => Ok(Some(
+            tasks.into_iter().map(|t| (t.id, t.spec.start)).collect(),
+        )),
+        Err(error) => {
+            duty.failed(&error)?;
+            duty.rest(Duration::from_millis(100)).await?;
+            Ok(None)
+        }
+    }
+}
+
+fn lost(
+    run: &Run,
+    starts: &HashMap<TaskId, StartMode>,
+    now: crate::time::Timestamp,
+) -> Option<Finish> {
+    let start = run
+        .task
+        .and_then(|id| starts.get(&id))
+        .copied()
+        .unwrap_or_default();
+    let end = if run.cancel_requested {
+        End::Cancelled(crate::run::Reason::Requested)
+    } else {
+        conclude_lost(start, run.losses, now)
+    };
+    Some(Finish {
+        run: run.id,
+        attempt: run.attempt,
+        claim: run.claim?,
+        end,
+        at: now,
+        error: Some("its worker was lost".to_owned()),
+        log: None,
+    })
+}
+
+/// Removes old history until the term ends.
+pub async fn retention(duty: Arc<Duty>) {
+    let _ = retention_for_ever(&duty).await;
+}
+
+async fn retention_for_ever(duty: &Duty) -> Result<(), TermOver> {
+    loop {
+        duty.rest(RETENTION_PERIOD).await?;
+        loop {
+            let before = duty.time.now().minus(duty.settings.retention);
+            match duty
+                .parts
+                .store
+                .prune(&duty.leadership.term, before, limits::PRUNE_ROWS_MAX)
+                .await
+            {
+                Ok(Some(removed)) => {
+                    Meters::add(&duty.meters.runs_pruned, removed);
+                    if removed < limits::PRUNE_ROWS_MAX {
+                        break;
+                    }
+                }
+                Ok(None) => return Err(duty.fenced()),
+                Err(error) => {
+                    duty.failed(&error)?;
+                    break;
+                }
+            }
+        }
+    }
+}

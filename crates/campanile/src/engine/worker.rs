@@ -1,0 +1,367 @@
+//! The worker: claims what its intakes were offered, reads the definitions, starts the handlers, hands their ends to the
+//! finisher, and drains. An attempt starts only after its claim committed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::database_time::DatabaseTime;
+use super::elector::causes;
+use super::heart::beat;
+use super::intake::Intake;
+use super::meters::Meters;
+use super::running::{self, Attempt, InHand, Stops};
+use super::{Parts, Settings, finisher};
+use crate::id::{ClaimId, Mint, NodeId, RunId, TaskId};
+use crate::protocol::limits;
+use crate::protocol::message::Secret;
+use crate::protocol::run::conclude;
+use crate::protocol::work::{Claim, Claimed, End, Finish};
+use crate::run::Reason;
+use crate::task::TaskSpec;
+
+/// The first wait after the store failed; doubles up to [`RETRY_MAX`].
+const RETRY_INITIAL: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Tasks that a worker remembers; past this it forgets all and reads again.
+const CACHE_TASKS_MAX: usize = 10_000;
+
+/// Everything that the parts of one worker share. One value for each joining of the node: a worker that was fenced
+/// drops it and joins anew.
+pub struct Worker {
+    /// The node's parts.
+    pub parts: Parts,
+    /// Its settings.
+    pub settings: Arc<Settings>,
+    /// The store's time.
+    pub time: DatabaseTime,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    /// Ids.
+    pub mint: Arc<Mint>,
+    /// Where message keys come from.
+    pub secret: Secret,
+    /// This joining of the node.
+    pub node: NodeId,
+    /// Free slots.
+    pub slots: Arc<Semaphore>,
+    /// Wakes the intakes that wait for a free slot.
+    pub freed: Arc<Notify>,
+    /// Runs in hand.
+    pub in_hand: Arc<InHand>,
+    /// Where ends go.
+    pub ends: mpsc::Sender<Finish>,
+    /// Handlers under way.
+    pub tracker: TaskTracker,
+    /// No new offers are taken.
+    pub closing: CancellationToken,
+    /// What stops handlers.
+    pub stops: Stops,
+    tasks: Mutex<HashMap<TaskId, Known>>,
+}
+
+struct Known {
+    version: i64,
+    spec: Arc<TaskSpec>,
+    name: String,
+}
+
+/// How a worker's time ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to; its runs ended or were given back.
+    Drained,
+    /// It was declared dead, or could not beat: it must join anew.
+    Fenced,
+}
+
+/// What a worker is made from.
+pub struct Setup {
+    /// The node's parts.
+    pub parts: Parts,
+    /// Its settings.
+    pub settings: Arc<Settings>,
+    /// The store's time.
+    pub time: DatabaseTime,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    /// Ids.
+    pub mint: Arc<Mint>,
+    /// Where message keys come from.
+    pub secret: Secret,
+    /// Wakes the planner, if this node leads.
+    pub wake: Arc<Notify>,
+}
+
+/// Works under one joining of the node until `closing` fires and all is drained, or until it is fenced.
+pub async fn work(setup: &Setup, node: NodeId, closing: CancellationToken) -> Ended {
+    let (ends, received) = mpsc::channel(limits::FINISH_ROWS_MAX * 4);
+    let slots = usize::try_from(setup.settings.slots).unwrap_or(1).max(1);
+    let worker = Arc::new(Worker {
+        parts: setup.parts.clone(),
+        settings: Arc::clone(&setup.settings),
+        time: setup.time.clone(),
+        meters: Arc::clone(&setup.meters),
+        mint: Arc::clone(&setup.mint),
+        secret: setup.secret.clone(),
+        node,
+        slots: Arc::new(Semaphore::new(slots)),
+        freed: Arc::new(Notify::new()),
+        in_hand: Arc::default(),
+        ends,
+        tracker: TaskTracker::new(),
+        closing,
+        stops: Stops::default(),
+        tasks: Mutex::default(),
+    });
+    let fence = worker.stops.fence.clone();
+    let finisher = crate::system::spawn(finisher::run(
+        worker.parts.clone(),
+        Arc::clone(&worker.meters),
+        received,
+        Arc::clone(&worker.in_hand),
+        fence.clone(),
+        Arc::clone(&setup.wake),
+    ));
+    let intakes = TaskTracker::new();
+    for queue in worker.settings.queues.clone() {
+        intakes.spawn(Intake::new(Arc::clone(&worker), queue).run());
+    }
+    intakes.close();
+    let heart = crate::system::spawn(beat(Arc::clone(&worker)));
+    let ended = tokio::select! {
+        () = fence.cancelled() => Ended::Fenced,
+        () = worker.closing.cancelled() => drain(&worker, &intakes).await,
+    };
+    intakes.wait().await;
+    worker.tracker.close();
+    worker.tracker.wait().await;
+    heart.abort();
+    let _ = heart.await;
+    drop(worker);
+    let _ = finisher.await;
+    ended
+}
+
+/// Lets running handlers end by themselves, until the patience is over; then gives their runs back.
+async fn drain(worker: &Worker, intakes: &TaskTracker) -> Ended {
+    intakes.wait().await;
+    worker.tracker.close();
+    tokio::select! {
+        () = worker.tracker.wait() => {}
+        () = worker.stops.fence.cancelled() => return Ended::Fenced,
+        () = worker.parts.clock.sleep(worker.settings.drain) => {
+            tracing::warn!(runs = worker.in_hand.len(), "drain: {} runs are stopped and given back", worker.in_hand.len());
+            worker.stops.drain.cancel();
+            worker.tracker.wait().await;
+        }
+    }
+    Ended::Drained
+}
+
+/// As many free slots as there are, up to `most`; `None` if there is none.
+pub fn free_slots(slots: &Arc<Semaphore>, most: usize) -> Option<OwnedSemaphorePermit> {
+    loop {
+        let n = slots.available_permits().min(most);
+        if n == 0 {
+            return None;
+        }
+        // Another queue's intake may have been quicker: look again.
+        if let Ok(permits) =
+            Arc::clone(slots).try_acquire_many_owned(u32::try_from(n).unwrap_or(u32::MAX))
+        {
+            return Some(permits);
+        }
+    }
+}
+
+/// Claims offers and starts what was won; the permits are the slots that were taken for it.
+pub async fn claim(
+    worker: Arc<Worker>,
+    offers: Vec<(RunId, u32)>,
+    permits: OwnedSemaphorePermit,
+) -> Result<(), String> {
+    let offered = offers.len();
+    let claim = Claim {
+        node: worker.node,
+        id: worker.mint.claim(),
+        runs: offers,
+    };
+    let won = worker.parts.store.claim(&claim).await.map_err(|e| {
+        Meters::add(&worker.meters.store_failures, 1);
+        causes(&e)
+    })?;
+    Meters::add(&worker.meters.claims_refused, offered - won.len());
+    Meters::add(&worker.meters.attempts_claimed, won.len());
+    for run in &won {
+        let late = run.started_at.as_ms() - run.due_at.as_ms();
+        worker
+            .meters
+            .observe_lateness(u64::try_from(late).unwrap_or(0));
+    }
+    start(&worker, won, claim.id, permits).await;
+    Ok(())
+}
+
+async fn start(
+    worker: &Arc<Worker>,
+    won: Vec<Claimed>,
+    claim: ClaimId,
+    mut permits: OwnedSemaphorePermit,
+) {
+    // From here the runs are ours: cancellation and beats must know them before their definitions are read.
+    let tokens: Vec<CancellationToken> = won
+        .iter()
+        .map(|c| worker.in_hand.take(c.run, c.attempt))
+        .collect();
+    learn(worker, &won).await;
+    for (claimed, cancel) in won.into_iter().zip(tokens) {
+        let Some(permit) = permits.split(1) else {
+            break;
+        };
+        match attempt(worker, claimed, claim) {
+            Ok(attempt) => {
+                let stops = Stops {
+                    cancel,
+                    ..worker.stops.clone()
+                };
+                worker
+                    .tracker
+                    .spawn(carry_out(Arc::clone(worker), attempt, stops, permit));
+            }
+            Err(finish) => {
+                let _ = worker.ends.send(finish).await;
+            }
+        }
+    }
+    drop(permits);
+    worker.freed.notify_waiters();
+}
+
+/// Reads the definitions that the won runs need and that are not known in the version in force. Asks until the store
+/// answers: the runs are ours meanwhile.
+async fn learn(worker: &Worker, won: &[Claimed]) {
+    let missing: Vec<TaskId> = {
+        let known = worker
+            .tasks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stale =
+            |(id, version): &(TaskId, i64)| known.get(id).is_none_or(|k| k.version < *version);
+        let mut missing: Vec<TaskId> = won
+            .iter()
+            .filter_map(|c| c.task)
+            .filter(stale)
+            .map(|(id, _)| id)
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    };
+    let mut wait = RETRY_INITIAL;
+    while !missing.is_empty() && !worker.stops.fence.is_cancelled() {
+        match worker.parts.store.tasks_by_id(&missing).await {
+            Ok(tasks) => {
+                let mut known = worker
+                    .tasks
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                if known.len() > CACHE_TASKS_MAX {
+                    known.clear();
+                }
+                for task in tasks {
+                    let name = task.spec.name.clone();
+                    known.insert(
+                        task.id,
+                        Known {
+                            version: task.version,
+                            spec: Arc::new(task.spec),
+                            name,
+                        },
+                    );
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(error = %causes(&error), "could not read the tasks of claimed runs; asking again");
+                worker.parts.clock.sleep(wait).await;
+                wait = (wait * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+/// Puts an attempt together; a run whose task is gone is cancelled instead.
+fn attempt(worker: &Worker, claimed: Claimed, claim: ClaimId) -> Result<Attempt, Finish> {
+    let known = worker
+        .tasks
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let definition = claimed.task.and_then(|(id, _)| known.get(&id));
+    let own = claimed.spec.as_ref().and_then(|s| s.handler.clone());
+    let (spec, task_name) = match (definition, own) {
+        (Some(known), _) => (Arc::clone(&known.spec), known.name.clone()),
+        (None, Some(handler)) => (Arc::new(TaskSpec::for_handler(handler)), String::new()),
+        (None, None) => {
+            return Err(Finish {
+                run: claimed.run,
+                attempt: claimed.attempt,
+                claim,
+                end: End::Cancelled(Reason::TaskDeleted),
+                at: claimed.started_at,
+                error: Some("its task was deleted before it started".to_owned()),
+                log: None,
+            });
+        }
+    };
+    Ok(Attempt {
+        claimed,
+        claim,
+        spec,
+        task_name,
+    })
+}
+
+async fn carry_out(
+    worker: Arc<Worker>,
+    attempt: Attempt,
+    stops: Stops,
+    permit: OwnedSemaphorePermit,
+) {
+    let ended = running::run(
+        &attempt,
+        &worker.parts.handlers,
+        &*worker.parts.clock,
+        &stops,
+    )
+    .await;
+    drop(permit);
+    worker.freed.notify_waiters();
+    let claimed = &attempt.claimed;
+    let Some((outcome, log)) = ended else {
+        worker.in_hand.release(claimed.run, claimed.attempt);
+        return;
+    };
+    let now = worker.time.now();
+    let end = conclude(
+        &outcome,
+        &attempt.spec,
+        claimed.failures,
+        now,
+        worker.parts.random.next(),
+    );
+    let finish = Finish {
+        run: claimed.run,
+        attempt: claimed.attempt,
+        claim: attempt.claim,
+        end,
+        at: now,
+        error: running::error_text(&outcome, attempt.spec.timeout),
+        log: Some(log).filter(|l| !l.is_empty()),
+    };
+    let _ = worker.ends.send(finish).await;
+}

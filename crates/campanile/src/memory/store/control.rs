@@ -1,0 +1,247 @@
+//! What API and CLI ask of the memory store.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::leading::due_of_task;
+use super::{MemoryStore, Tables};
+use crate::id::{RunId, TaskId};
+use crate::port::Written;
+use crate::port::store::{Control, Error};
+use crate::protocol::run as transitions;
+use crate::protocol::work::{
+    Cancel, DueChange, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission,
+    Submitted, TaskPage,
+};
+use crate::run::{Origin, Run, State};
+use crate::task::Task;
+use crate::time::Timestamp;
+
+fn edit_applies(tables: &Tables, edit: &Edit) -> bool {
+    let version_is = |id: &TaskId, v: i64| tables.tasks.get(id).is_some_and(|t| t.version == v);
+    edit.deletes.iter().all(|(id, v)| version_is(id, *v))
+        && edit.upserts.iter().all(|u| match u.expected {
+            Some(v) => version_is(&u.id, v),
+            None => !tables.names.contains_key(&u.spec.name),
+        })
+}
+
+#[async_trait]
+impl Control for MemoryStore {
+    async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
+        let tables = self.lock();
+        let mut names = tables
+            .names
+            .iter()
+            .filter(|(n, _)| after.is_none_or(|a| n.as_str() > a));
+        let tasks: Vec<Task> = names
+            .by_ref()
+            .take(limit)
+            .filter_map(|(_, id)| tables.tasks.get(id))
+            .cloned()
+            .collect();
+        let next = names.next().and(tasks.last()).map(|t| t.spec.name.clone());
+        Ok(TaskPage { tasks, next })
+    }
+
+    async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
+        let tables = self.lock();
+        Ok(names
+            .iter()
+            .filter_map(|n| tables.tasks.get(tables.names.get(n)?))
+            .cloned()
+            .collect())
+    }
+
+    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+        let mut tables = self.lock();
+        if !edit_applies(&tables, edit) {
+            return Ok(Written::Stale);
+        }
+        tables.edits += 1;
+        for (id, _) in &edit.deletes {
+            if let Some(task) = tables.tasks.remove(id) {
+                tables.names.remove(&task.spec.name);
+            }
+            for key in due_of_task(&tables.due, *id) {
+                tables.due.remove(&key);
+            }
+        }
+        for upsert in &edit.upserts {
+            let created_at = tables.tasks.get(&upsert.id).map_or(at, |t| t.created_at);
+            let version = upsert.expected.unwrap_or(0) + 1;
+            let task = Task {
+                id: upsert.id,
+                version,
+                spec: upsert.spec.clone(),
+                created_at,
+                updated_at: at,
+            };
+            tables.names.insert(task.spec.name.clone(), task.id);
+            tables.tasks.insert(task.id, task);
+            if let DueChange::Replace(next) = &upsert.due {
+                for key in due_of_task(&tables.due, upsert.id) {
+                    tables.due.remove(&key);
+                }
+                tables.due.extend(next.iter().cloned());
+            }
+        }
+        Ok(Written::Applied)
+    }
+
+    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
+        let mut tables = self.lock();
+        if let Some(taken) = submissions
+            .iter()
+            .find(|s| tables.live.contains_key(&s.run.id))
+        {
+            return Err(Error::Refused(
+                format!("run {} exists", taken.run.id).into(),
+            ));
+        }
+        let mut answers = Vec::with_capacity(submissions.len());
+        for s in submissions {
+            if let Some(first) = s.idempotency_key.as_ref().and_then(|k| tables.keys.get(k)) {
+                answers.push(Submitted {
+                    run: *first,
+                    created: false,
+                });
+                continue;
+            }
+            if let Some(key) = &s.idempotency_key {
+                tables.keys.insert(key.clone(), s.run.id);
+            }
+            if let Some(spec) = &s.spec {
+                tables.specs.insert(s.run.id, spec.clone());
+            }
+            tables.due.insert(DueKey {
+                queue: s.run.queue.clone(),
+                at: s.run.ready_at,
+                owner: Owner::Run(s.run.id),
+            });
+            tables.live.insert(s.run.id, s.run.clone());
+            answers.push(Submitted {
+                run: s.run.id,
+                created: true,
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn runs(
+        &self,
+        filter: &RunFilter,
+        before: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error> {
+        let tables = self.lock();
+        let mut found: Vec<Run> = tables
+            .live
+            .values()
+            .chain(tables.history.values())
+            .filter(|r| {
+                before.is_none_or(|b| r.id < b)
+                    && filter.task.is_none_or(|t| r.task == Some(t))
+                    && filter.state.is_none_or(|s| r.state == s)
+                    && filter.since.is_none_or(|t| r.due_at >= t)
+                    && filter.until.is_none_or(|t| r.due_at < t)
+            })
+            .cloned()
+            .collect();
+        found.sort_unstable_by_key(|r| std::cmp::Reverse(r.id));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<RunDetail>, Error> {
+        let tables = self.lock();
+        let run = tables.live.get(&id).or_else(|| tables.history.get(&id));
+        Ok(run.map(|run| RunDetail {
+            run: run.clone(),
+            spec: tables.specs.get(&id).cloned(),
+            attempts: tables.attempts.get(&id).cloned().unwrap_or_default(),
+        }))
+    }
+
+    async fn occurrence(&self, task: TaskId, at: Timestamp) -> Result<Option<Run>, Error> {
+        let tables = self.lock();
+        let covers = |r: &&Run| {
+            r.task == Some(task)
+                && r.origin == Origin::Schedule
+                && r.due_at <= at
+                && r.skipped.map_or(r.due_at, |(last, _)| last) >= at
+        };
+        Ok(tables
+            .history
+            .values()
+            .chain(tables.live.values())
+            .find(covers)
+            .cloned())
+    }
+
+    async fn next_due(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
+        Ok(due_of_task(&self.lock().due, task).first().map(|k| k.at))
+    }
+
+    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
+        let mut tables = self.lock();
+        let Some(run) = tables.live.get(&id) else {
+            return Ok(tables
+                .history
+                .get(&id)
+                .map_or(Cancel::Unknown, |r| Cancel::Ended(r.state)));
+        };
+        let (answer, changed) = transitions::cancel(run, at);
+        match changed {
+            Some(run) if run.state.is_terminal() => tables.archive(run)?,
+            Some(run) => {
+                tables.live.insert(id, run);
+            }
+            None => {}
+        }
+        Ok(answer)
+    }
+
+    async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {
+        Ok(self.lock().logs.get(&id).cloned().unwrap_or_default())
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, Error> {
+        Ok(self.lock().nodes.values().cloned().collect())
+    }
+
+    async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCount>, Error> {
+        let tables = self.lock();
+        let mut counts: BTreeMap<_, QueueCount> = BTreeMap::new();
+        for run in tables.live.values() {
+            let count = counts
+                .entry(run.queue.clone())
+                .or_insert_with(|| QueueCount {
+                    queue: run.queue.clone(),
+                    future: 0,
+                    waiting: 0,
+                    running: 0,
+                });
+            match run.state {
+                State::Running => count.running += 1,
+                State::Scheduled if run.ready_at > now => count.future += 1,
+                _ => count.waiting += 1,
+            }
+        }
+        Ok(counts.into_values().collect())
+    }
+
+    async fn secret(&self, fresh: [u8; 32]) -> Result<[u8; 32], Error> {
+        Ok(*self.lock().secret.get_or_insert(fresh))
+    }
+
+    async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
+        let mut tables = self.lock();
+        if tables.epoch != epoch || tables.holder.is_none() {
+            return Ok(Written::Stale);
+        }
+        tables.resign_epoch = epoch;
+        Ok(Written::Applied)
+    }
+}

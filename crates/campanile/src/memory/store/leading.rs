@@ -1,0 +1,270 @@
+//! What the leader asks of the memory store.
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use crate::id::{NodeId, OutboxId, RunId};
+use crate::port::Written;
+use crate::port::store::{Error, Leading};
+use crate::protocol::run as transitions;
+use crate::protocol::work::{
+    Bid, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, OutboxRow, Owner, Scan, ScanLimits, Term,
+};
+use crate::run::{Run, State};
+use crate::time::Timestamp;
+
+fn written(applied: bool) -> Written {
+    if applied {
+        Written::Applied
+    } else {
+        Written::Stale
+    }
+}
+
+#[async_trait]
+impl Leading for MemoryStore {
+    async fn leader(&self) -> Result<LeaderRow, Error> {
+        Ok(self.lock().leader_row(self.clock.now()))
+    }
+
+    async fn begin_term(&self, bid: &Bid) -> Result<Written, Error> {
+        let now = self.clock.now();
+        let mut tables = self.lock();
+        if tables.epoch != bid.read_epoch {
+            return Ok(Written::Stale);
+        }
+        tables.epoch = bid.term.epoch;
+        tables.holder = Some(bid.term.holder.clone());
+        tables.leader_node = Some(bid.node);
+        tables.leader_name.clone_from(&bid.node_name);
+        tables.since = Some(now);
+        tables.resign_epoch = 0;
+        Ok(Written::Applied)
+    }
+
+    async fn scan(&self, until: Timestamp, limits: &ScanLimits) -> Result<Scan, Error> {
+        let tables = self.lock();
+        let mut taken: std::collections::HashMap<&crate::task::QueueName, usize> =
+            std::collections::HashMap::new();
+        let mut rows = Vec::new();
+        for key in tables.due.iter().filter(|k| k.at <= until) {
+            let room = limits
+                .rooms
+                .get(&key.queue)
+                .copied()
+                .unwrap_or(limits.default);
+            let used = taken.entry(&key.queue).or_default();
+            if *used >= room {
+                continue;
+            }
+            *used += 1;
+            let waiting = match key.owner {
+                Owner::Run(run) => tables.waiting(run, None),
+                Owner::Task(_) => None,
+            };
+            rows.push(DueRow {
+                key: key.clone(),
+                waiting,
+            });
+        }
+        Ok(Scan {
+            rows,
+            edits: tables.edits,
+            resign_epoch: tables.resign_epoch,
+        })
+    }
+
+    async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(Fired::Fenced);
+        }
+        if tables.edits != firing.edits || firing.consumed.iter().any(|k| !tables.due.contains(k)) {
+            return Ok(Fired::Edited);
+        }
+        for key in &firing.consumed {
+            tables.due.remove(key);
+            if let Owner::Run(run) = key.owner
+                && let Some(run) = tables.live.get_mut(&run)
+            {
+                run.epoch = firing.epoch;
+            }
+        }
+        tables.due.extend(firing.advanced.iter().cloned());
+        for run in &firing.runs {
+            tables.live.insert(run.id, run.clone());
+        }
+        for skip in &firing.skipped {
+            tables.archive(skip.clone())?;
+        }
+        if let Some(entry) = &firing.outbox {
+            tables.outbox.insert(entry.id, entry.runs.clone());
+        }
+        Ok(Fired::Applied)
+    }
+
+    async fn outbox(&self, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxRow>, Error> {
+        let tables = self.lock();
+        let rows = tables
+            .outbox
+            .iter()
+            .filter(|(id, _)| after.is_none_or(|a| **id > a))
+            .take(limit);
+        Ok(rows
+            .map(|(id, runs)| OutboxRow {
+                id: *id,
+                waiting: runs
+                    .iter()
+                    .filter_map(|(run, attempt)| tables.waiting(*run, Some(*attempt)))
+                    .collect(),
+            })
+            .collect())
+    }
+
+    async fn waiting(&self, runs: &[(RunId, u32)]) -> Result<Vec<RunId>, Error> {
+        let tables = self.lock();
+        let waits = |(id, attempt): &&(RunId, u32)| {
+            tables
+                .live
+                .get(id)
+                .is_some_and(|r| transitions::waits(r, *attempt))
+        };
+        Ok(runs.iter().filter(waits).map(|(id, _)| *id).collect())
+    }
+
+    async fn mark_sent(
+        &self,
+        term: &Term,
+        queued: &[(RunId, u32)],
+        at: Timestamp,
+        done: &[OutboxId],
+    ) -> Result<Written, Error> {
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(Written::Stale);
+        }
+        for (id, attempt) in queued {
+            if let Some(run) = tables.live.get_mut(id)
+                && let Some(marked) = transitions::mark_queued(run, *attempt, at)
+            {
+                *run = marked;
+            }
+        }
+        for row in done {
+            tables.outbox.remove(row);
+        }
+        Ok(Written::Applied)
+    }
+
+    async fn hand_over(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+        at: Timestamp,
+    ) -> Result<Written, Error> {
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(Written::Stale);
+        }
+        for (id, attempt) in runs {
+            if let Some(ended) = tables
+                .live
+                .get(id)
+                .and_then(|r| transitions::hand_over(r, *attempt, at))
+            {
+                tables.archive(ended)?;
+            }
+        }
+        Ok(Written::Applied)
+    }
+
+    async fn running_on(
+        &self,
+        node: Option<NodeId>,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error> {
+        let tables = self.lock();
+        let held = |run: &&Run| {
+            run.state == State::Running
+                && after.is_none_or(|a| run.id > a)
+                && match node {
+                    Some(node) => run.worker == Some(node),
+                    None => run.worker.is_none_or(|w| !tables.nodes.contains_key(&w)),
+                }
+        };
+        Ok(tables
+            .live
+            .values()
+            .filter(held)
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error> {
+        let mut tables = self.lock();
+        let holds = tables.holds(term);
+        if holds {
+            tables.nodes.remove(&node);
+        }
+        Ok(written(holds))
+    }
+
+    async fn finish_lost(
+        &self,
+        term: &Term,
+        ends: &[Finish],
+    ) -> Result<Option<Vec<Written>>, Error> {
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(None);
+        }
+        ends.iter()
+            .map(|end| tables.finish_one(end).map(written))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    async fn prune(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error> {
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(None);
+        }
+        let old = |r: &&Run| r.finished_at.is_some_and(|t| t < before);
+        let gone: Vec<Run> = tables
+            .history
+            .values()
+            .filter(old)
+            .take(limit)
+            .cloned()
+            .collect();
+        for run in &gone {
+            tables.history.remove(&run.id);
+            tables.specs.remove(&run.id);
+            tables.attempts.remove(&run.id);
+            tables.logs.remove(&run.id);
+            tables.keys.retain(|_, id| *id != run.id);
+            if let Some(task) = run.task {
+                tables.occurrences.remove(&(task, run.due_at));
+            }
+        }
+        Ok(Some(gone.len()))
+    }
+}
+
+/// Due rows of one task, which edits replace.
+pub(super) fn due_of_task(
+    due: &std::collections::BTreeSet<DueKey>,
+    task: crate::id::TaskId,
+) -> Vec<DueKey> {
+    due.iter()
+        .filter(|k| k.owner == Owner::Task(task))
+        .cloned()
+        .collect()
+}
