@@ -86,4 +86,3 @@ macro_rules! __conformance_store {
         )*
     };
 }
-

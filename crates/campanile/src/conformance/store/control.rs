@@ -32,14 +32,20 @@ pub async fn an_edit_makes_and_changes_tasks(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let edits = f.edits().await;
     let task = f.task("t", at(10)).await;
-    assert_eq!((task.version, task.created_at, task.updated_at), (1, at(0), at(0)));
+    assert_eq!(
+        (task.version, task.created_at, task.updated_at),
+        (1, at(0), at(0))
+    );
     let edit = Edit {
         upserts: vec![change(&task, 1, "new <b>words</b> 'n' \"all\" \\u0000")],
         deletes: Vec::new(),
     };
     assert_eq!(f.store.edit(&edit, at(5)).await.unwrap(), Written::Applied);
     let changed = f.named("t").await.unwrap();
-    assert_eq!((changed.version, changed.created_at, changed.updated_at), (2, at(0), at(5)));
+    assert_eq!(
+        (changed.version, changed.created_at, changed.updated_at),
+        (2, at(0), at(5))
+    );
     assert_eq!(changed.spec, edit.upserts[0].spec);
     assert_eq!(f.edits().await, edits + 2);
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(10)));
@@ -72,7 +78,10 @@ pub async fn an_edit_is_all_or_nothing(store: Arc<dyn Store>) {
         deletes: vec![(a.id, 1), (b.id, 7)],
     };
     assert_eq!(f.store.edit(&edit, at(1)).await.unwrap(), Written::Stale);
-    assert_eq!((f.named("a").await, f.named("b").await, f.named("c").await), (Some(a), Some(b), None));
+    assert_eq!(
+        (f.named("a").await, f.named("b").await, f.named("c").await),
+        (Some(a), Some(b), None)
+    );
     assert_eq!(f.edits().await, edits);
     assert_eq!(f.due(at(1_000)).await.len(), 2);
 }
@@ -81,22 +90,41 @@ pub async fn an_edit_is_all_or_nothing(store: Arc<dyn Store>) {
 pub async fn a_name_has_one_living_task(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let (a, b) = (f.task("a", at(10)).await, f.task("b", at(20)).await);
-    assert_eq!(f.edit(vec![f.creation(spec("a"), None)]).await, Written::Stale);
-    assert_eq!(f.edit(vec![f.creation(spec("c"), None), f.creation(spec("c"), None)]).await, Written::Stale);
+    assert_eq!(
+        f.edit(vec![f.creation(spec("a"), None)]).await,
+        Written::Stale
+    );
+    assert_eq!(
+        f.edit(vec![
+            f.creation(spec("c"), None),
+            f.creation(spec("c"), None)
+        ])
+        .await,
+        Written::Stale
+    );
     let renamed = |task: &Task, name: &str| {
         let mut upsert = change(task, 1, "moved");
         upsert.spec.name = name.to_owned();
         upsert
     };
     assert_eq!(f.edit(vec![renamed(&a, "b")]).await, Written::Stale);
-    assert_eq!(f.edit(vec![renamed(&a, "b"), renamed(&b, "a")]).await, Written::Applied);
+    assert_eq!(
+        f.edit(vec![renamed(&a, "b"), renamed(&b, "a")]).await,
+        Written::Applied
+    );
     assert_eq!(f.named("b").await.map(|t| t.id), Some(a.id));
     let replace = Edit {
         upserts: vec![f.creation(spec("b"), None)],
         deletes: vec![(a.id, 2)],
     };
-    assert_eq!(f.store.edit(&replace, at(1)).await.unwrap(), Written::Applied);
-    assert_eq!(f.named("b").await.map(|t| t.id), Some(replace.upserts[0].id));
+    assert_eq!(
+        f.store.edit(&replace, at(1)).await.unwrap(),
+        Written::Applied
+    );
+    assert_eq!(
+        f.named("b").await.map(|t| t.id),
+        Some(replace.upserts[0].id)
+    );
 }
 
 /// Of many edits of one version, one is done.
@@ -109,8 +137,12 @@ pub async fn of_many_edits_one_is_done(store: Arc<dyn Store>) {
             deletes: Vec::new(),
         })
         .collect();
-    let answers = futures_util::future::join_all(edits.iter().map(|edit| f.store.edit(edit, at(1)))).await;
-    let done = answers.iter().filter(|answer| answer.as_ref().unwrap().is_applied()).count();
+    let answers =
+        futures_util::future::join_all(edits.iter().map(|edit| f.store.edit(edit, at(1)))).await;
+    let done = answers
+        .iter()
+        .filter(|answer| answer.as_ref().unwrap().is_applied())
+        .count();
     assert_eq!((done, f.named("t").await.unwrap().version), (1, 2));
 }
 
@@ -134,13 +166,25 @@ pub async fn tasks_are_listed_by_name(store: Arc<dyn Store>) {
     for name in ["b", "B", "a.1", "a-1", "a_1"] {
         f.task(name, at(10)).await;
     }
-    let names = |tasks: &[Task]| tasks.iter().map(|t| t.spec.name.clone()).collect::<Vec<_>>();
+    let names = |tasks: &[Task]| {
+        tasks
+            .iter()
+            .map(|t| t.spec.name.clone())
+            .collect::<Vec<_>>()
+    };
     let first = f.store.tasks(None, 3).await.unwrap();
     assert_eq!(names(&first.tasks), ["B", "a-1", "a.1"]);
     assert_eq!(first.next.as_deref(), Some("a.1"));
     let rest = f.store.tasks(first.next.as_deref(), 3).await.unwrap();
-    assert_eq!((names(&rest.tasks), rest.next), (vec!["a_1".to_owned(), "b".to_owned()], None));
-    let found = f.store.tasks_by_name(&["b".to_owned(), "no".to_owned()]).await.unwrap();
+    assert_eq!(
+        (names(&rest.tasks), rest.next),
+        (vec!["a_1".to_owned(), "b".to_owned()], None)
+    );
+    let found = f
+        .store
+        .tasks_by_name(&["b".to_owned(), "no".to_owned()])
+        .await
+        .unwrap();
     assert_eq!(names(&found), ["b"]);
 }
 
@@ -154,15 +198,26 @@ pub async fn a_submission_is_there_at_once(store: Arc<dyn Store>) {
             dir: None,
             stdin: None,
         })),
-        payload: Some(serde_json::json!({"text": "x".repeat(256 * 1024 - 20), "null": null, "nul": "\0"})),
+        payload: Some(
+            serde_json::json!({"text": "x".repeat(256 * 1024 - 20), "null": null, "nul": "\0"}),
+        ),
     };
     let run = f.submit_with(own.clone()).await;
     let detail = f.detail(run.id).await;
-    assert_eq!((detail.run, detail.spec, detail.attempts), (run.clone(), Some(own), Vec::new()));
+    assert_eq!(
+        (detail.run, detail.spec, detail.attempts),
+        (run.clone(), Some(own), Vec::new())
+    );
     assert_eq!(f.due(at(0)).await, [Fixture::run_key(&run)]);
     let plain = f.submit(1).await.remove(0);
     assert_eq!(f.detail(plain.id).await.spec, None);
-    assert!(f.store.run(f.requests(1)[0].run.id).await.unwrap().is_none());
+    assert!(
+        f.store
+            .run(f.requests(1)[0].run.id)
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 /// A second submission with the same key gives the first run, alone, in a batch, and after the run has ended.
@@ -175,7 +230,13 @@ pub async fn a_key_stands_for_one_run(store: Arc<dyn Store>) {
     };
     let first = keyed("k");
     assert!(f.store.submit(std::slice::from_ref(&first)).await.unwrap()[0].created);
-    let batch = [keyed("k"), keyed("l"), f.requests(1).remove(0), keyed("l"), first.clone()];
+    let batch = [
+        keyed("k"),
+        keyed("l"),
+        f.requests(1).remove(0),
+        keyed("l"),
+        first.clone(),
+    ];
     let answers = f.store.submit(&batch).await.unwrap();
     let expected = [
         (first.run.id, false),
@@ -189,7 +250,10 @@ pub async fn a_key_stands_for_one_run(store: Arc<dyn Store>) {
     assert_eq!(f.all_runs().await.len(), 3);
     assert_eq!(f.due(at(0)).await.len(), 3);
     f.cancel(first.run.id).await;
-    assert_eq!(f.store.submit(&[keyed("k")]).await.unwrap()[0].run, first.run.id);
+    assert_eq!(
+        f.store.submit(&[keyed("k")]).await.unwrap()[0].run,
+        first.run.id
+    );
 }
 
 /// However many submit one key at once, one run is made.
@@ -199,9 +263,14 @@ pub async fn many_submit_one_key(store: Arc<dyn Store>) {
     for submission in &mut submissions {
         submission.idempotency_key = Some("'k\" <ü>".to_owned());
     }
-    let calls = submissions.iter().map(|s| f.store.submit(std::slice::from_ref(s)));
+    let calls = submissions
+        .iter()
+        .map(|s| f.store.submit(std::slice::from_ref(s)));
     let answers = futures_util::future::join_all(calls).await;
-    let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap()[0]).collect();
+    let answers: Vec<_> = answers
+        .into_iter()
+        .map(|answer| answer.unwrap()[0])
+        .collect();
     assert_eq!(answers.iter().filter(|a| a.created).count(), 1);
     assert!(answers.iter().all(|a| a.run == answers[0].run));
     assert_eq!(f.all_runs().await.len(), 1);
@@ -227,7 +296,11 @@ pub async fn a_submission_is_all_or_nothing(store: Arc<dyn Store>) {
 pub async fn a_large_submission_goes_in_whole(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let runs = f.submit(4_500).await;
-    let page = f.store.runs(&RunFilter::default(), None, 5_000).await.unwrap();
+    let page = f
+        .store
+        .runs(&RunFilter::default(), None, 5_000)
+        .await
+        .unwrap();
     assert_eq!(page.len(), runs.len());
     assert_eq!(f.store.queues(at(0)).await.unwrap()[0].waiting, 4_500);
 }
@@ -249,7 +322,18 @@ pub async fn runs_are_listed_newest_first(store: Arc<dyn Store>) {
         runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
     };
     let all = list(RunFilter::default(), None, 100).await;
-    assert_eq!(all, [skip, ids[2], ids[1], ids[0], requests[2].id, requests[1].id, requests[0].id]);
+    assert_eq!(
+        all,
+        [
+            skip,
+            ids[2],
+            ids[1],
+            ids[0],
+            requests[2].id,
+            requests[1].id,
+            requests[0].id
+        ]
+    );
     assert_eq!(list(RunFilter::default(), None, 2).await, all[..2]);
     assert_eq!(list(RunFilter::default(), Some(all[1]), 3).await, all[2..5]);
     let of_task = RunFilter {
@@ -266,7 +350,10 @@ pub async fn runs_are_listed_newest_first(store: Arc<dyn Store>) {
     for (state, expected) in [
         (State::Skipped, vec![skip]),
         (State::Cancelled, vec![requests[1].id]),
-        (State::Scheduled, vec![ids[2], ids[1], ids[0], requests[2].id, requests[0].id]),
+        (
+            State::Scheduled,
+            vec![ids[2], ids[1], ids[0], requests[2].id, requests[0].id],
+        ),
         (State::Running, Vec::new()),
     ] {
         let filter = RunFilter {
@@ -292,9 +379,18 @@ pub async fn an_instant_has_its_answer(store: Arc<dyn Store>) {
     let one = f.skip(&term, &task, &range(-10, -10, 1)).await.id;
     let ended = f.fire(&term, &task, at(10)).await;
     let (claim, _) = f.claim(node, &[(ended.id, 1)]).await;
-    assert_eq!(f.finish(end(&ended, claim, End::Succeeded)).await, Written::Applied);
+    assert_eq!(
+        f.finish(end(&ended, claim, End::Succeeded)).await,
+        Written::Applied
+    );
     let live = f.fire(&term, &task, at(20)).await.id;
-    let ask = async |task: &Task, at: Timestamp| f.store.occurrence(task.id, at).await.unwrap().map(|run| run.id);
+    let ask = async |task: &Task, at: Timestamp| {
+        f.store
+            .occurrence(task.id, at)
+            .await
+            .unwrap()
+            .map(|run| run.id)
+    };
     for (instant, expected) in [
         (-51, None),
         (-50, Some(many)),
@@ -318,18 +414,32 @@ pub async fn a_cancel_fits_the_state(store: Arc<dyn Store>) {
     let term = f.lead().await;
     let runs = f.submit(2).await;
     assert_eq!(f.cancel(runs[0].id).await, Cancel::Cancelled);
-    assert_eq!(Some(f.row(runs[0].id).await), run::cancel(&runs[0], at(2)).1);
+    assert_eq!(
+        Some(f.row(runs[0].id).await),
+        run::cancel(&runs[0], at(2)).1
+    );
     assert_eq!(f.cancel(runs[0].id).await, Cancel::Ended(State::Cancelled));
     let sent = [(runs[1].id, 1)];
-    assert_eq!(f.store.mark_sent(&term, &sent, at(1), &[]).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.mark_sent(&term, &sent, at(1), &[]).await.unwrap(),
+        Written::Applied
+    );
     assert_eq!(f.cancel(runs[1].id).await, Cancel::Cancelled);
     let (node, claim, running) = f.running().await;
     assert_eq!(f.cancel(running.id).await, Cancel::Requested);
     assert_eq!(f.cancel(running.id).await, Cancel::Requested);
-    assert_eq!(f.finish(end(&running, claim, End::Succeeded)).await, Written::Applied);
+    assert_eq!(
+        f.finish(end(&running, claim, End::Succeeded)).await,
+        Written::Applied
+    );
     assert_eq!(f.cancel(running.id).await, Cancel::Ended(State::Succeeded));
     assert_eq!(f.cancel(f.requests(1)[0].run.id).await, Cancel::Unknown);
-    assert!(f.claim(node, &[(runs[0].id, 1), (runs[1].id, 1)]).await.1.is_empty());
+    assert!(
+        f.claim(node, &[(runs[0].id, 1), (runs[1].id, 1)])
+            .await
+            .1
+            .is_empty()
+    );
     // The timer of a cancelled run fires nothing.
     let firing = Firing {
         edits: f.edits().await,
@@ -361,7 +471,10 @@ pub async fn queues_are_counted(store: Arc<dyn Store>) {
         running,
     };
     for expected in [count("default", 0, 3, 1), count("q", 2, 0, 0)] {
-        assert!(found.contains(&expected), "{expected:?} is not in {found:?}");
+        assert!(
+            found.contains(&expected),
+            "{expected:?} is not in {found:?}"
+        );
     }
     let found = f.store.queues(at(100)).await.unwrap();
     assert!(found.contains(&count("q", 0, 2, 0)));
@@ -371,7 +484,8 @@ pub async fn queues_are_counted(store: Arc<dyn Store>) {
 pub async fn the_first_secret_is_kept(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let brought: Vec<[u8; 32]> = (1..=4).map(|n| [n; 32]).collect();
-    let answers = futures_util::future::join_all(brought.iter().map(|fresh| f.store.secret(*fresh))).await;
+    let answers =
+        futures_util::future::join_all(brought.iter().map(|fresh| f.store.secret(*fresh))).await;
     let kept = f.store.secret([9; 32]).await.unwrap();
     assert!(brought.contains(&kept));
     assert!(answers.into_iter().all(|answer| answer.unwrap() == kept));

@@ -13,8 +13,8 @@ use crate::id::{ClaimId, Mint, NodeId, RunId};
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::work::{
-    Bid, Cancel, Claim, Claimed, DueChange, DueKey, Edit, End, Finish, Fired, Firing, Node, OutboxEntry, Owner,
-    RunDetail, RunFilter, ScanLimits, Submission, Term, Upsert,
+    Bid, Cancel, Claim, Claimed, DueChange, DueKey, Edit, End, Finish, Fired, Firing, Node,
+    OutboxEntry, Owner, RunDetail, RunFilter, ScanLimits, Submission, Term, Upsert,
 };
 use crate::protocol::{plan, run};
 use crate::run::{Reason, Run, RunSpec};
@@ -128,7 +128,11 @@ impl Fixture {
     }
 
     pub(super) async fn named(&self, name: &str) -> Option<Task> {
-        self.store.tasks_by_name(&[name.to_owned()]).await.unwrap().pop()
+        self.store
+            .tasks_by_name(&[name.to_owned()])
+            .await
+            .unwrap()
+            .pop()
     }
 
     pub(super) fn task_key(task: &Task, at: Timestamp) -> DueKey {
@@ -170,7 +174,12 @@ impl Fixture {
 
     /// An instant that is still to come, by the store's clock.
     pub(super) async fn tomorrow(&self) -> Timestamp {
-        self.store.leader().await.unwrap().now.plus(Duration::from_secs(86_400))
+        self.store
+            .leader()
+            .await
+            .unwrap()
+            .now
+            .plus(Duration::from_secs(86_400))
     }
 
     pub(super) async fn edits(&self) -> i64 {
@@ -180,7 +189,10 @@ impl Fixture {
     /// Fires one occurrence of a task.
     pub(super) async fn fire(&self, term: &Term, task: &Task, due: Timestamp) -> Run {
         let firing = self.firing(term, task, due).await;
-        assert_eq!(self.store.fire(term, &firing).await.unwrap(), Fired::Applied);
+        assert_eq!(
+            self.store.fire(term, &firing).await.unwrap(),
+            Fired::Applied
+        );
         firing.runs[0].clone()
     }
 
@@ -193,7 +205,10 @@ impl Fixture {
             epoch: term.epoch,
             ..Firing::default()
         };
-        assert_eq!(self.store.fire(term, &firing).await.unwrap(), Fired::Applied);
+        assert_eq!(
+            self.store.fire(term, &firing).await.unwrap(),
+            Fired::Applied
+        );
         run
     }
 
@@ -223,7 +238,11 @@ impl Fixture {
         submissions[0].run.clone()
     }
 
-    pub(super) async fn claim(&self, node: NodeId, runs: &[(RunId, u32)]) -> (ClaimId, Vec<Claimed>) {
+    pub(super) async fn claim(
+        &self,
+        node: NodeId,
+        runs: &[(RunId, u32)],
+    ) -> (ClaimId, Vec<Claimed>) {
         let claim = Claim {
             node,
             id: self.mint.claim(),
@@ -246,7 +265,11 @@ impl Fixture {
     }
 
     pub(super) async fn detail(&self, id: RunId) -> RunDetail {
-        self.store.run(id).await.unwrap().expect("a run that exists")
+        self.store
+            .run(id)
+            .await
+            .unwrap()
+            .expect("a run that exists")
     }
 
     pub(super) async fn row(&self, id: RunId) -> Run {
@@ -258,7 +281,10 @@ impl Fixture {
     }
 
     pub(super) async fn all_runs(&self) -> Vec<Run> {
-        self.store.runs(&RunFilter::default(), None, 1_000).await.unwrap()
+        self.store
+            .runs(&RunFilter::default(), None, 1_000)
+            .await
+            .unwrap()
     }
 
     /// The keys of all due rows up to an instant.

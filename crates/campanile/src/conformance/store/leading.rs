@@ -12,7 +12,9 @@ use super::fixture::{Fixture, at, end, limits, range, spec};
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::run;
-use crate::protocol::work::{DueChange, Edit, End, Fired, Firing, Owner, RunFilter, ScanLimits, Term, Upsert};
+use crate::protocol::work::{
+    DueChange, Edit, End, Fired, Firing, Owner, RunFilter, ScanLimits, Term, Upsert,
+};
 use crate::run::{Reason, RunSpec, State};
 use crate::task::QueueName;
 
@@ -20,13 +22,19 @@ use crate::task::QueueName;
 pub async fn a_term_begins_on_the_epoch_that_was_read(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let before = f.store.leader().await.unwrap();
-    assert_eq!((before.epoch, before.holder, before.resign_epoch), (0, None, 0));
+    assert_eq!(
+        (before.epoch, before.holder, before.resign_epoch),
+        (0, None, 0)
+    );
     let bid = f.bid(0);
     assert_eq!(f.store.begin_term(&bid).await.unwrap(), Written::Applied);
     assert_eq!(f.store.begin_term(&f.bid(0)).await.unwrap(), Written::Stale);
     let row = f.store.leader().await.unwrap();
     assert_eq!((row.epoch, row.holder), (1, Some(bid.term.holder)));
-    assert_eq!((row.node, row.node_name.as_str()), (Some(bid.node), "node-1"));
+    assert_eq!(
+        (row.node, row.node_name.as_str()),
+        (Some(bid.node), "node-1")
+    );
     assert!(row.since.is_some_and(|since| since <= row.now));
 }
 
@@ -34,8 +42,11 @@ pub async fn a_term_begins_on_the_epoch_that_was_read(store: Arc<dyn Store>) {
 pub async fn of_many_bids_one_begins(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let bids: Vec<_> = (0..8).map(|_| f.bid(0)).collect();
-    let answers = futures_util::future::join_all(bids.iter().map(|bid| f.store.begin_term(bid))).await;
-    let won: Vec<usize> = (0..8).filter(|i| answers[*i].as_ref().unwrap().is_applied()).collect();
+    let answers =
+        futures_util::future::join_all(bids.iter().map(|bid| f.store.begin_term(bid))).await;
+    let won: Vec<usize> = (0..8)
+        .filter(|i| answers[*i].as_ref().unwrap().is_applied())
+        .collect();
     assert_eq!(won.len(), 1);
     let row = f.store.leader().await.unwrap();
     assert_eq!(row.holder.as_ref(), Some(&bids[won[0]].term.holder));
@@ -45,10 +56,19 @@ pub async fn of_many_bids_one_begins(store: Arc<dyn Store>) {
 pub async fn a_request_to_resign_is_for_one_term(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let term = f.lead().await;
-    assert_eq!(f.store.request_resign(term.epoch + 1).await.unwrap(), Written::Stale);
-    assert_eq!(f.store.request_resign(term.epoch).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.request_resign(term.epoch + 1).await.unwrap(),
+        Written::Stale
+    );
+    assert_eq!(
+        f.store.request_resign(term.epoch).await.unwrap(),
+        Written::Applied
+    );
     assert_eq!(f.store.leader().await.unwrap().resign_epoch, term.epoch);
-    assert_eq!(f.store.scan(at(0), &limits()).await.unwrap().resign_epoch, term.epoch);
+    assert_eq!(
+        f.store.scan(at(0), &limits()).await.unwrap().resign_epoch,
+        term.epoch
+    );
     f.lead().await;
     assert_eq!(f.store.leader().await.unwrap().resign_epoch, 0);
 }
@@ -69,8 +89,14 @@ pub async fn every_write_of_an_old_term_is_refused(store: Arc<dyn Store>) {
     for term in [&old, &same_epoch] {
         assert_eq!(f.store.fire(term, &firing).await.unwrap(), Fired::Fenced);
         let runs = [(waiting.id, 1)];
-        assert_eq!(f.store.mark_sent(term, &runs, at(1), &[]).await.unwrap(), Written::Stale);
-        assert_eq!(f.store.hand_over(term, &runs, at(1)).await.unwrap(), Written::Stale);
+        assert_eq!(
+            f.store.mark_sent(term, &runs, at(1), &[]).await.unwrap(),
+            Written::Stale
+        );
+        assert_eq!(
+            f.store.hand_over(term, &runs, at(1)).await.unwrap(),
+            Written::Stale
+        );
         assert_eq!(f.store.bury(term, node).await.unwrap(), Written::Stale);
         let ends = [end(&running, claim, End::Failed(Reason::Lost))];
         assert_eq!(f.store.finish_lost(term, &ends).await.unwrap(), None);
@@ -86,10 +112,19 @@ pub async fn every_write_of_an_old_term_is_refused(store: Arc<dyn Store>) {
 /// A scan takes each queue's earliest rows, as many as it has room for, and none of the future.
 pub async fn a_scan_takes_each_queues_earliest_rows(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
-    for (name, queue, due) in [("a", "q1", 30), ("b", "q1", 10), ("c", "q1", 20), ("d", "q2", 40), ("e", "q3", 5)] {
+    for (name, queue, due) in [
+        ("a", "q1", 30),
+        ("b", "q1", 10),
+        ("c", "q1", 20),
+        ("d", "q2", 40),
+        ("e", "q3", 5),
+    ] {
         let mut spec = spec(name);
         spec.queue = QueueName::new(queue);
-        assert_eq!(f.edit(vec![f.creation(spec, Some(at(due)))]).await, Written::Applied);
+        assert_eq!(
+            f.edit(vec![f.creation(spec, Some(at(due)))]).await,
+            Written::Applied
+        );
     }
     let limits = ScanLimits {
         default: 2,
@@ -98,10 +133,16 @@ pub async fn a_scan_takes_each_queues_earliest_rows(store: Arc<dyn Store>) {
     let scan = f.store.scan(at(40), &limits).await.unwrap();
     assert_eq!(scan.edits, f.edits().await);
     let of = |queue: &str| {
-        let rows = scan.rows.iter().filter(|row| row.key.queue.as_str() == queue);
+        let rows = scan
+            .rows
+            .iter()
+            .filter(|row| row.key.queue.as_str() == queue);
         rows.map(|row| row.key.at).collect::<Vec<_>>()
     };
-    assert_eq!((of("q1"), of("q2"), of("q3")), (vec![at(10), at(20)], vec![at(40)], vec![]));
+    assert_eq!(
+        (of("q1"), of("q2"), of("q3")),
+        (vec![at(10), at(20)], vec![at(40)], vec![])
+    );
     assert!(scan.rows.iter().all(|row| row.waiting.is_none()));
     assert_eq!(f.due(at(29)).await.len(), 3);
 }
@@ -113,10 +154,18 @@ pub async fn a_scan_brings_the_runs_of_timers(store: Arc<dyn Store>) {
         handler: None,
         payload: Some(serde_json::json!({"a": 1})),
     };
-    let (with, cancelled) = (f.submit_with(own.clone()).await, f.submit(1).await.remove(0));
+    let (with, cancelled) = (
+        f.submit_with(own.clone()).await,
+        f.submit(1).await.remove(0),
+    );
     f.cancel(cancelled.id).await;
     let scan = f.store.scan(at(0), &limits()).await.unwrap();
-    let found = |id| scan.rows.iter().find(|row| row.key.owner == Owner::Run(id)).unwrap();
+    let found = |id| {
+        scan.rows
+            .iter()
+            .find(|row| row.key.owner == Owner::Run(id))
+            .unwrap()
+    };
     let waiting = found(with.id).waiting.clone().unwrap();
     assert_eq!((waiting.run, waiting.spec), (with, Some(own)));
     assert_eq!(found(cancelled.id).waiting, None);
@@ -134,7 +183,10 @@ pub async fn a_firing_is_one_transaction(store: Arc<dyn Store>) {
     assert_eq!(f.all_runs().await, firing.runs);
     let outbox = f.store.outbox(None, 10).await.unwrap();
     assert_eq!(outbox.len(), 1);
-    assert_eq!(Some(outbox[0].id), firing.outbox.as_ref().map(|entry| entry.id));
+    assert_eq!(
+        Some(outbox[0].id),
+        firing.outbox.as_ref().map(|entry| entry.id)
+    );
     assert_eq!(outbox[0].waiting[0].run, firing.runs[0]);
 }
 
@@ -160,8 +212,12 @@ pub async fn two_terms_fire_one_due_row_once(store: Arc<dyn Store>) {
     let of_old = f.firing(&old, &task, at(10)).await;
     let new = f.lead().await;
     let of_new = f.firing(&new, &task, at(10)).await;
-    let (first, second) = futures_util::join!(f.store.fire(&old, &of_old), f.store.fire(&new, &of_new));
-    assert_eq!((first.unwrap(), second.unwrap()), (Fired::Fenced, Fired::Applied));
+    let (first, second) =
+        futures_util::join!(f.store.fire(&old, &of_old), f.store.fire(&new, &of_new));
+    assert_eq!(
+        (first.unwrap(), second.unwrap()),
+        (Fired::Fenced, Fired::Applied)
+    );
     assert_eq!(f.all_runs().await, of_new.runs);
 }
 
@@ -230,13 +286,39 @@ pub async fn the_outbox_brings_back_what_still_waits(store: Arc<dyn Store>) {
         ready_at: at(5),
         why: Reason::None,
     };
-    assert_eq!(f.finish(end(&runs[0], claim, again)).await, Written::Applied);
+    assert_eq!(
+        f.finish(end(&runs[0], claim, again)).await,
+        Written::Applied
+    );
     let found = f.store.outbox(None, 10).await.unwrap();
-    let ids: Vec<_> = found.iter().map(|row| (row.id, row.waiting.iter().map(|w| w.run.id).collect::<Vec<_>>())).collect();
-    assert_eq!(ids, [(entries[0], vec![runs[1].id]), (entries[1], vec![runs[2].id, runs[3].id])]);
+    let ids: Vec<_> = found
+        .iter()
+        .map(|row| {
+            (
+                row.id,
+                row.waiting.iter().map(|w| w.run.id).collect::<Vec<_>>(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            (entries[0], vec![runs[1].id]),
+            (entries[1], vec![runs[2].id, runs[3].id])
+        ]
+    );
     assert_eq!(f.store.outbox(None, 1).await.unwrap().len(), 1);
-    assert_eq!(f.store.outbox(Some(entries[0]), 10).await.unwrap()[0].id, entries[1]);
-    assert_eq!(f.store.mark_sent(&term, &[], at(1), &entries[..1]).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.outbox(Some(entries[0]), 10).await.unwrap()[0].id,
+        entries[1]
+    );
+    assert_eq!(
+        f.store
+            .mark_sent(&term, &[], at(1), &entries[..1])
+            .await
+            .unwrap(),
+        Written::Applied
+    );
     assert_eq!(f.store.outbox(None, 10).await.unwrap().len(), 1);
 }
 
@@ -250,7 +332,13 @@ pub async fn waiting_is_told_by_attempt(store: Arc<dyn Store>) {
     let mut found = f.store.waiting(&asked).await.unwrap();
     found.sort();
     assert_eq!(found, [runs[1].id, runs[2].id]);
-    assert!(f.store.waiting(&[(runs[1].id, 2)]).await.unwrap().is_empty());
+    assert!(
+        f.store
+            .waiting(&[(runs[1].id, 2)])
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(f.store.waiting(&[]).await.unwrap().is_empty());
 }
 
@@ -261,9 +349,15 @@ pub async fn marking_leaves_claimed_runs_alone(store: Arc<dyn Store>) {
     let (_, _, running) = f.running().await;
     let runs = f.submit(2).await;
     let sent = [(running.id, 1), (runs[0].id, 1), (runs[1].id, 2)];
-    assert_eq!(f.store.mark_sent(&term, &sent, at(3), &[]).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.mark_sent(&term, &sent, at(3), &[]).await.unwrap(),
+        Written::Applied
+    );
     assert_eq!(f.row(running.id).await, running);
-    assert_eq!(Some(f.row(runs[0].id).await), run::mark_queued(&runs[0], 1, at(3)));
+    assert_eq!(
+        Some(f.row(runs[0].id).await),
+        run::mark_queued(&runs[0], 1, at(3))
+    );
     assert_eq!(f.row(runs[1].id).await, runs[1]);
     let node = f.node().await;
     assert_eq!(f.claim(node, &[(runs[0].id, 1)]).await.1.len(), 1);
@@ -276,8 +370,14 @@ pub async fn a_hand_over_ends_waiting_runs(store: Arc<dyn Store>) {
     let (_, _, running) = f.running().await;
     let runs = f.submit(2).await;
     let given = [(running.id, 1), (runs[0].id, 1), (runs[1].id, 2)];
-    assert_eq!(f.store.hand_over(&term, &given, at(3)).await.unwrap(), Written::Applied);
-    assert_eq!(Some(f.row(runs[0].id).await), run::hand_over(&runs[0], 1, at(3)));
+    assert_eq!(
+        f.store.hand_over(&term, &given, at(3)).await.unwrap(),
+        Written::Applied
+    );
+    assert_eq!(
+        Some(f.row(runs[0].id).await),
+        run::hand_over(&runs[0], 1, at(3))
+    );
     assert_eq!(f.row(running.id).await, running);
     assert_eq!(f.row(runs[1].id).await, runs[1]);
 }
@@ -294,7 +394,14 @@ pub async fn running_runs_are_found_by_node(store: Arc<dyn Store>) {
     let ids = |runs: Vec<crate::run::Run>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
     let page = ids(f.store.running_on(Some(dead), None, 2).await.unwrap());
     assert_eq!(page, [runs[0].id, runs[1].id]);
-    assert_eq!(ids(f.store.running_on(Some(dead), Some(page[1]), 2).await.unwrap()), [runs[2].id]);
+    assert_eq!(
+        ids(f
+            .store
+            .running_on(Some(dead), Some(page[1]), 2)
+            .await
+            .unwrap()),
+        [runs[2].id]
+    );
     assert!(f.store.running_on(None, None, 10).await.unwrap().is_empty());
     assert_eq!(f.store.bury(&term, dead).await.unwrap(), Written::Applied);
     let orphans = f.store.running_on(None, None, 10).await.unwrap();
@@ -321,7 +428,10 @@ pub async fn lost_runs_are_ended_by_the_leader(store: Arc<dyn Store>) {
     let runs = f.submit(3).await;
     let pairs: Vec<_> = runs.iter().map(|run| (run.id, 1)).collect();
     let (claim, _) = f.claim(node, &pairs).await;
-    assert_eq!(f.finish(end(&runs[2], claim, End::Succeeded)).await, Written::Applied);
+    assert_eq!(
+        f.finish(end(&runs[2], claim, End::Succeeded)).await,
+        Written::Applied
+    );
     let again = End::Again {
         ready_at: at(3),
         why: Reason::Lost,
@@ -332,11 +442,25 @@ pub async fn lost_runs_are_ended_by_the_leader(store: Arc<dyn Store>) {
         end(&runs[2], claim, again),
     ];
     let answers = f.store.finish_lost(&term, &ends).await.unwrap().unwrap();
-    assert_eq!(answers, [Written::Applied, Written::Applied, Written::Stale]);
+    assert_eq!(
+        answers,
+        [Written::Applied, Written::Applied, Written::Stale]
+    );
     let requeued = f.row(runs[0].id).await;
-    assert_eq!((requeued.state, requeued.attempt, requeued.losses, requeued.failures), (State::Scheduled, 2, 1, 0));
+    assert_eq!(
+        (
+            requeued.state,
+            requeued.attempt,
+            requeued.losses,
+            requeued.failures
+        ),
+        (State::Scheduled, 2, 1, 0)
+    );
     let failed = f.row(runs[1].id).await;
-    assert_eq!((failed.state, failed.reason, failed.losses), (State::Failed, Reason::Lost, 1));
+    assert_eq!(
+        (failed.state, failed.reason, failed.losses),
+        (State::Failed, Reason::Lost, 1)
+    );
     assert_eq!(f.row(runs[2].id).await.state, State::Succeeded);
     assert_eq!(f.detail(runs[0].id).await.attempts[0].reason, Reason::Lost);
 }
@@ -371,7 +495,10 @@ pub async fn pruning_removes_old_history(store: Arc<dyn Store>) {
     fresh[0].idempotency_key = Some("key-0".to_owned());
     fresh[1].idempotency_key = Some("key-2".to_owned());
     let answers = f.store.submit(&fresh).await.unwrap();
-    assert_eq!(answers.iter().map(|a| a.created).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(
+        answers.iter().map(|a| a.created).collect::<Vec<_>>(),
+        [true, false]
+    );
 }
 
 /// A pause takes the due row away; a firing that rests on it is refused.
@@ -415,7 +542,10 @@ pub async fn a_deleted_task_leaves_its_history(store: Arc<dyn Store>) {
         task: Some(task.id),
         ..RunFilter::default()
     };
-    assert_eq!(f.store.runs(&filter, None, 10).await.unwrap(), [fired.clone()]);
+    assert_eq!(
+        f.store.runs(&filter, None, 10).await.unwrap(),
+        [fired.clone()]
+    );
     // The next start finds that its task is gone.
     let node = f.node().await;
     assert_eq!(f.claim(node, &[(fired.id, 1)]).await.1[0].task, None);

@@ -47,8 +47,18 @@ pub async fn a_beat_brings_requests_to_cancel(store: Arc<dyn Store>) {
     let (other, _, quiet) = f.running().await;
     assert_eq!(f.cancel(run.id).await, Cancel::Requested);
     let asked = [run.id, quiet.id];
-    assert_eq!(f.store.beat(node, 1, &asked).await.unwrap().cancel, [run.id]);
-    assert!(f.store.beat(other, 1, &asked).await.unwrap().cancel.is_empty());
+    assert_eq!(
+        f.store.beat(node, 1, &asked).await.unwrap().cancel,
+        [run.id]
+    );
+    assert!(
+        f.store
+            .beat(other, 1, &asked)
+            .await
+            .unwrap()
+            .cancel
+            .is_empty()
+    );
 }
 
 /// A run is won once, and its row says by whom.
@@ -58,10 +68,16 @@ pub async fn a_run_is_won_once(store: Arc<dyn Store>) {
     let run = f.submit(1).await.remove(0);
     let (claim, won) = f.claim(one, &[(run.id, 1)]).await;
     assert_eq!((won.len(), won[0].run, won[0].attempt), (1, run.id, 1));
-    assert_eq!((won[0].origin, won[0].due_at, won[0].task), (Origin::Request, run.due_at, None));
+    assert_eq!(
+        (won[0].origin, won[0].due_at, won[0].task),
+        (Origin::Request, run.due_at, None)
+    );
     assert!(f.claim(two, &[(run.id, 1)]).await.1.is_empty());
     assert!(f.claim(one, &[(run.id, 1)]).await.1.is_empty());
-    assert_eq!(Some(f.row(run.id).await), run::claim(&run, 1, claim, one, won[0].started_at));
+    assert_eq!(
+        Some(f.row(run.id).await),
+        run::claim(&run, 1, claim, one, won[0].started_at)
+    );
 }
 
 /// No run is won before it may start by the store's clock, at another attempt, or by a node that never joined; the
@@ -75,13 +91,22 @@ pub async fn only_what_may_start_is_won(store: Arc<dyn Store>) {
     f.store.submit(&later).await.unwrap();
     let later = later[0].run.id;
     let runs = f.submit(2).await;
-    let asked = [(later, 1), (runs[0].id, 2), (runs[1].id, 1), (f.requests(1)[0].run.id, 1)];
+    let asked = [
+        (later, 1),
+        (runs[0].id, 2),
+        (runs[1].id, 1),
+        (f.requests(1)[0].run.id, 1),
+    ];
     assert!(f.claim(f.mint.node(), &asked).await.1.is_empty());
     let before = f.store.leader().await.unwrap().now;
     let (_, won) = f.claim(node, &asked).await;
     assert_eq!(won.iter().map(|w| w.run).collect::<Vec<_>>(), [runs[1].id]);
     let after = f.store.leader().await.unwrap().now;
-    assert!((before..=after).contains(&won[0].started_at), "{before} {} {after}", won[0].started_at);
+    assert!(
+        (before..=after).contains(&won[0].started_at),
+        "{before} {} {after}",
+        won[0].started_at
+    );
     assert!(f.claim(node, &[]).await.1.is_empty());
 }
 
@@ -89,7 +114,12 @@ pub async fn only_what_may_start_is_won(store: Arc<dyn Store>) {
 pub async fn each_of_many_runs_is_won_by_one(store: Arc<dyn Store>) {
     const NODES: usize = 6;
     let f = Fixture::new(store);
-    let runs: Vec<_> = f.submit(200).await.into_iter().map(|run| (run.id, 1)).collect();
+    let runs: Vec<_> = f
+        .submit(200)
+        .await
+        .into_iter()
+        .map(|run| (run.id, 1))
+        .collect();
     let mut claims = Vec::new();
     for n in 0..NODES {
         let mut asked = runs.clone();
@@ -100,11 +130,17 @@ pub async fn each_of_many_runs_is_won_by_one(store: Arc<dyn Store>) {
             runs: asked,
         });
     }
-    let answers = futures_util::future::join_all(claims.iter().map(|claim| f.store.claim(claim))).await;
+    let answers =
+        futures_util::future::join_all(claims.iter().map(|claim| f.store.claim(claim))).await;
     let mut winners = BTreeMap::new();
     for (claim, answer) in claims.iter().zip(answers) {
         for won in answer.unwrap() {
-            assert_eq!(winners.insert(won.run, claim.id), None, "run {} was won twice", won.run);
+            assert_eq!(
+                winners.insert(won.run, claim.id),
+                None,
+                "run {} was won twice",
+                won.run
+            );
         }
     }
     assert_eq!(winners.len(), runs.len());
@@ -135,8 +171,14 @@ pub async fn a_claim_brings_what_the_start_needs(store: Arc<dyn Store>) {
     let (_, won) = f.claim(node, &[(fired.id, 1), (request.id, 1)]).await;
     let of = |id| won.iter().find(|w| w.run == id).unwrap();
     assert_eq!(of(fired.id).task, Some((task.id, task.version + 1)));
-    assert_eq!((of(fired.id).origin, of(fired.id).spec.clone()), (Origin::Schedule, None));
-    assert_eq!((of(request.id).task, of(request.id).spec.clone()), (None, Some(own)));
+    assert_eq!(
+        (of(fired.id).origin, of(fired.id).spec.clone()),
+        (Origin::Schedule, None)
+    );
+    assert_eq!(
+        (of(request.id).task, of(request.id).spec.clone()),
+        (None, Some(own))
+    );
 }
 
 /// Each kind of end makes of the row what the protocol says.
@@ -194,7 +236,13 @@ pub async fn a_run_ends_once_under_its_claim(store: Arc<dyn Store>) {
         run: f.requests(1)[0].run.id,
         ..right.clone()
     };
-    let ends = [other_claim, other_attempt, unknown, right.clone(), right.clone()];
+    let ends = [
+        other_claim,
+        other_attempt,
+        unknown,
+        right.clone(),
+        right.clone(),
+    ];
     let answers = f.store.finish(&ends).await.unwrap();
     let applied: Vec<bool> = answers.iter().map(|answer| answer.is_applied()).collect();
     assert_eq!(applied, [false, false, false, true, false]);
@@ -216,7 +264,10 @@ pub async fn a_zombie_ends_nothing(store: Arc<dyn Store>) {
         ready_at: at(3),
         why: Reason::Lost,
     };
-    f.store.finish_lost(&term, &[end(&run, old_claim, again)]).await.unwrap();
+    f.store
+        .finish_lost(&term, &[end(&run, old_claim, again)])
+        .await
+        .unwrap();
     let zombie = end(&run, old_claim, End::Succeeded);
     assert_eq!(f.finish(zombie.clone()).await, Written::Stale);
     let node = f.node().await;
@@ -224,7 +275,10 @@ pub async fn a_zombie_ends_nothing(store: Arc<dyn Store>) {
     assert_eq!((won[0].attempt, won[0].losses), (2, 1));
     assert_eq!(f.finish(zombie).await, Written::Stale);
     let row = f.row(run.id).await;
-    assert_eq!(f.finish(end(&row, claim, End::Succeeded)).await, Written::Applied);
+    assert_eq!(
+        f.finish(end(&row, claim, End::Succeeded)).await,
+        Written::Applied
+    );
 }
 
 /// A retry puts a timer back, at its instant, and the next attempt starts no earlier.
@@ -234,12 +288,19 @@ pub async fn a_retry_waits_for_its_instant(store: Arc<dyn Store>) {
     for (ready_at, starts) in [(at(30), true), (tomorrow, false)] {
         let (node, claim, run) = f.running().await;
         let why = Reason::Error;
-        assert_eq!(f.finish(end(&run, claim, End::Again { ready_at, why })).await, Written::Applied);
+        assert_eq!(
+            f.finish(end(&run, claim, End::Again { ready_at, why }))
+                .await,
+            Written::Applied
+        );
         let scan = f.store.scan(ready_at, &limits()).await.unwrap();
         let timer = scan.rows.iter().find(|row| row.key.at == ready_at).unwrap();
         assert_eq!(timer.key.owner, Owner::Run(run.id));
         let waiting = timer.waiting.clone().unwrap().run;
-        assert_eq!((waiting.attempt, waiting.failures, waiting.claim), (2, 1, None));
+        assert_eq!(
+            (waiting.attempt, waiting.failures, waiting.claim),
+            (2, 1, None)
+        );
         assert!(f.claim(node, &[(run.id, 1)]).await.1.is_empty());
         let won = f.claim(node, &[(run.id, 2)]).await.1;
         let told: Vec<_> = won.iter().map(|w| (w.attempt, w.failures)).collect();
@@ -254,24 +315,43 @@ pub async fn bad_attempts_are_kept(store: Arc<dyn Store>) {
     let mut starts = Vec::new();
     for why in [Reason::Error, Reason::None, Reason::Timeout] {
         starts.push(run.started_at);
-        let mut finish = end(&run, claim, End::Again { ready_at: at(3), why });
+        let mut finish = end(
+            &run,
+            claim,
+            End::Again {
+                ready_at: at(3),
+                why,
+            },
+        );
         finish.error = Some(format!("because {}", why.as_str()));
         assert_eq!(f.finish(finish).await, Written::Applied);
         let (next, won) = f.claim(node, &[(run.id, run.attempt + 1)]).await;
         assert_eq!(won.len(), 1);
         (claim, run) = (next, f.row(run.id).await);
     }
-    assert_eq!(f.finish(end(&run, claim, End::Failed(Reason::Error))).await, Written::Applied);
+    assert_eq!(
+        f.finish(end(&run, claim, End::Failed(Reason::Error))).await,
+        Written::Applied
+    );
     let kept = f.detail(run.id).await.attempts;
-    let told: Vec<_> = kept.iter().map(|a| (a.attempt, a.reason, a.error.as_deref())).collect();
+    let told: Vec<_> = kept
+        .iter()
+        .map(|a| (a.attempt, a.reason, a.error.as_deref()))
+        .collect();
     let expected = [
         (1, Reason::Error, Some("because error")),
         (3, Reason::Timeout, Some("because timeout")),
         (4, Reason::Error, None),
     ];
     assert_eq!(told, expected);
-    assert!(kept.iter().all(|a| a.worker == Some(node) && a.finished_at == at(2)));
-    assert_eq!((kept[0].started_at, kept[1].started_at), (starts[0], starts[2]));
+    assert!(
+        kept.iter()
+            .all(|a| a.worker == Some(node) && a.finished_at == at(2))
+    );
+    assert_eq!(
+        (kept[0].started_at, kept[1].started_at),
+        (starts[0], starts[2])
+    );
 }
 
 /// What attempts wrote is kept by attempt; nothing is kept of silence, or of an end that was refused.
@@ -292,7 +372,10 @@ pub async fn logs_are_kept_by_attempt(store: Arc<dyn Store>) {
     let mut last = end(&f.row(run.id).await, claim, End::Succeeded);
     last.log = Some(String::new());
     assert_eq!(f.finish(last).await, Written::Applied);
-    assert_eq!(f.store.logs(run.id).await.unwrap(), [(1, "one\ntwo".to_owned())]);
+    assert_eq!(
+        f.store.logs(run.id).await.unwrap(),
+        [(1, "one\ntwo".to_owned())]
+    );
 }
 
 /// Texts that people and programs write come back as they were; what no database keeps is replaced, what is too long
@@ -304,7 +387,11 @@ pub async fn texts_survive(store: Arc<dyn Store>) {
     let runs = f.submit(3).await;
     let pairs: Vec<_> = runs.iter().map(|run| (run.id, 1)).collect();
     let (claim, _) = f.claim(node, &pairs).await;
-    let texts = [hostile.to_owned(), "a\0b".to_owned(), "ü".repeat(ERROR_BYTES_MAX)];
+    let texts = [
+        hostile.to_owned(),
+        "a\0b".to_owned(),
+        "ü".repeat(ERROR_BYTES_MAX),
+    ];
     let mut ends = Vec::new();
     for (run, text) in runs.iter().zip(&texts) {
         let mut finish = end(run, claim, End::Failed(Reason::Error));
@@ -312,13 +399,32 @@ pub async fn texts_survive(store: Arc<dyn Store>) {
         finish.log = Some(text.clone());
         ends.push(finish);
     }
-    assert!(f.store.finish(&ends).await.unwrap().iter().all(|answer| answer.is_applied()));
+    assert!(
+        f.store
+            .finish(&ends)
+            .await
+            .unwrap()
+            .iter()
+            .all(|answer| answer.is_applied())
+    );
     assert_eq!(f.row(runs[0].id).await.error.as_deref(), Some(hostile));
-    assert_eq!(f.store.logs(runs[0].id).await.unwrap(), [(1, hostile.to_owned())]);
+    assert_eq!(
+        f.store.logs(runs[0].id).await.unwrap(),
+        [(1, hostile.to_owned())]
+    );
     let replaced = f.row(runs[1].id).await.error.unwrap();
-    assert!(replaced.starts_with('a') && replaced.ends_with('b'), "{replaced:?}");
-    assert_eq!(f.row(runs[2].id).await.error.unwrap().len(), ERROR_BYTES_MAX);
-    assert_eq!(f.detail(runs[0].id).await.attempts[0].error.as_deref(), Some(hostile));
+    assert!(
+        replaced.starts_with('a') && replaced.ends_with('b'),
+        "{replaced:?}"
+    );
+    assert_eq!(
+        f.row(runs[2].id).await.error.unwrap().len(),
+        ERROR_BYTES_MAX
+    );
+    assert_eq!(
+        f.detail(runs[0].id).await.attempts[0].error.as_deref(),
+        Some(hostile)
+    );
 }
 
 /// Tasks are found by id; deleted and unknown ones are missing.
@@ -326,8 +432,14 @@ pub async fn tasks_are_found_by_id(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let task = f.task("t", at(10)).await;
     let unknown = f.mint.task(at(0));
-    assert_eq!(f.store.tasks_by_id(&[task.id, unknown]).await.unwrap(), [task.clone()]);
-    assert_eq!((task.version, task.spec, task.created_at), (1, spec("t"), at(0)));
+    assert_eq!(
+        f.store.tasks_by_id(&[task.id, unknown]).await.unwrap(),
+        [task.clone()]
+    );
+    assert_eq!(
+        (task.version, task.spec, task.created_at),
+        (1, spec("t"), at(0))
+    );
     assert!(f.store.tasks_by_id(&[]).await.unwrap().is_empty());
 }
 
@@ -337,7 +449,14 @@ pub async fn a_cancelled_running_run_ends_by_its_worker(store: Arc<dyn Store>) {
     let (_, claim, run) = f.running().await;
     assert_eq!(f.cancel(run.id).await, Cancel::Requested);
     assert!(f.row(run.id).await.cancel_requested);
-    assert_eq!(f.finish(end(&run, claim, End::Cancelled(Reason::Requested))).await, Written::Applied);
+    assert_eq!(
+        f.finish(end(&run, claim, End::Cancelled(Reason::Requested)))
+            .await,
+        Written::Applied
+    );
     let ended = f.row(run.id).await;
-    assert_eq!((ended.state, ended.reason), (State::Cancelled, Reason::Requested));
+    assert_eq!(
+        (ended.state, ended.reason),
+        (State::Cancelled, Reason::Requested)
+    );
 }
