@@ -8,8 +8,8 @@ use campanile::port::store::{self, CALL_TIMEOUT};
 use campanile::system::{Random, pause, within};
 use sqlx::pool::PoolConnection;
 use sqlx::{
-    Column as _, Connection as _, Executor as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool, TypeInfo as _,
-    ValueRef as _,
+    Column as _, Connection as _, Executor as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool,
+    TypeInfo as _, ValueRef as _,
 };
 
 use super::dialect::Dialect;
@@ -76,7 +76,9 @@ impl Pool {
     pub(super) async fn begin(&self) -> Result<Tx, store::Error> {
         let begin = async {
             match self.try_begin().await {
-                Err(error) if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => self.try_begin().await,
+                Err(error) if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => {
+                    self.try_begin().await
+                }
                 answer => answer,
             }
         };
@@ -102,22 +104,39 @@ impl Pool {
 
     /// One statement by itself, of the kind that may be repeated without harm: a read, or a write that changes nothing
     /// when it is made twice. Repeated once if the connection turns out to be broken.
-    pub(super) async fn rows(&self, statement: &Statement, args: Args<'_>) -> Result<Vec<Row>, store::Error> {
+    pub(super) async fn rows(
+        &self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, store::Error> {
         self.rows_of(statement.text(self.dialect()), args).await
     }
 
     /// The same, for a text that was made for this call.
-    pub(super) async fn rows_of(&self, text: &Text, args: Args<'_>) -> Result<Vec<Row>, store::Error> {
+    pub(super) async fn rows_of(
+        &self,
+        text: &Text,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, store::Error> {
         Ok(self.repeated(text, args, Want::Rows).await?.0)
     }
 
     /// As [`Self::rows`], for a statement without an answer: how many rows it changed.
-    pub(super) async fn write(&self, statement: &Statement, args: Args<'_>) -> Result<u64, store::Error> {
+    pub(super) async fn write(
+        &self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<u64, store::Error> {
         let text = statement.text(self.dialect());
         Ok(self.repeated(text, args, Want::Count).await?.1)
     }
 
-    async fn repeated(&self, text: &Text, args: Args<'_>, want: Want) -> Result<(Vec<Row>, u64), store::Error> {
+    async fn repeated(
+        &self,
+        text: &Text,
+        args: Args<'_>,
+        want: Want,
+    ) -> Result<(Vec<Row>, u64), store::Error> {
         let call = async {
             match self.once(text, args, want).await {
                 Err(error) if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => {
@@ -132,7 +151,12 @@ impl Pool {
         }
     }
 
-    async fn once(&self, text: &Text, args: Args<'_>, want: Want) -> Result<(Vec<Row>, u64), sqlx::Error> {
+    async fn once(
+        &self,
+        text: &Text,
+        args: Args<'_>,
+        want: Want,
+    ) -> Result<(Vec<Row>, u64), sqlx::Error> {
         // A session that is dropped in the middle is closed, as a transaction's is.
         let mut held = Tx {
             session: self.acquire().await?,
@@ -156,13 +180,21 @@ impl Pool {
 
 impl Tx {
     /// The rows that a statement answers with.
-    pub(super) async fn rows(&mut self, statement: &Statement, args: Args<'_>) -> Result<Vec<Row>, Failure> {
+    pub(super) async fn rows(
+        &mut self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, Failure> {
         let text = statement.text(self.session.dialect());
         Ok(self.session.rows(text, args).await?)
     }
 
     /// How many rows a statement changed.
-    pub(super) async fn write(&mut self, statement: &Statement, args: Args<'_>) -> Result<u64, Failure> {
+    pub(super) async fn write(
+        &mut self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<u64, Failure> {
         let text = statement.text(self.session.dialect());
         Ok(self.session.write(text, args).await?)
     }
@@ -172,7 +204,10 @@ impl Tx {
     }
 
     /// Ends the transaction as its body says; any error of the body, or none in time, rolls it back.
-    pub(super) async fn settle<T>(mut self, body: Option<Result<Verdict<T>, Failure>>) -> Result<T, store::Error> {
+    pub(super) async fn settle<T>(
+        mut self,
+        body: Option<Result<Verdict<T>, Failure>>,
+    ) -> Result<T, store::Error> {
         match body {
             Some(Ok(Verdict::Commit(answer))) => {
                 match within(CALL_TIMEOUT, self.session.run_raw("COMMIT")).await {
@@ -227,7 +262,11 @@ impl Session {
         }
     }
 
-    pub(super) async fn rows(&mut self, text: &Text, args: Args<'_>) -> Result<Vec<Row>, sqlx::Error> {
+    pub(super) async fn rows(
+        &mut self,
+        text: &Text,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, sqlx::Error> {
         match self {
             Self::Sqlite(c) => sqlite_rows(c, text, args).await,
             Self::OwnSqlite(c) => sqlite_rows(c, text, args).await,
@@ -238,10 +277,22 @@ impl Session {
 
     pub(super) async fn write(&mut self, text: &Text, args: Args<'_>) -> Result<u64, sqlx::Error> {
         match self {
-            Self::Sqlite(c) => Ok(sqlite_query(text, args)?.execute(&mut **c).await?.rows_affected()),
-            Self::OwnSqlite(c) => Ok(sqlite_query(text, args)?.execute(&mut **c).await?.rows_affected()),
-            Self::Postgres(c) => Ok(postgres_query(text, args)?.execute(&mut **c).await?.rows_affected()),
-            Self::OwnPostgres(c) => Ok(postgres_query(text, args)?.execute(&mut **c).await?.rows_affected()),
+            Self::Sqlite(c) => Ok(sqlite_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::OwnSqlite(c) => Ok(sqlite_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::Postgres(c) => Ok(postgres_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::OwnPostgres(c) => Ok(postgres_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
         }
     }
 
@@ -274,7 +325,9 @@ fn arg<'a>(args: Args<'a>, name: &str) -> Result<&'a Arg, sqlx::Error> {
     args.iter()
         .find(|(known, _)| *known == name)
         .map(|(_, arg)| arg)
-        .ok_or_else(|| sqlx::Error::InvalidArgument(format!("the statement's parameter {name} was not given")))
+        .ok_or_else(|| {
+            sqlx::Error::InvalidArgument(format!("the statement's parameter {name} was not given"))
+        })
 }
 
 fn sqlite_query(text: &Text, args: Args<'_>) -> Result<SqliteQuery, sqlx::Error> {
@@ -316,24 +369,25 @@ async fn sqlite_rows(
     args: Args<'_>,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let rows = sqlite_query(text, args)?.fetch_all(connection).await?;
-    rows.iter().map(|row| {
-        let cells = (0..row.len()).map(|at| {
-            let kind = {
-                let raw = row.try_get_raw(at)?;
-                if raw.is_null() {
-                    return Ok(Value::Null);
+    rows.iter()
+        .map(|row| {
+            let cells = (0..row.len()).map(|at| {
+                let kind = {
+                    let raw = row.try_get_raw(at)?;
+                    if raw.is_null() {
+                        return Ok(Value::Null);
+                    }
+                    raw.type_info().name().to_owned()
+                };
+                match kind.as_str() {
+                    "TEXT" => row.try_get_unchecked(at).map(Value::Text),
+                    "BLOB" => row.try_get_unchecked(at).map(Value::Bytes),
+                    _ => row.try_get_unchecked(at).map(Value::Int),
                 }
-                raw.type_info().name().to_owned()
-            };
-            match kind.as_str() {
-                "TEXT" => row.try_get_unchecked(at).map(Value::Text),
-                "BLOB" => row.try_get_unchecked(at).map(Value::Bytes),
-                _ => row.try_get_unchecked(at).map(Value::Int),
-            }
-        });
-        cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
-    })
-    .collect()
+            });
+            cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
+        })
+        .collect()
 }
 
 async fn postgres_rows(
@@ -342,23 +396,28 @@ async fn postgres_rows(
     args: Args<'_>,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let rows = postgres_query(text, args)?.fetch_all(connection).await?;
-    rows.iter().map(|row| {
-        let cells = row.columns().iter().map(|column| {
-            let at = column.ordinal();
-            if row.try_get_raw(at)?.is_null() {
-                return Ok(Value::Null);
-            }
-            match column.type_info().name() {
-                "INT8" => row.try_get_unchecked(at).map(Value::Int),
-                "INT4" => row.try_get_unchecked::<i32, _>(at).map(|n| Value::Int(n.into())),
-                "INT2" => row.try_get_unchecked::<i16, _>(at).map(|n| Value::Int(n.into())),
-                "BYTEA" => row.try_get_unchecked(at).map(Value::Bytes),
-                _ => row.try_get_unchecked(at).map(Value::Text),
-            }
-        });
-        cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
-    })
-    .collect()
+    rows.iter()
+        .map(|row| {
+            let cells = row.columns().iter().map(|column| {
+                let at = column.ordinal();
+                if row.try_get_raw(at)?.is_null() {
+                    return Ok(Value::Null);
+                }
+                match column.type_info().name() {
+                    "INT8" => row.try_get_unchecked(at).map(Value::Int),
+                    "INT4" => row
+                        .try_get_unchecked::<i32, _>(at)
+                        .map(|n| Value::Int(n.into())),
+                    "INT2" => row
+                        .try_get_unchecked::<i16, _>(at)
+                        .map(|n| Value::Int(n.into())),
+                    "BYTEA" => row.try_get_unchecked(at).map(Value::Bytes),
+                    _ => row.try_get_unchecked(at).map(Value::Text),
+                }
+            });
+            cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
+        })
+        .collect()
 }
 
 /// How often a transaction was tried.

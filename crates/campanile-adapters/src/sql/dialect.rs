@@ -24,11 +24,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("with", "CROSS JOIN", "JOIN"),
     ("on", "WHERE", "ON"),
     // Column types and table options.
-    (
-        "row_id",
-        "INTEGER PRIMARY KEY",
-        "BIGINT PRIMARY KEY",
-    ),
+    ("row_id", "INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY"),
     (
         "counted_id",
         "INTEGER PRIMARY KEY AUTOINCREMENT",
@@ -93,7 +89,10 @@ fn json_table(n: usize, columns: &[(&str, &str)], alias: &str) -> String {
             .map(|(place, (name, _))| format!("value->>{place} AS {name}"))
             .collect(),
     };
-    format!("(SELECT {} FROM json_each(?{n})) AS {alias}", cells.join(", "))
+    format!(
+        "(SELECT {} FROM json_each(?{n})) AS {alias}",
+        cells.join(", ")
+    )
 }
 
 fn array_table(n: usize, columns: &[(&str, &str)], alias: &str) -> String {
@@ -105,5 +104,9 @@ fn array_table(n: usize, columns: &[(&str, &str)], alias: &str) -> String {
             format!("${n}::{kind}[]")
         })
         .collect();
-    format!("unnest({}) AS {alias}({})", arrays.join(", "), names.join(", "))
+    format!(
+        "unnest({}) AS {alias}({})",
+        arrays.join(", "),
+        names.join(", ")
+    )
 }

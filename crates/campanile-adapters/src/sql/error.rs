@@ -77,7 +77,9 @@ pub enum OpenError {
         source: Cause,
     },
     /// The file can't be made or read.
-    #[error("store: {path} can't be opened as a database file: check the folder and its permissions")]
+    #[error(
+        "store: {path} can't be opened as a database file: check the folder and its permissions"
+    )]
     File {
         /// The path.
         path: String,
@@ -124,7 +126,9 @@ impl Failure {
     /// What it means when the connection may have broken after the database did its work.
     pub(super) fn in_doubt(self) -> store::Error {
         match self {
-            Self::Driver(error) if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => {
+            Self::Driver(error)
+                if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) =>
+            {
                 store::Error::Ambiguous(error.into())
             }
             other => other.settled(),

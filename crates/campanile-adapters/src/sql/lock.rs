@@ -37,7 +37,8 @@ static RENEW: Statement = Statement::new(
 );
 
 /// Gives it back if it is ours.
-static RELEASE: Statement = Statement::new("DELETE FROM store_lock WHERE name = :name AND holder = :holder");
+static RELEASE: Statement =
+    Statement::new("DELETE FROM store_lock WHERE name = :name AND holder = :holder");
 
 /// One named lock in the store.
 pub struct Lock {
@@ -63,12 +64,18 @@ impl Lock {
 
     /// One statement on the lock's own connection, which is dropped at any failure and made anew the next time. A
     /// connection that broke while it was idle is replaced at once.
-    async fn call(&self, statement: &Statement, args: Args<'_>) -> Result<(Vec<Row>, u64), lock::Error> {
+    async fn call(
+        &self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<(Vec<Row>, u64), lock::Error> {
         let mut held = self.session.lock().await;
         let fresh = held.is_none();
         let call = async {
             match self.on_session(held.take(), statement, args).await {
-                Err(error) if !fresh && is_broken(&error) => self.on_session(None, statement, args).await,
+                Err(error) if !fresh && is_broken(&error) => {
+                    self.on_session(None, statement, args).await
+                }
                 answer => answer,
             }
         };
@@ -145,7 +152,10 @@ impl lock::Lock for Lock {
     }
 
     async fn release(&self, holder: &Holder) -> Result<(), lock::Error> {
-        let args = [("name", self.name.as_str().into()), ("holder", holder.as_str().into())];
+        let args = [
+            ("name", self.name.as_str().into()),
+            ("holder", holder.as_str().into()),
+        ];
         self.call(&RELEASE, &args).await.map(drop)
     }
 

@@ -39,7 +39,8 @@ static TABLES: Statement = Statement::differs(
 );
 
 /// What was applied, in order.
-static APPLIED: Statement = Statement::new("SELECT version, checksum FROM schema_version ORDER BY version");
+static APPLIED: Statement =
+    Statement::new("SELECT version, checksum FROM schema_version ORDER BY version");
 
 /// Writes one down.
 static RECORD: Statement = Statement::new(
@@ -52,11 +53,13 @@ pub(super) fn known() -> i64 {
 }
 
 fn all(dialect: Dialect) -> impl Iterator<Item = Migration> {
-    (1..).zip(MIGRATIONS).map(move |(version, (name, template))| Migration {
-        version,
-        name,
-        sql: Text::render(template, dialect).sql.to_string(),
-    })
+    (1..)
+        .zip(MIGRATIONS)
+        .map(move |(version, (name, template))| Migration {
+            version,
+            name,
+            sql: Text::render(template, dialect).sql.to_string(),
+        })
 }
 
 /// Whether a table of this name would be ours.
@@ -90,9 +93,13 @@ pub(super) async fn pending(session: &mut Session) -> Result<(Vec<Migration>, i6
     for mut row in session.rows(APPLIED.text(dialect), &[]).await? {
         let (found, applied) = (row.int("schema_version")?, row.text("schema_version")?);
         if found > known() {
-            return Err(Broken::Refused(OpenError::Newer { found, known: known() }));
+            return Err(Broken::Refused(OpenError::Newer {
+                found,
+                known: known(),
+            }));
         }
-        if let Some(ours) = all(dialect).find(|m| m.version == found && checksum(&m.sql) != applied) {
+        if let Some(ours) = all(dialect).find(|m| m.version == found && checksum(&m.sql) != applied)
+        {
             return Err(Broken::Refused(OpenError::Changed {
                 version: found,
                 name: ours.name.to_owned(),
@@ -100,7 +107,10 @@ pub(super) async fn pending(session: &mut Session) -> Result<(Vec<Migration>, i6
         }
         version = found;
     }
-    Ok((all(dialect).filter(|m| m.version > version).collect(), version))
+    Ok((
+        all(dialect).filter(|m| m.version > version).collect(),
+        version,
+    ))
 }
 
 fn column(rows: Vec<Row>) -> Result<Vec<String>, campanile::port::store::Error> {
@@ -118,7 +128,11 @@ pub(super) async fn migrate(session: &mut Session) -> Result<(), Broken> {
         session.run_raw(begin(session.dialect())).await?;
         let outcome = next(session).await;
         session
-            .run_raw(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" })
+            .run_raw(if outcome.is_ok() {
+                "COMMIT"
+            } else {
+                "ROLLBACK"
+            })
             .await?;
         outcome?;
     }
@@ -154,7 +168,11 @@ async fn next(session: &mut Session) -> Result<(), Broken> {
     })
 }
 
-async fn apply(session: &mut Session, migration: &Migration, fresh: bool) -> Result<(), sqlx::Error> {
+async fn apply(
+    session: &mut Session,
+    migration: &Migration,
+    fresh: bool,
+) -> Result<(), sqlx::Error> {
     if fresh {
         session.run_raw(TABLE).await?;
     }
@@ -208,7 +226,11 @@ mod tests {
     fn no_mark_is_left_in_a_rendered_migration() {
         for dialect in Dialect::ALL {
             for migration in all(dialect) {
-                assert!(!migration.sql.contains('@'), "{dialect:?} {}", migration.name);
+                assert!(
+                    !migration.sql.contains('@'),
+                    "{dialect:?} {}",
+                    migration.name
+                );
             }
         }
     }

@@ -43,9 +43,10 @@ const POSTGRES_PLANS: [(&str, &str); 3] = [
 ];
 
 /// The settings as the server has them.
-static IN_FORCE: Statement =
-    Statement::new("SELECT CAST(name AS TEXT), current_setting(name) FROM pg_settings WHERE name IN \
-        ('idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')");
+static IN_FORCE: Statement = Statement::new(
+    "SELECT CAST(name AS TEXT), current_setting(name) FROM pg_settings WHERE name IN \
+        ('idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')",
+);
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -79,9 +80,9 @@ impl Place {
     /// A connection of its own.
     pub(super) async fn connect(&self) -> Result<Session, sqlx::Error> {
         Ok(match self {
-            Self::Sqlite(options) => {
-                Session::OwnSqlite(Box::new(sqlx::SqliteConnection::connect_with(options).await?))
-            }
+            Self::Sqlite(options) => Session::OwnSqlite(Box::new(
+                sqlx::SqliteConnection::connect_with(options).await?,
+            )),
             Self::Postgres(options) => {
                 Session::OwnPostgres(Box::new(sqlx::PgConnection::connect_with(options).await?))
             }
@@ -144,7 +145,10 @@ pub async fn pending(url: &str) -> Result<Vec<Migration>, OpenError> {
 }
 
 async fn first_session(place: &Place) -> Result<Session, OpenError> {
-    place.connect().await.map_err(|error| unreachable(error, place))
+    place
+        .connect()
+        .await
+        .map_err(|error| unreachable(error, place))
 }
 
 fn unreachable(error: sqlx::Error, place: &Place) -> OpenError {
@@ -174,14 +178,22 @@ fn place(url: &str, options: &Options) -> Result<Place, OpenError> {
     match scheme {
         "sqlite" => Ok(Place::Sqlite(sqlite_options(&sqlite_path(url, refused)?))),
         "postgres" | "postgresql" => {
-            let parsed = PgConnectOptions::from_str(url)
-                .map_err(|error| refused(&format!("{error}; write postgres://user:password@host:5432/database")))?;
-            Ok(Place::Postgres(Box::new(postgres_options(parsed, &options.node_name))))
+            let parsed = PgConnectOptions::from_str(url).map_err(|error| {
+                refused(&format!(
+                    "{error}; write postgres://user:password@host:5432/database"
+                ))
+            })?;
+            Ok(Place::Postgres(Box::new(postgres_options(
+                parsed,
+                &options.node_name,
+            ))))
         }
         "mysql" | "mariadb" => Err(refused(
             "MySQL and MariaDB are not built yet: use postgres://… for a cluster, or sqlite:FILE on one machine",
         )),
-        _ => Err(refused("write sqlite:FILE or postgres://user:password@host:5432/database")),
+        _ => Err(refused(
+            "write sqlite:FILE or postgres://user:password@host:5432/database",
+        )),
     }
 }
 
@@ -259,7 +271,10 @@ async fn check_settings(session: &mut Session) -> Result<(), OpenError> {
     let mut found = std::collections::HashMap::new();
     for mut row in rows.map_err(|error| unknown(&error))? {
         let name = row.text("pg_settings").map_err(|error| unknown(&error))?;
-        found.insert(name, row.text("pg_settings").map_err(|error| unknown(&error))?);
+        found.insert(
+            name,
+            row.text("pg_settings").map_err(|error| unknown(&error))?,
+        );
     }
     for (setting, wanted) in POSTGRES_LIMITS {
         let value = found.get(setting).map_or("", String::as_str);
@@ -315,7 +330,10 @@ impl Pools {
                         .test_before_acquire(false);
                     Pool::Postgres(pool.connect_lazy_with((**postgres).clone()))
                 };
-                let (leader, main) = (pool(LEADER_CONNECTIONS), pool(options.max_connections.max(1)));
+                let (leader, main) = (
+                    pool(LEADER_CONNECTIONS),
+                    pool(options.max_connections.max(1)),
+                );
                 Self {
                     leader: leader.clone(),
                     leader_reader: leader,
@@ -338,13 +356,26 @@ mod tests {
     use super::*;
 
     fn refusal(url: &str) -> String {
-        place(url, &Options::default()).err().map(|e| e.to_string()).unwrap_or_default()
+        place(url, &Options::default())
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default()
     }
 
     #[test]
     fn urls_that_name_no_store_are_refused_with_the_remedy() {
-        for url in ["sqlite:", "sqlite::memory:", "sqlite://:memory:", "sqlite:x.db?mode=memory", "sqlite:/tmp/"] {
-            assert!(refusal(url).contains("write sqlite:FILE"), "{url}: {}", refusal(url));
+        for url in [
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite:x.db?mode=memory",
+            "sqlite:/tmp/",
+        ] {
+            assert!(
+                refusal(url).contains("write sqlite:FILE"),
+                "{url}: {}",
+                refusal(url)
+            );
         }
         assert!(refusal("mysql://u:secret@h/d").contains("not built yet"));
         assert!(!refusal("mysql://u:secret@h/d").contains("secret"));

@@ -80,7 +80,12 @@ mod tests {
 
     #[test]
     fn damaged_bytes_are_refused() {
-        for wrong in [&[0x80][..], &[1], &[0xff; 11], &[1, 0xff, 0xff, 0xff, 0xff, 0x7f]] {
+        for wrong in [
+            &[0x80][..],
+            &[1],
+            &[0xff; 11],
+            &[1, 0xff, 0xff, 0xff, 0xff, 0x7f],
+        ] {
             assert_eq!(decode(wrong), None, "{wrong:?}");
         }
     }

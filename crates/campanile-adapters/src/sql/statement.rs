@@ -168,6 +168,9 @@ mod tests {
             "SELECT unnest($1::bigint[], $2::bigint[]) AS v(id, n), $3, unnest($1::bigint[], $2::bigint[]) AS w(id, n)"
         );
         let one = Text::render("SELECT id FROM @ids(id int) AS v", Dialect::Sqlite);
-        assert_eq!(&*one.sql, "SELECT id FROM (SELECT value AS id FROM json_each(?1)) AS v");
+        assert_eq!(
+            &*one.sql,
+            "SELECT id FROM (SELECT value AS id FROM json_each(?1)) AS v"
+        );
     }
 }

@@ -28,7 +28,10 @@ use super::value::{Row, Table};
 static PING: Statement = Statement::new("SELECT 1");
 
 /// The server's version, in its own words.
-static SERVER: Statement = Statement::differs("SELECT sqlite_version()", "SELECT current_setting('server_version')");
+static SERVER: Statement = Statement::differs(
+    "SELECT sqlite_version()",
+    "SELECT current_setting('server_version')",
+);
 
 /// The schema's version.
 static SCHEMA: Statement = Statement::new("SELECT MAX(version) FROM schema_version");
@@ -128,10 +131,15 @@ impl Store {
 
     /// Sees to it that each of these names has a number that we know. By itself, before a transaction that needs them:
     /// what is kept here must be committed.
-    async fn intern(&self, names: impl IntoIterator<Item = &QueueName> + Send) -> Result<(), Error> {
+    async fn intern(
+        &self,
+        names: impl IntoIterator<Item = &QueueName> + Send,
+    ) -> Result<(), Error> {
         let unknown: BTreeSet<String> = {
             let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-            let unknown = names.into_iter().filter(|name| !known.ids.contains_key(*name));
+            let unknown = names
+                .into_iter()
+                .filter(|name| !known.ids.contains_key(*name));
             unknown.map(|name| name.as_str().to_owned()).collect()
         };
         if unknown.is_empty() {

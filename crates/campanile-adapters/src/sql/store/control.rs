@@ -7,7 +7,8 @@ use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Control, Error};
 use campanile::protocol::work::{
-    Cancel, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission, Submitted, TaskPage,
+    Cancel, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission, Submitted,
+    TaskPage,
 };
 use campanile::run::{Reason, Run, State};
 use campanile::task::Task;
@@ -45,7 +46,10 @@ static INSERT_SPECS: Statement = Statement::new(
 
 /// One run, wherever it is.
 static RUN: Statement = Statement::new(concat!(
-    "SELECT ", live_run!(), " FROM run WHERE run.id = :id UNION ALL SELECT ", ended_run!(),
+    "SELECT ",
+    live_run!(),
+    " FROM run WHERE run.id = :id UNION ALL SELECT ",
+    ended_run!(),
     " FROM run_history WHERE run_history.id = :id",
 ));
 
@@ -55,23 +59,29 @@ static ATTEMPTS: Statement = Statement::new(
 );
 
 /// What a run's attempts wrote.
-static LOGS: Statement = Statement::new("SELECT attempt, text FROM run_log WHERE run = :id ORDER BY attempt");
+static LOGS: Statement =
+    Statement::new("SELECT attempt, text FROM run_log WHERE run = :id ORDER BY attempt");
 
 /// The last answer of a task's schedule at or before an instant: a run, a skip, or a skip of many.
 static ENDED_OCCURRENCE: Statement = Statement::new(concat!(
-    "SELECT ", ended_run!(), " FROM run_history WHERE task = :task AND due_at <= :at AND dedup = 0
+    "SELECT ",
+    ended_run!(),
+    " FROM run_history WHERE task = :task AND due_at <= :at AND dedup = 0
      ORDER BY task DESC, due_at DESC, dedup DESC LIMIT 1",
 ));
 
 /// A live occurrence: a walk over the live runs from where it may have been minted. After an outage it may have been
 /// minted long after its instant, so the walk has no upper end but that of the live runs.
 static LIVE_OCCURRENCE: Statement = Statement::new(concat!(
-    "SELECT ", live_run!(), " FROM run WHERE id >= :first AND task = :task AND due_at = :at AND origin = 1
+    "SELECT ",
+    live_run!(),
+    " FROM run WHERE id >= :first AND task = :task AND due_at = :at AND origin = 1
      ORDER BY id LIMIT 1",
 ));
 
 /// Tells a running run's worker to end it.
-static REQUEST_CANCEL: Statement = Statement::new("UPDATE run SET cancel_requested = 1 WHERE id = :id AND state = 3");
+static REQUEST_CANCEL: Statement =
+    Statement::new("UPDATE run SET cancel_requested = 1 WHERE id = :id AND state = 3");
 
 /// How a run ended.
 static ENDED_STATE: Statement = Statement::new("SELECT state FROM run_history WHERE id = :id");
@@ -102,8 +112,9 @@ static KEEP_SECRET: Statement = Statement::new(
 static SECRET: Statement = Statement::new("SELECT value FROM setting WHERE name = 'secret'");
 
 /// Asks a term to end, if it is the present one.
-static RESIGN: Statement =
-    Statement::new("UPDATE leader SET resign_epoch = :epoch, seq = seq + 1 WHERE id = 1 AND epoch = :epoch");
+static RESIGN: Statement = Statement::new(
+    "UPDATE leader SET resign_epoch = :epoch, seq = seq + 1 WHERE id = 1 AND epoch = :epoch",
+);
 
 #[async_trait]
 impl Control for Store {
@@ -120,15 +131,23 @@ impl Control for Store {
     }
 
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
-        let mut keys = submissions.iter().filter_map(|s| s.idempotency_key.as_deref());
+        let mut keys = submissions
+            .iter()
+            .filter_map(|s| s.idempotency_key.as_deref());
         if keys.any(|key| key.contains('\0')) {
             return Err(Error::Refused("an idempotency key holds NUL".into()));
         }
-        self.intern(submissions.iter().map(|s| &s.run.queue)).await?;
+        self.intern(submissions.iter().map(|s| &s.run.queue))
+            .await?;
         transaction!(self.pools.main, &self.random, tx => self.submit_in(tx, submissions))
     }
 
-    async fn runs(&self, filter: &RunFilter, before: Option<RunId>, limit: usize) -> Result<Vec<Run>, Error> {
+    async fn runs(
+        &self,
+        filter: &RunFilter,
+        before: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error> {
         let (text, args) = runs_text(filter, before, limit, self.dialect());
         let rows = self.pools.reader.rows_of(&text, &args).await?;
         self.runs_of(rows).await
@@ -145,7 +164,10 @@ impl Control for Store {
         Ok(Some(RunDetail {
             run,
             spec: specs.remove(&id),
-            attempts: attempts.into_iter().map(attempt_of).collect::<Result<_, _>>()?,
+            attempts: attempts
+                .into_iter()
+                .map(attempt_of)
+                .collect::<Result<_, _>>()?,
         }))
     }
 
@@ -202,11 +224,17 @@ impl Control for Store {
                 });
             }
         }
-        Err(Error::Contended("the run went from state to state meanwhile".into()))
+        Err(Error::Contended(
+            "the run went from state to state meanwhile".into(),
+        ))
     }
 
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {
-        let rows = self.pools.reader.rows(&LOGS, &[("id", id.as_i64().into())]).await?;
+        let rows = self
+            .pools
+            .reader
+            .rows(&LOGS, &[("id", id.as_i64().into())])
+            .await?;
         let logs = rows
             .into_iter()
             .map(|mut row| Ok((small(row.int("run_log")?)?, row.text("run_log")?)));
@@ -219,7 +247,11 @@ impl Control for Store {
     }
 
     async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCount>, Error> {
-        let rows = self.pools.reader.rows(&QUEUE_COUNTS, &[("now", now.as_ms().into())]).await?;
+        let rows = self
+            .pools
+            .reader
+            .rows(&QUEUE_COUNTS, &[("now", now.as_ms().into())])
+            .await?;
         self.learn_queues(&rows, 0).await?;
         let mut counts = BTreeMap::new();
         for mut row in rows {
@@ -248,8 +280,16 @@ impl Control for Store {
     }
 
     async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
-        let changed = self.pools.main.write(&RESIGN, &[("epoch", epoch.into())]).await?;
-        Ok(if changed == 0 { Written::Stale } else { Written::Applied })
+        let changed = self
+            .pools
+            .main
+            .write(&RESIGN, &[("epoch", epoch.into())])
+            .await?;
+        Ok(if changed == 0 {
+            Written::Stale
+        } else {
+            Written::Applied
+        })
     }
 }
 
@@ -267,8 +307,16 @@ fn runs_text(
     let mut conditions = "id < :before".to_owned();
     for (name, condition, value) in [
         ("task", " AND task = :task", filter.task.map(TaskId::as_i64)),
-        ("since", " AND due_at >= :since", filter.since.map(Timestamp::as_ms)),
-        ("until", " AND due_at < :until", filter.until.map(Timestamp::as_ms)),
+        (
+            "since",
+            " AND due_at >= :since",
+            filter.since.map(Timestamp::as_ms),
+        ),
+        (
+            "until",
+            " AND due_at < :until",
+            filter.until.map(Timestamp::as_ms),
+        ),
     ] {
         if let Some(value) = value {
             conditions.push_str(condition);
@@ -280,7 +328,11 @@ fn runs_text(
         conditions.push_str(&format!(" AND state = {}", state.as_i64()));
     }
     // A task's rows are found by the task and then sorted; all others are walked from the newest.
-    let order = if filter.task.is_some() { "id + 0" } else { "id" };
+    let order = if filter.task.is_some() {
+        "id + 0"
+    } else {
+        "id"
+    };
     let part = |columns: &str, table: &str| {
         format!(
             "SELECT * FROM (SELECT {columns} FROM {table} WHERE {conditions} ORDER BY {table}.{order} DESC LIMIT :limit) \
@@ -299,7 +351,11 @@ fn runs_text(
 }
 
 impl Store {
-    async fn submit_in(&self, tx: &mut Tx, submissions: &[Submission]) -> Result<Verdict<Vec<Submitted>>, Failure> {
+    async fn submit_in(
+        &self,
+        tx: &mut Tx,
+        submissions: &[Submission],
+    ) -> Result<Verdict<Vec<Submitted>>, Failure> {
         let kept = keep_keys(tx, submissions).await?;
         let mut created = HashSet::with_capacity(submissions.len());
         let mut fresh: Vec<&Submission> = Vec::with_capacity(submissions.len());
@@ -312,14 +368,20 @@ impl Store {
             if is_new {
                 fresh.push(submission);
             }
-            answers.push(Submitted { run, created: is_new });
+            answers.push(Submitted {
+                run,
+                created: is_new,
+            });
         }
         let runs: Vec<Run> = fresh.iter().map(|s| s.run.clone()).collect();
         self.insert_runs(tx, &runs).await?;
         for chunk in fresh.chunks(INSERT_ROWS_MAX) {
-            let specs = chunk.iter().filter_map(|s| s.spec.as_ref().map(|spec| (s.run.id, spec)));
+            let specs = chunk
+                .iter()
+                .filter_map(|s| s.spec.as_ref().map(|spec| (s.run.id, spec)));
             if specs.clone().next().is_some() {
-                tx.write(&INSERT_SPECS, &[("specs", spec_table(specs)?.into())]).await?;
+                tx.write(&INSERT_SPECS, &[("specs", spec_table(specs)?.into())])
+                    .await?;
             }
         }
         let timers: Vec<DueKey> = runs
@@ -337,7 +399,10 @@ impl Store {
 
 /// Puts the keys of these submissions, and answers which run each key stands for. In the order of keys, so that two
 /// submissions never wait for each other.
-async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<HashMap<String, RunId>, Failure> {
+async fn keep_keys(
+    tx: &mut Tx,
+    submissions: &[Submission],
+) -> Result<HashMap<String, RunId>, Failure> {
     let mut wanted: BTreeMap<&str, RunId> = BTreeMap::new();
     for submission in submissions {
         if let Some(key) = submission.idempotency_key.as_deref() {

@@ -54,19 +54,38 @@ macro_rules! as_expected {
 /// Moves runs into history, each under the guard of its end, and answers which.
 static END: Statement = Statement::differs(
     concat!(
-        "INSERT INTO run_history (", history_columns!(), ")
-         SELECT ", ended_columns!(), " FROM ", ends!(), " CROSS JOIN run WHERE ", as_expected!(), "
+        "INSERT INTO run_history (",
+        history_columns!(),
+        ")
+         SELECT ",
+        ended_columns!(),
+        " FROM ",
+        ends!(),
+        " CROSS JOIN run WHERE ",
+        as_expected!(),
+        "
          RETURNING id, attempt, claim"
     ),
     concat!(
-        "WITH gone AS (DELETE FROM run USING ", ends!(), " WHERE ", as_expected!(), " RETURNING ", ended_columns!(), ")
-         INSERT INTO run_history (", history_columns!(), ") SELECT ", history_columns!(), " FROM gone
+        "WITH gone AS (DELETE FROM run USING ",
+        ends!(),
+        " WHERE ",
+        as_expected!(),
+        " RETURNING ",
+        ended_columns!(),
+        ")
+         INSERT INTO run_history (",
+        history_columns!(),
+        ") SELECT ",
+        history_columns!(),
+        " FROM gone
          RETURNING id, attempt, claim"
     ),
 );
 
 /// Removes what was just copied into history, where moving takes two statements.
-static REMOVE: Statement = Statement::new("DELETE FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v)");
+static REMOVE: Statement =
+    Statement::new("DELETE FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v)");
 
 /// Which of these attempts run under their claims, held until the transaction ends.
 static HOLD: Statement = Statement::new(
@@ -158,14 +177,20 @@ impl Ending {
     const fn note(&self) -> Option<Reason> {
         match self.outcome {
             Outcome::Over(State::Failed, why) => Some(why),
-            Outcome::Again { why: Reason::None, .. } | Outcome::Over(..) => None,
+            Outcome::Again {
+                why: Reason::None, ..
+            }
+            | Outcome::Over(..) => None,
             Outcome::Again { why, .. } => Some(why),
         }
     }
 
     fn counts(&self) -> (i64, i64) {
         self.note().map_or((0, 0), |why| {
-            (i64::from(counts_as_failure(why)), i64::from(why == Reason::Lost))
+            (
+                i64::from(counts_as_failure(why)),
+                i64::from(why == Reason::Lost),
+            )
         })
     }
 }
@@ -211,7 +236,8 @@ impl Store {
         let mut seen = HashSet::with_capacity(endings.len());
         let mut distinct: Vec<&Ending> = endings.iter().filter(|e| seen.insert(e.key())).collect();
         distinct.sort_by_key(|e| e.run);
-        let applied = transaction!(pool, &self.random, tx => record_in(tx, term, &distinct, twice))?;
+        let applied =
+            transaction!(pool, &self.random, tx => record_in(tx, term, &distinct, twice))?;
         let Some(mut applied) = applied else {
             return Ok(None);
         };
@@ -249,13 +275,21 @@ async fn record_in(
     {
         return Ok(Verdict::Rollback(None));
     }
-    let (over, again): (Vec<&Ending>, Vec<&Ending>) =
-        endings.iter().partition(|e| matches!(e.outcome, Outcome::Over(..)));
+    let (over, again): (Vec<&Ending>, Vec<&Ending>) = endings
+        .iter()
+        .partition(|e| matches!(e.outcome, Outcome::Over(..)));
     let mut applied = end(tx, &over, twice).await?;
     applied.extend(requeue(tx, &again).await?);
     let ended: Vec<&&Ending> = over.iter().filter(|e| applied.contains(&e.key())).collect();
     note(tx, &NOTE_ENDED, ended.iter().map(|e| **e)).await?;
-    log(tx, endings.iter().copied().filter(|e| applied.contains(&e.key()))).await?;
+    log(
+        tx,
+        endings
+            .iter()
+            .copied()
+            .filter(|e| applied.contains(&e.key())),
+    )
+    .await?;
     Ok(Verdict::Commit(Some(applied)))
 }
 
@@ -290,7 +324,8 @@ async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result<Applied, F
     }
     let matches = |e: &&&Ending| {
         moved.get(&e.run.as_i64()).is_some_and(|(attempt, claim)| {
-            e.attempt.is_none_or(|wanted| i64::from(wanted) == *attempt) && (e.claim.is_none() || e.claim == *claim)
+            e.attempt.is_none_or(|wanted| i64::from(wanted) == *attempt)
+                && (e.claim.is_none() || e.claim == *claim)
         })
     };
     Ok(endings.iter().filter(matches).map(|e| e.key()).collect())
@@ -338,7 +373,9 @@ async fn note(
     statement: &Statement,
     endings: impl Iterator<Item = &Ending> + Send,
 ) -> Result<(), Failure> {
-    let noted: Vec<(&Ending, Reason)> = endings.filter_map(|e| e.note().map(|why| (e, why))).collect();
+    let noted: Vec<(&Ending, Reason)> = endings
+        .filter_map(|e| e.note().map(|why| (e, why)))
+        .collect();
     if noted.is_empty() {
         return Ok(());
     }

@@ -8,7 +8,8 @@ use campanile::id::{Holder, NodeId, OutboxId, RunId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Leading};
 use campanile::protocol::work::{
-    Bid, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, OutboxRow, Owner, Scan, ScanLimits, Term, Waiting,
+    Bid, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, OutboxRow, Owner, Scan, ScanLimits,
+    Term, Waiting,
 };
 use campanile::run::{Origin, Reason, Run, State};
 use campanile::time::Timestamp;
@@ -43,8 +44,9 @@ static BEGIN_TERM: Statement = Statement::new(
 );
 
 /// Guard F.
-static GUARD: Statement =
-    Statement::new("UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = :epoch AND holder = :holder");
+static GUARD: Statement = Statement::new(
+    "UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = :epoch AND holder = :holder",
+);
 
 /// Guard F, and no edit since the scan.
 static GUARD_EDITS: Statement = Statement::new(
@@ -87,10 +89,12 @@ static INSERT_SKIPS: Statement = Statement::new(
 );
 
 /// What the leader has to publish.
-static PUT_OUTBOX: Statement = Statement::new("INSERT INTO outbox (id, at, runs) VALUES (:id, @now, :runs)");
+static PUT_OUTBOX: Statement =
+    Statement::new("INSERT INTO outbox (id, at, runs) VALUES (:id, @now, :runs)");
 
 /// What a former leader may not have published.
-static OUTBOX: Statement = Statement::new("SELECT id, runs FROM outbox WHERE id > :after ORDER BY id LIMIT :limit");
+static OUTBOX: Statement =
+    Statement::new("SELECT id, runs FROM outbox WHERE id > :after ORDER BY id LIMIT :limit");
 
 /// Which of these still wait at their attempt.
 static STILL_WAITING: Statement = Statement::new(
@@ -104,16 +108,21 @@ static MARK_QUEUED: Statement = Statement::new(
 );
 
 /// Outbox rows that have done their duty.
-static DROP_OUTBOX: Statement = Statement::new("DELETE FROM outbox WHERE id IN (SELECT id FROM @ids(id int) AS v)");
+static DROP_OUTBOX: Statement =
+    Statement::new("DELETE FROM outbox WHERE id IN (SELECT id FROM @ids(id int) AS v)");
 
 /// Running runs of a node. A walk over the live runs: no transition pays for an index on states.
 static RUNNING_ON: Statement = Statement::new(concat!(
-    "SELECT ", live_run!(), " FROM run WHERE id > :after AND state = 3 AND worker = :node ORDER BY id LIMIT :limit",
+    "SELECT ",
+    live_run!(),
+    " FROM run WHERE id > :after AND state = 3 AND worker = :node ORDER BY id LIMIT :limit",
 ));
 
 /// Running runs of nobody who lives; the same walk.
 static RUNNING_ON_NONE: Statement = Statement::new(concat!(
-    "SELECT ", live_run!(), " FROM run WHERE id > :after AND state = 3
+    "SELECT ",
+    live_run!(),
+    " FROM run WHERE id > :after AND state = 3
      AND NOT EXISTS (SELECT 1 FROM node WHERE node.id = run.worker) ORDER BY id LIMIT :limit",
 ));
 
@@ -137,12 +146,19 @@ static PRUNE: [Statement; 5] = [
 /// Guard F: whether the term is still the one that may write. From here to the end of the transaction no other term
 /// begins.
 pub(super) async fn guard(tx: &mut Tx, term: &Term) -> Result<bool, Failure> {
-    let args = [("epoch", term.epoch.into()), ("holder", term.holder.as_str().into())];
+    let args = [
+        ("epoch", term.epoch.into()),
+        ("holder", term.holder.as_str().into()),
+    ];
     Ok(tx.write(&GUARD, &args).await? == 1)
 }
 
 fn written(rows: u64) -> Written {
-    if rows == 0 { Written::Stale } else { Written::Applied }
+    if rows == 0 {
+        Written::Stale
+    } else {
+        Written::Applied
+    }
 }
 
 fn cap(limit: usize) -> Arg {
@@ -203,8 +219,16 @@ impl Leading for Store {
     }
 
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
-        let keys = firing.consumed.iter().chain(&firing.advanced).map(|key| &key.queue);
-        let runs = firing.runs.iter().chain(&firing.skipped).map(|run| &run.queue);
+        let keys = firing
+            .consumed
+            .iter()
+            .chain(&firing.advanced)
+            .map(|key| &key.queue);
+        let runs = firing
+            .runs
+            .iter()
+            .chain(&firing.skipped)
+            .map(|run| &run.queue);
         self.intern(keys.chain(runs)).await?;
         transaction!(self.pools.leader, &self.random, tx => self.fire_in(tx, term, firing))
     }
@@ -223,7 +247,11 @@ impl Leading for Store {
             })?;
             found.push((id, runs));
         }
-        let ids: HashSet<RunId> = found.iter().flat_map(|(_, runs)| runs).map(|(id, _)| *id).collect();
+        let ids: HashSet<RunId> = found
+            .iter()
+            .flat_map(|(_, runs)| runs)
+            .map(|(id, _)| *id)
+            .collect();
         let waiting = self.waiting_runs(ids.into_iter().collect()).await?;
         let rows = found.into_iter().map(|(id, runs)| OutboxRow {
             id,
@@ -267,7 +295,12 @@ impl Leading for Store {
         })
     }
 
-    async fn hand_over(&self, term: &Term, runs: &[(RunId, u32)], at: Timestamp) -> Result<Written, Error> {
+    async fn hand_over(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+        at: Timestamp,
+    ) -> Result<Written, Error> {
         let endings: Vec<Ending> = runs
             .iter()
             .map(|(run, attempt)| Ending {
@@ -280,8 +313,14 @@ impl Leading for Store {
                 log: None,
             })
             .collect();
-        let answer = self.record(&self.pools.leader, Some(term), &endings).await?;
-        Ok(if answer.is_some() { Written::Applied } else { Written::Stale })
+        let answer = self
+            .record(&self.pools.leader, Some(term), &endings)
+            .await?;
+        Ok(if answer.is_some() {
+            Written::Applied
+        } else {
+            Written::Stale
+        })
     }
 
     async fn running_on(
@@ -295,7 +334,11 @@ impl Leading for Store {
             ("limit", cap(limit)),
         ];
         args.extend(node.map(|node| ("node", node.as_i64().into())));
-        let statement = if node.is_some() { &RUNNING_ON } else { &RUNNING_ON_NONE };
+        let statement = if node.is_some() {
+            &RUNNING_ON
+        } else {
+            &RUNNING_ON_NONE
+        };
         let rows = self.pools.leader_reader.rows(statement, &args).await?;
         self.runs_of(rows).await
     }
@@ -310,13 +353,24 @@ impl Leading for Store {
         })
     }
 
-    async fn finish_lost(&self, term: &Term, ends: &[Finish]) -> Result<Option<Vec<Written>>, Error> {
+    async fn finish_lost(
+        &self,
+        term: &Term,
+        ends: &[Finish],
+    ) -> Result<Option<Vec<Written>>, Error> {
         let endings: Vec<Ending> = ends.iter().map(Ending::from).collect();
         self.record(&self.pools.leader, Some(term), &endings).await
     }
 
-    async fn prune(&self, term: &Term, before: Timestamp, limit: usize) -> Result<Option<usize>, Error> {
-        let bound = RunId::floor(Timestamp::from_ms(before.as_ms().saturating_add(SKEW_MAX_MS)));
+    async fn prune(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error> {
+        let bound = RunId::floor(Timestamp::from_ms(
+            before.as_ms().saturating_add(SKEW_MAX_MS),
+        ));
         let args = [
             ("before", before.as_ms().into()),
             ("bound", bound.as_i64().into()),
@@ -356,7 +410,11 @@ fn leader_of(mut row: Row) -> Result<LeaderRow, Error> {
 
 /// One statement that takes each queue's earliest due rows. Its text depends on how many queues there are, not on
 /// which.
-fn scan_text(queues: &[(i64, usize)], until: Timestamp, dialect: Dialect) -> (Text, Vec<(&'static str, Arg)>) {
+fn scan_text(
+    queues: &[(i64, usize)],
+    until: Timestamp,
+    dialect: Dialect,
+) -> (Text, Vec<(&'static str, Arg)>) {
     let part = |at: usize| {
         format!(
             "SELECT * FROM (SELECT due.queue, at, owner, n FROM due WHERE due.queue = \
@@ -367,7 +425,11 @@ fn scan_text(queues: &[(i64, usize)], until: Timestamp, dialect: Dialect) -> (Te
     let parts: Vec<String> = (0..queues.len()).map(part).collect();
     let rooms = Table::of((0..queues.len()).map(|i| i64::try_from(i).unwrap_or(0)))
         .ints(queues.iter().map(|(id, _)| *id))
-        .ints(queues.iter().map(|(_, room)| i64::try_from(*room).unwrap_or(i64::MAX)));
+        .ints(
+            queues
+                .iter()
+                .map(|(_, room)| i64::try_from(*room).unwrap_or(i64::MAX)),
+        );
     let args = vec![("until", until.as_ms().into()), ("rooms", rooms.into())];
     (Text::render(&parts.join(" UNION ALL "), dialect), args)
 }
@@ -379,7 +441,12 @@ impl Store {
         let mut rooms: Vec<(i64, usize)> = known
             .names
             .iter()
-            .map(|(id, name)| (*id, limits.rooms.get(name).copied().unwrap_or(limits.default)))
+            .map(|(id, name)| {
+                (
+                    *id,
+                    limits.rooms.get(name).copied().unwrap_or(limits.default),
+                )
+            })
             .filter(|(_, room)| *room > 0)
             .collect();
         rooms.sort_unstable();
@@ -412,7 +479,12 @@ impl Store {
         Ok(waiting.into_iter().map(|w| (w.run.id, w)).collect())
     }
 
-    async fn fire_in(&self, tx: &mut Tx, term: &Term, firing: &Firing) -> Result<Verdict<Fired>, Failure> {
+    async fn fire_in(
+        &self,
+        tx: &mut Tx,
+        term: &Term,
+        firing: &Firing,
+    ) -> Result<Verdict<Fired>, Failure> {
         let args = [
             ("epoch", term.epoch.into()),
             ("holder", term.holder.as_str().into()),
@@ -420,7 +492,11 @@ impl Store {
         ];
         if tx.write(&GUARD_EDITS, &args).await? == 0 {
             let fenced = !guard(tx, term).await?;
-            return Ok(Verdict::Rollback(if fenced { Fired::Fenced } else { Fired::Edited }));
+            return Ok(Verdict::Rollback(if fenced {
+                Fired::Fenced
+            } else {
+                Fired::Edited
+            }));
         }
         if !firing.consumed.is_empty() {
             let args = [("rows", self.due_table(&firing.consumed)?.into())];
@@ -442,7 +518,10 @@ impl Store {
             .collect();
         if !timers.is_empty() {
             timers.sort_unstable();
-            let args = [("epoch", firing.epoch.into()), ("runs", Table::of(timers).into())];
+            let args = [
+                ("epoch", firing.epoch.into()),
+                ("runs", Table::of(timers).into()),
+            ];
             tx.write(&STAMP, &args).await?;
         }
         if let Some(entry) = &firing.outbox {
@@ -488,9 +567,21 @@ impl Store {
             let table = self
                 .run_table(chunk)?
                 .ints(chunk.iter().map(|run| run.reason.as_i64()))
-                .ints(chunk.iter().map(|run| run.finished_at.unwrap_or(run.due_at).as_ms()))
-                .ints(chunk.iter().map(|run| run.skipped.map(|(last, _)| last.as_ms())))
-                .ints(chunk.iter().map(|run| run.skipped.and_then(|(_, count)| i64::try_from(count).ok())))
+                .ints(
+                    chunk
+                        .iter()
+                        .map(|run| run.finished_at.unwrap_or(run.due_at).as_ms()),
+                )
+                .ints(
+                    chunk
+                        .iter()
+                        .map(|run| run.skipped.map(|(last, _)| last.as_ms())),
+                )
+                .ints(
+                    chunk
+                        .iter()
+                        .map(|run| run.skipped.and_then(|(_, count)| i64::try_from(count).ok())),
+                )
                 .ints(chunk.iter().map(|run| match run.origin {
                     Origin::Schedule => 0,
                     Origin::Request => run.id.as_i64(),

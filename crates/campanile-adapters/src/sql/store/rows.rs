@@ -15,10 +15,42 @@ use super::Store;
 macro_rules! run_columns {
     ($table:literal) => {
         concat!(
-            $table, ".id, ", $table, ".task, ", $table, ".origin, ", $table, ".due_at, ", $table, ".ready_at, ",
-            $table, ".queue, ", $table, ".priority, ", $table, ".state, ", $table, ".attempt, ", $table, ".failures, ",
-            $table, ".losses, ", $table, ".epoch, ", $table, ".queued_at, ", $table, ".started_at, ", $table,
-            ".worker, ", $table, ".claim, ", $table, ".cancel_requested, ", $table, ".error"
+            $table,
+            ".id, ",
+            $table,
+            ".task, ",
+            $table,
+            ".origin, ",
+            $table,
+            ".due_at, ",
+            $table,
+            ".ready_at, ",
+            $table,
+            ".queue, ",
+            $table,
+            ".priority, ",
+            $table,
+            ".state, ",
+            $table,
+            ".attempt, ",
+            $table,
+            ".failures, ",
+            $table,
+            ".losses, ",
+            $table,
+            ".epoch, ",
+            $table,
+            ".queued_at, ",
+            $table,
+            ".started_at, ",
+            $table,
+            ".worker, ",
+            $table,
+            ".claim, ",
+            $table,
+            ".cancel_requested, ",
+            $table,
+            ".error"
         )
     };
 }
@@ -50,7 +82,9 @@ impl Store {
     pub(super) fn run_of(&self, row: &mut Row) -> Result<Run, Error> {
         const TABLE: &str = "run";
         let id = RunId::from_i64(row.int(TABLE)?);
-        let task = Some(row.int(TABLE)?).filter(|raw| *raw != 0).map(TaskId::from_i64);
+        let task = Some(row.int(TABLE)?)
+            .filter(|raw| *raw != 0)
+            .map(TaskId::from_i64);
         let origin = known(Origin::from_i64(row.int(TABLE)?), "origin")?;
         let due_at = Timestamp::from_ms(row.int(TABLE)?);
         let ready_at = Timestamp::from_ms(row.int(TABLE)?);
@@ -100,7 +134,9 @@ impl Store {
     /// Reads rows that hold a run each.
     pub(super) async fn runs_of(&self, rows: Vec<Row>) -> Result<Vec<Run>, Error> {
         self.learn_queues(&rows, QUEUE_AT).await?;
-        rows.into_iter().map(|mut row| self.run_of(&mut row)).collect()
+        rows.into_iter()
+            .map(|mut row| self.run_of(&mut row))
+            .collect()
     }
 
     /// Reads rows that hold a run and, behind it, what it carries of its own.
@@ -119,21 +155,37 @@ impl Store {
 /// Reads the columns `run, handler, payload` of a spec; `None` if there is no such row.
 pub(super) fn spec_of(row: &mut Row) -> Result<Option<(RunId, RunSpec)>, Error> {
     const TABLE: &str = "run_spec";
-    let (run, handler, payload) = (row.opt_int(TABLE)?, row.opt_text(TABLE)?, row.opt_text(TABLE)?);
+    let (run, handler, payload) = (
+        row.opt_int(TABLE)?,
+        row.opt_text(TABLE)?,
+        row.opt_text(TABLE)?,
+    );
     let Some(run) = run else {
         return Ok(None);
     };
     let spec = RunSpec {
-        handler: handler.as_deref().map(|text| from_json(text, TABLE)).transpose()?,
-        payload: payload.as_deref().map(|text| from_json(text, TABLE)).transpose()?,
+        handler: handler
+            .as_deref()
+            .map(|text| from_json(text, TABLE))
+            .transpose()?,
+        payload: payload
+            .as_deref()
+            .map(|text| from_json(text, TABLE))
+            .transpose()?,
     };
     Ok(Some((RunId::from_i64(run), spec)))
 }
 
 /// The table parameter of specs: run, handler, payload.
-pub(super) fn spec_table<'a>(specs: impl Iterator<Item = (RunId, &'a RunSpec)> + Clone) -> Result<Table, Error> {
-    let handlers = specs.clone().map(|(_, spec)| spec.handler.as_ref().map(to_json).transpose());
-    let payloads = specs.clone().map(|(_, spec)| spec.payload.as_ref().map(to_json).transpose());
+pub(super) fn spec_table<'a>(
+    specs: impl Iterator<Item = (RunId, &'a RunSpec)> + Clone,
+) -> Result<Table, Error> {
+    let handlers = specs
+        .clone()
+        .map(|(_, spec)| spec.handler.as_ref().map(to_json).transpose());
+    let payloads = specs
+        .clone()
+        .map(|(_, spec)| spec.payload.as_ref().map(to_json).transpose());
     Ok(Table::of(specs.map(|(run, _)| run.as_i64()))
         .texts(handlers.collect::<Result<Vec<_>, _>>()?)
         .texts(payloads.collect::<Result<Vec<_>, _>>()?))
@@ -143,7 +195,8 @@ pub(super) fn spec_table<'a>(specs: impl Iterator<Item = (RunId, &'a RunSpec)> +
 pub(super) fn pairs(runs: &[(RunId, u32)]) -> Table {
     let mut sorted = runs.to_vec();
     sorted.sort_unstable();
-    Table::of(sorted.iter().map(|(id, _)| id.as_i64())).ints(sorted.iter().map(|(_, attempt)| i64::from(*attempt)))
+    Table::of(sorted.iter().map(|(id, _)| id.as_i64()))
+        .ints(sorted.iter().map(|(_, attempt)| i64::from(*attempt)))
 }
 
 /// Reads `id, version, definition, created_at, updated_at`.
@@ -208,7 +261,10 @@ pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Refused(error.into()))
 }
 
-pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str, table: &'static str) -> Result<T, Error> {
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(
+    text: &str,
+    table: &'static str,
+) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| Error::Corrupt {
         table,
         message: error.to_string(),

@@ -34,15 +34,18 @@ static BY_NAME: Statement = Statement::new(
 static NEXT_DUE: Statement = Statement::new("SELECT at FROM due WHERE owner = :task AND n = 0");
 
 /// Edits and the leader's writes are serial; the leader's cache of tasks is as old as this counter.
-static TOUCH: Statement = Statement::new("UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1");
+static TOUCH: Statement =
+    Statement::new("UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1");
 
 /// Tasks as they are, living and deleted.
-static AS_THEY_ARE: Statement =
-    Statement::new("SELECT id, version, live_name FROM task WHERE id IN (SELECT i FROM @ids(i int) AS v)");
+static AS_THEY_ARE: Statement = Statement::new(
+    "SELECT id, version, live_name FROM task WHERE id IN (SELECT i FROM @ids(i int) AS v)",
+);
 
 /// Who has these names.
-static NAMED: Statement =
-    Statement::new("SELECT id, live_name FROM task WHERE live_name IN (SELECT n FROM @names(n text) AS v)");
+static NAMED: Statement = Statement::new(
+    "SELECT id, live_name FROM task WHERE live_name IN (SELECT n FROM @names(n text) AS v)",
+);
 
 /// A deleted task keeps its row and gives its name free.
 static DELETE: Statement = Statement::new(
@@ -71,11 +74,21 @@ static DROP_DUE: Statement =
     Statement::new("DELETE FROM due WHERE n = 0 AND owner IN (SELECT i FROM @ids(i int) AS v)");
 
 impl Store {
-    pub(super) async fn task_page(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
+    pub(super) async fn task_page(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<TaskPage, Error> {
         let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        let args = [("after", after.unwrap_or("").into()), ("limit", one_more.into())];
+        let args = [
+            ("after", after.unwrap_or("").into()),
+            ("limit", one_more.into()),
+        ];
         let rows = self.pools.reader.rows(&PAGE, &args).await?;
-        let mut tasks = rows.into_iter().map(task_of).collect::<Result<Vec<_>, _>>()?;
+        let mut tasks = rows
+            .into_iter()
+            .map(task_of)
+            .collect::<Result<Vec<_>, _>>()?;
         let more = tasks.len() > limit;
         tasks.truncate(limit);
         let last = tasks.last().map(|task| task.spec.name.clone());
@@ -86,13 +99,20 @@ impl Store {
     }
 
     pub(super) async fn by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
-        let args = [("names", Table::default().texts(names.iter().cloned()).into())];
+        let args = [(
+            "names",
+            Table::default().texts(names.iter().cloned()).into(),
+        )];
         let rows = self.pools.reader.rows(&BY_NAME, &args).await?;
         rows.into_iter().map(task_of).collect()
     }
 
     pub(super) async fn due_of_task(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
-        let rows = self.pools.reader.rows(&NEXT_DUE, &[("task", task.as_i64().into())]).await?;
+        let rows = self
+            .pools
+            .reader
+            .rows(&NEXT_DUE, &[("task", task.as_i64().into())])
+            .await?;
         let at = rows.into_iter().next().map(|mut row| row.int("due"));
         Ok(at.transpose()?.map(Timestamp::from_ms))
     }
@@ -106,7 +126,12 @@ impl Store {
         transaction!(self.pools.main, &self.random, tx => self.edit_in(tx, edit, at))
     }
 
-    async fn edit_in(&self, tx: &mut Tx, edit: &Edit, at: Timestamp) -> Result<Verdict<Written>, Failure> {
+    async fn edit_in(
+        &self,
+        tx: &mut Tx,
+        edit: &Edit,
+        at: Timestamp,
+    ) -> Result<Verdict<Written>, Failure> {
         tx.write(&TOUCH, &[]).await?;
         let present = as_they_are(tx, edit).await?;
         if !is_as_expected(edit, &present) || names_are_taken(tx, edit).await? {
@@ -132,15 +157,21 @@ impl Store {
         });
         let renamed: Vec<i64> = renamed.map(|upsert| upsert.id.as_i64()).collect();
         for_ids(tx, &UNNAME, &renamed, at).await?;
-        let (changed, new): (Vec<&Upsert>, Vec<&Upsert>) =
-            edit.upserts.iter().partition(|upsert| upsert.expected.is_some());
+        let (changed, new): (Vec<&Upsert>, Vec<&Upsert>) = edit
+            .upserts
+            .iter()
+            .partition(|upsert| upsert.expected.is_some());
         for (statement, upserts) in [(&UPDATE, changed), (&INSERT, new)] {
             for chunk in upserts.chunks(INSERT_ROWS_MAX) {
                 let definitions = chunk.iter().map(|upsert| to_json(&upsert.spec));
                 let table = Table::of(chunk.iter().map(|upsert| upsert.id.as_i64()))
                     .texts(chunk.iter().map(|upsert| upsert.spec.name.clone()))
                     .texts(definitions.collect::<Result<Vec<_>, _>>()?);
-                tx.write(statement, &[("tasks", table.into()), ("at", at.as_ms().into())]).await?;
+                tx.write(
+                    statement,
+                    &[("tasks", table.into()), ("at", at.as_ms().into())],
+                )
+                .await?;
             }
         }
         Ok(())
@@ -168,7 +199,9 @@ struct Present {
 
 async fn as_they_are(tx: &mut Tx, edit: &Edit) -> Result<HashMap<TaskId, Present>, Failure> {
     let upserted = edit.upserts.iter().map(|upsert| upsert.id);
-    let ids: Vec<TaskId> = upserted.chain(edit.deletes.iter().map(|(id, _)| *id)).collect();
+    let ids: Vec<TaskId> = upserted
+        .chain(edit.deletes.iter().map(|(id, _)| *id))
+        .collect();
     let mut present = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(INSERT_ROWS_MAX) {
         let args = [("ids", Table::of(chunk.iter().map(|id| id.as_i64())).into())];
@@ -183,10 +216,14 @@ async fn as_they_are(tx: &mut Tx, edit: &Edit) -> Result<HashMap<TaskId, Present
 
 fn is_as_expected(edit: &Edit, present: &HashMap<TaskId, Present>) -> bool {
     let lives_at = |id: &TaskId, version: i64| {
-        present.get(id).is_some_and(|p| p.live_name.is_some() && p.version == version)
+        present
+            .get(id)
+            .is_some_and(|p| p.live_name.is_some() && p.version == version)
     };
     let mut ids = HashSet::new();
-    edit.deletes.iter().all(|(id, version)| ids.insert(*id) && lives_at(id, *version))
+    edit.deletes
+        .iter()
+        .all(|(id, version)| ids.insert(*id) && lives_at(id, *version))
         && edit.upserts.iter().all(|upsert| {
             ids.insert(upsert.id)
                 && match upsert.expected {
@@ -199,11 +236,17 @@ fn is_as_expected(edit: &Edit, present: &HashMap<TaskId, Present>) -> bool {
 /// Whether two tasks of the edit want one name, or a task that stays as it is has it.
 async fn names_are_taken(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
     let mut names = HashSet::with_capacity(edit.upserts.len());
-    if !edit.upserts.iter().all(|upsert| names.insert(upsert.spec.name.as_str())) {
+    if !edit
+        .upserts
+        .iter()
+        .all(|upsert| names.insert(upsert.spec.name.as_str()))
+    {
         return Ok(true);
     }
     let upserted = edit.upserts.iter().map(|upsert| upsert.id);
-    let moving: HashSet<TaskId> = upserted.chain(edit.deletes.iter().map(|(id, _)| *id)).collect();
+    let moving: HashSet<TaskId> = upserted
+        .chain(edit.deletes.iter().map(|(id, _)| *id))
+        .collect();
     for chunk in edit.upserts.chunks(INSERT_ROWS_MAX) {
         let names = Table::default().texts(chunk.iter().map(|upsert| upsert.spec.name.clone()));
         for mut row in tx.rows(&NAMED, &[("names", names.into())]).await? {
@@ -215,9 +258,17 @@ async fn names_are_taken(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
     Ok(false)
 }
 
-async fn for_ids(tx: &mut Tx, statement: &Statement, ids: &[i64], at: Timestamp) -> Result<(), Failure> {
+async fn for_ids(
+    tx: &mut Tx,
+    statement: &Statement,
+    ids: &[i64],
+    at: Timestamp,
+) -> Result<(), Failure> {
     for chunk in ids.chunks(INSERT_ROWS_MAX) {
-        let args = [("ids", Table::of(chunk.iter().copied()).into()), ("at", at.as_ms().into())];
+        let args = [
+            ("ids", Table::of(chunk.iter().copied()).into()),
+            ("at", at.as_ms().into()),
+        ];
         tx.write(statement, &args).await?;
     }
     Ok(())

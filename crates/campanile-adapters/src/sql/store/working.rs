@@ -28,8 +28,9 @@ static JOIN: Statement = Statement::new(
 );
 
 /// A beat.
-static BEAT: Statement =
-    Statement::new("UPDATE node SET beat_seq = beat_seq + 1, busy = :busy, beat_at = @now WHERE id = :node");
+static BEAT: Statement = Statement::new(
+    "UPDATE node SET beat_seq = beat_seq + 1, busy = :busy, beat_at = @now WHERE id = :node",
+);
 
 /// Which of a node's runs somebody asked to cancel.
 static TO_CANCEL: Statement = Statement::new(
@@ -68,7 +69,10 @@ impl Working for Store {
     async fn join(&self, node: &Node) -> Result<(), Error> {
         let args = [
             ("id", node.id.as_i64().into()),
-            ("name", clean(&node.name, NODE_TEXT_BYTES_MAX).as_str().into()),
+            (
+                "name",
+                clean(&node.name, NODE_TEXT_BYTES_MAX).as_str().into(),
+            ),
             ("roles", to_json(&node.roles)?.as_str().into()),
             ("queues", to_json(&node.queues)?.as_str().into()),
             ("slots", i64::from(node.slots).into()),
@@ -76,13 +80,19 @@ impl Working for Store {
             ("lease", duration_ms(node.lease).into()),
             ("started", node.started_at.as_ms().into()),
             ("seq", node.beat_seq.into()),
-            ("version", clean(&node.version, NODE_TEXT_BYTES_MAX).as_str().into()),
+            (
+                "version",
+                clean(&node.version, NODE_TEXT_BYTES_MAX).as_str().into(),
+            ),
         ];
         self.pools.main.write(&JOIN, &args).await.map(drop)
     }
 
     async fn beat(&self, node: NodeId, busy: u32, running: &[RunId]) -> Result<Beaten, Error> {
-        let args = [("node", node.as_i64().into()), ("busy", i64::from(busy).into())];
+        let args = [
+            ("node", node.as_i64().into()),
+            ("busy", i64::from(busy).into()),
+        ];
         let known = self.pools.main.write(&BEAT, &args).await? == 1;
         let now = first(self.pools.reader.rows(&NOW, &[]).await?, "clock")?.int("clock")?;
         let cancel = if running.is_empty() {
@@ -91,7 +101,9 @@ impl Working for Store {
             let runs = Table::of(running.iter().map(|id| id.as_i64()));
             let args = [("node", node.as_i64().into()), ("runs", runs.into())];
             let rows = self.pools.reader.rows(&TO_CANCEL, &args).await?;
-            let ids = rows.into_iter().map(|mut row| row.int("run").map(RunId::from_i64));
+            let ids = rows
+                .into_iter()
+                .map(|mut row| row.int("run").map(RunId::from_i64));
             ids.collect::<Result<Vec<_>, _>>()?
         };
         Ok(Beaten {
@@ -116,7 +128,10 @@ impl Working for Store {
             ("runs", pairs(&claim.runs).into()),
         ];
         let rows = self.contended(&CLAIM, &args).await?;
-        let mut won = rows.into_iter().map(claimed_of).collect::<Result<Vec<_>, _>>()?;
+        let mut won = rows
+            .into_iter()
+            .map(claimed_of)
+            .collect::<Result<Vec<_>, _>>()?;
         self.add_specs(&mut won).await?;
         Ok(won)
     }
@@ -177,7 +192,9 @@ impl Store {
     pub(super) async fn specs(&self, ids: Vec<i64>) -> Result<HashMap<RunId, RunSpec>, Error> {
         let args = [("runs", Table::of(ids).into())];
         let rows = self.pools.reader.rows(&SPECS, &args).await?;
-        let specs = rows.into_iter().filter_map(|mut row| spec_of(&mut row).transpose());
+        let specs = rows
+            .into_iter()
+            .filter_map(|mut row| spec_of(&mut row).transpose());
         specs.collect()
     }
 
