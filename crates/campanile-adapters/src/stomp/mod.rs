@@ -20,7 +20,7 @@ use campanile::protocol::limits;
 pub use self::url::UrlError;
 
 /// How the broker is spoken to. The defaults are right for production.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// The longest silence either side keeps; a broker that is silent for two of them is left.
     pub heart_beat: Duration,

@@ -1,9 +1,15 @@
 //! The STOMP broker: the port's conformance suite against ActiveMQ, and what only a real broker can show: its death and
 //! return, its silence, its refusals, and what a Java listener sees of our messages.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests: a panic is their verdict"
+)]
 
 mod breakage;
 mod java;
 mod network;
+mod rate;
 mod wire;
 
 use std::sync::Arc;
