@@ -3,6 +3,7 @@
 
 pub mod proxy;
 pub mod servers;
-mod skip;
+pub mod skip;
+pub mod tidy;
 
 pub use skip::{or_skip, skip};

@@ -1,3 +1,42 @@
-//! `cargo xtask VERB`: the developer verbs.
-//! Head.
-fn main() {}
+//! `cargo xtask VERB`: every thing a developer does, one command each. This file owns the list of verbs and the exit
+//! code; what a verb does stands in `verbs`. Needs nothing but Rust to start.
+
+mod verbs;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask VERB
+
+  check            formatting, clippy, tidy and the API docs, warnings as errors
+  tidy             the rules of the house: heads, sizes, names in docs, words
+  test [FILTER…]   every test, with private servers started for the run; lists what could not run
+  ci               check and test, exactly what CI runs
+";
+
+/// 0 = passed, 1 = failed, 2 = not a verb.
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (verb, rest) = arguments
+        .split_first()
+        .map_or(("", &[][..]), |(verb, rest)| (verb.as_str(), rest));
+    let passed = match (verb, rest) {
+        ("check", []) => verbs::check::run(),
+        ("tidy", []) => verbs::check::tidy(),
+        ("test", filters) => verbs::test::run(filters),
+        ("ci", []) => verbs::check::run() & verbs::test::run(&[]),
+        ("help" | "--help" | "-h", _) => {
+            verbs::say(USAGE);
+            true
+        }
+        _ => {
+            verbs::say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,4 +1,5 @@
-//! The proxy's faults, each against a server that sends back what it hears.
+//! The proxy's faults, each against a server that sends back what it hears: so that a test which blames the network may
+//! trust the network that it was given.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 

@@ -27,6 +27,17 @@ fn processes_naming(text: &str) -> Vec<u32> {
         .collect()
 }
 
+/// The kernel's segments of System V shared memory, by number.
+fn shared_memory() -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .map(str::to_owned)
+        .collect()
+}
+
 #[test]
 fn postgres_keeps_what_it_committed_and_leaves_nothing() {
     let Some(server) = or_skip(Postgres::start()) else {
@@ -48,7 +59,23 @@ fn postgres_keeps_what_it_committed_and_leaves_nothing() {
     server.restart().unwrap();
     let path = server.folder().display().to_string();
     assert!(!processes_naming(&path).is_empty());
+    let note = std::fs::read_to_string(server.folder().join("data/postmaster.pid")).unwrap();
+    let segment = note
+        .lines()
+        .nth(6)
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    assert!(shared_memory().contains(&segment));
+    server.kill9();
+    assert!(
+        shared_memory().contains(&segment),
+        "a killed server leaves its segment"
+    );
     drop(server);
+    assert!(!shared_memory().contains(&segment));
     wait_until("PostgreSQL's processes are gone", LIMIT, || {
         processes_naming(&path).is_empty()
     });

@@ -18,10 +18,10 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub use activemq::{ActiveMq, Options as ActiveMqOptions};
-pub use postgres::{Options as PostgresOptions, Postgres};
+pub use activemq::{ActiveMq, Options as ActiveMqOptions, SHARED_VARIABLE as ACTIVEMQ_VARIABLE};
+pub use postgres::{Options as PostgresOptions, Postgres, SHARED_VARIABLE as POSTGRES_VARIABLE};
 pub use process::Process;
-pub use redis::Redis;
+pub use redis::{Redis, SHARED_VARIABLE as REDIS_VARIABLE};
 pub use sentinel::{Options as SentinelOptions, Sentinel};
 pub use temp::{TempDir, free_port, sweep};
 
@@ -92,6 +92,12 @@ pub fn missing() -> Vec<&'static str> {
 pub fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Whether this process acts as root.
+#[must_use]
+pub fn is_root() -> bool {
+    temp::effective_uid() == 0
 }
 
 /// Looks at `condition` until it holds.

@@ -18,6 +18,8 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 /// The user that Debian's package makes; the server runs as it when the tests run as root.
 const SYSTEM_USER: &str = "postgres";
 const PACKAGE: &str = "postgresql";
+/// How long an immediate shutdown may take before the processes are killed.
+const STOP_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 /// PostgreSQL cuts names after 63 bytes; the rest is for the unique end.
 const NAME_BYTES_MAX: usize = 40;
 
@@ -192,9 +194,7 @@ impl Postgres {
     /// # Panics
     /// On the shared instance.
     pub fn kill9(&self) {
-        let process = self.own().process();
-        process.signal_family(Signal::SIGKILL);
-        process.kill9();
+        self.own().process().kill9_family();
     }
 
     /// Starts it again on the same data and port, after [`Self::kill9`] or from a running state (then it is killed).
@@ -249,13 +249,33 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // Its processes are in sessions of their own: ended one by one, not as a group.
         let process = self
             .process
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        process.signal_family(Signal::SIGKILL);
-        process.kill9();
+        process.signal_family(Signal::SIGCONT);
+        // An immediate shutdown: nothing is written, and the kernel's shared memory is given back.
+        process.sigquit();
+        if process.wait_exit(STOP_LIMIT).is_none() {
+            process.kill9_family();
+        }
+        free_shared_memory(self.folder.path());
+    }
+}
+
+/// A killed server leaves a small segment of System V shared memory behind, which only its next start would free. Its
+/// number stands in the file that the server also leaves.
+pub(super) fn free_shared_memory(folder: &Path) {
+    let Ok(note) = std::fs::read_to_string(folder.join("data").join("postmaster.pid")) else {
+        return;
+    };
+    let segment = note
+        .lines()
+        .nth(6)
+        .and_then(|line| line.split_whitespace().nth(1));
+    if let Some(segment) = segment {
+        // An error means that it is gone already.
+        let _ = output_of(Command::new("ipcrm").args(["--shmem-id", segment]));
     }
 }
 

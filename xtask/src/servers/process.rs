@@ -16,6 +16,8 @@ use super::holds_within;
 
 /// How much of a log an error message shows, in bytes.
 const LOG_TAIL: usize = 4_000;
+/// How long killed processes may take to be gone.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running child process, in a process group of its own.
 #[derive(Debug)]
@@ -93,6 +95,11 @@ impl Process {
         self.signal(Signal::SIGINT);
     }
 
+    /// Asks it to end without ceremony (SIGQUIT).
+    pub fn sigquit(&self) {
+        self.signal(Signal::SIGQUIT);
+    }
+
     /// How it ended; `None` when it still runs after `limit`.
     #[must_use]
     pub fn wait_exit(&self, limit: Duration) -> Option<ExitStatus> {
@@ -145,6 +152,22 @@ impl Process {
         }
     }
 
+    /// Ends it and the processes it started at once, and waits until none is left. It is halted first, so that the
+    /// list of what it started is complete.
+    pub(super) fn kill9_family(&self) {
+        self.sigstop();
+        let children = if self.is_alive() {
+            self.children()
+        } else {
+            Vec::new()
+        };
+        self.kill9();
+        for &child in &children {
+            send(child, Signal::SIGKILL);
+        }
+        holds_within(END_LIMIT, || children.iter().all(|&child| has_ended(child)));
+    }
+
     fn signal(&self, signal: Signal) {
         let mut child = self.child();
         // Until it is reaped the id is ours, even when the process has ended; after that it may be anybody's.
@@ -177,14 +200,20 @@ fn send(pid: u32, signal: Signal) {
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
+    stat_field(pid, 1)?.parse().ok()
+}
+
+/// Whether it is gone, or only waits to be reaped by whoever that falls to.
+fn has_ended(pid: u32) -> bool {
+    stat_field(pid, 0).is_none_or(|state| state == "Z" || state == "X")
+}
+
+/// A field of the kernel's account of a process: 0 is its state, 1 its parent.
+fn stat_field(pid: u32, at: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold spaces and brackets; what follows the last one is "state parent …".
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+    // The name in brackets may hold spaces and brackets; the fields follow the last one.
+    let fields = stat.rsplit_once(')')?.1;
+    fields.split_whitespace().nth(at).map(str::to_owned)
 }
 
 /// The same command, run so that the kernel kills it when its starter ends.

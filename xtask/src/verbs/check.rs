@@ -1,0 +1,48 @@
+//! `check` and `tidy`: what can be said about the code without running it. Warnings are errors here and nowhere else,
+//! so that a half-done change still compiles at a developer's desk.
+
+use super::{Steps, cargo, say};
+
+/// Formatting, clippy, tidy, API docs.
+pub fn run() -> bool {
+    let mut steps = Steps::default();
+    steps.program("format", &mut cargo(&["fmt", "--all", "--check"]));
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    steps.program("clippy", &mut cargo(&clippy));
+    steps.step("tidy", tidy);
+    // Apart, because a library and a program of one name would write the same pages.
+    for (name, kind) in [
+        ("docs of the libraries", "--lib"),
+        ("docs of the programs", "--bins"),
+    ] {
+        let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features", kind]);
+        steps.program(name, doc.env("RUSTDOCFLAGS", "-D warnings"));
+    }
+    steps.report("check");
+    steps.passed()
+}
+
+/// The rules of the house.
+pub fn tidy() -> bool {
+    match xtask::tidy::check(&xtask::tidy::root()) {
+        Ok(findings) => {
+            for finding in &findings {
+                say(&finding.to_string());
+            }
+            say(&format!("tidy: {} broken rules", findings.len()));
+            findings.is_empty()
+        }
+        Err(error) => {
+            say(&format!("failed to check the files: {error}"));
+            false
+        }
+    }
+}
