@@ -1,6 +1,8 @@
 //! How many messages a second pass through the port: a measurement, not a test. It prints JSON lines and asserts
 //! nothing about speed.
+#![expect(clippy::print_stdout, reason = "a measurement is read from its output")]
 
+use campanile::memory::broker::MemoryBroker;
 use campanile::port::clock::Clock as _;
 use campanile::protocol::limits;
 use campanile::system::SystemClock;
@@ -12,7 +14,7 @@ const BODY_BYTES: usize = 500;
 
 /// Publishes, consumes and acknowledges all messages, `at_once` batches being under way; milliseconds until all were
 /// confirmed, and until all were consumed.
-async fn round(broker: &Arc<StompBroker>, at_once: usize) -> (u64, u64) {
+async fn round(broker: &Arc<dyn Broker>, at_once: usize) -> (u64, u64) {
     let queue = prefix();
     let clock = SystemClock::new();
     let mut consumer = broker.consume(&queue, 1_000).await.unwrap();
@@ -43,6 +45,24 @@ async fn round(broker: &Arc<StompBroker>, at_once: usize) -> (u64, u64) {
     (confirmed, clock.monotonic().as_ms())
 }
 
+async fn show(name: &str, broker: &Arc<dyn Broker>, at_once: usize) {
+    let (confirmed, consumed) = round(broker, at_once).await;
+    let per_second = |ms: u64| MESSAGES as u64 * 1_000 / ms.max(1);
+    let (produced, through) = (per_second(confirmed), per_second(consumed));
+    println!(
+        "{{\"broker\":\"{name}\",\"at_once\":{at_once},\"produced_per_s\":{produced},\"through_per_s\":{through}}}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement: run it by its name, optimised"]
+async fn rate_in_memory() {
+    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+    for at_once in [1, 4, 4] {
+        show("memory", &broker, at_once).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement: run it by its name, optimised"]
 async fn rate() {
@@ -54,7 +74,7 @@ async fn rate() {
     let Some(server) = private(options) else {
         return;
     };
-    let warm = connect(&server.stomp_url());
+    let warm: Arc<dyn Broker> = connect(&server.stomp_url());
     for _ in 0..3 {
         round(&warm, 4).await;
     }
@@ -63,14 +83,9 @@ async fn rate() {
             publishers,
             ..Options::default()
         };
-        let broker = stomp::connect(&server.stomp_url(), options).unwrap();
+        let broker: Arc<dyn Broker> = stomp::connect(&server.stomp_url(), options).unwrap();
         for _ in 0..3 {
-            let (confirmed, consumed) = round(&broker, at_once).await;
-            let per_second = |ms: u64| MESSAGES as u64 * 1_000 / ms.max(1);
-            let (produced, through) = (per_second(confirmed), per_second(consumed));
-            println!(
-                "{{\"publishers\":{publishers},\"at_once\":{at_once},\"produced_per_s\":{produced},\"through_per_s\":{through}}}"
-            );
+            show(&format!("stomp/{publishers}"), &broker, at_once).await;
         }
     }
 }
