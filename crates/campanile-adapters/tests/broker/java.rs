@@ -1,4 +1,5 @@
-//! A Java listener over OpenWire, compiled here, which nobody wrote for Campanile: it must see plain JMS messages.
+//! A Java listener over OpenWire, compiled here, which nobody wrote for Campanile: it must see plain JMS messages, and
+//! we its answer.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

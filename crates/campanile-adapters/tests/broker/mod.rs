@@ -9,7 +9,6 @@
 mod breakage;
 mod java;
 mod network;
-mod rate;
 mod wire;
 
 use std::sync::Arc;
