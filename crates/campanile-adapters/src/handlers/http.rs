@@ -1,6 +1,6 @@
 //! The `http` handler: one request for each attempt. Owns what is sent, what an answer means and how much of it is
 //! kept; never follows a redirect, never takes a proxy from the environment, and never connects to an address that
-//! [`super::ssrf`] hasn't passed.
+//! [`super::unsafe_target`] gives a reason against.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const FRAMING_HEADERS: [&str; 5] = [
 ];
 
 /// How HTTP handlers behave on this worker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct HttpOptions {
     /// Lifts the guard on addresses as a whole: tasks may reach loopback, private networks and metadata services.
     pub allow_private_targets: bool,

@@ -2,22 +2,27 @@
 //! when they are told to, when the worker dies (`kill -9` too), and when the program itself has ended. Owns one
 //! program; never decides anything, and has no runtime, no network and no settings of its own.
 //!
-//! Its standard input is a socket pair whose other end the worker holds. The worker writes one [`Order`] line, the
-//! supervisor answers with [`Report`] lines, and the end of that stream (the worker closed it, or is no more) is the
-//! one and only word for "stop": SIGTERM to the program's group, SIGKILL to whatever is left after the grace.
+//! Its standard input is a socket pair whose other end the worker holds. The worker writes one order, a line; the
+//! supervisor answers with reports, a line each; and the end of that stream (the worker closed it, or is no more) is
+//! the one and only word for "stop": SIGTERM to the program's group, SIGKILL to whatever is left after the grace.
 //!
-//! It makes itself the subreaper of all it starts, so that a process that left the group (`setsid`, job control, a
+//! The program is entered in two steps, so that there is no moment at which it runs and nobody answers for it. A
+//! second process of the supervisor's own program, already in the group that will be the program's, waits for its
+//! order. The worker is told the group, then the order is given, and the process becomes the program. If the
+//! supervisor itself is killed, the kernel kills the program (PDEATHSIG) and the worker the group.
+//!
+//! The supervisor makes itself the subreaper of all it starts: a process that left the group (`setsid`, job control, a
 //! double fork) becomes its child when its parent ends, and is killed with the rest. Two things get past it: a
 //! process that runs as another user (a set-uid program), which it may not signal, and whatever is started by a
 //! service that the program only asked (`systemd-run`, `docker run`).
 //!
-//! Signals that ask politely (a terminal's, a service manager's) are held off: the worker decides. No PDEATHSIG: it
-//! fires when the *thread* that started the process ends, which says nothing about a worker with many threads, and
-//! the closed socket tells of a death just as soon.
+//! It holds off signals that ask politely (a terminal's, a service manager's): the worker decides. And it has no
+//! PDEATHSIG of its own: that fires when the *thread* that started a process ends, which says nothing about a worker
+//! with many threads, and the closed socket tells of a death just as soon.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, PipeReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
@@ -58,7 +63,7 @@ pub(super) struct Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Report {
-    /// The program runs, as the leader of a group with this number.
+    /// The program is about to run, as the leader of a group with this number.
     Started(i32),
     /// It could not be started, and another attempt may find it better.
     Unable(String),
@@ -75,16 +80,27 @@ enum Event {
     Exited,
 }
 
+/// The second argument of the process that becomes the program.
+const ENTER: &str = "enter";
+
+/// What that process is given on its standard input, before the program's own input and after its length.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    supervisor: u32,
+    order: Order,
+}
+
 /// The whole of a supervisor's life; for a `main` that was called with [`VERB`] as its first argument. Answers the
 /// program's exit code, 128 + signal as shells do, or 127 when nothing was started.
 #[must_use]
 pub fn main() -> ExitCode {
-    let code = serve().unwrap_or_else(|error| {
+    let enters = std::env::args_os().nth(2).is_some_and(|a| a == ENTER);
+    let code = if enters { enter() } else { serve() };
+    ExitCode::from(code.unwrap_or_else(|error| {
         // Nobody else is there to hear it; standard error is the attempt's log.
         let _ = writeln!(io::stderr(), "failed to supervise: {error}");
         127
-    });
-    ExitCode::from(code)
+    }))
 }
 
 fn serve() -> io::Result<u8> {
@@ -95,21 +111,28 @@ fn serve() -> io::Result<u8> {
     let Some(order) = read_order(&mut input)? else {
         return Ok(127);
     };
-    let mut child = match start(&order) {
-        Ok(child) => child,
-        Err(report) => {
-            tell(&mut control, &report);
+    let grace = Duration::from_millis(order.grace_ms);
+    let (mut child, mut failure) = match start() {
+        Ok(started) => started,
+        Err(error) => {
+            let text = format!("failed to start a second supervisor: {error}");
+            tell(&mut control, &Report::Unable(text));
             return Ok(127);
         }
     };
     let group = Pid::from_raw(child.id().try_into().map_err(io::Error::other)?);
     tell(&mut control, &Report::Started(group.as_raw()));
     if let Some(stdin) = child.stdin.take() {
-        feed(stdin, order.stdin);
+        feed(stdin, order)?;
     }
-    stand_by(group, input, Duration::from_millis(order.grace_ms));
+    stand_by(group, input, grace);
     let status = clear(group, &mut child)?;
-    let (report, code) = end(status);
+    let (mut report, code) = end(status);
+    // All that could write it is gone by now. Nothing was written by a program that was entered.
+    let mut line = String::new();
+    if failure.read_to_string(&mut line)? > 0 {
+        report = serde_json::from_str(&line).map_err(io::Error::other)?;
+    }
     tell(&mut control, &report);
     Ok(code)
 }
@@ -134,28 +157,72 @@ fn tell(control: &mut File, report: &Report) {
     }
 }
 
-#[expect(
-    clippy::zombie_processes,
-    reason = "`clear` waits for the child that is handed back"
-)]
-fn start(order: &Order) -> Result<Child, Report> {
+/// Starts the process that will be the program. What it has to say goes to the stream that is handed back.
+fn start() -> io::Result<(Child, PipeReader)> {
+    let (failure, writer) = io::pipe()?;
+    let child = Command::new("/proc/self/exe")
+        .args([VERB, ENTER])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stderr(Stdio::from(writer))
+        .process_group(0)
+        .spawn()?;
+    Ok((child, failure))
+}
+
+/// The life of the process that becomes the program: returns only if it could not, with the reason written.
+fn enter() -> io::Result<u8> {
+    let mut failure = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    // Past the standard library's buffer: what follows the entry is for the program.
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut length = [0; 8];
+    (&input).read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    let mut entry = Vec::new();
+    (&input).take(length).read_to_end(&mut entry)?;
+    let Entry { supervisor, order } = serde_json::from_slice(&entry).map_err(io::Error::other)?;
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if std::os::unix::process::parent_id() != supervisor {
+        return Ok(127);
+    }
     let Some((program, arguments)) = order.argv.split_first() else {
-        return Err(Report::Invalid("handler.command.argv is empty".to_owned()));
+        tell(
+            &mut failure,
+            &Report::Invalid("handler.command.argv is empty".to_owned()),
+        );
+        return Ok(127);
     };
-    let stdin = if order.stdin.is_empty() {
-        Stdio::null()
-    } else {
-        Stdio::piped()
-    };
-    Command::new(program)
+    if is_plain_text(program) {
+        tell(&mut failure, &no_program(program));
+        return Ok(127);
+    }
+    let log = io::stdout().as_fd().try_clone_to_owned()?;
+    // A program inherits what is held off.
+    SigSet::empty().thread_set_mask()?;
+    let error = Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(&order.env)
         .current_dir(&order.dir)
-        .stdin(stdin)
-        .process_group(0)
-        .spawn()
-        .map_err(|error| refusal(order, program, &error))
+        .stderr(Stdio::from(log))
+        .exec();
+    tell(&mut failure, &refusal(&order, program, &error));
+    Ok(127)
+}
+
+/// A text that names no interpreter. The kernel refuses it, and the C library would then hand it to a shell, which
+/// nobody asked for.
+fn is_plain_text(program: &str) -> bool {
+    let mut head = Vec::new();
+    File::open(program)
+        .and_then(|file| file.take(256).read_to_end(&mut head))
+        .is_ok_and(|_| !head.starts_with(b"#!") && !head.contains(&0))
+}
+
+fn no_program(program: &str) -> Report {
+    Report::Invalid(format!(
+        "handler.command.argv: `{program}` is not a program: a script begins with a line such as #!/bin/sh"
+    ))
 }
 
 fn refusal(order: &Order, program: &str, error: &io::Error) -> Report {
@@ -179,9 +246,6 @@ fn refusal(order: &Order, program: &str, error: &io::Error) -> Report {
         | io::ErrorKind::NotADirectory => Report::Invalid(format!(
             "handler.command: `{program}` can't be started: {error}"
         )),
-        _ if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => Report::Invalid(format!(
-            "handler.command.argv: `{program}` is not a program: a script begins with a line such as #!/bin/sh"
-        )),
         _ => Report::Unable(format!("failed to start `{program}`: {error}")),
     }
 }
@@ -194,11 +258,18 @@ fn thread(work: impl FnOnce() + Send + 'static) {
     std::thread::spawn(work);
 }
 
-/// Hands the program its input. One that ends without reading it all is no failure.
-fn feed(mut stdin: ChildStdin, text: String) {
+/// Gives the word to enter, and then the program its input. One that ends without reading it all is no failure.
+fn feed(mut stdin: ChildStdin, mut order: Order) -> io::Result<()> {
+    let text = std::mem::take(&mut order.stdin);
+    let supervisor = std::process::id();
+    let entry = serde_json::to_vec(&Entry { supervisor, order }).map_err(io::Error::other)?;
     thread(move || {
-        let _ = stdin.write_all(text.as_bytes());
+        let _ = stdin
+            .write_all(&(entry.len() as u64).to_le_bytes())
+            .and_then(|()| stdin.write_all(&entry))
+            .and_then(|()| stdin.write_all(text.as_bytes()));
     });
+    Ok(())
 }
 
 /// Waits until the program has ended; makes it end when the worker says so. The program is not yet reaped when this

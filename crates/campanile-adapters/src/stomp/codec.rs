@@ -14,6 +14,8 @@ pub(super) const HEADER_LINE_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 256;
 /// All header lines that are kept of one frame, beside the essential ones.
 const HEADER_BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// A body as it comes: half as large again as its text, for Java writes some characters longer.
+const BODY_BYTES_MAX: usize = limits::MESSAGE_BYTES_MAX / 2 * 3;
 /// The longest command has eleven letters.
 const COMMAND_BYTES_MAX: usize = 16;
 /// What the client can't do without: kept whatever else the frame carries.
@@ -67,7 +69,7 @@ pub(super) enum Flaw {
     /// No colon, or an escape that STOMP 1.2 does not know.
     #[error("a header is malformed")]
     BadHeader,
-    /// A body over [`limits::MESSAGE_BYTES_MAX`].
+    /// A body over [`BODY_BYTES_MAX`].
     #[error("its body is too large")]
     LargeBody,
 }
@@ -239,7 +241,7 @@ impl Decoder {
             .map_err(|_| Malformed::ContentLength)?;
         let small = usize::try_from(length)
             .ok()
-            .filter(|l| *l <= limits::MESSAGE_BYTES_MAX);
+            .filter(|l| *l <= BODY_BYTES_MAX);
         self.stage = if let Some(length) = small {
             Stage::Counted(length)
         } else {
@@ -291,7 +293,7 @@ impl Decoder {
     fn open(&mut self, buffer: &mut BytesMut) -> Option<Frame> {
         let end = buffer[self.searched..].iter().position(|b| *b == 0);
         let length = end.map_or(buffer.len(), |i| self.searched + i);
-        if length > limits::MESSAGE_BYTES_MAX {
+        if length > BODY_BYTES_MAX {
             self.flawed(Flaw::LargeBody);
             self.searched = 0;
             self.stage = Stage::SkipOpen;

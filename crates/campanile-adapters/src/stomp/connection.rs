@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use campanile::port::broker;
+use campanile::protocol::limits;
 use campanile::system;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::codec::{self, Decoder, Frame};
+use super::codec::{self, Decoder, Flaw, Frame};
+use super::text::{self, Encoding};
 
 /// Pieces that wait for the writer; a caller waits for room.
 const WRITES_MAX: usize = 64;
@@ -95,6 +97,7 @@ struct Shared {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     out: mpsc::Sender<Bytes>,
+    encoding: Encoding,
 }
 
 /// What the handshake leaves to the connection.
@@ -104,6 +107,8 @@ pub(super) struct Accepted {
     pub(super) write: WriteHalf,
     /// Read already, and not looked at.
     pub(super) buffer: BytesMut,
+    /// What the broker calls itself.
+    pub(super) server: String,
     /// The longest silence that we may keep; `None` = for ever.
     pub(super) send_every: Option<Duration>,
     /// The longest silence that the broker said it would keep.
@@ -134,12 +139,21 @@ impl Connection {
         };
         system::spawn(writer.run());
         system::spawn(reader.run());
-        Self { shared, out }
+        Self {
+            shared,
+            out,
+            encoding: Encoding::of(&accepted.server),
+        }
     }
 
     /// Why it is over, if it is.
     pub(super) fn failure(&self) -> Option<Failure> {
         self.shared.table().failure.clone()
+    }
+
+    /// How its broker wants the text of a body.
+    pub(super) const fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     /// Ends it for all who use it.
@@ -232,11 +246,11 @@ impl Shared {
     }
 
     fn lost(&self, why: &str) {
-        self.fail(self.loss(why));
+        self.fail(&self.loss(why));
     }
 
     /// The first cause stays.
-    fn fail(&self, failure: Failure) {
+    fn fail(&self, failure: &Failure) {
         let receipts = {
             let mut table = self.table();
             if table.failure.is_some() {
@@ -253,21 +267,21 @@ impl Shared {
         }
     }
 
-    fn take(&self, frame: Frame) {
+    fn take(&self, frame: &Frame) {
         match frame.command.as_str() {
             "MESSAGE" => self.message(frame),
-            "RECEIPT" => self.answer(&frame, Ok(())),
+            "RECEIPT" => self.answer(frame, Ok(())),
             "ERROR" => {
                 let failure = Failure::Refused {
                     address: self.address.clone(),
-                    words: words_of(&frame),
+                    words: words_of(frame),
                 };
                 // An answer to one request costs that request alone (a broker that closes after it is noticed
                 // anyway); of any other error nobody knows what it undid.
-                if !self.is_awaited(&frame) {
-                    self.fail(failure);
+                if !self.is_awaited(frame) {
+                    self.fail(&failure);
                 } else {
-                    self.answer(&frame, Err(failure));
+                    self.answer(frame, Err(failure));
                 }
             }
             other => self.lost(&format!("it sent a {other} frame")),
@@ -288,7 +302,7 @@ impl Shared {
         }
     }
 
-    fn message(&self, frame: Frame) {
+    fn message(&self, frame: &Frame) {
         let (Some(id), Some(ack)) = (frame.number("subscription"), frame.header("ack")) else {
             self.lost("it sent a MESSAGE that names no subscription or can't be acknowledged");
             return;
@@ -298,23 +312,21 @@ impl Shared {
             // The subscription has just ended; the broker gives the message to another.
             return;
         };
-        if let Some(flaw) = frame.flaw {
-            // It goes on without signature, so that its reader refuses, counts and acknowledges it like a forged one.
+        let mut body = text::read(&frame.body);
+        let large = (body.len() > limits::MESSAGE_BYTES_MAX).then_some(Flaw::LargeBody);
+        let flaw = frame.flaw.or(large);
+        let mut signature = frame.header("campanile_sig").unwrap_or_default().to_owned();
+        if let Some(flaw) = flaw {
+            // It goes on without body and signature, so that its reader refuses, counts and acknowledges it like a
+            // forged one.
             tracing::warn!(address = self.address, %flaw, "a message from {} is cut: {flaw}", self.address);
+            body = String::new();
+            signature = String::new();
         }
-        let whole = frame.flaw.is_none();
         let arrived = Arrived {
             ack: ack.to_owned(),
-            body: if whole {
-                String::from_utf8_lossy(&frame.body).into_owned()
-            } else {
-                String::new()
-            },
-            signature: frame
-                .header("campanile_sig")
-                .filter(|_| whole)
-                .unwrap_or_default()
-                .to_owned(),
+            body,
+            signature,
             redelivered: frame.header("redelivered") == Some("true"),
         };
         if let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(arrived) {
@@ -408,7 +420,7 @@ impl Reader {
         loop {
             loop {
                 match decoder.decode(&mut self.buffer) {
-                    Ok(Some(frame)) => self.shared.take(frame),
+                    Ok(Some(frame)) => self.shared.take(&frame),
                     Ok(None) => break,
                     Err(malformed) => return malformed.to_string(),
                 }

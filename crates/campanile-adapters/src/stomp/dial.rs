@@ -194,6 +194,7 @@ impl Dialer {
             read,
             write,
             buffer,
+            server: server.clone(),
             send_every: agreed(self.heart_beat, ours),
             hear_every: agreed(self.heart_beat, theirs),
         });

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use super::codec::{self, HEADER_LINE_BYTES_MAX};
 use super::connection::{Connection, Failure, Receipt};
 use super::dial::Dialer;
+use super::text::Encoding;
 use super::{Confirms, Options};
 
 /// What a frame needs beside its body and our longest ordinary headers.
@@ -121,12 +122,13 @@ impl Publisher {
         let size = messages.iter().map(|m| m.body.len() + FRAME_BYTES_GUESS);
         let mut out = BytesMut::with_capacity(size.sum());
         let mut receipts = Vec::new();
+        let encoding = connection.encoding();
         if messages.len() > 1 && self.confirms == Confirms::Transaction {
             let transaction = format!("t{}", connection.next_id());
             let headers = [("transaction", transaction.as_str())];
             codec::encode(&mut out, "BEGIN", &headers, b"");
             for message in messages {
-                send(&mut out, message, Some(("transaction", &transaction)))?;
+                send(&mut out, encoding, message, ("transaction", &transaction))?;
             }
             let (id, receipt) = connection.receipt()?;
             let id = id.to_string();
@@ -135,7 +137,7 @@ impl Publisher {
         } else {
             for message in messages {
                 let (id, receipt) = connection.receipt()?;
-                send(&mut out, message, Some(("receipt", &id.to_string())))?;
+                send(&mut out, encoding, message, ("receipt", &id.to_string()))?;
                 receipts.push(receipt);
             }
         }
@@ -157,7 +159,12 @@ async fn confirm(
 
 /// Writes a SEND. Persistent, because a broker's default is not; with its length, because a NUL in a body would end the
 /// frame; and as text, because a length alone would make it a BytesMessage.
-fn send(out: &mut BytesMut, message: &Message, extra: Option<(&str, &str)>) -> Result<(), Error> {
+fn send(
+    out: &mut BytesMut,
+    encoding: Encoding,
+    message: &Message,
+    extra: (&str, &str),
+) -> Result<(), Error> {
     codec::begin(out, "SEND");
     let destination = format!("/queue/{}", message.destination);
     let reply_to = format!("/queue/{}", message.reply_to);
@@ -166,7 +173,8 @@ fn send(out: &mut BytesMut, message: &Message, extra: Option<(&str, &str)>) -> R
         ("persistent", "true"),
         ("amq-msg-type", "text"),
     ];
-    let length = message.body.len().to_string();
+    let body = encoding.bytes(&message.body);
+    let length = body.len().to_string();
     fixed.push(("content-length", &length));
     let priority = message.priority.to_string();
     fixed.push(("priority", &priority));
@@ -176,7 +184,7 @@ fn send(out: &mut BytesMut, message: &Message, extra: Option<(&str, &str)>) -> R
     if !message.reply_to.is_empty() {
         fixed.push(("reply-to", &reply_to));
     }
-    fixed.extend(extra);
+    fixed.push(extra);
     let properties = message.properties.iter().map(|(n, v)| (*n, v.as_str()));
     for (name, value) in fixed.into_iter().chain(properties) {
         if codec::header(out, name, value) > HEADER_LINE_BYTES_MAX {
@@ -185,6 +193,6 @@ fn send(out: &mut BytesMut, message: &Message, extra: Option<(&str, &str)>) -> R
             )));
         }
     }
-    codec::end(out, message.body.as_bytes());
+    codec::end(out, &body);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! A Sentinel group whose master is killed, halted or replaced, and whose sentinels are hung, dead or ignorant.
+//! A Sentinel group whose master is killed, halted or replaced, and whose sentinels are hung, dead or ignorant. It owns
+//! the time that each costs (printed, never asserted: this machine may be busy) and the server we must end on.
 
 use xtask::proxy::{Direction, Fault, Proxy};
 use xtask::servers::Sentinel;

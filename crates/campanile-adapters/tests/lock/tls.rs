@@ -1,4 +1,5 @@
-//! The lock over TLS, with an authority of our own.
+//! The lock over TLS, with an authority of our own. It owns whom the lock trusts; it never touches the machine's own
+//! store of certificates, which everything else here relies on.
 
 use std::path::Path;
 use std::process::Command;

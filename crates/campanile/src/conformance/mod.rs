@@ -3,6 +3,8 @@
 
 pub mod broker;
 pub mod lock;
+pub mod store;
 
 pub use crate::__conformance_broker as broker;
+pub use crate::__conformance_store as store;
 pub use crate::conformance_lock as lock;
