@@ -3,6 +3,11 @@
 //! tests can start the very composition that the program starts.
 
 pub mod api;
+pub mod cli;
+pub mod compose;
 pub mod config;
+pub mod http;
+pub mod lifecycle;
+pub mod ports;
 pub mod taskfile;
 pub mod token;

@@ -100,6 +100,20 @@ impl TaskFile {
         Some(self.place(index, field))
     }
 
+    /// The place that an error of control is about.
+    #[must_use]
+    pub fn place_of_error(&self, error: &campanile::control::Error) -> String {
+        match error {
+            campanile::control::Error::Invalid {
+                task: Some(task),
+                field,
+                ..
+            } => self.place_of(task, Some(field)),
+            _ => None,
+        }
+        .unwrap_or_else(|| self.path.clone())
+    }
+
     fn place(&self, index: usize, field: Option<&str>) -> String {
         at(&self.path, self.lines.of(index, field))
     }

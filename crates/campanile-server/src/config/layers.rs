@@ -67,7 +67,9 @@ pub struct Raw {
 }
 
 impl Raw {
-    pub(super) fn split(text: &str, kind: Kind, source: Source) -> Self {
+    /// From one text: a list is split at its commas.
+    #[must_use]
+    pub fn split(text: &str, kind: Kind, source: Source) -> Self {
         let parts = match kind {
             Kind::List => text
                 .split(',')

@@ -13,7 +13,7 @@ use std::time::Duration;
 use campanile::task::{QueueName, check_name};
 use campanile::time::parse_duration;
 
-pub use self::keys::{KEYS, Key, Kind, nearest};
+pub use self::keys::{KEYS, Key, Kind, find as find_key, nearest};
 pub use self::layers::{Environment, Layer, Raw, Source, environment};
 pub use self::urls::masked;
 
