@@ -11,12 +11,16 @@ const READINGS: usize = 25;
 /// Microseconds on the machine's monotonic clock.
 #[must_use]
 pub fn now_us() -> i64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| t.tv_sec() * 1_000_000 + t.tv_nsec() / 1_000)
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |t| t.tv_sec() * 1_000_000 + t.tv_nsec() / 1_000)
 }
 
 /// Seconds since an earlier reading.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a bench lasts less than 2^52 microseconds")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a bench lasts less than 2^52 microseconds"
+)]
 pub fn seconds_since(earlier_us: i64) -> f64 {
     (now_us() - earlier_us) as f64 / 1e6
 }
@@ -88,7 +92,10 @@ impl StoreClock {
 
     /// How far the guess can be off, in milliseconds.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "bounds are a few thousand apart")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bounds are a few thousand apart"
+    )]
     pub fn doubt_ms(&self) -> f64 {
         (self.high_us - self.low_us).abs() as f64 / 2_000.0
     }
@@ -121,9 +128,21 @@ mod tests {
     #[test]
     fn two_measurements_that_differ_widen_the_doubt() {
         let (early, late) = (
-            StoreClock { low_us: 10, high_us: 20 },
-            StoreClock { low_us: 30, high_us: 40 },
+            StoreClock {
+                low_us: 10,
+                high_us: 20,
+            },
+            StoreClock {
+                low_us: 30,
+                high_us: 40,
+            },
         );
-        assert_eq!(early.and(late), StoreClock { low_us: 10, high_us: 40 });
+        assert_eq!(
+            early.and(late),
+            StoreClock {
+                low_us: 10,
+                high_us: 40
+            }
+        );
     }
 }

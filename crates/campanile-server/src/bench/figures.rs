@@ -48,7 +48,10 @@ fn rank<T>(sorted: &[T], share: f64) -> Option<&T> {
 
 /// Microseconds as milliseconds with three digits.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^52 microseconds")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "latencies are far below 2^52 microseconds"
+)]
 pub fn ms(us: i64) -> f64 {
     us as f64 / 1_000.0
 }
@@ -85,7 +88,10 @@ mod tests {
     #[test]
     fn percentiles_are_samples_at_their_ranks() {
         let p = Percentiles::of_us((1..=1_000).rev().map(|n| n * 1_000).collect()).unwrap();
-        assert_eq!((p.min, p.p50, p.p95, p.p99, p.max), (1.0, 500.0, 950.0, 990.0, 1_000.0));
+        assert_eq!(
+            (p.min, p.p50, p.p95, p.p99, p.max),
+            (1.0, 500.0, 950.0, 990.0, 1_000.0)
+        );
         let one = Percentiles::of_us(vec![-250]).unwrap();
         assert_eq!((one.p50, one.p99, one.max), (-0.25, -0.25, -0.25));
         assert_eq!(Percentiles::of_us(vec![]), None);

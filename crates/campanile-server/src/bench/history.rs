@@ -135,7 +135,10 @@ fn same_runs(rows: &[Row], starts: &[Start]) -> Result<(), Disagreement> {
         }
     }
     let started: HashSet<RunId> = starts.iter().map(|s| s.run).collect();
-    match rows.iter().find(|r| r.succeeded && !started.contains(&r.run)) {
+    match rows
+        .iter()
+        .find(|r| r.succeeded && !started.contains(&r.run))
+    {
         Some(row) => Err(Disagreement::NeverStarted(row.run)),
         None => Ok(()),
     }
@@ -150,8 +153,12 @@ fn of_rows(expected: &[Key], rows: &[Row]) -> Counts {
     let unexplained = |r: &Row| (r.attempt.saturating_sub(1)).saturating_sub(r.losses) as usize;
     Counts {
         missed: expected.iter().filter(|key| !done.contains(key)).count(),
-        doubled: of_key.values().map(|n| n - 1).sum::<usize>() + rows.iter().map(unexplained).sum::<usize>(),
-        early: rows.iter().filter(|r| r.started_ms.is_some_and(|at| at < r.due_ms)).count(),
+        doubled: of_key.values().map(|n| n - 1).sum::<usize>()
+            + rows.iter().map(unexplained).sum::<usize>(),
+        early: rows
+            .iter()
+            .filter(|r| r.started_ms.is_some_and(|at| at < r.due_ms))
+            .count(),
         restarted: rows.iter().map(|r| r.losses as usize).sum(),
     }
 }
@@ -165,13 +172,20 @@ fn of_starts(expected: &[Key], rows: &[Row], starts: &[Start]) -> Counts {
         runs_of_key.entry(start.key).or_default().insert(start.run);
     }
     // A lost attempt may have died before its handler began, so a loss explains a start and demands none.
-    let unexplained = |(run, n): (&RunId, &usize)| (n - 1).saturating_sub(losses.get(run).copied().unwrap_or(0));
+    let unexplained =
+        |(run, n): (&RunId, &usize)| (n - 1).saturating_sub(losses.get(run).copied().unwrap_or(0));
     let again: usize = of_run.iter().map(unexplained).sum();
     let second_runs: usize = runs_of_key.values().map(|runs| runs.len() - 1).sum();
     Counts {
-        missed: expected.iter().filter(|key| !runs_of_key.contains_key(key)).count(),
+        missed: expected
+            .iter()
+            .filter(|key| !runs_of_key.contains_key(key))
+            .count(),
         doubled: again + second_runs,
-        early: starts.iter().filter(|s| s.latest_us < s.due_ms * 1_000).count(),
+        early: starts
+            .iter()
+            .filter(|s| s.latest_us < s.due_ms * 1_000)
+            .count(),
         restarted: starts.len() - of_run.len() - again,
     }
 }

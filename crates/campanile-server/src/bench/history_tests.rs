@@ -69,7 +69,10 @@ fn a_second_start_of_one_run_is_doubled_whatever_its_attempt() {
     for attempt in [1, 2] {
         let (expected, mut rows, mut starts) = sound(10);
         rows[3].attempt = attempt;
-        let again = Start { attempt, ..starts[3] };
+        let again = Start {
+            attempt,
+            ..starts[3]
+        };
         starts.push(again);
         let told = judge(&expected, &rows, &starts);
         if attempt == 2 {
@@ -89,8 +92,14 @@ fn a_second_start_of_one_run_is_doubled_whatever_its_attempt() {
 #[test]
 fn a_second_row_of_one_occurrence_is_doubled() {
     let (expected, mut rows, mut starts) = sound(10);
-    rows.push(Row { run: run(99), ..rows[5] });
-    starts.push(Start { run: run(99), ..starts[5] });
+    rows.push(Row {
+        run: run(99),
+        ..rows[5]
+    });
+    starts.push(Start {
+        run: run(99),
+        ..starts[5]
+    });
     assert_eq!(judge(&expected, &rows, &starts), Ok(counts(0, 1, 0, 0)));
 }
 
@@ -104,7 +113,11 @@ fn a_start_before_the_instant_is_early() {
     rows[2].started_ms = Some(rows[2].due_ms);
     assert!(matches!(
         judge(&expected, &rows, &starts),
-        Err(Disagreement::Counts { what: "early", rows: 0, starts: 1 })
+        Err(Disagreement::Counts {
+            what: "early",
+            rows: 0,
+            starts: 1
+        })
     ));
 }
 
@@ -113,14 +126,20 @@ fn a_start_that_a_lost_worker_explains_is_no_double() {
     let (expected, mut rows, mut starts) = sound(10);
     rows[6].attempt = 2;
     rows[6].losses = 1;
-    let again = Start { attempt: 2, ..starts[6] };
+    let again = Start {
+        attempt: 2,
+        ..starts[6]
+    };
     starts.push(again);
     assert_eq!(judge(&expected, &rows, &starts), Ok(counts(0, 0, 0, 1)));
     // The lost attempt may have died before its handler began.
     starts.remove(6);
     assert_eq!(judge(&expected, &rows, &starts), Ok(counts(0, 0, 0, 1)));
     // A third start is more than one loss explains.
-    starts.push(Start { attempt: 1, ..again });
+    starts.push(Start {
+        attempt: 1,
+        ..again
+    });
     starts.push(again);
     rows[6].attempt = 3;
     assert_eq!(judge(&expected, &rows, &starts), Ok(counts(0, 1, 0, 1)));
@@ -129,8 +148,14 @@ fn a_start_that_a_lost_worker_explains_is_no_double() {
 #[test]
 fn an_end_that_only_one_witness_saw_is_a_disagreement() {
     let (expected, rows, starts) = sound(10);
-    assert_eq!(judge(&expected, &rows, &starts[1..]), Err(Disagreement::NeverStarted(run(0))));
-    assert_eq!(judge(&expected, &rows[1..], &starts), Err(Disagreement::Unknown(run(0))));
+    assert_eq!(
+        judge(&expected, &rows, &starts[1..]),
+        Err(Disagreement::NeverStarted(run(0)))
+    );
+    assert_eq!(
+        judge(&expected, &rows[1..], &starts),
+        Err(Disagreement::Unknown(run(0)))
+    );
     // Started, and its end was never recorded: the store misses it, the record does not.
     let mut unended = rows.clone();
     unended[1].succeeded = false;
@@ -142,7 +167,10 @@ fn an_end_that_only_one_witness_saw_is_a_disagreement() {
     assert_eq!(judge(&expected, &unended, &starts), Err(differ));
     let mut elsewhere = rows;
     elsewhere[0].due_ms += 1;
-    assert!(matches!(judge(&expected, &elsewhere, &starts), Err(Disagreement::Due { .. })));
+    assert!(matches!(
+        judge(&expected, &elsewhere, &starts),
+        Err(Disagreement::Due { .. })
+    ));
 }
 
 #[test]

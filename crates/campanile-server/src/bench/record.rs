@@ -99,7 +99,12 @@ impl Record {
         loop {
             // A permit of an earlier start only costs another look.
             let arrived = self.arrived.notified();
-            let found = self.starts().iter().rev().find(|n| n.run == run).map(|n| n.at_us);
+            let found = self
+                .starts()
+                .iter()
+                .rev()
+                .find(|n| n.run == run)
+                .map(|n| n.at_us);
             if let Some(at_us) = found {
                 return at_us;
             }
@@ -151,7 +156,9 @@ impl Handler for Noop {
             due_ms: context.due_at.as_ms(),
             task: context.task,
         };
-        self.0.note(noted).map_err(|e| Failure::Fatal(format!("failed to note the start: {e}")))
+        self.0
+            .note(noted)
+            .map_err(|e| Failure::Fatal(format!("failed to note the start: {e}")))
     }
 }
 
@@ -171,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_file_gives_back_what_was_noted() {
-        let folder = std::env::temp_dir().join(format!("campanile-bench-record-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("campanile-bench-record-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("record");
         let record = Record::in_file(&path).unwrap();
@@ -187,7 +195,8 @@ mod tests {
     async fn a_start_is_waited_for() {
         let record = Record::with_room(2);
         let other = Arc::clone(&record);
-        let waiting = campanile::system::spawn(async move { other.start_of(RunId::from_i64(2)).await });
+        let waiting =
+            campanile::system::spawn(async move { other.start_of(RunId::from_i64(2)).await });
         record.note(noted(1)).unwrap();
         record.note(noted(2)).unwrap();
         assert_eq!(waiting.await.unwrap(), -2);

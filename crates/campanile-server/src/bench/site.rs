@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use campanile::engine::{Handlers, Node, Parts, Settings};
 use campanile::id::Mint;
+use campanile::memory::broker::MemoryBroker;
 use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::broker::Broker;
@@ -16,9 +17,11 @@ use campanile::port::store::{Control as _, Store};
 use campanile::system::{Random, SystemClock, within};
 use campanile::task::QueueName;
 use campanile::time::Timestamp;
+use campanile_adapters::{redis, stomp};
 
 use super::Error;
 use super::record::{Noop, Record};
+use super::usage::Watched;
 
 /// Every task of the bench has a name that begins so.
 pub const PREFIX: &str = "bench-";
@@ -50,6 +53,17 @@ pub struct Place {
     pub broker_pid: Option<u32>,
 }
 
+impl Place {
+    /// Whose CPU time is read.
+    #[must_use]
+    pub const fn watched(&self) -> Watched {
+        Watched {
+            database: self.database_pid,
+            broker: self.broker_pid,
+        }
+    }
+}
+
 /// A folder that is removed with its value.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
@@ -60,7 +74,11 @@ impl Scratch {
     /// # Errors
     /// The file system's.
     pub fn new(random: &Random) -> Result<Self, Error> {
-        let name = format!("campanile-bench-{}-{:08x}", std::process::id(), random.below(1 << 32));
+        let name = format!(
+            "campanile-bench-{}-{:08x}",
+            std::process::id(),
+            random.below(1 << 32)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).map_err(|source| Error::File {
             path: path.clone(),
@@ -130,14 +148,24 @@ impl Site {
     pub async fn join(place: &Place) -> Result<Self, Error> {
         let clock = Arc::new(SystemClock::new());
         let random = Arc::new(Random::from_system());
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
-        let lock: Arc<dyn Lock> = Arc::new(MemoryLock::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let (store, store_lock, scratch) = open_store(place, &clock, &random).await?;
+        let lock = open_lock(place.lock.as_deref().unwrap_or("store:"), store_lock)?;
+        let broker = open_broker(place.broker.as_deref().unwrap_or("memory:"))?;
         let kinds = Kinds {
             store: scheme(place.store.as_deref().unwrap_or("sqlite:")),
             lock: scheme(place.lock.as_deref().unwrap_or("store:")),
             broker: scheme(place.broker.as_deref().unwrap_or("memory:")),
         };
-        todo_open(store, lock, kinds, clock, random)
+        Ok(Self {
+            store,
+            broker,
+            mint: Mint::new(Arc::clone(&random)),
+            kinds,
+            clock,
+            random,
+            lock,
+            _scratch: scratch,
+        })
     }
 
     async fn demand_own(&self) -> Result<(), Error> {
@@ -212,5 +240,41 @@ impl Site {
 }
 
 fn scheme(url: &str) -> String {
-    url.split_once(':').map_or(url, |(scheme, _)| scheme).to_owned()
+    url.split_once(':')
+        .map_or(url, |(scheme, _)| scheme)
+        .to_owned()
+}
+
+type Opened = (Arc<dyn Store>, Arc<dyn Lock>, Option<Scratch>);
+
+async fn open_store(
+    place: &Place,
+    clock: &Arc<SystemClock>,
+    random: &Random,
+) -> Result<Opened, Error> {
+    let clock = || Arc::clone(clock) as Arc<dyn Clock>;
+    let _ = (place, random);
+    Ok((
+        Arc::new(MemoryStore::new(clock())),
+        Arc::new(MemoryLock::new(clock())),
+        None,
+    ))
+}
+
+fn open_lock(url: &str, of_store: Arc<dyn Lock>) -> Result<Arc<dyn Lock>, Error> {
+    if url.starts_with("store:") {
+        return Ok(of_store);
+    }
+    let lock = redis::connect(url, redis::Options::default())
+        .map_err(|e| Error::Impossible(e.to_string()))?;
+    Ok(lock)
+}
+
+fn open_broker(url: &str) -> Result<Arc<dyn Broker>, Error> {
+    if url.starts_with("memory:") {
+        return Ok(Arc::new(MemoryBroker::new()));
+    }
+    let broker = stomp::connect(url, stomp::Options::default())
+        .map_err(|e| Error::Impossible(e.to_string()))?;
+    Ok(broker)
 }

@@ -38,8 +38,16 @@ impl Numbers {
     pub fn of(tasks: &[(TaskId, String)]) -> Self {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Self {
-            by_id: tasks.iter().enumerate().map(|(n, (id, _))| (*id, number(n))).collect(),
-            by_name: tasks.iter().enumerate().map(|(n, (_, name))| (name.clone(), number(n))).collect(),
+            by_id: tasks
+                .iter()
+                .enumerate()
+                .map(|(n, (id, _))| (*id, number(n)))
+                .collect(),
+            by_name: tasks
+                .iter()
+                .enumerate()
+                .map(|(n, (_, name))| (name.clone(), number(n)))
+                .collect(),
         }
     }
 }
@@ -82,7 +90,10 @@ pub fn verdict(
     };
     let starts: Vec<Start> = notes.iter().map(start).collect();
     let counts = history::judge(expected, &rows, &starts)?;
-    let late: Vec<i64> = notes.iter().map(|n| clock.at_us(n.at_us) - n.due_ms * 1_000).collect();
+    let late: Vec<i64> = notes
+        .iter()
+        .map(|n| clock.at_us(n.at_us) - n.due_ms * 1_000)
+        .collect();
     Ok(Verdict {
         counts,
         first_us: late.iter().min().copied(),
@@ -128,7 +139,8 @@ mod tests {
     fn rows_and_notes_of_one_occurrence_meet_under_one_key() {
         let numbers = Numbers::of(&[(TaskId::from_i64(70), "bench-a".to_owned())]);
         let spec = TaskSpec::for_handler(HandlerSpec::Native("bench-noop".to_owned()));
-        let mut run = transitions::request(RunId::from_i64(1), None, &spec, Timestamp::from_ms(5_000));
+        let mut run =
+            transitions::request(RunId::from_i64(1), None, &spec, Timestamp::from_ms(5_000));
         run.task = Some(TaskId::from_i64(70));
         run.origin = Origin::Schedule;
         let noted = Noted {

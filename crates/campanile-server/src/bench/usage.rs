@@ -53,7 +53,8 @@ impl Watched {
     #[must_use]
     pub fn since(&self, mark: &Mark) -> Cpu {
         let now = self.mark();
-        let other = |now: Option<f64>, then: Option<f64>| Some(super::figures::rounded(now? - then?));
+        let other =
+            |now: Option<f64>, then: Option<f64>| Some(super::figures::rounded(now? - then?));
         Cpu {
             node: super::figures::rounded(now.node - mark.node),
             database: other(now.database, mark.database),
@@ -97,7 +98,9 @@ impl Stat {
     fn read(line: &str) -> Option<Self> {
         let (_, rest) = line.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks: f64 = (11..=14).filter_map(|n| fields.get(n)?.parse::<f64>().ok()).sum();
+        let ticks: f64 = (11..=14)
+            .filter_map(|n| fields.get(n)?.parse::<f64>().ok())
+            .sum();
         Some(Self {
             parent: fields.get(1)?.parse().ok()?,
             ticks,
@@ -119,7 +122,11 @@ fn tree_ticks(stats: &HashMap<u32, Stat>, root: u32) -> f64 {
         }
         false
     };
-    stats.iter().filter(|(pid, _)| descends(**pid)).map(|(_, stat)| stat.ticks).sum()
+    stats
+        .iter()
+        .filter(|(pid, _)| descends(**pid))
+        .map(|(_, stat)| stat.ticks)
+        .sum()
 }
 
 /// Resident memory of this process in megabytes: now, and at its highest.
@@ -177,7 +184,10 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_megabytes() {
-        assert_eq!(megabytes("Name:\tx\nVmRSS:\t    5120 kB\n", "VmRSS:"), Some(5.0));
+        assert_eq!(
+            megabytes("Name:\tx\nVmRSS:\t    5120 kB\n", "VmRSS:"),
+            Some(5.0)
+        );
         assert_eq!(megabytes("Name:\tx\n", "VmRSS:"), None);
         assert!(memory().peak_mb.is_some_and(|mb| mb > 0.0));
     }
