@@ -1,35 +1,5 @@
-//! The program.
+//! The program: all of it is in the library beside this file, so that tests can start what the program starts.
 
-mod bench;
-
-use std::process::ExitCode;
-
-use clap::Parser as _;
-
-#[derive(clap::Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(clap::Subcommand)]
-enum Command {
-    /// Measure
-    Bench(bench::Args),
-}
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Command::Bench(args) = Cli::parse().command;
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter("warn")
-        .init();
-    match bench::run(&args, &mut std::io::stdout()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> std::process::ExitCode {
+    campanile_server::cli::run()
 }
