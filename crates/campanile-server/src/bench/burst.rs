@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use campanile::control::Request;
 use campanile::engine::Node;
-use campanile::port::clock::Clock as _;
 use campanile::protocol::limits;
 use campanile::protocol::work::RunFilter;
 use campanile::system::pause;
@@ -19,10 +19,11 @@ use super::history::{Counts, Key};
 use super::prepare;
 use super::progress::Progress;
 use super::record::Record;
-use super::site::{Place, Site};
+use super::site::{self, Place, Site};
 use super::tally::{self, Numbers};
 use super::usage::{self, Cpu, Memory, Watched};
 use super::{Error, Line};
+use crate::compose::App;
 
 /// Runs that go through the whole engine first, so that connections, plans and caches are warm.
 const WARM_UP: usize = 1_000;
@@ -46,7 +47,7 @@ pub struct Args {
 
 /// The figures of one burst.
 #[derive(Debug, Clone, Serialize)]
-pub struct Figures {
+pub struct Burst {
     /// Runs stored a second, before the instant.
     pub insert_per_s: f64,
     /// Runs a second, from the instant to the last end.
@@ -72,8 +73,8 @@ pub struct Figures {
 pub struct Stand<'a> {
     /// Where.
     pub site: &'a Site,
-    /// The node.
-    pub node: &'a Node,
+    /// The program.
+    pub app: &'a App,
     /// Its record.
     pub record: &'a Record,
     /// Whose runs.
@@ -84,28 +85,29 @@ pub struct Stand<'a> {
     pub watched: Watched,
 }
 
+impl Stand<'_> {
+    async fn submit(
+        &self,
+        count: usize,
+        at: Timestamp,
+        progress: &Progress,
+    ) -> Result<prepare::Submitted, Error> {
+        let one: Request = prepare::request(self.task, at, self.payload.as_ref());
+        Ok(prepare::submit(&self.app.control, &one, count, prepare::BATCH, progress).await?)
+    }
+}
+
 /// Runs the workload.
 ///
 /// # Errors
 /// What kept it from being measured.
 pub async fn run(args: &Args) -> Result<Line, Error> {
     let site = Site::open(&args.place).await?;
-    let line = Line::new("burst", &site, &args.place);
+    let line = Line::new("burst", &site);
     let record = Record::with_room(args.runs + WARM_UP);
-    let task = prepare::put(&site, &[prepare::spec("burst", None)])
-        .await?
-        .remove(0);
-    let node = site.node(&record, args.place.slots).await?;
-    let stand = Stand {
-        site: &site,
-        node: &node,
-        record: &record,
-        task: &task,
-        payload: prepare::payload(args.payload),
-        watched: args.place.watched(),
-    };
-    let measured = once(&stand, args.runs).await;
-    node.stop().await;
+    let app = site.lead(&record).await?;
+    let measured = measure(args, &site, &app, &record).await;
+    site::stop(app).await;
     let figures = measured?;
     let line = line
         .with("n", args.runs)
@@ -113,15 +115,26 @@ pub async fn run(args: &Args) -> Result<Line, Error> {
     Ok(line.counted(figures.counts).all(&figures))
 }
 
+async fn measure(args: &Args, site: &Site, app: &App, record: &Record) -> Result<Burst, Error> {
+    let task = prepare::task(site, &app.control, "burst").await?;
+    let stand = Stand {
+        site,
+        app,
+        record,
+        task: &task,
+        payload: prepare::payload(args.payload),
+        watched: args.place.watched(),
+    };
+    once(&stand, args.runs).await
+}
+
 /// Some runs through the whole engine. Says how long storing them took.
 async fn warm_up(stand: &Stand<'_>) -> Result<Duration, Error> {
-    let target = ended(stand.node) + WARM_UP as u64;
+    let target = ended(&stand.app.node) + WARM_UP as u64;
     let now = stand.site.now().await?;
     let progress = Progress::new("warm-up", WARM_UP);
-    let payload = stand.payload.as_ref();
-    let stored = prepare::submit(stand.site, stand.task, WARM_UP, now, payload, &progress).await?;
-    stand.node.wake();
-    if wait_ended(stand.node, target, &progress).await < target {
+    let stored = stand.submit(WARM_UP, now, &progress).await?;
+    if wait_ended(&stand.app.node, target, &progress).await < target {
         return Err(Error::Impossible(
             "the runs of the warm-up don't end; see the log".to_owned(),
         ));
@@ -133,26 +146,18 @@ async fn warm_up(stand: &Stand<'_>) -> Result<Duration, Error> {
 ///
 /// # Errors
 /// The store's; inserts that are not done before the instant; witnesses that differ.
-pub async fn once(stand: &Stand<'_>, count: usize) -> Result<Figures, Error> {
-    let Stand { site, node, .. } = stand;
+pub async fn once(stand: &Stand<'_>, count: usize) -> Result<Burst, Error> {
+    let (site, node) = (stand.site, &stand.app.node);
     let a_batch = warm_up(stand).await?;
-    let before = StoreClock::measure(&*site.store).await?;
+    let before = StoreClock::measure(site.store()).await?;
     // Twice what the warm-up says: what is stored later is stored more slowly.
     let batches = u32::try_from(count.div_ceil(prepare::BATCH)).unwrap_or(u32::MAX);
     let inserting = a_batch.saturating_mul(batches).saturating_mul(2);
     let due = site.now().await?.plus(inserting).plus(MARGIN);
     let _ = stand.record.take();
-    let inserting = Progress::new("insert", count);
-    let inserted = prepare::submit(
-        site,
-        stand.task,
-        count,
-        due,
-        stand.payload.as_ref(),
-        &inserting,
-    )
-    .await?;
-    drop(inserting);
+    let progress = Progress::new("insert", count);
+    let inserted = stand.submit(count, due, &progress).await?;
+    drop(progress);
     let left_us = before.reading_us(due.as_ms()) - now_us();
     if left_us < i64::try_from(limits::LOOK_AHEAD.as_micros()).unwrap_or(i64::MAX) {
         return Err(Error::Impossible(format!(
@@ -163,16 +168,16 @@ pub async fn once(stand: &Stand<'_>, count: usize) -> Result<Figures, Error> {
     let mark = stand.watched.mark();
     let target = ended(node) + count as u64;
     let running = Progress::new("run", count);
-    wait_until(stand, &before, due).await;
+    site.sleep_until(&before, due).await;
     let _ = wait_ended(node, target, &running).await;
     let last_us = now_us();
     let cpu_s = stand.watched.since(&mark);
     let memory = usage::memory();
-    let clock = before.and(StoreClock::measure(&*site.store).await?);
+    let clock = before.and(StoreClock::measure(site.store()).await?);
     let seconds = ms(last_us - clock.reading_us(due.as_ms())) / 1_000.0;
     let expected: Vec<Key> = inserted.runs.iter().copied().map(Key::Run).collect();
     let verdict = verdict(stand, due, &expected, &clock).await?;
-    Ok(Figures {
+    Ok(Burst {
         insert_per_s: per_second(count, inserted.seconds),
         runs_per_s: per_second(count - verdict.counts.missed.min(count), seconds),
         seconds: rounded(seconds),
@@ -197,7 +202,7 @@ async fn verdict(
         until: Some(due.plus(Duration::from_millis(1))),
         ..RunFilter::default()
     };
-    let rows = tally::runs(&*stand.site.store, &filter).await?;
+    let rows = tally::runs(stand.site.store(), &filter).await?;
     let notes = stand.record.take();
     Ok(tally::verdict(
         expected,
@@ -206,12 +211,6 @@ async fn verdict(
         &Numbers::default(),
         clock,
     )?)
-}
-
-async fn wait_until(stand: &Stand<'_>, clock: &StoreClock, due: Timestamp) {
-    let left_us = clock.reading_us(due.as_ms()) - now_us();
-    let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
-    stand.site.clock.sleep(left).await;
 }
 
 /// Ends that the store has answered.

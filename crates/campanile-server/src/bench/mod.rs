@@ -7,22 +7,27 @@ mod burst;
 mod clock;
 mod figures;
 mod history;
+mod idle;
 mod prepare;
 mod progress;
 mod record;
+mod redis_info;
 mod site;
+mod steady;
+mod submit;
 mod tally;
 mod usage;
 
-use std::io::Write;
 use std::path::PathBuf;
 
+use campanile::control;
 use campanile::port::store;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::history::{Counts, Disagreement};
-use self::site::{Place, Site};
+use self::site::Site;
+use crate::config;
 
 /// `campanile bench`.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +41,12 @@ pub struct Args {
 enum Workload {
     /// Many runs stored beforehand, all due at one instant
     Burst(burst::Args),
+    /// Tasks that recur every second, for a while
+    Steady(steady::Args),
+    /// One run at a time: from the request to the start
+    Submit(submit::Args),
+    /// Runs that are not due: what a node costs that has nothing to do
+    Idle(idle::Args),
 }
 
 /// Why there is no figure.
@@ -44,6 +55,15 @@ pub enum Error {
     /// The store failed.
     #[error("failed to {0}")]
     Store(#[from] store::Error),
+    /// What was asked of the system was refused.
+    #[error("failed to prepare the workload: {0}")]
+    Control(#[from] control::Error),
+    /// A setting can't be taken.
+    #[error(transparent)]
+    Setting(#[from] config::Error),
+    /// Something can't be reached or started.
+    #[error("{0}")]
+    Unavailable(String),
     /// A file could not be made or read.
     #[error("failed to use {}: {source}", path.display())]
     File {
@@ -71,9 +91,6 @@ pub enum Error {
     /// It can't be measured so.
     #[error("{0}")]
     Impossible(String),
-    /// The line could not be written.
-    #[error("failed to print the figures: {0}")]
-    Output(std::io::Error),
 }
 
 /// The one line that a workload prints.
@@ -84,7 +101,7 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(workload: &str, site: &Site, place: &Place) -> Self {
+    fn new(workload: &str, site: &Site) -> Self {
         let line = Self {
             fields: Map::new(),
             counts: Counts::default(),
@@ -105,11 +122,10 @@ impl Line {
             )
             .with("load_average", usage::load_average())
             .all(&site.kinds)
-            .with("slots", place.slots)
+            .with("slots", site.settings.node.slots)
     }
 
     /// One more field.
-    #[must_use]
     fn with(mut self, name: &str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).unwrap_or(Value::Null);
         self.fields.insert(name.to_owned(), value);
@@ -117,7 +133,6 @@ impl Line {
     }
 
     /// All fields of a struct.
-    #[must_use]
     fn all(mut self, fields: &impl Serialize) -> Self {
         if let Ok(Value::Object(more)) = serde_json::to_value(fields) {
             self.fields.extend(more);
@@ -126,32 +141,54 @@ impl Line {
     }
 
     /// What decides how the program ends.
-    #[must_use]
     const fn counted(mut self, counts: Counts) -> Self {
         self.counts = counts;
         self
     }
+
+    /// The line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        Value::Object(self.fields.clone()).to_string()
+    }
+
+    /// Whether nothing was missed, doubled or early.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] with the counts.
+    pub const fn promises_kept(&self) -> Result<(), Error> {
+        let Counts {
+            missed,
+            doubled,
+            early,
+            ..
+        } = self.counts;
+        if missed == 0 && doubled == 0 && early == 0 {
+            Ok(())
+        } else {
+            Err(Error::Broken(self.counts))
+        }
+    }
 }
 
-/// Runs one workload and prints its line.
+/// How a bench logs: only what goes wrong.
+#[must_use]
+pub fn log() -> config::Log {
+    config::Log {
+        json: false,
+        filter: "warn".to_owned(),
+    }
+}
+
+/// Runs one workload.
 ///
 /// # Errors
-/// Why there is no figure, or why the figure is no honour.
-pub async fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<(), Error> {
-    let line = match &args.workload {
-        Workload::Burst(args) => burst::run(args).await?,
-    };
-    let text = serde_json::to_string(&line.fields).map_err(|e| Error::Output(e.into()))?;
-    writeln!(out, "{text}").map_err(Error::Output)?;
-    let Counts {
-        missed,
-        doubled,
-        early,
-        ..
-    } = line.counts;
-    if (missed, doubled, early) == (0, 0, 0) {
-        Ok(())
-    } else {
-        Err(Error::Broken(line.counts))
+/// Why there are no figures.
+pub async fn run(args: &Args) -> Result<Line, Error> {
+    match &args.workload {
+        Workload::Burst(args) => burst::run(args).await,
+        Workload::Steady(args) => steady::run(args).await,
+        Workload::Submit(args) => submit::run(args).await,
+        Workload::Idle(args) => idle::run(args).await,
     }
 }

@@ -1,28 +1,25 @@
-//! What stands in the store before a workload begins: tasks, and runs that were asked for. Through the same calls that
-//! API and library make, in batches, timed.
+//! What stands in the store before a workload begins: tasks, and runs that were asked for. Through the library's own
+//! calls, as API and CLI make them; runs in batches, timed.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use campanile::id::{RunId, TaskId};
-use campanile::port::store::Control as _;
-use campanile::protocol::run as transitions;
-use campanile::protocol::work::{DueChange, DueKey, Edit, Owner, Submission, Upsert};
-use campanile::run::RunSpec;
-use campanile::task::{HandlerSpec, QueueName, Task, TaskSpec};
-use campanile::time::Timestamp;
-use serde_json::json;
+use campanile::control::{self, Apply, Control, Request};
+use campanile::id::RunId;
+use campanile::port::handler::Handler as _;
+use campanile::task::{HandlerSpec, Task, TaskSpec};
+use campanile::time::{Timestamp, format_duration};
+use serde_json::{Value, json};
 
 use super::Error;
 use super::clock::{now_us, seconds_since};
 use super::progress::Progress;
 use super::record::Noop;
-use super::site::{PREFIX, QUEUE, Site};
+use super::site::{PREFIX, Site};
 
 /// Runs of one submission, as a client that has many would send them.
 pub const BATCH: usize = 1_000;
-/// Tasks of one edit.
-const EDIT_TASKS: usize = 500;
+/// Tasks that are looked up at once.
+const LOOKUP: usize = 500;
 
 /// Runs that were asked for.
 #[derive(Debug)]
@@ -33,147 +30,85 @@ pub struct Submitted {
     pub seconds: f64,
 }
 
-/// A task of the bench: does nothing, on the bench's queue.
+/// A task of the bench: does nothing.
 #[must_use]
 pub fn spec(name: &str, schedule: Option<(Duration, Timestamp)>) -> TaskSpec {
-    use campanile::port::handler::Handler as _;
-    let handler = HandlerSpec::Native(Noop::NAME.to_owned());
     TaskSpec {
         name: format!("{PREFIX}{name}"),
-        schedule: schedule
-            .map(|(every, _)| format!("every {}", campanile::time::format_duration(every))),
+        schedule: schedule.map(|(every, _)| format!("every {}", format_duration(every))),
         anchor: schedule.map(|(_, anchor)| anchor),
-        queue: QueueName::new(QUEUE),
-        ..TaskSpec::for_handler(handler)
+        ..TaskSpec::for_handler(HandlerSpec::Native(Noop::NAME.to_owned()))
     }
 }
 
-/// Puts tasks, replacing those of the same names; answers with them in the same order.
+/// Makes these the tasks of the store; answers with them in the same order.
 ///
 /// # Errors
 /// The store's.
-pub async fn put(site: &Site, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
+pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
+    let whole = Apply {
+        prune: true,
+        ..Apply::default()
+    };
+    let _ = control.apply(specs, whole).await?;
     let mut tasks = Vec::with_capacity(specs.len());
-    for chunk in specs.chunks(EDIT_TASKS) {
-        put_some(site, chunk).await?;
+    for chunk in specs.chunks(LOOKUP) {
         let names: Vec<String> = chunk.iter().map(|s| s.name.clone()).collect();
-        let mut found: HashMap<String, Task> = HashMap::new();
-        for task in site.store.tasks_by_name(&names).await? {
-            found.insert(task.spec.name.clone(), task);
-        }
-        tasks.extend(names.iter().filter_map(|name| found.remove(name)));
+        let found = site.store().tasks_by_name(&names).await?;
+        let find = |name: &String| found.iter().find(|t| t.spec.name == *name).cloned();
+        tasks.extend(names.iter().filter_map(find));
     }
     Ok(tasks)
 }
 
-async fn put_some(site: &Site, specs: &[TaskSpec]) -> Result<(), Error> {
-    let now = site.now().await?;
-    let names: Vec<String> = specs.iter().map(|s| s.name.clone()).collect();
-    let known = site.store.tasks_by_name(&names).await?;
-    let versions: HashMap<&str, (TaskId, i64)> = known
-        .iter()
-        .map(|t| (t.spec.name.as_str(), (t.id, t.version)))
-        .collect();
-    let mut edit = Edit::default();
-    for spec in specs {
-        let (id, expected) = match versions.get(spec.name.as_str()) {
-            Some((id, version)) => (*id, Some(*version)),
-            None => (site.mint.task(now), None),
-        };
-        let schedule = spec
-            .compile(now)
-            .map_err(|e| Error::Impossible(e.to_string()))?;
-        let next = schedule.next(now).map(|at| DueKey {
-            queue: spec.queue.clone(),
-            at,
-            owner: Owner::Task(id),
-        });
-        edit.upserts.push(Upsert {
-            id,
-            expected,
-            spec: spec.clone(),
-            due: DueChange::Replace(next),
-        });
-    }
-    if site.store.edit(&edit, now).await?.is_applied() {
-        Ok(())
-    } else {
-        Err(Error::Impossible(
-            "somebody else edits the bench's tasks".to_owned(),
-        ))
-    }
-}
-
-/// Deletes the bench's tasks; what they left in history stays.
+/// One task that runs only on request.
 ///
 /// # Errors
 /// The store's.
-pub async fn delete(site: &Site, tasks: &[Task]) -> Result<(), Error> {
-    for chunk in tasks.chunks(EDIT_TASKS) {
-        let names: Vec<String> = chunk.iter().map(|t| t.spec.name.clone()).collect();
-        let now = site.now().await?;
-        let there = site.store.tasks_by_name(&names).await?;
-        let edit = Edit {
-            upserts: Vec::new(),
-            deletes: there.iter().map(|t| (t.id, t.version)).collect(),
-        };
-        if !site.store.edit(&edit, now).await?.is_applied() {
-            return Err(Error::Impossible(
-                "somebody else edits the bench's tasks".to_owned(),
-            ));
-        }
-    }
-    Ok(())
+pub async fn task(site: &Site, control: &Control, name: &str) -> Result<Task, Error> {
+    let tasks = tasks(site, control, &[spec(name, None)]).await?;
+    let missing = || Error::Impossible("the task that was just stored is not there".to_owned());
+    tasks.into_iter().next().ok_or_else(missing)
 }
 
 /// A payload of about so many bytes; `None` for zero: the run has its task's.
 #[must_use]
-pub fn payload(bytes: usize) -> Option<serde_json::Value> {
+pub fn payload(bytes: usize) -> Option<Value> {
     (bytes > 0).then(|| json!({ "text": "x".repeat(bytes) }))
 }
 
-/// Asks for runs of a task, all due at one instant.
+/// A request for a run of a task.
+#[must_use]
+pub fn request(task: &Task, at: Timestamp, payload: Option<&Value>) -> Request {
+    Request {
+        task: Some(task.spec.name.clone()),
+        payload: payload.cloned(),
+        run_at: Some(at),
+        ..Request::default()
+    }
+}
+
+/// Asks for runs of a task, all due at one instant, in batches of `batch`.
 ///
 /// # Errors
 /// The store's.
 pub async fn submit(
-    site: &Site,
-    task: &Task,
+    control: &Control,
+    one: &Request,
     count: usize,
-    at: Timestamp,
-    payload: Option<&serde_json::Value>,
+    batch: usize,
     progress: &Progress,
-) -> Result<Submitted, Error> {
+) -> Result<Submitted, control::Error> {
+    let requests = vec![one.clone(); batch.min(count)];
     let began = now_us();
     let mut runs = Vec::with_capacity(count);
     while runs.len() < count {
-        let batch = submissions(site, task, BATCH.min(count - runs.len()), at, payload);
-        runs.extend(site.store.submit(&batch).await?.iter().map(|s| s.run));
+        let some = requests.get(..count - runs.len()).unwrap_or(&requests);
+        runs.extend(control.submit(some).await?.iter().map(|s| s.run));
         progress.at(runs.len());
     }
     Ok(Submitted {
         runs,
         seconds: seconds_since(began),
     })
-}
-
-/// Submissions of runs of a task.
-#[must_use]
-pub fn submissions(
-    site: &Site,
-    task: &Task,
-    count: usize,
-    at: Timestamp,
-    payload: Option<&serde_json::Value>,
-) -> Vec<Submission> {
-    let ids = site.mint.runs(campanile::system::wall_now(), count);
-    let submission = |id| Submission {
-        run: transitions::request(id, Some(task), &task.spec, at),
-        spec: payload.map(|payload| RunSpec {
-            handler: None,
-            payload: Some(payload.clone()),
-        }),
-        idempotency_key: None,
-    };
-    ids.into_iter().map(submission).collect()
 }

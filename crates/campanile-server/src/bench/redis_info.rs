@@ -21,12 +21,19 @@ async fn ask(address: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(b"INFO stats\r\nQUIT\r\n").await?;
     let mut text = Vec::new();
-    stream.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut text).await?;
+    stream
+        .take(ANSWER_BYTES_MAX as u64)
+        .read_to_end(&mut text)
+        .await?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn count(text: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix("total_commands_processed:"))?.trim().parse().ok()
+    text.lines()
+        .find_map(|line| line.strip_prefix("total_commands_processed:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

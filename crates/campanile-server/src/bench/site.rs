@@ -1,54 +1,54 @@
-//! Where a workload runs: the ports behind the URLs, or a temporary SQLite file when nothing is named, and a node over
-//! them whose only handler is the one that notes its starts. Refuses a store that holds somebody's tasks.
+//! Where a workload runs: the ports behind the URLs, or a temporary SQLite file when nothing is named, and over them the
+//! very composition that `serve` starts, with one more handler: the one that notes its starts. Refuses a store that
+//! holds somebody's tasks. The environment and settings files are not asked: what is measured stands on the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::engine::{Handlers, Node, Parts, Settings};
-use campanile::id::Mint;
 use campanile::memory::broker::MemoryBroker;
 use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
-use campanile::port::broker::Broker;
 use campanile::port::clock::Clock;
-use campanile::port::lock::Lock;
-use campanile::port::store::{Control as _, Store};
-use campanile::system::{Random, SystemClock, within};
-use campanile::task::QueueName;
+use campanile::port::store::Store;
+use campanile::system::{Random, SystemClock, pause, within};
 use campanile::time::Timestamp;
-use campanile_adapters::{redis, stomp};
 
 use super::Error;
+use super::clock::{StoreClock, now_us};
 use super::record::{Noop, Record};
 use super::usage::Watched;
+use crate::api::problem::chain;
+use crate::compose::{self, App};
+use crate::config::{Environment, Hidden, Layer, Raw, Settings, Source, Written, find_key};
+use crate::ports::{self, Ports};
 
 /// Every task of the bench has a name that begins so.
 pub const PREFIX: &str = "bench-";
-/// The queue that the bench's tasks are on.
-pub const QUEUE: &str = "bench";
 /// How long a node may take to lead.
 const LEAD_WITHIN: Duration = Duration::from_secs(60);
+/// The URL of a store that lives in this process: the engine alone.
+const MEMORY: &str = "memory:";
 
 /// What is named on the command line.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Place {
-    /// The store, as for `serve`; default: a temporary SQLite file. `memory:` = the engine alone
+    /// The store, as for `serve`; `memory:` = none, the engine alone [default: a temporary SQLite file]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// The lock, as for `serve`; default: the store's own
-    #[arg(long, value_name = "URL")]
-    pub lock: Option<String>,
-    /// The broker, as for `serve`; default: in memory
-    #[arg(long, value_name = "URL")]
-    pub broker: Option<String>,
-    /// Runs that the worker runs at once
+    /// The lock, as for `serve`
+    #[arg(long, value_name = "URL", default_value = "store:")]
+    pub lock: String,
+    /// The broker, as for `serve`
+    #[arg(long, value_name = "URL", default_value = "memory:")]
+    pub broker: String,
+    /// Runs that a worker runs at once
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     pub slots: u32,
-    /// Process id of the database's first process, for its CPU time
+    /// The process id of the database, to read its CPU time
     #[arg(long, value_name = "PID")]
     pub database_pid: Option<u32>,
-    /// Process id of the broker, for its CPU time
+    /// The process id of the broker, to read its CPU time
     #[arg(long, value_name = "PID")]
     pub broker_pid: Option<u32>,
 }
@@ -87,10 +87,10 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// A path inside it.
+    /// Where it is.
     #[must_use]
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -114,18 +114,15 @@ pub struct Kinds {
 
 /// The ports of a workload.
 pub struct Site {
-    /// The store.
-    pub store: Arc<dyn Store>,
-    /// The broker.
-    pub broker: Arc<dyn Broker>,
-    /// This process's clocks.
-    pub clock: Arc<SystemClock>,
-    /// Ids for runs and tasks that the bench asks for.
-    pub mint: Mint,
+    /// The ports.
+    pub ports: Ports,
     /// What they are.
     pub kinds: Kinds,
-    random: Arc<Random>,
-    lock: Arc<dyn Lock>,
+    /// This process's source of random numbers.
+    pub random: Arc<Random>,
+    /// The settings of its nodes.
+    pub settings: Settings,
+    clock: SystemClock,
     // Last: removed when nothing uses it any more.
     _scratch: Option<Scratch>,
 }
@@ -136,84 +133,95 @@ impl Site {
     /// # Errors
     /// What can't be reached; a store that is not the bench's.
     pub async fn open(place: &Place) -> Result<Self, Error> {
-        let site = Self::join(place).await?;
-        site.demand_own().await?;
-        Ok(site)
+        let site = Self::join(place, "bench", &[]).await?;
+        let page = site.store().tasks(None, 1_000).await?;
+        match page.tasks.iter().find(|t| !t.spec.name.starts_with(PREFIX)) {
+            Some(task) => Err(Error::InUse(task.spec.name.clone())),
+            None => Ok(site),
+        }
     }
 
-    /// Opens what is named, whoever else uses it.
+    /// Opens what is named, whoever else uses it, with more settings for its nodes.
     ///
     /// # Errors
-    /// What can't be reached.
-    pub async fn join(place: &Place) -> Result<Self, Error> {
-        let clock = Arc::new(SystemClock::new());
+    /// What can't be reached, or is no setting.
+    pub async fn join(place: &Place, name: &str, more: &[(&str, &str)]) -> Result<Self, Error> {
         let random = Arc::new(Random::from_system());
-        let (store, store_lock, scratch) = open_store(place, &clock, &random).await?;
-        let lock = open_lock(place.lock.as_deref().unwrap_or("store:"), store_lock)?;
-        let broker = open_broker(place.broker.as_deref().unwrap_or("memory:"))?;
-        let kinds = Kinds {
-            store: scheme(place.store.as_deref().unwrap_or("sqlite:")),
-            lock: scheme(place.lock.as_deref().unwrap_or("store:")),
-            broker: scheme(place.broker.as_deref().unwrap_or("memory:")),
+        let in_memory = place.store.as_deref() == Some(MEMORY);
+        let (store, scratch) = match &place.store {
+            Some(url) if !in_memory => (url.clone(), None),
+            _ => {
+                let scratch = Scratch::new(&random)?;
+                (
+                    format!("sqlite:{}", scratch.path().join("store.db").display()),
+                    Some(scratch),
+                )
+            }
+        };
+        let slots = place.slots.to_string();
+        let named = [
+            ("store", store.as_str()),
+            ("lock", &place.lock),
+            ("broker", &place.broker),
+            ("slots", &slots),
+            ("name", name),
+            ("listen", "127.0.0.1:0"),
+        ];
+        let mut settings = settings(named.iter().chain(more))?;
+        // Nobody is told it: only this process asks this service.
+        settings.http.token = Some(Hidden::new(hex::encode(random.secret())));
+        let ports = if in_memory {
+            in_this_process()
+        } else {
+            ports::open(&settings)
+                .await
+                .map_err(|e| Error::Unavailable(chain(&e)))?
         };
         Ok(Self {
-            store,
-            broker,
-            mint: Mint::new(Arc::clone(&random)),
-            kinds,
-            clock,
+            ports,
+            kinds: Kinds {
+                store: scheme(if in_memory { MEMORY } else { &store }),
+                lock: scheme(&place.lock),
+                broker: scheme(&place.broker),
+            },
             random,
-            lock,
+            settings,
+            clock: SystemClock::new(),
             _scratch: scratch,
         })
     }
 
-    async fn demand_own(&self) -> Result<(), Error> {
-        let page = self.store.tasks(None, 1_000).await?;
-        match page.tasks.iter().find(|t| !t.spec.name.starts_with(PREFIX)) {
-            Some(task) => Err(Error::InUse(task.spec.name.clone())),
-            None => Ok(()),
-        }
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.ports.store
     }
 
-    /// A node over these ports that notes its starts, leading.
+    /// Starts the program over these ports, with the handler that notes its starts.
     ///
     /// # Errors
-    /// The store's; a node that does not come to lead.
-    pub async fn node(&self, record: &Arc<Record>, slots: u32) -> Result<Node, Error> {
-        let settings = Settings {
-            name: "bench".to_owned(),
-            slots,
-            queues: vec![QueueName::new(QUEUE)],
-            ..Settings::default()
-        };
-        let node = self.start(record, settings).await?;
-        let mut status = node.status();
+    /// What it lacks.
+    pub async fn start(&self, record: &Arc<Record>) -> Result<App, Error> {
+        let noop = Noop(Arc::clone(record));
+        let started =
+            compose::start_with(&self.settings, self.ports.clone(), |h| h.native(noop)).await;
+        started.map_err(|e| Error::Unavailable(chain(&e)))
+    }
+
+    /// The same, and waits until it leads.
+    ///
+    /// # Errors
+    /// What it lacks; a node that does not come to lead.
+    pub async fn lead(&self, record: &Arc<Record>) -> Result<App, Error> {
+        let app = self.start(record).await?;
+        let mut status = app.node.status();
         let leads = within(LEAD_WITHIN, status.wait_for(|s| s.leading.is_some())).await;
-        if matches!(leads, Some(Ok(_))) {
-            drop(leads);
-            Ok(node)
-        } else {
-            drop(leads);
-            node.stop().await;
-            Err(Error::NotLeading)
+        let leads = leads.is_some_and(|l| l.is_ok());
+        if leads {
+            return Ok(app);
         }
-    }
-
-    /// A node over these ports that notes its starts, with these settings.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn start(&self, record: &Arc<Record>, settings: Settings) -> Result<Node, Error> {
-        let parts = Parts {
-            store: Arc::clone(&self.store),
-            lock: Arc::clone(&self.lock),
-            broker: Arc::clone(&self.broker),
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            random: Arc::clone(&self.random),
-            handlers: Handlers::new().native(Noop(Arc::clone(record))),
-        };
-        Ok(Node::start(parts, settings).await?)
+        stop(app).await;
+        Err(Error::NotLeading)
     }
 
     /// The store's time.
@@ -221,21 +229,47 @@ impl Site {
     /// # Errors
     /// The store's.
     pub async fn now(&self) -> Result<Timestamp, Error> {
-        Ok(self.store.leader().await?.now)
+        Ok(self.store().leader().await?.now)
     }
 
-    /// A folder for this workload's files.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn scratch(&self) -> Result<Scratch, Error> {
-        Scratch::new(&self.random)
+    /// Waits for an instant of the store's clock.
+    pub async fn sleep_until(&self, clock: &StoreClock, at: Timestamp) {
+        let left_us = clock.reading_us(at.as_ms()) - now_us();
+        self.clock
+            .sleep(Duration::from_micros(u64::try_from(left_us).unwrap_or(0)))
+            .await;
     }
 
-    /// A uniform number below `bound`.
-    #[must_use]
-    pub fn below(&self, bound: u64) -> u64 {
-        self.random.below(bound)
+    /// Waits a while, and a random part of another more, so that nothing falls into step with a period of the engine.
+    pub async fn rest(&self, least: Duration, more_ms: u64) {
+        pause(least + Duration::from_millis(self.random.below(more_ms))).await;
+    }
+}
+
+/// Stops a program that was started here.
+pub async fn stop(app: App) {
+    app.node.stop().await;
+    app.serving.stop().await;
+}
+
+fn settings<'a>(named: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Result<Settings, Error> {
+    let mut layer = Layer::new();
+    for (name, value) in named {
+        let key =
+            find_key(name).ok_or_else(|| Error::Impossible(format!("`{name}` is no setting")))?;
+        let raw = Raw::split(value, key.kind, Source::Flag(key.flag()));
+        layer.insert(key.name, raw);
+    }
+    let written = Written::gather(layer, &Environment::new(), None)?;
+    Ok(written.settings()?)
+}
+
+fn in_this_process() -> Ports {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    Ports {
+        store: Arc::new(MemoryStore::new(Arc::clone(&clock))),
+        lock: Arc::new(MemoryLock::new(clock)),
+        broker: Arc::new(MemoryBroker::new()),
     }
 }
 
@@ -243,38 +277,4 @@ fn scheme(url: &str) -> String {
     url.split_once(':')
         .map_or(url, |(scheme, _)| scheme)
         .to_owned()
-}
-
-type Opened = (Arc<dyn Store>, Arc<dyn Lock>, Option<Scratch>);
-
-async fn open_store(
-    place: &Place,
-    clock: &Arc<SystemClock>,
-    random: &Random,
-) -> Result<Opened, Error> {
-    let clock = || Arc::clone(clock) as Arc<dyn Clock>;
-    let _ = (place, random);
-    Ok((
-        Arc::new(MemoryStore::new(clock())),
-        Arc::new(MemoryLock::new(clock())),
-        None,
-    ))
-}
-
-fn open_lock(url: &str, of_store: Arc<dyn Lock>) -> Result<Arc<dyn Lock>, Error> {
-    if url.starts_with("store:") {
-        return Ok(of_store);
-    }
-    let lock = redis::connect(url, redis::Options::default())
-        .map_err(|e| Error::Impossible(e.to_string()))?;
-    Ok(lock)
-}
-
-fn open_broker(url: &str) -> Result<Arc<dyn Broker>, Error> {
-    if url.starts_with("memory:") {
-        return Ok(Arc::new(MemoryBroker::new()));
-    }
-    let broker = stomp::connect(url, stomp::Options::default())
-        .map_err(|e| Error::Impossible(e.to_string()))?;
-    Ok(broker)
 }

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use campanile::engine::Node;
-use campanile::port::clock::Clock as _;
+use campanile::control::Control;
 use campanile::protocol::work::RunFilter;
 use campanile::system::pause;
 use campanile::task::Task;
@@ -17,10 +16,11 @@ use super::history::{Counts, Key};
 use super::prepare;
 use super::progress::Progress;
 use super::record::Record;
-use super::site::{Place, Site};
+use super::site::{self, Place, Site};
 use super::tally::{self, Numbers};
 use super::usage::{self, Cpu, Memory};
 use super::{Error, Line};
+use crate::compose::App;
 
 /// The tasks' interval.
 pub const EVERY: Duration = Duration::from_secs(1);
@@ -74,12 +74,23 @@ impl Beat {
     ///
     /// # Errors
     /// The store's.
-    pub async fn start(site: &Site, tasks: usize, aligned: bool) -> Result<Self, Error> {
+    pub async fn start(
+        site: &Site,
+        control: &Control,
+        tasks: usize,
+        aligned: bool,
+    ) -> Result<Self, Error> {
         let progress = Progress::new("tasks", tasks);
         let lead_in = LEAD_IN.saturating_add(Duration::from_millis(tasks as u64));
         let now_ms = site.now().await?.plus(lead_in).as_ms();
         let first = Timestamp::from_ms(now_ms - now_ms % 1_000 + 1_000);
-        let spread_ms = |n: usize| if aligned { 0 } else { (n * 1_000 / tasks.max(1)) as u64 };
+        let spread_ms = |n: usize| {
+            if aligned {
+                0
+            } else {
+                (n * 1_000 / tasks.max(1)) as u64
+            }
+        };
         let anchors: Vec<Timestamp> = (0..tasks)
             .map(|n| first.plus(Duration::from_millis(spread_ms(n))))
             .collect();
@@ -88,13 +99,21 @@ impl Beat {
             .enumerate()
             .map(|(n, anchor)| prepare::spec(&format!("steady-{n:05}"), Some((EVERY, *anchor))))
             .collect();
-        let tasks = prepare::put(site, &specs).await?;
+        let tasks = prepare::tasks(site, control, &specs).await?;
         drop(progress);
         Ok(Self {
             tasks,
             firsts: anchors.into_iter().map(|a| a.plus(WARM_UP)).collect(),
             from: first.plus(WARM_UP),
         })
+    }
+
+    /// Deletes the tasks.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn end(&self, site: &Site, control: &Control) -> Result<(), Error> {
+        prepare::task(site, control, "none").await.map(drop)
     }
 
     /// What is expected until an instant (not included).
@@ -114,7 +133,11 @@ impl Beat {
     /// The tasks' numbers.
     #[must_use]
     pub fn numbers(&self) -> Numbers {
-        let named: Vec<_> = self.tasks.iter().map(|t| (t.id, t.spec.name.clone())).collect();
+        let named: Vec<_> = self
+            .tasks
+            .iter()
+            .map(|t| (t.id, t.spec.name.clone()))
+            .collect();
         Numbers::of(&named)
     }
 
@@ -135,38 +158,44 @@ impl Beat {
 /// What kept it from being measured.
 pub async fn run(args: &Args) -> Result<Line, Error> {
     let site = Site::open(&args.place).await?;
-    let line = Line::new("steady", &site, &args.place);
+    let line = Line::new("steady", &site);
     let record = Record::with_room(args.tasks * (args.seconds as usize + 20));
-    let node = site.node(&record, args.place.slots).await?;
-    let figures = measure(args, &site, &record, node).await?;
+    let app = site.lead(&record).await?;
+    let figures = measure(args, &site, &record, app).await?;
     let line = line.with("tasks", args.tasks).with("seconds", args.seconds);
-    Ok(line.with("aligned", args.aligned).counted(figures.counts).all(&figures))
+    Ok(line
+        .with("aligned", args.aligned)
+        .counted(figures.counts)
+        .all(&figures))
 }
 
-async fn measure(args: &Args, site: &Site, record: &Record, node: Node) -> Result<Figures, Error> {
-    let before = StoreClock::measure(&*site.store).await?;
-    let beat = Beat::start(site, args.tasks, args.aligned).await?;
+async fn measure(args: &Args, site: &Site, record: &Record, app: App) -> Result<Figures, Error> {
+    let before = StoreClock::measure(site.store()).await?;
+    let beat = Beat::start(site, &app.control, args.tasks, args.aligned).await?;
     let until = beat.from.plus(Duration::from_secs(args.seconds.into()));
     let expected = beat.expected(until);
     let watched = args.place.watched();
-    sleep_until(site, &before, beat.from).await;
+    site.sleep_until(&before, beat.from).await;
     let mark = watched.mark();
     let progress = Progress::new("steady", args.seconds as usize);
     for second in 0..args.seconds {
-        sleep_until(site, &before, beat.from.plus(Duration::from_secs(second.into()))).await;
+        site.sleep_until(&before, beat.from.plus(Duration::from_secs(second.into())))
+            .await;
         progress.at(second as usize);
     }
-    sleep_until(site, &before, until).await;
+    site.sleep_until(&before, until).await;
     let cpu_s = watched.since(&mark);
     let memory = usage::memory();
     let late_from = now_us();
-    while record.due_within(beat.from.as_ms(), until.as_ms()) < expected.len() && seconds_since(late_from) < PATIENCE_S {
+    while record.due_within(beat.from.as_ms(), until.as_ms()) < expected.len()
+        && seconds_since(late_from) < PATIENCE_S
+    {
         pause(Duration::from_millis(20)).await;
     }
-    prepare::delete(site, &beat.tasks).await?;
-    node.stop().await;
-    let clock = before.and(StoreClock::measure(&*site.store).await?);
-    let rows = tally::runs(&*site.store, &beat.filter(until)).await?;
+    beat.end(site, &app.control).await?;
+    site::stop(app).await;
+    let clock = before.and(StoreClock::measure(site.store()).await?);
+    let rows = tally::runs(site.store(), &beat.filter(until)).await?;
     let mut notes = record.take();
     notes.retain(|n| (beat.from.as_ms()..until.as_ms()).contains(&n.due_ms));
     let verdict = tally::verdict(&expected, &rows, &notes, &beat.numbers(), &clock)?;
@@ -177,13 +206,6 @@ async fn measure(args: &Args, site: &Site, record: &Record, node: Node) -> Resul
         memory,
         clock_doubt_ms: rounded(clock.doubt_ms()),
     })
-}
-
-/// Waits for an instant of the store's clock.
-pub async fn sleep_until(site: &Site, clock: &StoreClock, at: Timestamp) {
-    let left_us = clock.reading_us(at.as_ms()) - now_us();
-    let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
-    site.clock.sleep(left).await;
 }
 
 #[cfg(test)]

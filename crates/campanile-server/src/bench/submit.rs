@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use campanile::engine::Node;
 use campanile::id::RunId;
-use campanile::port::store::Control as _;
 use campanile::protocol::work::RunFilter;
 use campanile::run::Run;
-use campanile::system::{pause, within};
+use campanile::system::within;
 use campanile::task::Task;
 use campanile::time::Timestamp;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::clock::{StoreClock, now_us};
 use super::figures::{Percentiles, rounded};
@@ -19,9 +18,11 @@ use super::history::{Counts, Key};
 use super::prepare;
 use super::progress::Progress;
 use super::record::Record;
-use super::site::{Place, Site};
+use super::site::{self, Place, Site};
 use super::tally::{self, Numbers};
 use super::{Error, Line};
+use crate::api::problem::chain;
+use crate::compose::App;
 
 /// How far ahead the second half is asked for.
 const AHEAD: Duration = Duration::from_millis(50);
@@ -29,6 +30,8 @@ const AHEAD: Duration = Duration::from_millis(50);
 const WARM_UP: usize = 50;
 /// How long one start is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The rest between two samples.
+const REST: Duration = Duration::from_millis(5);
 /// The longest of the random rests between two samples: none falls into step with a period of the engine's.
 const REST_MS: u64 = 30;
 
@@ -38,29 +41,54 @@ pub struct Args {
     #[command(flatten)]
     place: Place,
     /// Samples of each kind
-    #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 1_000)]
+    #[arg(
+        short = 'n',
+        long = "samples",
+        value_name = "N",
+        default_value_t = 1_000
+    )]
     samples: usize,
 }
 
 /// The figures.
 #[derive(Debug, Serialize)]
-struct Figures {
-    /// For now: request to start.
+struct Submit {
+    /// By the library, for now: request to start.
     library_now_ms: Option<Percentiles>,
-    /// For 50 ms ahead: instant to start.
+    /// By the library, for 50 ms ahead: instant to start.
     library_ahead_ms: Option<Percentiles>,
+    /// By the API on loopback, for now: request to start.
+    api_now_ms: Option<Percentiles>,
+    /// By the API on loopback, for 50 ms ahead: instant to start.
+    api_ahead_ms: Option<Percentiles>,
     /// Of all samples.
     #[serde(flatten)]
     counts: Counts,
     clock_doubt_ms: f64,
 }
 
+/// How a run is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Library,
+    Api,
+}
+
 struct Bench<'a> {
     site: &'a Site,
-    node: &'a Node,
+    app: &'a App,
     record: &'a Record,
     task: &'a Task,
+    client: reqwest::Client,
+    clock: StoreClock,
     runs: Vec<RunId>,
+}
+
+/// The samples of one way to ask, in microseconds.
+#[derive(Debug, Default)]
+struct Samples {
+    now: Vec<i64>,
+    ahead: Vec<i64>,
 }
 
 /// Runs the workload.
@@ -69,71 +97,121 @@ struct Bench<'a> {
 /// What kept it from being measured.
 pub async fn run(args: &Args) -> Result<Line, Error> {
     let site = Site::open(&args.place).await?;
-    let line = Line::new("submit", &site, &args.place);
-    let record = Record::with_room(2 * args.samples + WARM_UP);
-    let task = prepare::put(&site, &[prepare::spec("submit", None)]).await?.remove(0);
-    let node = site.node(&record, args.place.slots).await?;
+    let line = Line::new("submit", &site);
+    let record = Record::with_room(4 * (args.samples + WARM_UP));
+    let app = site.lead(&record).await?;
+    let measured = measure(args.samples, &site, &app, &record).await;
+    site::stop(app).await;
+    let figures = measured?;
+    Ok(line
+        .with("samples", args.samples)
+        .counted(figures.counts)
+        .all(&figures))
+}
+
+async fn measure(samples: usize, site: &Site, app: &App, record: &Record) -> Result<Submit, Error> {
+    let task = prepare::task(site, &app.control, "submit").await?;
+    let client = reqwest::Client::builder().no_proxy().build();
+    let since = site.now().await?;
     let mut bench = Bench {
-        site: &site,
-        node: &node,
-        record: &record,
+        site,
+        app,
+        record,
         task: &task,
+        client: client.map_err(|e| Error::Unavailable(chain(&e)))?,
+        clock: StoreClock::measure(site.store()).await?,
         runs: Vec::new(),
     };
-    let measured = bench.measure(args.samples).await;
+    let library = bench.samples(By::Library, samples).await?;
+    let api = bench.samples(By::Api, samples).await?;
     let expected: Vec<Key> = bench.runs.iter().copied().map(Key::Run).collect();
-    node.stop().await;
-    let (clock, now_ms, ahead_ms, since) = measured?;
+    let clock = bench.clock.and(StoreClock::measure(site.store()).await?);
     let filter = RunFilter {
         task: Some(task.id),
         since: Some(since),
         ..RunFilter::default()
     };
-    let rows: Vec<Run> = tally::runs(&*site.store, &filter).await?;
-    let clock = clock.and(StoreClock::measure(&*site.store).await?);
-    let verdict = tally::verdict(&expected, &rows, &record.take(), &Numbers::default(), &clock)?;
-    let figures = Figures {
-        library_now_ms: Percentiles::of_us(now_ms),
-        library_ahead_ms: Percentiles::of_us(ahead_ms),
+    let rows: Vec<Run> = tally::settled_runs(site.store(), &filter).await?;
+    let verdict = tally::verdict(
+        &expected,
+        &rows,
+        &record.take(),
+        &Numbers::default(),
+        &clock,
+    )?;
+    Ok(Submit {
+        library_now_ms: Percentiles::of_us(library.now),
+        library_ahead_ms: Percentiles::of_us(library.ahead),
+        api_now_ms: Percentiles::of_us(api.now),
+        api_ahead_ms: Percentiles::of_us(api.ahead),
         counts: verdict.counts,
         clock_doubt_ms: rounded(clock.doubt_ms()),
-    };
-    Ok(line.with("samples", args.samples).counted(figures.counts).all(&figures))
+    })
 }
 
-type Measured = (StoreClock, Vec<i64>, Vec<i64>, Timestamp);
-
 impl Bench<'_> {
-    async fn measure(&mut self, samples: usize) -> Result<Measured, Error> {
-        let clock = StoreClock::measure(&*self.site.store).await?;
-        let since = self.site.now().await?;
+    async fn samples(&mut self, by: By, count: usize) -> Result<Samples, Error> {
         for _ in 0..WARM_UP {
-            self.sample(Duration::ZERO, &clock).await?;
+            let _ = self.sample(by, Duration::ZERO).await?;
         }
-        let progress = Progress::new("submit", 2 * samples);
-        let (mut now, mut ahead) = (Vec::with_capacity(samples), Vec::with_capacity(samples));
-        for n in 0..samples {
-            let asked = now_us();
-            now.push(self.sample(Duration::ZERO, &clock).await?.0 - asked);
-            let (started, due_us) = self.sample(AHEAD, &clock).await?;
-            ahead.push(started - due_us);
-            progress.at(2 * n);
+        let progress = Progress::new("submit", count);
+        let mut samples = Samples::default();
+        for n in 0..count {
+            let (asked, started, _) = self.sample(by, Duration::ZERO).await?;
+            samples.now.push(started - asked);
+            let (_, started, due) = self.sample(by, AHEAD).await?;
+            samples.ahead.push(started - due);
+            progress.at(n);
         }
-        Ok((clock, now, ahead, since))
+        Ok(samples)
     }
 
-    /// Asks for one run, waits for its start and a little longer. Says when it started and when it was due, on the
-    /// stopwatch.
-    async fn sample(&mut self, ahead: Duration, clock: &StoreClock) -> Result<(i64, i64), Error> {
-        let due = self.node.time().now().plus(ahead);
-        let batch = prepare::submissions(self.site, self.task, 1, due, None);
-        let answers = self.site.store.submit(&batch).await?;
-        self.node.wake();
-        let run = answers.first().map(|s| s.run).ok_or_else(|| Error::Impossible("no answer to a submission".to_owned()))?;
+    /// Asks for one run, waits for its start and a little longer. Says when it was asked for, when it started and when
+    /// it was due, on the stopwatch.
+    async fn sample(&mut self, by: By, ahead: Duration) -> Result<(i64, i64, i64), Error> {
+        let due = self.app.node.time().now().plus(ahead);
+        let asked = now_us();
+        let run = match by {
+            By::Library => self.by_library(due).await?,
+            By::Api => self.by_api(due).await?,
+        };
         self.runs.push(run);
         let started = within(PATIENCE, self.record.start_of(run)).await;
-        let started = started.ok_or_else(|| Error::Impossible(format!("run {run} did not start within {PATIENCE:?}")))?;
-        pause(Duration::from_millis(5 + self.site.below(REST_MS))).await;
-        Ok((started, clock.reading_us(due.as_ms())))
+        let late = || Error::Impossible(format!("run {run} did not start within {PATIENCE:?}"));
+        let started = started.ok_or_else(late)?;
+        self.site.rest(REST, REST_MS).await;
+        Ok((asked, started, self.clock.reading_us(due.as_ms())))
+    }
+
+    async fn by_library(&self, due: Timestamp) -> Result<RunId, Error> {
+        let request = prepare::request(self.task, due, None);
+        Ok(self.app.control.submit_one(&request).await?.run)
+    }
+
+    async fn by_api(&self, due: Timestamp) -> Result<RunId, Error> {
+        let unavailable = |e: reqwest::Error| Error::Unavailable(chain(&e));
+        let url = format!("http://{}/api/v1/runs", self.app.address);
+        let token = self
+            .site
+            .settings
+            .http
+            .token
+            .as_ref()
+            .map_or("", |t| t.reveal());
+        let body = json!({ "task": self.task.spec.name, "run_at": due });
+        let answer = self
+            .client
+            .post(url)
+            .bearer_auth(token)
+            .json(&body)
+            .send()
+            .await;
+        let answer = answer
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(unavailable)?;
+        let submitted: Value = answer.json().await.map_err(unavailable)?;
+        let id = submitted["id"].as_str().unwrap_or_default();
+        id.parse()
+            .map_err(|e| Error::Unavailable(format!("the API's answer has no run: {e}")))
     }
 }

@@ -2,17 +2,22 @@
 //! Owns how runs are read back; decides nothing.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use campanile::id::TaskId;
-use campanile::port::store::{self, Control as _, Store};
+use campanile::port::store::{self, Store};
 use campanile::protocol::limits;
 use campanile::protocol::work::RunFilter;
 use campanile::run::{Origin, Run, State};
+use campanile::system::pause;
 
-use super::clock::StoreClock;
+use super::clock::{StoreClock, now_us, seconds_since};
 use super::figures::Percentiles;
 use super::history::{self, Counts, Disagreement, Key, Row, Start};
 use super::record::Noted;
+
+/// How long runs may be under way before they are taken as they are.
+const SETTLE_S: f64 = 20.0;
 
 /// What a history came to.
 #[derive(Debug)]
@@ -65,6 +70,23 @@ pub async fn runs(store: &dyn Store, filter: &RunFilter) -> Result<Vec<Run>, sto
             return Ok(all);
         }
         all.extend(page);
+    }
+}
+
+/// The same, once none of them is under way any more: an end is recorded a moment after its handler returned. Gives up
+/// waiting after a while; what has not ended by then is seen as it is.
+///
+/// # Errors
+/// The store's.
+pub async fn settled_runs(store: &dyn Store, filter: &RunFilter) -> Result<Vec<Run>, store::Error> {
+    let began = now_us();
+    loop {
+        let all = runs(store, filter).await?;
+        let settled = all.iter().all(|r| r.state.is_terminal());
+        if settled || seconds_since(began) > SETTLE_S {
+            return Ok(all);
+        }
+        pause(Duration::from_millis(100)).await;
     }
 }
 
