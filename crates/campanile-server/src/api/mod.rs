@@ -75,7 +75,10 @@ pub fn document() -> serde_json::Value {
         .components
         .get_or_insert_default()
         .add_security_scheme("token", scheme);
-    document.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
+    document.security = Some(vec![SecurityRequirement::new(
+        "token",
+        Vec::<String>::new(),
+    )]);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     if let Ok(task) = serde_json::from_str(TASK_SCHEMA) {
         document["components"]["schemas"]["Task"] = task;
