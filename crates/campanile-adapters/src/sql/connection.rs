@@ -155,9 +155,12 @@ impl Pool {
                 answer => answer,
             }
         };
+        let is_read = text.sql.starts_with("SELECT");
         match within(CALL_TIMEOUT, call).await {
+            Some(answer) if is_read => answer.map_err(|error| Failure::from(error).settled()),
             Some(answer) => answer.map_err(|error| Failure::from(error).in_doubt()),
-            None => Err(no_answer()),
+            None if is_read => Err(no_answer()),
+            None => Err(store::Error::Ambiguous("no answer in time".into())),
         }
     }
 
