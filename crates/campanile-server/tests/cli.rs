@@ -36,6 +36,98 @@ fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What is typed, the exit status, and part of what is said.
+const REFUSED: &[(&[&str], i32, &str)] = &[
+    (
+        &["serve", "--config", "c.toml"],
+        2,
+        "c.toml line 1: `sotre` is not a setting: did you mean `store`?",
+    ),
+    (
+        &["serve", "--config", "nowhere.toml"],
+        2,
+        "can't read nowhere.toml",
+    ),
+    (&["serve", "--sotre", "x"], 2, "--store"),
+    (
+        &["serve", "--store", "mongodb://h"],
+        2,
+        "the scheme of `mongodb://h` is not known: begin it with one of sqlite:",
+    ),
+    (
+        &["serve", "--listen", "0.0.0.0:0"],
+        2,
+        "set `tls_cert` and `tls_key`, listen on 127.0.0.1, or say `insecure`",
+    ),
+    (
+        &["serve", "--token", "hunter2"],
+        2,
+        "is too short to be safe",
+    ),
+    (
+        &["serve", "--store", "sqlite:/nowhere/at/all.db"],
+        1,
+        "/nowhere/at/all.db",
+    ),
+    (
+        &[
+            "serve",
+            "--store",
+            "sqlite:x.db",
+            "--listen",
+            "127.0.0.1:0",
+            "--tasks",
+            "t.toml",
+        ],
+        2,
+        "t.toml line 3: task `a`: shedule: is not a field of a task: did you mean `schedule`?",
+    ),
+    (
+        &[
+            "serve",
+            "--store",
+            "sqlite:x.db",
+            "--listen",
+            "127.0.0.1:0",
+            "--tls-cert",
+            "c.toml",
+            "--tls-key",
+            "c.toml",
+        ],
+        1,
+        "setting `tls_cert`",
+    ),
+    (&["apply", "t.toml"], 2, "t.toml line 3: task `a`: shedule"),
+    (
+        &["apply", "two.toml"],
+        2,
+        "two.toml line 5: task `a`: name: is defined at line 2 already",
+    ),
+    (&["apply", "nowhere.toml"], 2, "nowhere.toml: can't be read"),
+    (&["cron", "next", "0 25 * * *"], 2, "hour"),
+    (&["cron", "next", "0 0 30 2 *"], 2, "can never fire"),
+    (
+        &["cron", "next", "* * * * *", "--tz", "Mars/Base"],
+        2,
+        "--tz",
+    ),
+    (
+        &["cron", "next", "* * * * *", "--dialect", "latin"],
+        2,
+        "write auto, unix, spring or quartz",
+    ),
+    (&["cron", "next", "* * * * *", "--from", "now"], 2, "--from"),
+    (&["import", "crontab", "empty"], 1, "no line could be taken"),
+    (&["task", "list"], 2, "set CAMPANILE_TOKEN"),
+    (
+        &["task", "list", "--url", "localhost"],
+        2,
+        "is not the address of a service",
+    ),
+    (&["run", "submit"], 2, "--task"),
+    (&["frobnicate"], 2, "frobnicate"),
+];
+
 #[test]
 fn what_is_wrong_is_said_with_its_remedy_and_a_status() {
     let folder = TempDir::new("cli").unwrap();
@@ -51,97 +143,7 @@ fn what_is_wrong_is_said_with_its_remedy_and_a_status() {
     )
     .unwrap();
     std::fs::write(folder.join("empty"), "# nothing\n").unwrap();
-    let cases: &[(&[&str], i32, &str)] = &[
-        (
-            &["serve", "--config", "c.toml"],
-            2,
-            "c.toml line 1: `sotre` is not a setting: did you mean `store`?",
-        ),
-        (
-            &["serve", "--config", "nowhere.toml"],
-            2,
-            "can't read nowhere.toml",
-        ),
-        (&["serve", "--sotre", "x"], 2, "--store"),
-        (
-            &["serve", "--store", "mongodb://h"],
-            2,
-            "the scheme of `mongodb://h` is not known: begin it with one of sqlite:",
-        ),
-        (
-            &["serve", "--listen", "0.0.0.0:0"],
-            2,
-            "set `tls_cert` and `tls_key`, listen on 127.0.0.1, or say `insecure`",
-        ),
-        (
-            &["serve", "--token", "hunter2"],
-            2,
-            "is too short to be safe",
-        ),
-        (
-            &["serve", "--store", "sqlite:/nowhere/at/all.db"],
-            1,
-            "/nowhere/at/all.db",
-        ),
-        (
-            &[
-                "serve",
-                "--store",
-                "sqlite:x.db",
-                "--listen",
-                "127.0.0.1:0",
-                "--tasks",
-                "t.toml",
-            ],
-            2,
-            "t.toml line 3: task `a`: shedule: is not a field of a task: did you mean `schedule`?",
-        ),
-        (
-            &[
-                "serve",
-                "--store",
-                "sqlite:x.db",
-                "--listen",
-                "127.0.0.1:0",
-                "--tls-cert",
-                "c.toml",
-                "--tls-key",
-                "c.toml",
-            ],
-            1,
-            "setting `tls_cert`",
-        ),
-        (&["apply", "t.toml"], 2, "t.toml line 3: task `a`: shedule"),
-        (
-            &["apply", "two.toml"],
-            2,
-            "two.toml line 5: task `a`: name: is defined at line 2 already",
-        ),
-        (&["apply", "nowhere.toml"], 2, "nowhere.toml: can't be read"),
-        (&["cron", "next", "0 25 * * *"], 2, "hour"),
-        (&["cron", "next", "0 0 30 2 *"], 2, "can never fire"),
-        (
-            &["cron", "next", "* * * * *", "--tz", "Mars/Base"],
-            2,
-            "--tz",
-        ),
-        (
-            &["cron", "next", "* * * * *", "--dialect", "latin"],
-            2,
-            "write auto, unix, spring or quartz",
-        ),
-        (&["cron", "next", "* * * * *", "--from", "now"], 2, "--from"),
-        (&["import", "crontab", "empty"], 1, "no line could be taken"),
-        (&["task", "list"], 2, "set CAMPANILE_TOKEN"),
-        (
-            &["task", "list", "--url", "localhost"],
-            2,
-            "is not the address of a service",
-        ),
-        (&["run", "submit"], 2, "--task"),
-        (&["frobnicate"], 2, "frobnicate"),
-    ];
-    for (args, status, expected) in cases {
+    for (args, status, expected) in REFUSED {
         let got = run(&folder, args);
         assert_eq!(got.status.code(), Some(*status), "{args:?}: {}", err(&got));
         assert!(
@@ -320,104 +322,105 @@ async fn a_store_of_a_newer_program_is_left_alone() {
     s.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_client_commands_render_what_the_api_answers() {
-    let s = start(&[]).await;
-    let file = format!(
+/// Calls the program with words that hold no blanks; it must succeed. Answers its result.
+async fn done(service: &Service, words: &str) -> String {
+    let args: Vec<&str> = words.split(' ').collect();
+    let got = client(service, &args).await;
+    assert_eq!(got.status.code(), Some(0), "{words}: {}", err(&got));
+    out(&got)
+}
+
+fn two_tasks(service: &Service) -> String {
+    format!(
         "[[task]]\nname = \"check\"\nschedule = \"every 200ms\"\nhandler = {{ http = {{ url = \"{}/healthz\" }} }}\n\
          [[task]]\nname = \"manual\"\nhandler = {{ native = \"nobody\" }}\n",
-        s.url
-    );
-    std::fs::write(s.folder.join("t.toml"), &file).unwrap();
-    let dry = client(&s, &["apply", "t.toml", "--dry-run"]).await;
-    assert!(
-        out(&dry).contains("+ check\n+ manual\n2 to create"),
-        "{}{}",
-        out(&dry),
-        err(&dry)
-    );
-    assert!(out(&client(&s, &["apply", "t.toml"]).await).ends_with("0 unchanged: done\n"));
-    std::fs::write(
-        s.folder.join("bad.toml"),
-        file.replace("every 200ms", "0 25 * * *"),
+        service.url
     )
-    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_applied_with_its_difference_shown() {
+    let s = start(&[]).await;
+    let file = two_tasks(&s);
+    std::fs::write(s.folder.join("t.toml"), &file).unwrap();
+    let dry = done(&s, "apply t.toml --dry-run").await;
+    assert!(dry.starts_with("+ check\n+ manual\n2 to create"), "{dry}");
+    assert!(
+        done(&s, "apply t.toml")
+            .await
+            .ends_with("0 unchanged: done\n")
+    );
+    let bad = file.replace("every 200ms", "0 25 * * *");
+    std::fs::write(s.folder.join("bad.toml"), bad).unwrap();
     let bad = client(&s, &["apply", "bad.toml"]).await;
     assert_eq!(bad.status.code(), Some(2));
+    let said = err(&bad);
     assert!(
-        err(&bad).contains("bad.toml line 3: task `check`: schedule: "),
-        "{}",
-        err(&bad)
+        said.contains("bad.toml line 3: task `check`: schedule: "),
+        "{said}"
     );
+    s.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_listed_shown_explained_and_cancelled() {
+    let s = start(&[]).await;
+    std::fs::write(s.folder.join("t.toml"), two_tasks(&s)).unwrap();
+    done(&s, "apply t.toml").await;
     s.until("/runs?task=check&state=succeeded", |b| {
         !b["items"].as_array().unwrap().is_empty()
     })
     .await;
-    let list = client(
-        &s,
-        &[
-            "run",
-            "list",
-            "--task",
-            "check",
-            "--state",
-            "succeeded",
-            "--output",
-            "json",
-        ],
-    )
-    .await;
-    let page: Value = serde_json::from_str(&out(&list)).unwrap();
-    let id = page["items"][0]["id"].as_str().unwrap().to_owned();
-    let due = page["items"][0]["due_at"].as_str().unwrap().to_owned();
-    assert!(out(&client(&s, &["run", "list"]).await).contains(&id[..4]));
-    assert!(out(&client(&s, &["run", "show", &id]).await).contains("succeeded"));
-    assert!(out(&client(&s, &["why", "check", &due]).await).contains("It succeeded"));
-    let later = "2199-01-01T00:00:00Z";
-    let submit = client(
-        &s,
-        &[
-            "run",
-            "submit",
-            "--task",
-            "manual",
-            "--run-at",
-            later,
-            "--payload",
-            "{\"a\":1}",
-        ],
-    )
-    .await;
-    let id = out(&submit).trim().to_owned();
-    assert!(out(&client(&s, &["run", "cancel", &id]).await).contains("is cancelled"));
-    let again = client(&s, &["run", "cancel", &id]).await;
-    assert_eq!(
-        (
-            again.status.code(),
-            err(&again).contains("has ended already")
-        ),
-        (Some(1), true)
+    let list = done(&s, "run list --task check --state succeeded --output json").await;
+    let page: Value = serde_json::from_str(&list).unwrap();
+    let id = page["items"][0]["id"].as_str().unwrap();
+    let due = page["items"][0]["due_at"].as_str().unwrap();
+    assert!(done(&s, "run list").await.contains("succeeded"));
+    assert!(
+        done(&s, &format!("run show {id}"))
+            .await
+            .contains("succeeded")
     );
-    for (args, expected) in [
-        (&["task", "list"][..], "manual"),
-        (&["task", "show", "check"], "every 200ms"),
-        (&["task", "pause", "check"], "check is paused"),
-        (&["task", "resume", "check"], "check goes on; next: 2"),
-        (&["node", "list"], "scheduler,worker,api"),
-        (&["leader", "show"], "test leads since"),
-        (&["queue", "list"], "default"),
-        (&["task", "delete", "check"], "check is deleted"),
+    assert!(
+        done(&s, &format!("why check {due}"))
+            .await
+            .contains("It succeeded")
+    );
+    done(&s, &format!("run logs {id}")).await;
+    assert_eq!(done(&s, &format!("run retry {id}")).await.trim().len(), 13);
+    let submit = "run submit --task manual --run-at 2199-01-01T00:00:00Z --payload {\"a\":1}";
+    let id = done(&s, submit).await.trim().to_owned();
+    let cancel = format!("run cancel {id}");
+    assert!(done(&s, &cancel).await.contains("is cancelled"));
+    let again = client(&s, &["run", "cancel", &id]).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(err(&again).contains("has ended already"));
+    s.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_and_the_cluster_are_looked_at_and_changed() {
+    let s = start(&[]).await;
+    std::fs::write(s.folder.join("t.toml"), two_tasks(&s)).unwrap();
+    done(&s, "apply t.toml").await;
+    s.until("/leader", |l| l["node"] == "test").await;
+    s.until("/nodes", |n| !n["items"].as_array().unwrap().is_empty())
+        .await;
+    for (words, expected) in [
+        ("task list", "manual"),
+        ("task show check", "every 200ms"),
+        ("task pause check", "check is paused"),
+        ("task resume check", "check goes on; next: 2"),
+        ("node list", "scheduler,worker,api"),
+        ("leader show", "test leads since"),
+        ("leader resign", "asked to hand over"),
+        ("queue list", "QUEUE"),
+        ("task delete check", "check is deleted"),
     ] {
-        let got = client(&s, args).await;
-        assert!(
-            out(&got).contains(expected),
-            "{args:?}: {}{}",
-            out(&got),
-            err(&got)
-        );
+        let said = done(&s, words).await;
+        assert!(said.contains(expected), "{words}: {said}");
     }
-    let key = client(&s, &["queue", "key", "default"]).await;
-    assert_eq!(out(&key).trim().len(), 64);
+    assert_eq!(done(&s, "queue key default").await.trim().len(), 64);
     let missing = client(&s, &["task", "show", "check"]).await;
     assert_eq!(missing.status.code(), Some(1));
     assert!(err(&missing).contains("no task `check`"));
