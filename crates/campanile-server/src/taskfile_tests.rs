@@ -31,79 +31,78 @@ fn three_forms_say_the_same() {
     assert!(parse("", "t.toml").unwrap().tasks.is_empty());
 }
 
+/// What is changed in the good file, and what is said of it.
+const CHANGED: &[(&str, &str, &str)] = &[
+    (
+        "schedule =",
+        "shedule =",
+        "t.toml line 4: task `a`: shedule: is not a field of a task: did you mean `schedule`?",
+    ),
+    (
+        "url =",
+        "uri =",
+        "t.toml line 5: task `a`: handler.http.uri: is not known here: did you mean `url`?",
+    ),
+    (
+        "max_attempts = 3",
+        "max_attempts = \"x\"",
+        "t.toml line 10: task `b`: retry: invalid type",
+    ),
+    (
+        "name = \"b\"",
+        "name = \"a\"",
+        "t.toml line 8: task `a`: name: is defined at line 3 already",
+    ),
+    (
+        "name = \"b\"",
+        "",
+        "t.toml line 7: task 2: name: is missing",
+    ),
+    ("handler.command.argv = ", "x = ", "task `b`: "),
+    ("\"every 10s\"", "every 10s", "t.toml line 4: "),
+    (
+        "[[task]]",
+        "[[tasks]]",
+        "t.toml line 2: `tasks` is not known at the top of a task file: tasks are under `task`",
+    ),
+];
+
+/// Whole files, and what is said of them.
+const BROKEN: &[(&str, &str, &str)] = &[
+    (
+        "t.toml",
+        "[task]\nname = 1",
+        "`task` is not a list: write [[task]] before each task",
+    ),
+    (
+        "t.json",
+        "{\"task\": [\n {\n  \"name\": \"a\",\n  \"handler\": {\"native\": \"x\"},\n  \"priority\": \"high\"\n }\n]}",
+        "t.json line 5: task `a`: priority: invalid type: string \"high\", expected u8",
+    ),
+    ("t.json", "{\n \"task\": [\n}", "t.json line 3: "),
+    (
+        "t.yaml",
+        "task:\n  - name: a\n    handler: {native: x}\n    timeout: 5 parsecs\n",
+        "t.yaml line 4: task `a`: timeout: `5 parsecs` is not a duration",
+    ),
+    ("t.yaml", "task:\n  - name: a\n  handler\n", "t.yaml line "),
+    (
+        "t.ini",
+        "",
+        "t.ini: `.ini` is not a form of task files: write .toml, .yaml or .json",
+    ),
+];
+
 #[test]
 fn what_is_wrong_is_named_with_file_line_task_and_field() {
-    let json = "{\"task\": [\n  {\n    \"name\": \"a\",\n    \"handler\": {\"native\": \"x\"},\n    \"priority\": \"high\"\n  }\n]}";
-    let cases: &[(&str, String, &str)] = &[
-        (
-            "t.toml",
-            GOOD.replace("schedule =", "shedule ="),
-            "t.toml line 4: task `a`: shedule: is not a field of a task: did you mean `schedule`?",
-        ),
-        (
-            "t.toml",
-            GOOD.replace("url =", "uri ="),
-            "t.toml line 5: task `a`: handler.http.uri: is not known here: did you mean `url`?",
-        ),
-        (
-            "t.toml",
-            GOOD.replace("max_attempts = 3", "max_attempts = \"x\""),
-            "t.toml line 10: task `b`: retry: invalid type",
-        ),
-        (
-            "t.toml",
-            GOOD.replace("name = \"b\"", "name = \"a\""),
-            "t.toml line 8: task `a`: name: is defined at line 3 already",
-        ),
-        (
-            "t.toml",
-            GOOD.replace("name = \"b\"", ""),
-            "t.toml line 7: task 2: name: is missing",
-        ),
-        (
-            "t.toml",
-            GOOD.replace("handler.command.argv = ", "x = "),
-            "task `b`: ",
-        ),
-        (
-            "t.toml",
-            GOOD.replace("\"every 10s\"", "every 10s"),
-            "t.toml line 4: ",
-        ),
-        (
-            "t.toml",
-            GOOD.replace("[[task]]", "[[tasks]]"),
-            "t.toml line 2: `tasks` is not known at the top of a task file: tasks are under `task`",
-        ),
-        (
-            "t.toml",
-            "[task]\nname = 1".to_owned(),
-            "`task` is not a list: write [[task]] before each task",
-        ),
-        (
-            "t.json",
-            json.to_owned(),
-            "t.json line 5: task `a`: priority: invalid type: string \"high\", expected u8",
-        ),
-        ("t.json", "{\n \"task\": [\n}".to_owned(), "t.json line 3: "),
-        (
-            "t.yaml",
-            "task:\n  - name: a\n    handler: {native: x}\n    timeout: 5 parsecs\n".to_owned(),
-            "t.yaml line 4: task `a`: timeout: `5 parsecs` is not a duration",
-        ),
-        (
-            "t.yaml",
-            "task:\n  - name: a\n  handler\n".to_owned(),
-            "t.yaml line ",
-        ),
-        (
-            "t.ini",
-            String::new(),
-            "t.ini: `.ini` is not a form of task files: write .toml, .yaml or .json",
-        ),
-    ];
-    for (name, text, expected) in cases {
-        let said = parse(text, name).expect_err(expected).to_string();
+    let changed = CHANGED
+        .iter()
+        .map(|(from, to, expected)| ("t.toml", GOOD.replace(from, to), *expected));
+    let broken = BROKEN
+        .iter()
+        .map(|(name, text, expected)| (*name, (*text).to_owned(), *expected));
+    for (name, text, expected) in changed.chain(broken) {
+        let said = parse(&text, name).expect_err(expected).to_string();
         assert!(said.contains(expected), "{said}\nshould hold\n{expected}");
     }
 }

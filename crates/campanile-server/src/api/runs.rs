@@ -132,6 +132,7 @@ pub struct SubmittedAll {
 #[serde(untagged)]
 #[expect(
     dead_code,
+    clippy::large_enum_variant,
     reason = "it is only the schema: which of the two a body is, is told by its field `runs`"
 )]
 pub enum OneOrMany {

@@ -18,7 +18,7 @@ pub async fn apply(client: &Client, apply: &Apply, out: Out) -> Result<(), Failu
         .post(&path, &body)
         .await
         .map_err(|failure| with_place(failure, &file))?;
-    out.show(&answer, |out, answer| show_difference(out, answer));
+    out.show(&answer, show_difference);
     Ok(())
 }
 
@@ -92,7 +92,7 @@ pub async fn run(client: &Client, task: Task, out: Out) -> Result<(), Failure> {
         }
         Task::Show { name } => {
             let answer: Value = client.get(&format!("/tasks/{}", escape(&name))).await?;
-            out.show(&answer, |out, task| fields(out, task));
+            out.show(&answer, fields);
         }
         Task::Pause { name } => change(client, &name, "pause", out).await?,
         Task::Resume { name } => change(client, &name, "resume", out).await?,
@@ -108,7 +108,7 @@ pub async fn run(client: &Client, task: Task, out: Out) -> Result<(), Failure> {
         Task::Delete { name } => {
             client.delete(&format!("/tasks/{}", escape(&name))).await?;
             out.show(&json!({ "name": name, "deleted": true }), |out, _| {
-                out.line(format!("{name} is deleted"))
+                out.line(format!("{name} is deleted"));
             });
         }
     }

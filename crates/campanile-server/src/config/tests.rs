@@ -58,87 +58,88 @@ fn flags_win_over_environment_over_file_over_defaults() {
     assert_eq!(source("drain"), "default");
 }
 
+const REFUSED: &[(&[(&str, &str)], &str)] = &[
+    (
+        &[("store", "mongodb://x")],
+        "setting `store` (--store): the scheme of `mongodb://x` is not known: begin it with one of sqlite:, postgres:, postgresql:",
+    ),
+    (
+        &[("store", "campanile.db")],
+        "`campanile.db` has no scheme: begin it with one of sqlite:",
+    ),
+    (
+        &[("store", "mysql://h/d")],
+        "`mysql:` is not built yet: write sqlite:FILE or postgres://",
+    ),
+    (
+        &[("lock", "zookeeper://h")],
+        "begin it with one of store:, redis:",
+    ),
+    (
+        &[("broker", "kafka://u:p@h")],
+        "the scheme of `kafka://u:***@h` is not known",
+    ),
+    (&[("broker", "amqp://h")], "`amqp:` is not built yet"),
+    (
+        &[("roles", "scheduler,boss")],
+        "`boss` is not a role: write scheduler, worker, api",
+    ),
+    (&[("roles", ",")], "setting `roles` (--roles): is empty"),
+    (
+        &[("roles", "worker")],
+        "`memory:` carries runs inside one process",
+    ),
+    (&[("queues", "a b")], "`a b` can't be a name"),
+    (&[("queues", ",")], "name a queue"),
+    (&[("slots", "0")], "`0` is out of range: write 1 to 10000"),
+    (&[("slots", "many")], "`many` is out of range"),
+    (
+        &[("listen", "localhost")],
+        "`localhost` is not an address and a port: write 127.0.0.1:7070",
+    ),
+    (
+        &[("listen", "0.0.0.0:7070")],
+        "set `tls_cert` and `tls_key`, listen on 127.0.0.1, or say `insecure`",
+    ),
+    (
+        &[("tls_cert", "c.pem")],
+        "setting `tls_cert` (--tls-cert): needs `tls_key` beside it",
+    ),
+    (&[("tls_key", "k.pem")], "needs `tls_cert` beside it"),
+    (
+        &[("lock_ttl", "5")],
+        "setting `lock_ttl` (--lock-ttl): `5` is not a duration: write a number and a unit",
+    ),
+    (
+        &[("lock_ttl", "100ms")],
+        "`100ms` is out of range: write 1s to 5m",
+    ),
+    (
+        &[("token", "secret")],
+        "setting `token` (--token): is too short",
+    ),
+    (&[("token", "aaaaaaaaaaaaaaaaaaaaaaaa")], "is too simple"),
+    (
+        &[("token_file", "/nowhere/token")],
+        "can't read /nowhere/token",
+    ),
+    (
+        &[("token", "0123456789abcdefgh"), ("token_file", "x")],
+        "keep one of them",
+    ),
+    (
+        &[("allow_commands", "df")],
+        "`df` is not an absolute path: write it whole, as in /usr/bin/df",
+    ),
+    (&[("log", "xml")], "`xml` is not known: write text or json"),
+    (&[("log_level", "a=b=c")], "`a=b=c` is not a filter"),
+    (&[("insecure", "yes")], "`yes` is neither true nor false"),
+    (&[("name", "a/b")], "`a/b` can't be a name"),
+];
+
 #[test]
 fn what_can_not_be_taken_is_named_with_its_remedy() {
-    let cases: &[(&[(&'static str, &str)], &str)] = &[
-        (
-            &[("store", "mongodb://x")],
-            "setting `store` (--store): the scheme of `mongodb://x` is not known: begin it with one of sqlite:, postgres:, postgresql:",
-        ),
-        (
-            &[("store", "campanile.db")],
-            "`campanile.db` has no scheme: begin it with one of sqlite:",
-        ),
-        (
-            &[("store", "mysql://h/d")],
-            "`mysql:` is not built yet: write sqlite:FILE or postgres://",
-        ),
-        (
-            &[("lock", "zookeeper://h")],
-            "begin it with one of store:, redis:",
-        ),
-        (
-            &[("broker", "kafka://u:p@h")],
-            "the scheme of `kafka://u:***@h` is not known",
-        ),
-        (&[("broker", "amqp://h")], "`amqp:` is not built yet"),
-        (
-            &[("roles", "scheduler,boss")],
-            "`boss` is not a role: write scheduler, worker, api",
-        ),
-        (&[("roles", ",")], "setting `roles` (--roles): is empty"),
-        (
-            &[("roles", "worker")],
-            "`memory:` carries runs inside one process",
-        ),
-        (&[("queues", "a b")], "`a b` can't be a name"),
-        (&[("queues", ",")], "name a queue"),
-        (&[("slots", "0")], "`0` is out of range: write 1 to 10000"),
-        (&[("slots", "many")], "`many` is out of range"),
-        (
-            &[("listen", "localhost")],
-            "`localhost` is not an address and a port: write 127.0.0.1:7070",
-        ),
-        (
-            &[("listen", "0.0.0.0:7070")],
-            "set `tls_cert` and `tls_key`, listen on 127.0.0.1, or say `insecure`",
-        ),
-        (
-            &[("tls_cert", "c.pem")],
-            "setting `tls_cert` (--tls-cert): needs `tls_key` beside it",
-        ),
-        (&[("tls_key", "k.pem")], "needs `tls_cert` beside it"),
-        (
-            &[("lock_ttl", "5")],
-            "setting `lock_ttl` (--lock-ttl): `5` is not a duration: write a number and a unit",
-        ),
-        (
-            &[("lock_ttl", "100ms")],
-            "`100ms` is out of range: write 1s to 5m",
-        ),
-        (
-            &[("token", "secret")],
-            "setting `token` (--token): is too short",
-        ),
-        (&[("token", "aaaaaaaaaaaaaaaaaaaaaaaa")], "is too simple"),
-        (
-            &[("token_file", "/nowhere/token")],
-            "can't read /nowhere/token",
-        ),
-        (
-            &[("token", "0123456789abcdefgh"), ("token_file", "x")],
-            "keep one of them",
-        ),
-        (
-            &[("allow_commands", "df")],
-            "`df` is not an absolute path: write it whole, as in /usr/bin/df",
-        ),
-        (&[("log", "xml")], "`xml` is not known: write text or json"),
-        (&[("log_level", "a=b=c")], "`a=b=c` is not a filter"),
-        (&[("insecure", "yes")], "`yes` is neither true nor false"),
-        (&[("name", "a/b")], "`a/b` can't be a name"),
-    ];
-    for (pairs, expected) in cases {
+    for (pairs, expected) in REFUSED {
         let said = with(pairs).expect_err(expected).to_string();
         assert!(said.contains(expected), "{said}\nshould hold\n{expected}");
     }

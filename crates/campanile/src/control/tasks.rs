@@ -54,7 +54,7 @@ impl Control {
         let page = self.parts.store.tasks(after.as_deref(), limit).await?;
         Ok(TaskRows {
             items: page.tasks.into_iter().map(|t| row(t, now)).collect(),
-            next_cursor: page.next.map(|name| hex::encode(name)),
+            next_cursor: page.next.map(hex::encode),
         })
     }
 
@@ -67,11 +67,10 @@ impl Control {
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;
             let old = self.lookup_task(&spec.name).await?;
-            if let Some(upsert) = self.plan_upsert(old.as_ref(), spec.clone(), now).await? {
-                if !self.edit(&just(upsert), now).await?.is_applied() {
+            if let Some(upsert) = self.plan_upsert(old.as_ref(), spec.clone(), now).await?
+                && !self.edit(&just(upsert), now).await?.is_applied() {
                     continue;
                 }
-            }
             return Ok((self.task(&spec.name).await?, old.is_none()));
         }
         Err(edited_meanwhile())
@@ -101,11 +100,10 @@ impl Control {
                 paused,
                 ..old.spec.clone()
             };
-            if let Some(upsert) = self.plan_upsert(Some(&old), spec, now).await? {
-                if !self.edit(&just(upsert), now).await?.is_applied() {
+            if let Some(upsert) = self.plan_upsert(Some(&old), spec, now).await?
+                && !self.edit(&just(upsert), now).await?.is_applied() {
                     continue;
                 }
-            }
             return self.task(name).await;
         }
         Err(edited_meanwhile())

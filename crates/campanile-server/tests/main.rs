@@ -1,0 +1,14 @@
+//! The program from outside: the API through the real composition, the CLI as a process, and the documents that are made
+//! from both. One binary, because each more links the world again.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets an error is to fail right there"
+)]
+
+mod api;
+mod cli;
+mod process;
+mod reference;
+mod security;
+mod support;
