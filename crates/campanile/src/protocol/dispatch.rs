@@ -80,20 +80,28 @@ pub struct Settled {
 }
 
 impl Dispatch {
-    /// Takes over the runs of one outbox row.
+    /// Takes over the runs of one outbox row. A run that is in hand already (it had two timers) is not taken twice.
     pub fn admit(&mut self, row: OutboxId, entries: Vec<Entry>) {
-        if entries.is_empty() {
+        let fresh: Vec<Entry> = entries.into_iter().filter(|e| !self.has(e)).collect();
+        if fresh.is_empty() {
             self.done_rows.push(row);
             return;
         }
-        *self.open_in_row.entry(row).or_default() += entries.len();
-        for entry in entries {
-            *self
-                .in_flight
-                .entry(entry.waiting.run.queue.clone())
-                .or_default() += 1;
+        *self.open_in_row.entry(row).or_default() += fresh.len();
+        for entry in fresh {
+            let queue = entry.waiting.run.queue.clone();
+            *self.in_flight.entry(queue).or_default() += 1;
             self.put_ready(Arc::new(entry), None, 0);
         }
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        let run = &entry.waiting.run;
+        self.publishing.contains_key(&entry.key())
+            || self.published.contains_key(&entry.key())
+            || self
+                .ready
+                .contains_key(&(run.ready_at, Reverse(run.priority), run.id))
     }
 
     fn put_ready(&mut self, entry: Arc<Entry>, not_before: Option<Timestamp>, publishes: u32) {
