@@ -10,5 +10,6 @@ mod api;
 mod cli;
 mod process;
 mod reference;
+mod refusals;
 mod security;
 mod support;

@@ -25,7 +25,7 @@ use crate::api::problem::Problem;
 use crate::config;
 
 /// The verb under which the program supervises a command.
-pub const SUPERVISE: &str = "__supervise";
+pub const SUPERVISE: &str = campanile_adapters::handlers::supervise::VERB;
 
 /// Why a command did not do its work.
 #[derive(Debug)]

@@ -68,9 +68,10 @@ impl Control {
             let now = self.now().await?;
             let old = self.lookup_task(&spec.name).await?;
             if let Some(upsert) = self.plan_upsert(old.as_ref(), spec.clone(), now).await?
-                && !self.edit(&just(upsert), now).await?.is_applied() {
-                    continue;
-                }
+                && !self.edit(&just(upsert), now).await?.is_applied()
+            {
+                continue;
+            }
             return Ok((self.task(&spec.name).await?, old.is_none()));
         }
         Err(edited_meanwhile())
@@ -101,9 +102,10 @@ impl Control {
                 ..old.spec.clone()
             };
             if let Some(upsert) = self.plan_upsert(Some(&old), spec, now).await?
-                && !self.edit(&just(upsert), now).await?.is_applied() {
-                    continue;
-                }
+                && !self.edit(&just(upsert), now).await?.is_applied()
+            {
+                continue;
+            }
             return self.task(name).await;
         }
         Err(edited_meanwhile())
