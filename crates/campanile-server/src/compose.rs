@@ -2,27 +2,24 @@
 //! plugged together here and nowhere else; it decides nothing.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::control::{self, Apply, Control};
+use campanile::control::{self, Control};
 use campanile::engine::{Handlers, Node, Parts, Settings as NodeSettings};
 use campanile::id::Mint;
 use campanile::port::clock::Clock;
 use campanile::port::store;
 use campanile::system::{Random, SystemClock};
-use campanile_adapters::handlers::{self, Command, CommandOptions, Http, HttpOptions, supervise};
+use campanile_adapters::handlers::{self, Command, CommandOptions, Http, HttpOptions};
 
 use crate::api::guard::Guard;
 use crate::config::Settings;
 use crate::http::{self, Listener, Serving, Views};
 use crate::ports::Ports;
 use crate::taskfile::{self, TaskFile};
-use crate::token::{self, Expected};
-
-/// How long a command that was told to stop may take before it is killed.
-const COMMAND_GRACE: Duration = Duration::from_secs(5);
+use crate::token;
 
 /// Why the program did not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,36 +27,18 @@ pub enum Error {
     /// The address can't be listened on, or its certificate can't be read.
     #[error(transparent)]
     Listen(#[from] http::Error),
-    /// Nobody could ever be let in.
-    #[error(
-        "role `api` needs a token, and there is none: set `token` (CAMPANILE_TOKEN) or `token_file`; with a SQLite store one is made at the first start"
-    )]
-    NoToken,
-    /// The file of the token can't be used.
-    #[error("can't use the token in {}: {source}", path.display())]
-    TokenFile {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// There is no token.
+    #[error(transparent)]
+    Token(#[from] token::Error),
     /// The HTTP handler can't be built.
     #[error("can't {0}")]
     Handler(#[from] handlers::http::BuildError),
     /// The node did not start.
     #[error("can't start the node: the store is not available")]
     Node(#[source] store::Error),
-    /// The task file can't be read.
+    /// The task file can't be read or applied.
     #[error(transparent)]
     TaskFile(#[from] taskfile::Error),
-    /// The task file can't be applied.
-    #[error("{place}: {source}")]
-    Apply {
-        /// File and line.
-        place: String,
-        /// Why.
-        source: control::Error,
-    },
 }
 
 /// The running program.
@@ -96,7 +75,7 @@ pub async fn start_with(
 ) -> Result<App, Error> {
     let random = Arc::new(Random::from_system());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let (expected, new_token) = expected_token(settings, &random)?;
+    let (expected, new_token) = token::of(settings, &random)?;
     let tasks = settings
         .node
         .tasks
@@ -127,10 +106,10 @@ pub async fn start_with(
         on_work: Arc::new(move || waker.notify_one()),
     }));
     if let Some(tasks) = tasks
-        && let Err(error) = apply(&control, &tasks).await
+        && let Err(error) = tasks.apply(&control).await
     {
         node.stop().await;
-        return Err(error);
+        return Err(error.into());
     }
     let serving = listener.serve(Views {
         control: settings.node.roles.api.then(|| Arc::clone(&control)),
@@ -151,23 +130,6 @@ pub async fn start_with(
     })
 }
 
-fn expected_token(
-    settings: &Settings,
-    random: &Random,
-) -> Result<(Option<Expected>, Option<String>), Error> {
-    if let Some(token) = &settings.http.token {
-        return Ok((Some(Expected::of(token.reveal())), None));
-    }
-    if !settings.node.roles.api {
-        return Ok((None, None));
-    }
-    let path = token::file_of(&settings.cluster.store).ok_or(Error::NoToken)?;
-    match token::load_or_create(&path, random) {
-        Ok((token, new)) => Ok((Some(Expected::of(&token)), new.then_some(token))),
-        Err(source) => Err(Error::TokenFile { path, source }),
-    }
-}
-
 fn handlers(settings: &Settings) -> Result<Handlers, Error> {
     let http = Http::new(HttpOptions {
         allow_private_targets: settings.node.allow_private_targets,
@@ -177,9 +139,8 @@ fn handlers(settings: &Settings) -> Result<Handlers, Error> {
     let command = Command::new(CommandOptions {
         allowed: (!allowed.is_empty()).then(|| allowed.clone()),
         supervisor: Path::new("/proc/self/exe").to_owned(),
-        grace: COMMAND_GRACE,
+        grace: Duration::from_secs(5),
     });
-    debug_assert_eq!(supervise::VERB, crate::cli::SUPERVISE);
     Ok(Handlers::new()
         .http(Arc::new(http))
         .command(Arc::new(command)))
@@ -200,21 +161,4 @@ fn node_settings(settings: &Settings) -> NodeSettings {
         retention: cluster.retention,
         ..NodeSettings::default()
     }
-}
-
-async fn apply(control: &Control, file: &TaskFile) -> Result<(), Error> {
-    let diff = control
-        .apply(&file.tasks, Apply::default())
-        .await
-        .map_err(|source| Error::Apply {
-            place: file.place_of_error(&source),
-            source,
-        })?;
-    tracing::info!(
-        created = diff.created.len(),
-        changed = diff.changed.len(),
-        unchanged = diff.unchanged.len(),
-        "the task file is applied"
-    );
-    Ok(())
 }

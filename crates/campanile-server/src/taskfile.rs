@@ -4,9 +4,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use campanile::control::{self, Apply, Control};
 use campanile::task::TaskSpec;
 use serde_json::{Map, Value};
 
+use crate::api::problem::chain;
 use crate::config::nearest;
 
 /// Why a file, or one task of it, can't be taken.
@@ -100,18 +102,39 @@ impl TaskFile {
         Some(self.place(index, field))
     }
 
-    /// The place that an error of control is about.
-    #[must_use]
-    pub fn place_of_error(&self, error: &campanile::control::Error) -> String {
-        match error {
-            campanile::control::Error::Invalid {
+    /// Makes the tasks be as the file says.
+    ///
+    /// # Errors
+    /// What control refuses, with its place.
+    pub async fn apply(&self, control: &Control) -> Result<(), Error> {
+        let diff = control
+            .apply(&self.tasks, Apply::default())
+            .await
+            .map_err(|error| self.refused(&error))?;
+        tracing::info!(
+            created = diff.created.len(),
+            changed = diff.changed.len(),
+            unchanged = diff.unchanged.len(),
+            "the task file {} is applied",
+            self.path
+        );
+        Ok(())
+    }
+
+    fn refused(&self, error: &control::Error) -> Error {
+        let place = match error {
+            control::Error::Invalid {
                 task: Some(task),
                 field,
                 ..
             } => self.place_of(task, Some(field)),
             _ => None,
+        };
+        Error {
+            place: Some(place.unwrap_or_else(|| self.path.clone())),
+            message: chain(error),
+            ..Error::default()
         }
-        .unwrap_or_else(|| self.path.clone())
     }
 
     fn place(&self, index: usize, field: Option<&str>) -> String {

@@ -1,3 +1,6 @@
+//! Task files in their three forms, and the places that errors name: people fix a file by its line, so the lines are
+//! tested as exactly as the words.
+
 use super::*;
 
 const GOOD: &str = r#"

@@ -8,9 +8,52 @@ use std::path::{Path, PathBuf};
 use campanile::system::Random;
 use sha2::{Digest as _, Sha256};
 
+use crate::config::Settings;
+
 const CHARS_MIN: usize = 16;
 const DISTINCT_CHARS_MIN: usize = 6;
 const PREFIX: &str = "cmp_";
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// None is configured, and there is no place for one.
+    #[error(
+        "role `api` needs a token, and there is none: set `token` (CAMPANILE_TOKEN) or `token_file`; with a SQLite \
+         store one is made at the first start"
+    )]
+    Missing,
+    /// Its file can't be used.
+    #[error("can't use the token in {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What requests of a node with these settings are checked against (`None`: it lets nobody in), and the token itself if
+/// it was made just now.
+///
+/// # Errors
+/// Nobody could ever be let in, and the node has the role `api`.
+pub fn of(
+    settings: &Settings,
+    random: &Random,
+) -> Result<(Option<Expected>, Option<String>), Error> {
+    if let Some(token) = &settings.http.token {
+        return Ok((Some(Expected::of(token.reveal())), None));
+    }
+    if !settings.node.roles.api {
+        return Ok((None, None));
+    }
+    let path = file_of(&settings.cluster.store).ok_or(Error::Missing)?;
+    match load_or_create(&path, random) {
+        Ok((token, new)) => Ok((Some(Expected::of(&token)), new.then_some(token))),
+        Err(source) => Err(Error::File { path, source }),
+    }
+}
 
 /// What a presented token is compared with: the digest, so that the token itself is held nowhere.
 #[derive(Clone, PartialEq, Eq)]

@@ -11,5 +11,6 @@ mod cli;
 mod process;
 mod reference;
 mod same;
+mod refusals;
 mod security;
 mod support;

@@ -1,4 +1,5 @@
-//! Who is let in, and who isn't.
+//! Who is let in, and who isn't: every route of the API's own document without its token, pages of other sites, the
+//! token's file, https. A route that is added is tested here without anybody thinking of it.
 
 use std::path::Path;
 

@@ -5,5 +5,6 @@
     reason = "a test that meets an error is to fail right there"
 )]
 
+mod control;
 mod engine;
 mod support;

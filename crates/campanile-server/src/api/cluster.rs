@@ -1,4 +1,5 @@
-//! Nodes, leader, queues over HTTP.
+//! Nodes, leader and queues over HTTP: each route asks control once and answers what it says. It owns paths and shapes;
+//! it never decides who leads.
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};

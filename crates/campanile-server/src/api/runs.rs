@@ -1,4 +1,5 @@
-//! Runs over HTTP.
+//! Runs over HTTP: reading what is asked for, and answering what control says. It owns the routes and their parameters;
+//! what a run may become is decided elsewhere.
 
 use axum::Json as Answer;
 use axum::extract::State;

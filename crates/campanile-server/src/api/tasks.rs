@@ -1,4 +1,5 @@
-//! Tasks over HTTP.
+//! Tasks over HTTP: definitions in, definitions out, and what may be done to a task by name. It owns the routes and how
+//! a body is read; it never judges a definition, which control does.
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};

@@ -26,7 +26,7 @@ use crate::bench;
 use crate::config;
 
 /// The verb under which the program supervises a command.
-pub const SUPERVISE: &str = "__supervise";
+pub const SUPERVISE: &str = campanile_adapters::handlers::supervise::VERB;
 
 /// Why a command did not do its work.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! `run …`.
+//! `run …`: requests to the API from what was typed, and its answers as tables. It knows no rule of runs: what can't be
+//! done, the service says.
 
 use serde_json::{Map, Value, json};
 

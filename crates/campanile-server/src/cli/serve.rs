@@ -40,7 +40,7 @@ pub(super) async fn start(settings: &Settings) -> Result<(App, Signals), Failure
     let app = compose::start(settings, ports)
         .await
         .map_err(|e| match &e {
-            compose::Error::NoToken | compose::Error::TaskFile(_) => Failure::Usage(chain(&e)),
+            compose::Error::Token(_) | compose::Error::TaskFile(_) => Failure::Usage(chain(&e)),
             _ => Failure::Failed(chain(&e)),
         })?;
     Ok((app, signals))

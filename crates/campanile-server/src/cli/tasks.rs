@@ -1,4 +1,5 @@
-//! `apply` and `task …`.
+//! `apply` and `task …`: requests to the API from what was typed, and its answers as tables. A refusal of the service is
+//! given the file and line here, because only here they are known.
 
 use serde_json::{Value, json};
 

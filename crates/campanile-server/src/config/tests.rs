@@ -1,3 +1,6 @@
+//! What settings are taken, from where, and what is said of those that are not. No file of the machine and no variable of
+//! its environment is read: each test brings its own.
+
 use super::*;
 
 fn layer(pairs: &[(&'static str, &str)]) -> Layer {

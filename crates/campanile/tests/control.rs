@@ -1,0 +1,256 @@
+//! What people ask of the system, over the memory store: what the ledger tells, and where due rows go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile::control::{Apply, Control, Error, Parts, Request, RunQuery, Verdict};
+use campanile::engine::database_time::DatabaseTime;
+use campanile::id::Mint;
+use campanile::memory::clock::ManualClock;
+use campanile::memory::lock::MemoryLock;
+use campanile::memory::store::MemoryStore;
+use campanile::port::clock::Clock;
+use campanile::port::store::{Control as _, Leading as _};
+use campanile::protocol::plan::Skip;
+use campanile::protocol::run as transitions;
+use campanile::protocol::work::{Bid, DueKey, Fired, Firing, Owner, Term};
+use campanile::run::Reason;
+use campanile::system::Random;
+use campanile::task::{Task, TaskSpec};
+use campanile::time::Timestamp;
+use serde_json::json;
+
+struct World {
+    clock: Arc<ManualClock>,
+    store: Arc<MemoryStore>,
+    mint: Arc<Mint>,
+    control: Control,
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(&format!("2026-11-22T{text}Z")).unwrap()
+}
+
+fn world() -> World {
+    // The store's time is read a millisecond behind, so as not to be ahead: here it is 12:00:00.
+    let clock = Arc::new(ManualClock::new(at("12:00:00.001")));
+    let dynamic: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    let store = Arc::new(MemoryStore::new(Arc::clone(&dynamic)));
+    let random = Arc::new(Random::from_seed(7));
+    let mint = Arc::new(Mint::new(Arc::clone(&random)));
+    let control = Control::new(Parts {
+        store: Arc::<MemoryStore>::clone(&store),
+        lock: Arc::new(MemoryLock::new(Arc::clone(&dynamic))),
+        time: DatabaseTime::new(Arc::clone(&dynamic)),
+        clock: dynamic,
+        random,
+        mint: Arc::clone(&mint),
+        on_work: Arc::new(|| {}),
+    });
+    World {
+        clock,
+        store,
+        mint,
+        control,
+    }
+}
+
+fn spec(name: &str, schedule: &str) -> TaskSpec {
+    let spec = json!({ "name": name, "schedule": schedule, "handler": { "native": "x" } });
+    serde_json::from_value(spec).unwrap()
+}
+
+impl World {
+    async fn put(&self, spec: &TaskSpec) -> Task {
+        self.control.put_task(spec).await.unwrap().0.task
+    }
+
+    async fn due(&self, task: &Task) -> Option<Timestamp> {
+        self.store.next_due(task.id).await.unwrap()
+    }
+
+    /// Fires as a leader would.
+    async fn fire(&self, firing: impl FnOnce(&Term) -> Firing) {
+        let row = self.store.leader().await.unwrap();
+        let term = Term {
+            epoch: row.epoch + 1,
+            holder: self.mint.holder(),
+        };
+        let bid = Bid {
+            read_epoch: row.epoch,
+            term: term.clone(),
+            node: self.mint.node(),
+            node_name: "n".to_owned(),
+        };
+        assert!(self.store.begin_term(&bid).await.unwrap().is_applied());
+        let firing = Firing {
+            edits: row.edits,
+            epoch: term.epoch,
+            ..firing(&term)
+        };
+        assert_eq!(
+            self.store.fire(&term, &firing).await.unwrap(),
+            Fired::Applied
+        );
+    }
+
+    fn key(task: &Task, at: Timestamp) -> DueKey {
+        DueKey {
+            queue: task.spec.queue.clone(),
+            at,
+            owner: Owner::Task(task.id),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_due_row_moves_only_when_what_is_due_changes() {
+    let w = world();
+    let mut hourly = spec("h", "0 * * * *");
+    let task = w.put(&hourly).await;
+    assert_eq!(w.due(&task).await, Some(at("13:00:00")));
+    w.clock.advance(Duration::from_secs(2 * 3_600));
+    hourly.timeout = Duration::from_secs(7);
+    w.put(&hourly).await;
+    assert_eq!(
+        w.due(&task).await,
+        Some(at("13:00:00")),
+        "an overdue row stays"
+    );
+    hourly.queue = campanile::task::QueueName::new("q");
+    w.put(&hourly).await;
+    assert_eq!(
+        w.due(&task).await,
+        Some(at("13:00:00")),
+        "in its new queue too"
+    );
+    hourly.schedule = Some("30 * * * *".to_owned());
+    w.put(&hourly).await;
+    assert_eq!(w.due(&task).await, Some(at("14:30:00")));
+    w.control.pause("h").await.unwrap();
+    assert_eq!(w.due(&task).await, None);
+    w.clock.advance(Duration::from_secs(3_600));
+    w.control.resume("h").await.unwrap();
+    assert_eq!(w.due(&task).await, Some(at("15:30:00")));
+}
+
+#[tokio::test]
+async fn an_interval_keeps_its_anchor_through_edits() {
+    let w = world();
+    let mut every = spec("e", "every 1h");
+    let task = w.put(&every).await;
+    assert_eq!(task.spec.anchor, Some(at("12:00:00")));
+    w.clock.advance(Duration::from_secs(90));
+    let diff = w
+        .control
+        .apply(&[every.clone()], Apply::default())
+        .await
+        .unwrap();
+    assert_eq!(diff.unchanged, ["e"]);
+    every.schedule = Some("every 10m".to_owned());
+    let task = w.put(&every).await;
+    assert_eq!(w.due(&task).await, Some(at("12:10:00")));
+}
+
+#[tokio::test]
+async fn an_instant_that_was_planned_is_not_planned_again() {
+    let w = world();
+    let mut every = spec("e", "every 1s");
+    let task = w.put(&every).await;
+    let planned = at("12:00:01");
+    w.fire(|term| Firing {
+        consumed: vec![World::key(&task, planned)],
+        advanced: vec![World::key(&task, at("12:00:02"))],
+        runs: vec![transitions::occurrence(
+            w.mint.runs(planned, 1)[0],
+            &task,
+            planned,
+            term.epoch,
+        )],
+        ..Firing::default()
+    })
+    .await;
+    every.schedule = Some("every 500ms".to_owned());
+    w.put(&every).await;
+    assert_eq!(w.due(&task).await, Some(at("12:00:00.500")));
+    every.schedule = Some("every 1s".to_owned());
+    w.put(&every).await;
+    assert_eq!(
+        w.due(&task).await,
+        Some(at("12:00:02")),
+        "12:00:01 has its run"
+    );
+}
+
+#[tokio::test]
+async fn a_skipped_instant_tells_its_reason_also_from_inside_a_range() {
+    let w = world();
+    let task = w.put(&spec("h", "0 * * * *")).await;
+    w.clock.advance(Duration::from_secs(5 * 3_600));
+    let range = Skip {
+        first: at("13:00:00"),
+        last: at("16:00:00"),
+        count: 4,
+        reason: Reason::Misfire,
+    };
+    w.fire(|term| Firing {
+        consumed: vec![World::key(&task, at("13:00:00"))],
+        advanced: vec![World::key(&task, at("18:00:00"))],
+        skipped: vec![transitions::skip(
+            w.mint.runs(w.clock.now(), 1)[0],
+            &task,
+            &range,
+            term.epoch,
+            w.clock.now(),
+        )],
+        ..Firing::default()
+    })
+    .await;
+    let why = w.control.why("h", "14:00").await.unwrap();
+    assert_eq!(why.verdict, Verdict::Skipped);
+    let said = &why.sentences[0];
+    for part in [
+        "with 4 instants",
+        "misfire limit of 1m",
+        "misfire = \"last\"",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let late = w.control.why("h", "17:00").await.unwrap();
+    assert_eq!(late.verdict, Verdict::NoRecord, "{late:?}");
+    let page = w
+        .control
+        .runs(&RunQuery::default(), None, 10)
+        .await
+        .unwrap();
+    assert_eq!(page.items[0].task.as_deref(), Some("h"));
+}
+
+#[tokio::test]
+async fn requests_are_checked_before_anything_is_written() {
+    let w = world();
+    w.put(&spec("h", "0 * * * *")).await;
+    let good = Request {
+        task: Some("h".to_owned()),
+        ..Request::default()
+    };
+    let bad = Request {
+        idempotency_key: Some("a\nb".to_owned()),
+        ..good.clone()
+    };
+    let refused = w.control.submit(&[good.clone(), bad]).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid { field, .. } if field == "runs[1].idempotency_key"));
+    let page = w
+        .control
+        .runs(&RunQuery::default(), None, 10)
+        .await
+        .unwrap();
+    assert!(page.items.is_empty());
+    let run = w.control.submit_one(&good).await.unwrap().run;
+    let told = w.control.retry(run).await.unwrap_err().to_string();
+    assert!(told.contains("has not started yet"), "{told}");
+    w.control.delete_task("h").await.unwrap();
+    w.control.cancel(run).await.unwrap();
+    let told = w.control.retry(run).await.unwrap_err().to_string();
+    assert!(told.contains("was deleted"), "{told}");
+}
