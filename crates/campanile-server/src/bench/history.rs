@@ -68,6 +68,16 @@ pub struct Counts {
     pub restarted: usize,
 }
 
+impl Counts {
+    /// Adds what another history came to.
+    pub const fn add(&mut self, other: Self) {
+        self.missed += other.missed;
+        self.doubled += other.doubled;
+        self.early += other.early;
+        self.restarted += other.restarted;
+    }
+}
+
 /// Why two witnesses can't both be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Disagreement {

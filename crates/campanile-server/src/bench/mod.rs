@@ -4,10 +4,15 @@
 //! first. It never runs in a store that holds somebody's tasks.
 
 mod burst;
+mod child;
 mod clock;
+mod failover;
 mod figures;
+mod flow;
+mod growth;
 mod history;
 mod idle;
+mod limit;
 mod prepare;
 mod progress;
 mod record;
@@ -19,6 +24,7 @@ mod tally;
 mod usage;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use campanile::control;
 use campanile::port::store;
@@ -47,6 +53,15 @@ enum Workload {
     Submit(submit::Args),
     /// Runs that are not due: what a node costs that has nothing to do
     Idle(idle::Args),
+    /// Bursts on a growing heap of runs that wait, and on one of finished runs
+    Growth(growth::Args),
+    /// Steady load on three nodes while leaders are killed and stopped
+    Failover(failover::Args),
+    /// What store and broker do without the engine: the ceilings
+    Limit(limit::Args),
+    /// One node of `failover`; not for people
+    #[command(hide = true)]
+    Node(child::Args),
 }
 
 /// Why there is no figure.
@@ -91,6 +106,15 @@ pub enum Error {
     /// It can't be measured so.
     #[error("{0}")]
     Impossible(String),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Done {
+    /// A workload's figures.
+    Measured(Line),
+    /// A node of `failover` has ended.
+    Node(ExitCode),
 }
 
 /// The one line that a workload prints.
@@ -184,11 +208,16 @@ pub fn log() -> config::Log {
 ///
 /// # Errors
 /// Why there are no figures.
-pub async fn run(args: &Args) -> Result<Line, Error> {
-    match &args.workload {
+pub async fn run(args: &Args) -> Result<Done, Error> {
+    let line = match &args.workload {
         Workload::Burst(args) => burst::run(args).await,
         Workload::Steady(args) => steady::run(args).await,
         Workload::Submit(args) => submit::run(args).await,
         Workload::Idle(args) => idle::run(args).await,
-    }
+        Workload::Growth(args) => growth::run(args).await,
+        Workload::Failover(args) => failover::run(args).await,
+        Workload::Limit(args) => limit::run(args).await,
+        Workload::Node(args) => return child::run(args).await.map(Done::Node),
+    };
+    line.map(Done::Measured)
 }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile::control::{self, Control};
+use campanile::engine::database_time::DatabaseTime;
+use campanile::id::Mint;
 use campanile::memory::broker::MemoryBroker;
 use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
@@ -195,6 +198,21 @@ impl Site {
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         &*self.ports.store
+    }
+
+    /// What people ask of the system, without a node.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Control::new(control::Parts {
+            store: Arc::clone(&self.ports.store),
+            lock: Arc::clone(&self.ports.lock),
+            time: DatabaseTime::new(Arc::clone(&clock)),
+            clock,
+            mint: Arc::new(Mint::new(Arc::clone(&self.random))),
+            random: Arc::clone(&self.random),
+            on_work: Arc::new(|| {}),
+        })
     }
 
     /// Starts the program over these ports, with the handler that notes its starts.

@@ -102,19 +102,24 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,
         Command::Doctor(settings) => return doctor::run(settings, &environment, out).await,
         Command::Config(args::Config::Check(settings)) => serve::check(settings, &environment, out),
-        Command::Bench(bench) => measure(&bench, out).await,
+        Command::Bench(bench) => return measure(&bench, out).await,
         Command::Supervise => return Ok(campanile_adapters::handlers::supervise::main()),
     };
     done.map(|()| ExitCode::SUCCESS)
 }
 
 /// `bench`
-async fn measure(args: &bench::Args, out: Out) -> Result<(), Failure> {
+async fn measure(args: &bench::Args, out: Out) -> Result<ExitCode, Failure> {
     serve::log(&bench::log());
     let failed = |e: bench::Error| Failure::Failed(e.to_string());
-    let figures = bench::run(args).await.map_err(failed)?;
-    out.line(figures.line());
-    figures.promises_kept().map_err(failed)
+    match bench::run(args).await.map_err(failed)? {
+        bench::Done::Node(code) => Ok(code),
+        bench::Done::Measured(figures) => {
+            out.line(figures.line());
+            figures.promises_kept().map_err(failed)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }
 
 /// The help of every command, as one text: what the reference page is made of.
