@@ -10,7 +10,7 @@ mod api;
 mod cli;
 mod process;
 mod reference;
-mod same;
 mod refusals;
+mod same;
 mod security;
 mod support;

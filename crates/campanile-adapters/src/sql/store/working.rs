@@ -1,4 +1,4 @@
-//! What workers ask of the store.
+//! What workers ask of the store: to join, beat, claim, finish and leave. Each is one transaction; ends are in `ends.rs`.
 
 use async_trait::async_trait;
 use campanile::id::{NodeId, RunId, TaskId};

@@ -1,4 +1,4 @@
-//! What a worker asks of the memory store.
+//! What a worker asks of the memory store: to join, beat, claim, finish and leave, each under the one mutex.
 
 use async_trait::async_trait;
 
