@@ -11,5 +11,6 @@ mod cli;
 mod process;
 mod reference;
 mod refusals;
+mod same;
 mod security;
 mod support;

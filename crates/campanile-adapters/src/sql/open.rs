@@ -72,7 +72,7 @@ impl Default for Options {
 /// Where the store is, for whoever connects later.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
     Postgres(Box<PgConnectOptions>),
 }
 
@@ -132,7 +132,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<Store>, OpenError> 
 pub async fn pending(url: &str) -> Result<Vec<Migration>, OpenError> {
     let place = match place(url, &Options::default())? {
         Place::Sqlite(options) if !options.get_filename().exists() => {
-            Place::Sqlite(SqliteConnectOptions::new().in_memory(true))
+            Place::Sqlite(Box::new(SqliteConnectOptions::new().in_memory(true)))
         }
         there => there,
     };
@@ -176,7 +176,9 @@ fn place(url: &str, options: &Options) -> Result<Place, OpenError> {
         remedy: remedy.to_owned(),
     };
     match scheme {
-        "sqlite" => Ok(Place::Sqlite(sqlite_options(&sqlite_path(url, refused)?))),
+        "sqlite" => Ok(Place::Sqlite(Box::new(sqlite_options(&sqlite_path(
+            url, refused,
+        )?)))),
         "postgres" | "postgresql" => {
             let parsed = PgConnectOptions::from_str(url).map_err(|error| {
                 refused(&format!(
@@ -312,7 +314,7 @@ impl Pools {
                         .test_before_acquire(false)
                         .idle_timeout(None)
                         .max_lifetime(None);
-                    Pool::Sqlite(pool.connect_lazy_with(sqlite.clone()))
+                    Pool::Sqlite(pool.connect_lazy_with((**sqlite).clone()))
                 };
                 let (writer, reader) = (pool(1), pool(SQLITE_READERS));
                 Self {

@@ -1,5 +1,7 @@
 //! The SQL store: the suite that every store passes, on each database, the `store:` lock, and what only SQL stores have.
 
+#![expect(clippy::unwrap_used, reason = "tests: what fails here fails the test")]
+
 use std::sync::Arc;
 
 use campanile::conformance::lock::Handles;
