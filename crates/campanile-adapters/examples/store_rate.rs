@@ -138,7 +138,10 @@ impl Bench {
                     id,
                     expected: None,
                     spec,
-                    due: DueChange::Replace(Some(key)),
+                    due: DueChange::Replace {
+                        seen: None,
+                        next: Some(key),
+                    },
                 });
             }
             assert!(self.store.edit(&edit, self.now).await.unwrap().is_applied());

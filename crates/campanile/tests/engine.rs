@@ -142,7 +142,7 @@ impl World {
             id,
             expected: None,
             spec,
-            due: DueChange::Replace(next),
+            due: DueChange::Replace { seen: None, next },
         };
         let edit = Edit {
             upserts: vec![upsert],

@@ -173,7 +173,10 @@ impl Control {
         let Some(old) = old else {
             let at = first_due(&schedule, &spec, now)?.filter(|_| !spec.paused);
             let id = self.parts.mint.task(now);
-            let due = DueChange::Replace(at.map(|at| due_key(&spec, at, id)));
+            let due = DueChange::Replace {
+                seen: None,
+                next: at.map(|at| due_key(&spec, at, id)),
+            };
             return Ok(Some(Upsert {
                 id,
                 expected: None,
@@ -201,22 +204,30 @@ impl Control {
         schedule: &Schedule,
         now: Timestamp,
     ) -> Result<DueChange, Error> {
+        if same_instants(&old.spec, spec)
+            && old.spec.paused == spec.paused
+            && old.spec.queue == spec.queue
+        {
+            return Ok(DueChange::Keep);
+        }
+        // Read before anything is looked up: what fires after this makes the edit stale.
+        let seen = self.parts.store.next_due(old.id).await?;
+        let replace = |at: Option<Timestamp>| {
+            let next = at.map(|at| due_key(spec, at, old.id));
+            DueChange::Replace { seen, next }
+        };
         if same_instants(&old.spec, spec) && old.spec.paused == spec.paused {
-            if old.spec.queue == spec.queue {
-                return Ok(DueChange::Keep);
-            }
-            let at = self.parts.store.next_due(old.id).await?;
-            return Ok(DueChange::Replace(at.map(|at| due_key(spec, at, old.id))));
+            return Ok(replace(seen));
         }
         if spec.paused {
             if !same_instants(&old.spec, spec) {
                 first_due(schedule, spec, now)?;
             }
-            return Ok(DueChange::Replace(None));
+            return Ok(replace(None));
         }
         let first = first_due(schedule, spec, now)?;
         let at = self.skip_planned(old.id, schedule, first, now).await?;
-        Ok(DueChange::Replace(at.map(|at| due_key(spec, at, old.id))))
+        Ok(replace(at))
     }
 
     /// The first instant from `first` on that has no run or skip yet: the leader plans a little ahead, and an instant

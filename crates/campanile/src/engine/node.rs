@@ -50,6 +50,7 @@ pub struct Status {
 pub struct Node {
     status: watch::Receiver<Status>,
     meters: Arc<Meters>,
+    mint: Arc<Mint>,
     time: DatabaseTime,
     wake: Arc<Notify>,
     commands: Option<mpsc::UnboundedSender<Command>>,
@@ -117,6 +118,7 @@ impl Node {
         Ok(Self {
             status: seen,
             meters: Arc::clone(&shared.meters),
+            mint: Arc::clone(&shared.mint),
             time: shared.time.clone(),
             wake: Arc::clone(&shared.wake),
             commands,
@@ -138,6 +140,12 @@ impl Node {
     #[must_use]
     pub fn meters(&self) -> Arc<Meters> {
         Arc::clone(&self.meters)
+    }
+
+    /// The process's mint of ids: batches of one mint never collide.
+    #[must_use]
+    pub fn mint(&self) -> Arc<Mint> {
+        Arc::clone(&self.mint)
     }
 
     /// The store's time as this node carries it on.

@@ -276,8 +276,14 @@ pub struct Beaten {
 pub enum DueChange {
     /// Its schedule is as before: the row stays.
     Keep,
-    /// The row is replaced by this one (`None`: the task has no next occurrence).
-    Replace(Option<DueKey>),
+    /// The row is replaced.
+    Replace {
+        /// Where the row stood when the change was decided (`None`: there was none). If it has moved since, instants
+        /// were fired that the decision did not know of, and the edit is stale.
+        seen: Option<Timestamp>,
+        /// The new row (`None`: the task has no next occurrence).
+        next: Option<DueKey>,
+    },
 }
 
 /// A task to write.

@@ -33,6 +33,11 @@ static BY_NAME: Statement = Statement::new(
 /// The next occurrence of a task.
 static NEXT_DUE: Statement = Statement::new("SELECT at FROM due WHERE owner = :task AND n = 0");
 
+/// Where tasks' due rows stand.
+static DUE_OF: Statement = Statement::new(
+    "SELECT owner, at FROM due WHERE n = 0 AND owner IN (SELECT i FROM @ids(i int) AS v)",
+);
+
 /// Edits and the leader's writes are serial; the leader's cache of tasks is as old as this counter.
 static TOUCH: Statement =
     Statement::new("UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1");
@@ -119,8 +124,8 @@ impl Store {
 
     pub(super) async fn edit_tasks(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
         let keys = edit.upserts.iter().filter_map(|upsert| match &upsert.due {
-            DueChange::Replace(Some(key)) => Some(&key.queue),
-            DueChange::Replace(None) | DueChange::Keep => None,
+            DueChange::Replace { next, .. } => next.as_ref().map(|key| &key.queue),
+            DueChange::Keep => None,
         });
         self.intern(keys).await?;
         transaction!(self.pools.main, &self.random, tx => self.edit_in(tx, edit, at))
@@ -134,7 +139,10 @@ impl Store {
     ) -> Result<Verdict<Written>, Failure> {
         tx.write(&TOUCH, &[]).await?;
         let present = as_they_are(tx, edit).await?;
-        if !is_as_expected(edit, &present) || names_are_taken(tx, edit).await? {
+        if !is_as_expected(edit, &present)
+            || names_are_taken(tx, edit).await?
+            || due_has_moved(tx, edit).await?
+        {
             return Ok(Verdict::Rollback(Written::Stale));
         }
         let deleted: Vec<i64> = edit.deletes.iter().map(|(id, _)| id.as_i64()).collect();
@@ -181,14 +189,42 @@ impl Store {
         let mut dropped = deleted;
         let mut put: Vec<DueKey> = Vec::new();
         for upsert in &edit.upserts {
-            if let DueChange::Replace(key) = &upsert.due {
+            if let DueChange::Replace { next, .. } = &upsert.due {
                 dropped.extend(upsert.expected.map(|_| upsert.id.as_i64()));
-                put.extend(key.clone());
+                put.extend(next.clone());
             }
         }
         for_ids(tx, &DROP_DUE, &dropped, Timestamp::MIN).await?;
         self.put_due(tx, &put).await
     }
+}
+
+/// Whether some due row stands elsewhere than where the edit saw it.
+async fn due_has_moved(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
+    let replaced: Vec<(i64, Option<Timestamp>)> = edit
+        .upserts
+        .iter()
+        .filter_map(|upsert| match &upsert.due {
+            DueChange::Replace { seen, .. } if upsert.expected.is_some() => {
+                Some((upsert.id.as_i64(), *seen))
+            }
+            DueChange::Replace { .. } | DueChange::Keep => None,
+        })
+        .collect();
+    for chunk in replaced.chunks(INSERT_ROWS_MAX) {
+        let args = [("ids", Table::of(chunk.iter().map(|(id, _)| *id)).into())];
+        let mut stands: HashMap<i64, i64> = HashMap::new();
+        for mut row in tx.rows(&DUE_OF, &args).await? {
+            stands.insert(row.int("due")?, row.int("due")?);
+        }
+        let moved = |(id, seen): &(i64, Option<Timestamp>)| {
+            stands.get(id).copied() != seen.map(Timestamp::as_ms)
+        };
+        if chunk.iter().any(moved) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A task as an edit finds it.

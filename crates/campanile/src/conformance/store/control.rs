@@ -154,7 +154,16 @@ pub async fn an_edit_replaces_the_due_row(store: Arc<dyn Store>) {
     moved.spec.queue = QueueName::new("elsewhere");
     let mut key = Fixture::task_key(&task, at(77));
     key.queue = QueueName::new("elsewhere");
-    moved.due = DueChange::Replace(Some(key.clone()));
+    let to = |seen| DueChange::Replace {
+        seen,
+        next: Some(key.clone()),
+    };
+    // Decided when the row stood elsewhere: what was fired since is not known to it.
+    moved.due = to(Some(at(9)));
+    assert_eq!(f.edit(vec![moved.clone()]).await, Written::Stale);
+    moved.due = to(None);
+    assert_eq!(f.edit(vec![moved.clone()]).await, Written::Stale);
+    moved.due = to(Some(at(10)));
     assert_eq!(f.edit(vec![moved]).await, Written::Applied);
     assert_eq!(f.due(at(1_000)).await, [key]);
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(77)));

@@ -242,7 +242,10 @@ pub async fn a_paused_task_does_not_fire(store: Arc<dyn Store>) {
         id: task.id,
         expected: Some(task.version),
         spec: paused,
-        due: DueChange::Replace(None),
+        due: DueChange::Replace {
+            seen: Some(at(10)),
+            next: None,
+        },
     };
     assert_eq!(f.edit(vec![pause]).await, Written::Applied);
     assert_eq!(f.store.next_due(task.id).await.unwrap(), None);

@@ -108,7 +108,10 @@ impl Fixture {
             id,
             expected: None,
             spec,
-            due: DueChange::Replace(due),
+            due: DueChange::Replace {
+                seen: None,
+                next: due,
+            },
         }
     }
 

@@ -14,7 +14,7 @@ use crate::port::store::{Control, Error};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
     Cancel, DueChange, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission,
-    Submitted, TaskPage,
+    Submitted, TaskPage, Upsert,
 };
 use crate::run::{Origin, Run, State};
 use crate::task::Task;
@@ -27,7 +27,20 @@ fn edit_applies(tables: &Tables, edit: &Edit) -> bool {
             Some(v) => version_is(&u.id, v),
             None => !tables.tasks.contains_key(&u.id),
         })
+        && edit
+            .upserts
+            .iter()
+            .all(|u| due_stands_where_seen(tables, u))
         && names_are_free(tables, edit)
+}
+
+fn due_stands_where_seen(tables: &Tables, upsert: &Upsert) -> bool {
+    match &upsert.due {
+        DueChange::Keep => true,
+        DueChange::Replace { seen, .. } => {
+            due_of_task(&tables.due, upsert.id).first().map(|k| k.at) == *seen
+        }
+    }
 }
 
 /// Whether each name is wanted by one task of the edit, and had by none that stays as it is.
@@ -101,7 +114,7 @@ impl Control for MemoryStore {
             };
             tables.names.insert(task.spec.name.clone(), task.id);
             tables.tasks.insert(task.id, task);
-            if let DueChange::Replace(next) = &upsert.due {
+            if let DueChange::Replace { next, .. } = &upsert.due {
                 for key in due_of_task(&tables.due, upsert.id) {
                     tables.due.remove(&key);
                 }
