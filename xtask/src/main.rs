@@ -12,6 +12,7 @@ usage: cargo xtask VERB
   tidy             the rules of the house: heads, sizes, names in docs, words
   test [FILTER…]   every test, with private servers started for the run; lists what could not run
   ci               check and test, exactly what CI runs
+  bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
 ";
 
 /// 0 = passed, 1 = failed, 2 = not a verb.
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ("tidy", []) => verbs::check::tidy(),
         ("test", filters) => verbs::test::run(filters),
         ("ci", []) => verbs::check::run() & verbs::test::run(&[]),
+        ("bench", groups) => verbs::bench::run(groups),
         ("help" | "--help" | "-h", _) => {
             verbs::say(USAGE);
             true

@@ -259,6 +259,15 @@ impl ActiveMq {
         self.own().folder.path()
     }
 
+    /// The broker's process id.
+    ///
+    /// # Panics
+    /// On the shared instance.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process().pid()
+    }
+
     fn own(&self) -> &Instance {
         let Some(own) = &self.own else {
             panic!("the run's shared ActiveMQ is not ours to break: start a private one")

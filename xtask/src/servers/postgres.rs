@@ -125,6 +125,15 @@ impl Postgres {
         self.port
     }
 
+    /// The process id of the server's first process.
+    ///
+    /// # Panics
+    /// On the shared instance.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.own().process().pid()
+    }
+
     /// Makes a new, empty database and gives its URL. `name` is a hint for people: the real name is unique.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What the verbs share: steps that run one after another and are all reported, even after one failed, because a
 //! developer wants the whole list at once. The one place of the tool that prints.
 
+pub mod bench;
 pub mod check;
 pub mod install;
 pub mod test;
