@@ -1,3 +1,6 @@
-//! The adapters against real servers: one module per port, one program for all, because each program links the world.
+//! The adapters against real servers, each private to its test or shared by the run: one binary, a module for each
+//! adapter, because every binary links the world again.
 
+mod broker;
+mod handlers;
 mod lock;

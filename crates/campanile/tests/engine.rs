@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use campanile::engine::{Handlers, Node, Parts, Settings};
 use campanile::id::{Mint, TaskId};
+use campanile::memory::broker::MemoryBroker;
 use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::clock::Clock;
@@ -22,7 +23,7 @@ use campanile::task::TaskSpec;
 use campanile::time::Timestamp;
 use serde_json::json;
 
-use crate::support::{SharedBroker, TestBroker, until};
+use crate::support::until;
 
 type Starts = Arc<Mutex<Vec<Start>>>;
 
@@ -30,7 +31,7 @@ struct World {
     clock: Arc<SystemClock>,
     store: Arc<MemoryStore>,
     lock: MemoryLock,
-    broker: Arc<TestBroker>,
+    broker: Arc<MemoryBroker>,
     mint: Mint,
     starts: Starts,
     gate: Arc<AtomicUsize>,
@@ -95,7 +96,7 @@ impl World {
         Self {
             store: Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>)),
             lock: MemoryLock::new(Arc::clone(&clock) as Arc<dyn Clock>),
-            broker: Arc::default(),
+            broker: Arc::new(MemoryBroker::new()),
             mint: Mint::new(Arc::new(Random::from_seed(7))),
             starts: Arc::default(),
             gate: Arc::default(),
@@ -119,7 +120,7 @@ impl World {
         let parts = Parts {
             store: Arc::clone(&self.store) as _,
             lock: Arc::new(self.lock.handle()),
-            broker: Arc::new(SharedBroker(Arc::clone(&self.broker))),
+            broker: Arc::clone(&self.broker) as _,
             clock: Arc::clone(&self.clock) as _,
             random: Arc::new(Random::from_system()),
             handlers,
@@ -387,7 +388,6 @@ async fn a_dead_workers_run_is_lost_and_started_again_elsewhere() {
     let claim = work::Claim {
         node,
         id: world.mint.claim(),
-        now: world.clock.now(),
         runs: runs.iter().map(|r| (*r, 1)).collect(),
     };
     let won = world.store.claim(&claim).await.unwrap();
@@ -432,4 +432,59 @@ async fn a_burst_of_runs_is_all_done_once() {
     node.stop().await;
     world.assert_sound();
     assert_eq!(world.starts.lock().unwrap().len(), 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_exists_gets_its_payload_and_the_run_is_handed_over() {
+    use campanile::port::broker::Broker;
+    let world = World::new();
+    let node = world.node("n1", |_| {}).await;
+    let external = json!({"destination": "legacy.orders", "body": "payload", "reply": "none"});
+    let task =
+        json!({"name": "x", "handler": {"external": external}, "payload": "<order id='1'/>"});
+    let task = world.task(task).await;
+    let run = world.submit(task, world.clock.now()).await;
+    node.wake();
+    let mut consumer = world.broker.consume("legacy.orders", 10).await.unwrap();
+    let delivery = consumer.receive().await.unwrap().remove(0);
+    assert_eq!(delivery.body, "<order id='1'/>");
+    until("it is handed over", || world.count(State::Succeeded) == 1).await;
+    let detail = world.store.run(run).await.unwrap().unwrap();
+    assert_eq!(detail.run.reason, Reason::HandedOver);
+    node.stop().await;
+    world.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_and_malformed_messages_start_nothing_and_block_nobody() {
+    use campanile::port::broker::{Broker, Message};
+    let world = World::new();
+    let node = world.node("n1", |_| {}).await;
+    let task = world
+        .task(json!({"name": "r", "handler": {"native": "record"}}))
+        .await;
+    let later = world.submit(task, Timestamp::MAX).await;
+    let forged = format!(r#"{{"v":1,"run":"{later}","attempt":1,"queue":"default"}}"#);
+    for body in [forged.as_str(), "", "[", "not json"] {
+        let message = Message {
+            destination: "campanile.default".to_owned(),
+            body: body.to_owned(),
+            correlation_id: String::new(),
+            reply_to: String::new(),
+            priority: 4,
+            properties: vec![("campanile_sig", "00".repeat(32))],
+        };
+        world.broker.publish(&[message]).await.unwrap();
+    }
+    world.submit(task, world.clock.now()).await;
+    node.wake();
+    until("the genuine run succeeded", || {
+        world.count(State::Succeeded) == 1
+    })
+    .await;
+    let refused = || node.meters().messages_refused.load(Ordering::Relaxed);
+    until("four messages were refused", || refused() == 4).await;
+    node.stop().await;
+    world.assert_sound();
+    assert_eq!(world.starts.lock().unwrap().len(), 1);
 }

@@ -1,4 +1,9 @@
 //! The library's tests over its memory adapters: the production engine, with real adapters that live in memory.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets an error is to fail right there"
+)]
+
 mod engine;
 mod support;

@@ -55,19 +55,17 @@ pub(super) async fn acquire(
         if set.is_some() {
             return Ok(Acquired::Yes);
         }
-        match value {
-            Some(value) if value == holder.as_str().as_bytes() => {
-                if renew(connection, names, holder, ttl).await? {
-                    return Ok(Acquired::Yes);
-                }
-            }
-            Some(_) => {
-                return Ok(Acquired::No {
-                    expires_in: time_left(left_ms, ttl, key),
-                });
-            }
+        let Some(value) = value else {
             // It ended between the two commands.
-            None => {}
+            continue;
+        };
+        if value != holder.as_str().as_bytes() {
+            return Ok(Acquired::No {
+                expires_in: time_left(left_ms, ttl, key),
+            });
+        }
+        if renew(connection, names, holder, ttl).await? {
+            return Ok(Acquired::Yes);
         }
     }
     Err(crossed())

@@ -72,7 +72,8 @@ async fn subscribe(
 pub(super) async fn watch_masters(servers: &Servers) {
     let watches = servers.sentinels().iter().enumerate();
     join_all(watches.map(|(index, sentinel)| watch_one(servers, sentinel, index))).await;
-    pending().await
+    // A single server has none; the watch still never ends.
+    pending::<()>().await;
 }
 
 async fn watch_one(servers: &Servers, sentinel: &Address, index: usize) {

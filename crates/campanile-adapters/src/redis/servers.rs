@@ -39,6 +39,8 @@ pub(super) struct Servers {
 struct Switch {
     /// Grows with each.
     number: u64,
+    /// The number of the last that came the moment it happened.
+    happened: u64,
     master: Option<Address>,
 }
 
@@ -82,16 +84,22 @@ impl Servers {
 
     /// A new connection to the master.
     pub(super) async fn connect(&self) -> Result<Live, Trouble> {
-        let known = self.switch.borrow().number;
-        let (connection, server) = match &self.target.group {
-            Group::Single(server) => (self.open(server).await?, server.clone()),
-            Group::Sentinel { .. } => self.through_sentinels().await?,
-        };
-        Ok(Live {
-            connection,
-            server,
-            known,
-        })
+        loop {
+            let known = self.switch.borrow().number;
+            let found = match &self.target.group {
+                Group::Single(server) => Ok((self.open(server).await?, server.clone())),
+                Group::Sentinel { .. } => tokio::select! {
+                    found = self.through_sentinels() => found,
+                    // Don't wait for the old master when the new one is known.
+                    () = self.switched_since(known) => continue,
+                },
+            };
+            return found.map(|(connection, server)| Live {
+                connection,
+                server,
+                known,
+            });
+        }
     }
 
     /// Asks the sentinels in turn, the one that was right last first, and takes the first master that says it is one.
@@ -241,8 +249,17 @@ impl Servers {
         }
         self.switch.send_modify(|switch| {
             switch.number += 1;
+            if happened_now {
+                switch.happened = switch.number;
+            }
             switch.master = Some(master);
         });
+    }
+
+    async fn switched_since(&self, known: u64) {
+        let mut news = self.switch.subscribe();
+        // The only error is that the sender is gone, and it is a field of `self`.
+        let _ = news.wait_for(|switch| switch.happened > known).await;
     }
 
     /// Returns once `live` is known to lead to a server that isn't the master any more.
@@ -255,7 +272,6 @@ impl Servers {
                     .as_ref()
                     .is_some_and(|master| *master != live.server)
         };
-        // The only error is that the sender is gone, and it is a field of `self`.
         let _ = news.wait_for(superseded).await;
     }
 }

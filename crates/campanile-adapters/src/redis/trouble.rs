@@ -129,7 +129,7 @@ fn remedy(code: &str, watched: bool) -> Option<&'static str> {
         }
         "NOAUTH" | "WRONGPASS" => WRONG_LOGIN,
         "NOPERM" => {
-            "allow the user what the lock needs: ACL SETUSER NAME +@connection +get +set +pexpire +pttl +del +watch +unwatch +multi +exec +publish +subscribe +ping +role ~{campanile:*}* &{campanile:*}*"
+            "allow the user what the lock needs: ACL SETUSER NAME +@connection +get +set +pexpire +pttl +del +watch +unwatch +multi +exec +publish +subscribe +ping +role ~{campanile:*}* &{campanile:*}* (and for `campanile doctor` +info +config|get)"
         }
         "WRONGTYPE" => {
             "something that is not a lock is stored under the lock's key: delete the key that starts with {campanile:, or give this cluster another name"

@@ -4,3 +4,6 @@
 pub mod lock;
 
 pub use crate::conformance_lock as lock;
+pub mod broker;
+
+pub use crate::__conformance_broker as broker;

@@ -2,7 +2,7 @@
 //! about "now", whatever their own wall clocks say, and a wall clock that steps moves nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use crate::port::clock::Clock;
 use crate::time::{Monotonic, Timestamp};
@@ -13,6 +13,7 @@ pub struct DatabaseTime {
     clock: Arc<dyn Clock>,
     /// Store's milliseconds minus monotonic milliseconds.
     offset_ms: Arc<AtomicI64>,
+    sampled: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for DatabaseTime {
@@ -29,6 +30,7 @@ impl DatabaseTime {
         Self {
             clock,
             offset_ms: Arc::new(AtomicI64::new(offset_ms)),
+            sampled: Arc::default(),
         }
     }
 
@@ -40,11 +42,19 @@ impl DatabaseTime {
         )
     }
 
-    /// Takes a sample: the store has just answered that its time was `at`. The reading is set against the moment of
-    /// the answer, so this clock lags the store's by the answer's journey and is never ahead of it: nothing is early.
-    pub fn sample(&self, at: Timestamp) {
-        self.offset_ms
-            .store(at.as_ms() - ms(self.clock.monotonic()), Ordering::Relaxed);
+    /// Takes a sample: the store's time was `at` at some moment after `asked_at` and before now. So the true offset
+    /// lies between two bounds; what was believed is kept where it lies between them, and otherwise becomes the lower
+    /// one. A slow answer therefore changes nothing, and this clock is never ahead of the store's: nothing is early.
+    pub fn sample(&self, at: Timestamp, asked_at: Monotonic) {
+        let answered_at = self.clock.monotonic();
+        // Both clocks are read in whole milliseconds: one is taken off, so that rounding can't put us ahead.
+        let lowest = at.as_ms() - ms(answered_at) - 1;
+        let highest = at.as_ms() - ms(asked_at);
+        let believed = self.offset_ms.load(Ordering::Relaxed);
+        let first = !self.sampled.swap(true, Ordering::Relaxed);
+        if first || !(lowest..=highest).contains(&believed) {
+            self.offset_ms.store(lowest, Ordering::Relaxed);
+        }
     }
 
     /// How far this node's wall clock is from the store's, in milliseconds; positive = this node is ahead.
@@ -65,4 +75,30 @@ impl DatabaseTime {
 
 fn ms(reading: Monotonic) -> i64 {
     i64::try_from(reading.as_ms()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::memory::clock::ManualClock;
+
+    #[test]
+    fn a_slow_answer_changes_nothing_and_a_step_is_followed_downwards() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1_000_000)));
+        let time = DatabaseTime::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let asked = clock.monotonic();
+        time.sample(Timestamp::from_ms(2_000_000), asked);
+        assert_eq!(time.now(), Timestamp::from_ms(1_999_999));
+        // The answer took half a second; the store read its clock at the start of it.
+        let asked = clock.monotonic();
+        clock.advance(Duration::from_millis(500));
+        time.sample(Timestamp::from_ms(2_000_001), asked);
+        assert_eq!(time.now(), Timestamp::from_ms(2_000_499));
+        // The store's clock was set back: never ahead of it.
+        time.sample(Timestamp::from_ms(1_990_000), clock.monotonic());
+        assert_eq!(time.now(), Timestamp::from_ms(1_989_999));
+        assert!(time.skew_ms() < 0);
+    }
 }

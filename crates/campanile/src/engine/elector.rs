@@ -200,13 +200,7 @@ impl Elector {
         match effect {
             Effect::TryLock => self.try_lock().await,
             Effect::WaitForLock(expires_in) => self.wait_for_lock(expires_in).await,
-            Effect::ReadEpoch => match self.parts.store.leader().await {
-                Ok(row) => {
-                    self.time.sample(row.now);
-                    Performed::Event(Event::EpochRead(row.epoch))
-                }
-                Err(error) => self.store_failed(&error),
-            },
+            Effect::ReadEpoch => self.read_epoch().await,
             Effect::CheckLock => Performed::Event(self.check_lock().await),
             Effect::Begin { read_epoch } => self.begin(read_epoch).await,
             Effect::StartTerm(term) => {
@@ -225,6 +219,17 @@ impl Elector {
                 Performed::Done
             }
             Effect::StandBack(length) => self.stand_back(length).await,
+        }
+    }
+
+    async fn read_epoch(&self) -> Performed {
+        let asked_at = self.now();
+        match self.parts.store.leader().await {
+            Ok(row) => {
+                self.time.sample(row.now, asked_at);
+                Performed::Event(Event::EpochRead(row.epoch))
+            }
+            Err(error) => self.store_failed(&error),
         }
     }
 

@@ -50,7 +50,7 @@ pub async fn run(
             }
         }
         for end in batch.drain(..) {
-            in_hand.release(end.run);
+            in_hand.release(end.run, end.attempt);
         }
     }
 }

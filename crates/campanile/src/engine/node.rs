@@ -84,7 +84,8 @@ impl Node {
     /// The store's, or the operating system's refusal of a thread (as [`Error::Refused`]).
     pub async fn start(parts: Parts, settings: Settings) -> Result<Self, Error> {
         let time = DatabaseTime::new(Arc::clone(&parts.clock));
-        time.sample(parts.store.leader().await?.now);
+        let asked_at = parts.clock.monotonic();
+        time.sample(parts.store.leader().await?.now, asked_at);
         let shared = Arc::new(Shared {
             secret: Secret::new(parts.store.secret(parts.random.secret()).await?),
             mint: Arc::new(Mint::new(Arc::clone(&parts.random))),
@@ -337,8 +338,9 @@ async fn only_beat(shared: &Shared, id: NodeId, closing: &CancellationToken) -> 
             () = closing.cancelled() => return Ended::Drained,
             () = shared.parts.clock.sleep(beat_period(shared.settings.lease)) => {}
         }
+        let asked_at = shared.parts.clock.monotonic();
         match shared.parts.store.beat(id, 0, &[]).await {
-            Ok(beaten) if beaten.known => shared.time.sample(beaten.now),
+            Ok(beaten) if beaten.known => shared.time.sample(beaten.now, asked_at),
             Ok(_) => return Ended::Fenced,
             Err(error) => tracing::warn!(error = %causes(&error), "a beat failed"),
         }

@@ -1,8 +1,9 @@
 //! One attempt on a worker: from the claim to the outcome. Watches the handler, its timeout, the requests to stop it,
 //! and catches its panics; never writes to the store.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -129,44 +130,40 @@ pub fn error_text(outcome: &Outcome, timeout: Duration) -> Option<String> {
     }
 }
 
-/// What a worker has in its hands: for beats and for cancellation.
+/// What a worker has in its hands, by attempt: for beats and for cancellation.
 #[derive(Debug, Default)]
-pub struct InHand(std::sync::Mutex<std::collections::HashMap<RunId, CancellationToken>>);
+pub struct InHand(Mutex<BTreeMap<(RunId, u32), CancellationToken>>);
 
 impl InHand {
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<RunId, CancellationToken>> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(RunId, u32), CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a run in hand; its token fires when somebody asks for its end.
-    pub fn take(&self, run: RunId) -> CancellationToken {
+    /// Takes an attempt in hand; its token fires when somebody asks for its end.
+    pub fn take(&self, run: RunId, attempt: u32) -> CancellationToken {
         let token = CancellationToken::new();
-        self.lock().insert(run, token.clone());
+        self.lock().insert((run, attempt), token.clone());
         token
     }
 
-    /// Lets go of a run.
-    pub fn release(&self, run: RunId) {
-        self.lock().remove(&run);
+    /// Lets go of an attempt.
+    pub fn release(&self, run: RunId, attempt: u32) {
+        self.lock().remove(&(run, attempt));
     }
 
     /// Tells a run's handler that somebody asked for its end.
     pub fn cancel(&self, run: RunId) {
-        if let Some(token) = self.lock().get(&run) {
+        for (_, token) in self.lock().range((run, 0)..=(run, u32::MAX)) {
             token.cancel();
         }
     }
 
     /// Which runs are in hand.
     pub fn runs(&self) -> Vec<RunId> {
-        self.lock().keys().copied().collect()
+        self.lock().keys().map(|(run, _)| *run).collect()
     }
 
-    /// How many.
+    /// How many attempts.
     pub fn len(&self) -> usize {
         self.lock().len()
     }

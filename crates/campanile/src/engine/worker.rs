@@ -15,7 +15,7 @@ use super::elector::causes;
 use super::meters::Meters;
 use super::running::{self, Attempt, InHand, Stops};
 use super::{Parts, Settings, finisher};
-use crate::id::{Mint, NodeId, RunId, TaskId};
+use crate::id::{ClaimId, Mint, NodeId, RunId, TaskId};
 use crate::port::broker::{Consumer, Delivery};
 use crate::protocol::limits;
 use crate::protocol::lost::{beat_period, stop_by};
@@ -194,7 +194,7 @@ async fn beat(worker: Arc<Worker>) {
         match answer {
             Ok(beaten) if beaten.known => {
                 answered = sent;
-                worker.time.sample(beaten.now);
+                worker.time.sample(beaten.now, sent);
                 for run in beaten.cancel {
                     worker.in_hand.cancel(run);
                 }
@@ -317,9 +317,12 @@ impl Intake {
     /// Claims what free slots allow, acknowledges what is settled, starts what was won.
     async fn take(&mut self, deliveries: Vec<Delivery>) -> Result<(), String> {
         let worker = Arc::clone(&self.worker);
+        let permits = free_slots(&worker.slots, deliveries.len().min(limits::CLAIM_ROWS_MAX));
+        let free = permits
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
         let mut settled = Vec::with_capacity(deliveries.len());
         let mut offers: Vec<(RunId, u32)> = Vec::with_capacity(deliveries.len());
-        let free = worker.slots.available_permits().min(limits::CLAIM_ROWS_MAX);
         let mut left = 0;
         for delivery in &deliveries {
             match message::read(&delivery.body, &delivery.signature, &self.queue, &self.key) {
@@ -337,9 +340,13 @@ impl Intake {
         }
         offers.sort_unstable();
         offers.dedup();
-        // The claim and the start are one task, so that a stop between them can't leave a won attempt unstarted.
-        let claiming = worker.tracker.spawn(claim(Arc::clone(&worker), offers));
-        claiming.await.map_err(|e| e.to_string())??;
+        if let Some(permits) = permits.filter(|_| !offers.is_empty()) {
+            // The claim and the start are one task, so that a stop between them can't leave a won attempt unstarted.
+            let claiming = worker
+                .tracker
+                .spawn(claim(Arc::clone(&worker), offers, permits));
+            claiming.await.map_err(|e| e.to_string())??;
+        }
         if let Some((consumer, _)) = self.consumer.as_mut() {
             consumer.ack(&settled).await.map_err(|e| causes(&e))?;
         }
@@ -351,20 +358,31 @@ impl Intake {
     }
 }
 
-async fn claim(worker: Arc<Worker>, offers: Vec<(RunId, u32)>) -> Result<(), String> {
-    if offers.is_empty() {
-        return Ok(());
+/// As many free slots as there are, up to `most`; `None` if there is none.
+fn free_slots(slots: &Arc<Semaphore>, most: usize) -> Option<OwnedSemaphorePermit> {
+    loop {
+        let n = slots.available_permits().min(most);
+        if n == 0 {
+            return None;
+        }
+        // Another queue's intake may have been quicker: look again.
+        if let Ok(permits) =
+            Arc::clone(slots).try_acquire_many_owned(u32::try_from(n).unwrap_or(u32::MAX))
+        {
+            return Some(permits);
+        }
     }
+}
+
+async fn claim(
+    worker: Arc<Worker>,
+    offers: Vec<(RunId, u32)>,
+    permits: OwnedSemaphorePermit,
+) -> Result<(), String> {
     let offered = offers.len();
-    let Ok(permits) = Arc::clone(&worker.slots)
-        .try_acquire_many_owned(u32::try_from(offered).unwrap_or(u32::MAX))
-    else {
-        return Err("the free slots went to another queue".to_owned());
-    };
     let claim = Claim {
         node: worker.node,
         id: worker.mint.claim(),
-        now: worker.time.now(),
         runs: offers,
     };
     let won = worker.parts.store.claim(&claim).await.map_err(|e| {
@@ -374,23 +392,26 @@ async fn claim(worker: Arc<Worker>, offers: Vec<(RunId, u32)>) -> Result<(), Str
     Meters::add(&worker.meters.claims_refused, offered - won.len());
     Meters::add(&worker.meters.attempts_claimed, won.len());
     for run in &won {
-        let late = claim.now.as_ms() - run.due_at.as_ms();
+        let late = run.started_at.as_ms() - run.due_at.as_ms();
         worker
             .meters
             .observe_lateness(u64::try_from(late).unwrap_or(0));
     }
-    start(&worker, won, &claim, permits).await;
+    start(&worker, won, claim.id, permits).await;
     Ok(())
 }
 
 async fn start(
     worker: &Arc<Worker>,
     won: Vec<Claimed>,
-    claim: &Claim,
+    claim: ClaimId,
     mut permits: OwnedSemaphorePermit,
 ) {
     // From here the runs are ours: cancellation and beats must know them before their definitions are read.
-    let tokens: Vec<CancellationToken> = won.iter().map(|c| worker.in_hand.take(c.run)).collect();
+    let tokens: Vec<CancellationToken> = won
+        .iter()
+        .map(|c| worker.in_hand.take(c.run, c.attempt))
+        .collect();
     learn(worker, &won).await;
     for (claimed, cancel) in won.into_iter().zip(tokens) {
         let Some(permit) = permits.split(1) else {
@@ -469,7 +490,7 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
 }
 
 /// Puts an attempt together; a run whose task is gone is cancelled instead.
-fn attempt(worker: &Worker, claimed: Claimed, claim: &Claim) -> Result<Attempt, Finish> {
+fn attempt(worker: &Worker, claimed: Claimed, claim: ClaimId) -> Result<Attempt, Finish> {
     let known = worker
         .tasks
         .lock()
@@ -483,9 +504,9 @@ fn attempt(worker: &Worker, claimed: Claimed, claim: &Claim) -> Result<Attempt, 
             return Err(Finish {
                 run: claimed.run,
                 attempt: claimed.attempt,
-                claim: claim.id,
+                claim,
                 end: End::Cancelled(Reason::TaskDeleted),
-                at: claim.now,
+                at: claimed.started_at,
                 error: Some("its task was deleted before it started".to_owned()),
                 log: None,
             });
@@ -493,7 +514,7 @@ fn attempt(worker: &Worker, claimed: Claimed, claim: &Claim) -> Result<Attempt, 
     };
     Ok(Attempt {
         claimed,
-        claim: claim.id,
+        claim,
         spec,
         task_name,
     })
@@ -516,7 +537,7 @@ async fn carry_out(
     worker.freed.notify_waiters();
     let claimed = &attempt.claimed;
     let Some((outcome, log)) = ended else {
-        worker.in_hand.release(claimed.run);
+        worker.in_hand.release(claimed.run, claimed.attempt);
         return;
     };
     let now = worker.time.now();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Cause;
+use crate::protocol::limits;
 
 /// A persistent text message, ready to send. Header values are plain ASCII by construction
 /// ([`crate::protocol::message`]); adapters escape them all the same.
@@ -23,6 +24,58 @@ pub struct Message {
     pub priority: u8,
     /// String properties.
     pub properties: Vec<(&'static str, String)>,
+}
+
+impl Message {
+    /// Whether any broker can carry it: what an adapter asks before it sends anything.
+    ///
+    /// # Errors
+    /// [`Error::Unsendable`] with what is wrong: a body or header over its limit, or a header that is not printable
+    /// ASCII (whoever writes `\n` into a header means to write another header).
+    pub fn check(&self) -> Result<(), Error> {
+        let unsendable = |what: String| Err(Error::Unsendable(what));
+        if let Some(problem) = destination_problem(&self.destination) {
+            return unsendable(problem.to_owned());
+        }
+        if !self.reply_to.is_empty()
+            && let Some(problem) = destination_problem(&self.reply_to)
+        {
+            return unsendable(format!("reply-to: {problem}"));
+        }
+        if self.body.len() > limits::MESSAGE_BYTES_MAX {
+            let (is, max) = (self.body.len(), limits::MESSAGE_BYTES_MAX);
+            return unsendable(format!("its body has {is} bytes, {max} are allowed"));
+        }
+        if self.priority > 9 {
+            return unsendable(format!("its priority is {}, 0 to 9 exist", self.priority));
+        }
+        let correlation = ("correlation id", &self.correlation_id);
+        let properties = self.properties.iter().map(|(name, value)| (*name, value));
+        for (name, value) in std::iter::once(correlation).chain(properties) {
+            if !value.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+                return unsendable(format!("`{name}` is not printable ASCII"));
+            }
+            if value.len() > limits::HEADER_BYTES_MAX {
+                let max = limits::HEADER_BYTES_MAX;
+                return unsendable(format!("`{name}` is over {max} bytes"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a queue's name, for a broker: some characters would make it several queues, a pattern or an
+/// option.
+#[must_use]
+pub fn destination_problem(name: &str) -> Option<&'static str> {
+    if name.is_empty() || name.len() > limits::HEADER_BYTES_MAX {
+        return Some("the queue's name is empty or too long");
+    }
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b',' | b'*' | b'>' | b'?');
+    if name.bytes().all(plain) {
+        return None;
+    }
+    Some("the queue's name has a character that is not printable ASCII, or one of `,*>?`")
 }
 
 /// A message that arrived and waits for its acknowledgement.

@@ -13,6 +13,8 @@ pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 pub const LOG_BYTES_MAX: usize = 64 * 1024;
 /// The body of a message.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+/// A header or property of a message: half of what brokers take in one line, for escapes may double it.
+pub const HEADER_BYTES_MAX: usize = 4_000;
 /// An idempotency key of a submission.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
 /// Attempts that a task may ask for.

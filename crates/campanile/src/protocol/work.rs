@@ -160,15 +160,14 @@ pub enum Fired {
     Edited,
 }
 
-/// A worker's attempt to win runs.
+/// A worker's attempt to win runs. The store judges by its own clock whether they may start: no run with a later
+/// `ready_at` is won.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Who.
     pub node: NodeId,
     /// The claim's random id.
     pub id: ClaimId,
-    /// By the store's time: no run with a later `ready_at` is won.
-    pub now: Timestamp,
     /// Which runs, at which attempts.
     pub runs: Vec<(RunId, u32)>,
 }
@@ -186,6 +185,8 @@ pub struct Claimed {
     pub origin: Origin,
     /// Its instant.
     pub due_at: Timestamp,
+    /// When it was won, by the store's clock.
+    pub started_at: Timestamp,
     /// Failures so far.
     pub failures: u32,
     /// Losses so far.

@@ -47,6 +47,7 @@ impl Working for MemoryStore {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        let now = self.clock.now();
         let mut tables = self.lock();
         if !tables.nodes.contains_key(&claim.node) {
             return Ok(Vec::new());
@@ -56,8 +57,7 @@ impl Working for MemoryStore {
             let Some(run) = tables.live.get(id) else {
                 continue;
             };
-            let Some(claimed) = transitions::claim(run, *attempt, claim.id, claim.node, claim.now)
-            else {
+            let Some(claimed) = transitions::claim(run, *attempt, claim.id, claim.node, now) else {
                 continue;
             };
             won.push(Claimed {
@@ -69,6 +69,7 @@ impl Working for MemoryStore {
                     .map(|t| (t.id, t.version)),
                 origin: claimed.origin,
                 due_at: claimed.due_at,
+                started_at: now,
                 failures: claimed.failures,
                 losses: claimed.losses,
                 spec: tables.specs.get(id).cloned(),

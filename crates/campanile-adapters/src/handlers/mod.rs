@@ -1,0 +1,30 @@
+//! The handlers that need no code of the user's: HTTP requests and programs. Owns how they are carried out, what they
+//! may reach, and that they end when they are told to; never decides whether a run is tried again (it only says
+//! whether that may help) and never touches the store.
+
+pub mod command;
+pub mod http;
+mod output;
+mod ssrf;
+pub mod supervise;
+
+pub use command::{Command, CommandOptions};
+pub use http::{Http, HttpOptions};
+pub use ssrf::unsafe_target;
+
+use campanile::port::handler::Failure;
+use campanile::task::HandlerSpec;
+
+/// What an attempt that was told to stop ends with. The worker knows why it told so; this text is only what is left
+/// when it doesn't.
+fn stopped() -> Failure {
+    Failure::Retry("stopped before it ended".to_owned())
+}
+
+/// An executor was given another's kind: the worker is wired wrongly, and no attempt will mend it.
+fn misplaced(expected: &str, handler: &HandlerSpec) -> Failure {
+    Failure::Fatal(format!(
+        "the {expected} executor was given a handler of kind `{}`: register one executor for each kind",
+        handler.kind()
+    ))
+}

@@ -1,0 +1,154 @@
+//! A Java listener over OpenWire, compiled here, which nobody wrote for Campanile: it must see plain JMS messages.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use campanile::protocol::limits;
+use serde_json::{Value, json};
+use xtask::servers::TempDir;
+
+use super::*;
+
+/// The running listener; ended with its value.
+struct Listener {
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Listener {
+    /// Compiles and starts a listener for `count` messages.
+    fn start(server: &ActiveMq, queue: &str, count: usize) -> Option<Self> {
+        let classpath = xtask::or_skip(ActiveMq::java_classpath())?;
+        let folder = TempDir::new("listener").unwrap();
+        let source = folder.join("Listener.java");
+        std::fs::write(&source, include_str!("../java/Listener.java")).unwrap();
+        let compiled = Command::new("javac")
+            .args(["-encoding", "UTF-8", "-cp", &classpath, "-d"])
+            .arg(folder.path())
+            .arg(&source)
+            .output();
+        let Ok(compiled) = compiled else {
+            xtask::skip("javac is missing: apt-get install -y default-jdk-headless");
+            return None;
+        };
+        let errors = String::from_utf8_lossy(&compiled.stderr);
+        assert!(compiled.status.success(), "{errors}");
+        let child = Command::new("java")
+            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg(format!("{classpath}:{}", folder.path().display()))
+            .args(["Listener", &server.openwire_url(), queue])
+            .arg(count.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Some(Self {
+            child,
+            _folder: folder,
+        })
+    }
+
+    /// What it saw, in order.
+    fn findings(mut self) -> Vec<Value> {
+        let out = self.child.stdout.take().unwrap();
+        let lines = BufReader::new(out).lines();
+        let findings = lines
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {findings:?}");
+        findings
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_java_listener_sees_a_plain_jms_message_and_its_answer_comes_back() {
+    let Some(server) = shared() else { return };
+    let (queue, replies) = (prefix(), prefix());
+    let broker = connect(&server.stomp_url());
+    let body = "{\"grüße\":\"世界 🦀\",\"nul\":\"a\0b\",\"nl\":\"\r\n\"}";
+    let properties = vec![
+        ("campanile_run", "77".to_owned()),
+        ("campanile_attempt", "1".to_owned()),
+        ("campanile_task", String::new()),
+        ("campanile_due_at", "2026-12-01T08:00:00.000Z".to_owned()),
+        ("campanile_key", "a:b\\c \\n".to_owned()),
+        ("campanile_sig", "ab".repeat(32)),
+        ("traceparent", "00-1-2-01".to_owned()),
+    ];
+    let full = Message {
+        destination: queue.clone(),
+        body: body.to_owned(),
+        correlation_id: "77:1".to_owned(),
+        reply_to: replies.clone(),
+        priority: 8,
+        properties: properties.clone(),
+    };
+    // The form for a listener that exists already: the payload alone, and nobody to answer.
+    let plain = Message {
+        body: "<order id='1'/>".to_owned(),
+        reply_to: String::new(),
+        priority: 4,
+        properties: vec![],
+        ..full.clone()
+    };
+    let large = Message {
+        body: "x".repeat(limits::MESSAGE_BYTES_MAX),
+        ..plain.clone()
+    };
+    let Some(listener) = tokio::task::block_in_place(|| Listener::start(&server, &queue, 3)) else {
+        return;
+    };
+    broker.publish(&[full]).await.unwrap();
+    broker.publish(&[plain, large]).await.unwrap();
+    let findings = tokio::task::block_in_place(|| listener.findings());
+    let by_text = |text: &str| findings.iter().find(|f| f["text"] == text);
+    let full = by_text(body).unwrap_or_else(|| panic!("{findings:?}"));
+    for (field, value) in [
+        ("text_message", json!(true)),
+        ("correlation_id", json!("77:1")),
+        ("reply_to", json!(format!("queue://{replies}"))),
+        ("priority", json!(8)),
+        ("persistent", json!(true)),
+        ("expiration", json!(0)),
+        ("redelivered", json!(false)),
+    ] {
+        assert_eq!(full[field], value, "{field} in {full}");
+    }
+    let seen = full["properties"].as_object().unwrap();
+    for (name, value) in &properties {
+        assert_eq!(seen[*name], json!(value), "{name} in {full}");
+    }
+    // Nothing else leaks into the properties but what ActiveMQ makes of two of its own headers.
+    let ours: Vec<&str> = properties.iter().map(|(n, _)| *n).collect();
+    let others: Vec<&String> = seen
+        .keys()
+        .filter(|n| !ours.contains(&n.as_str()))
+        .collect();
+    assert_eq!(others, ["amq-msg-type", "content-length"]);
+    let plain = by_text("<order id='1'/>").unwrap_or_else(|| panic!("{findings:?}"));
+    assert_eq!(
+        (&plain["text_message"], &plain["reply_to"]),
+        (&json!(true), &Value::Null)
+    );
+    let large = findings.iter().any(|f| {
+        f["text"]
+            .as_str()
+            .is_some_and(|t| t.len() == limits::MESSAGE_BYTES_MAX)
+    });
+    assert!(large);
+
+    let mut consumer = broker.consume(&replies, 10).await.unwrap();
+    let answers = receive(&mut *consumer).await;
+    assert_eq!(answers[0].body, format!("answer\0 to {body}"));
+    assert_eq!(answers[0].signature, "java:signed\\here");
+    acknowledge(&mut *consumer, &answers).await;
+}
