@@ -5,5 +5,7 @@
 pub mod handlers;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "sql")]
+pub mod sql;
 #[cfg(feature = "stomp")]
 pub mod stomp;

@@ -4,3 +4,4 @@
 mod broker;
 mod handlers;
 mod lock;
+mod store;

@@ -3,6 +3,7 @@
 //! outside, as `Arc<dyn …>`.
 
 pub mod conformance;
+pub mod control;
 pub mod engine;
 pub mod id;
 pub mod memory;

@@ -1,6 +1,8 @@
 //! Tasks as values: the definition that people write, its limits and its defaults. Owns what a valid task is; never
 //! reads files and never computes an instant (that is [`crate::schedule`]).
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,9 @@ use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::schedule::{self, Dialect, Schedule, TimeZoneName};
 use crate::time::Timestamp;
+
+use self::check::check_duration;
+pub use self::check::{check_handler, check_name, check_payload};
 
 /// The name of a queue. Cheap to copy around; compared as text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -438,151 +443,4 @@ impl TaskSpec {
         self.max_lateness
             .map_or(Ok(()), |d| check_duration("max_lateness", d))
     }
-}
-
-/// Checks a name of a task, queue or node: it ends up in destinations and headers, so it is plain ASCII.
-///
-/// # Errors
-/// The field with what would be valid.
-pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || name.len() > limits::NAME_BYTES_MAX || !name.chars().all(plain) {
-        let shown: String = name
-            .chars()
-            .take(60)
-            .flat_map(char::escape_default)
-            .collect();
-        return Err(Invalid::new(
-            field,
-            format!(
-                "`{shown}` can't be a name: use letters, digits, `.`, `_`, `-`, 1 to {} characters",
-                limits::NAME_BYTES_MAX
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// Checks a payload's size.
-///
-/// # Errors
-/// `payload`, with the limit.
-pub fn check_payload(payload: &serde_json::Value) -> Result<(), Invalid> {
-    let size = serde_json::to_string(payload).map_or(usize::MAX, |t| t.len());
-    if size > limits::PAYLOAD_BYTES_MAX {
-        return Err(Invalid::new(
-            "payload",
-            format!(
-                "{size} bytes are over the limit of {}: store the data elsewhere and pass its address",
-                limits::PAYLOAD_BYTES_MAX
-            ),
-        ));
-    }
-    Ok(())
-}
-
-fn check_duration(field: &str, d: Duration) -> Result<(), Invalid> {
-    if d.is_zero() || d > limits::DURATION_MAX {
-        return Err(Invalid::new(field, "out of range: write 1ms to 365d"));
-    }
-    Ok(())
-}
-
-/// Checks a handler's own fields.
-///
-/// # Errors
-/// The field at fault.
-pub fn check_handler(handler: &HandlerSpec) -> Result<(), Invalid> {
-    match handler {
-        HandlerSpec::Http(http) => check_http(http),
-        HandlerSpec::Command(command) => check_command(command),
-        HandlerSpec::Native(name) => check_name("handler.native", name),
-        HandlerSpec::External(external) => check_external(external),
-    }
-}
-
-fn check_http(http: &HttpSpec) -> Result<(), Invalid> {
-    if !(http.url.starts_with("http://") || http.url.starts_with("https://")) {
-        return Err(Invalid::new(
-            "handler.http.url",
-            "write an address that begins with http:// or https://",
-        ));
-    }
-    if !["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"].contains(&http.method.as_str()) {
-        return Err(Invalid::new(
-            "handler.http.method",
-            "write GET, POST, PUT, PATCH, DELETE or HEAD",
-        ));
-    }
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    for (name, value) in &http.headers {
-        if name.is_empty()
-            || !name.chars().all(token)
-            || value.chars().any(|c| c.is_control() && c != '\t')
-        {
-            return Err(Invalid::new(
-                "handler.http.headers",
-                format!(
-                    "`{}` is not a header that HTTP can carry",
-                    name.escape_default()
-                ),
-            ));
-        }
-    }
-    match http.expect.iter().find(|code| !(100..600).contains(*code)) {
-        Some(code) => Err(Invalid::new(
-            "handler.http.expect",
-            format!("{code} is not a status: write 100 to 599"),
-        )),
-        None => Ok(()),
-    }
-}
-
-fn check_command(command: &CommandSpec) -> Result<(), Invalid> {
-    let Some(program) = command.argv.first() else {
-        return Err(Invalid::new(
-            "handler.command.argv",
-            "is empty: write the program and its arguments",
-        ));
-    };
-    if !program.starts_with('/') {
-        return Err(Invalid::new(
-            "handler.command.argv",
-            format!(
-                "`{}` is not an absolute path: write it whole, as in /usr/bin/df",
-                program.escape_default()
-            ),
-        ));
-    }
-    let texts = command
-        .argv
-        .iter()
-        .chain(command.env.keys())
-        .chain(command.env.values());
-    if texts.into_iter().any(|t| t.contains('\0'))
-        || command.env.keys().any(|k| k.is_empty() || k.contains('='))
-    {
-        return Err(Invalid::new(
-            "handler.command",
-            "arguments and environment hold no NUL, and names no `=`",
-        ));
-    }
-    if let Some(name) = command.env.keys().find(|k| k.starts_with("CAMPANILE_")) {
-        return Err(Invalid::new(
-            "handler.command.env",
-            format!("`{name}` is ours: choose a name without CAMPANILE_"),
-        ));
-    }
-    Ok(())
-}
-
-fn check_external(external: &ExternalSpec) -> Result<(), Invalid> {
-    check_name("handler.external.destination", &external.destination)?;
-    if external.reply == ExternalReply::Signed {
-        return Err(Invalid::new(
-            "handler.external.reply",
-            "answers over the reply queue are not built yet: write reply = \"none\"",
-        ));
-    }
-    Ok(())
 }

@@ -246,11 +246,11 @@ impl Shared {
     }
 
     fn lost(&self, why: &str) {
-        self.fail(self.loss(why));
+        self.fail(&self.loss(why));
     }
 
     /// The first cause stays.
-    fn fail(&self, failure: Failure) {
+    fn fail(&self, failure: &Failure) {
         let receipts = {
             let mut table = self.table();
             if table.failure.is_some() {
@@ -279,7 +279,7 @@ impl Shared {
                 // An answer to one request costs that request alone (a broker that closes after it is noticed
                 // anyway); of any other error nobody knows what it undid.
                 if !self.is_awaited(frame) {
-                    self.fail(failure);
+                    self.fail(&failure);
                 } else {
                     self.answer(frame, Err(failure));
                 }

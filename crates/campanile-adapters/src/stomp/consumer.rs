@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use campanile::port::broker::{Consumer, Delivery, Error, destination_problem};
+use campanile::protocol::limits;
 use campanile::system;
 use tokio::sync::{Mutex, mpsc};
 
@@ -41,7 +42,7 @@ impl Hub {
         if let Some(problem) = destination_problem(destination) {
             return Err(Error::Refused(problem.into()));
         }
-        let prefetch = prefetch.max(1);
+        let prefetch = prefetch.clamp(1, limits::IN_FLIGHT_MAX);
         let connection = system::within(self.limit, self.connection()).await;
         let connection = connection.unwrap_or_else(|| Err(self.dialer.unreachable(self.limit)))?;
         let (id, arrivals) = connection.subscription(prefetch)?;

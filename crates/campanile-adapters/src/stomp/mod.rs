@@ -20,13 +20,14 @@ use campanile::protocol::limits;
 pub use self::url::UrlError;
 
 /// How the broker is spoken to. The defaults are right for production.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// The longest silence either side keeps; a broker that is silent for two of them is left.
     pub heart_beat: Duration,
     /// How long a confirm may take, and how long a call waits for a connection.
     pub confirm_timeout: Duration,
-    /// Connections to publish over, opened when needed; each carries several batches at once.
+    /// Connections to publish over, opened when needed. Each carries several batches at once, so that one is as fast
+    /// as four with ActiveMQ's default store.
     pub publishers: usize,
     /// What a batch asks to be confirmed.
     pub confirms: Confirms,
@@ -37,7 +38,7 @@ impl Default for Options {
         Self {
             heart_beat: Duration::from_secs(5),
             confirm_timeout: limits::CONFIRM_TIMEOUT,
-            publishers: 2,
+            publishers: 1,
             confirms: Confirms::Transaction,
         }
     }

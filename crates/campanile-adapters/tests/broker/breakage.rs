@@ -193,10 +193,12 @@ async fn a_full_broker_confirms_nothing_until_somebody_consumes() {
     };
     let broker = stomp::connect(&server.stomp_url(), hasty()).unwrap();
     let queue = prefix();
-    // A few that fill the queue's memory at once: many small ones would be paged to the store instead.
+    // Large messages that a consumer holds fill the queue's memory; what nobody has taken, and what is small against
+    // the limit, goes to the store and blocks nobody.
+    let mut consumer = broker.consume(&queue, 1_000).await.unwrap();
     let batch = [message(&queue, &"x".repeat(100_000))];
     let mut answer = Ok(());
-    for _ in 0..20 {
+    for _ in 0..200 {
         answer = broker.publish(&batch).await;
         if answer.is_err() {
             break;
@@ -204,7 +206,6 @@ async fn a_full_broker_confirms_nothing_until_somebody_consumes() {
     }
     assert!(matches!(answer, Err(Error::Unconfirmed(_))), "{answer:?}");
     // The way to consume is not blocked.
-    let mut consumer = broker.consume(&queue, 100).await.unwrap();
     let draining = system::spawn(async move {
         loop {
             let deliveries = consumer.receive().await.unwrap();

@@ -1,4 +1,5 @@
-//! A Java listener over OpenWire, compiled here, which nobody wrote for Campanile: it must see plain JMS messages.
+//! A Java listener over OpenWire, compiled here, which nobody wrote for Campanile: it must see plain JMS messages, and
+//! we its answer.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -69,32 +70,30 @@ impl Listener {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_java_listener_sees_a_plain_jms_message_and_its_answer_comes_back() {
-    let Some(server) = shared() else { return };
-    let (queue, replies) = (prefix(), prefix());
-    let broker = connect(&server.stomp_url());
-    let body = "{\"grüße\":\"世界 🦀\",\"nul\":\"a\0b\",\"nl\":\"\r\n\"}";
-    let properties = vec![
-        ("campanile_run", "77".to_owned()),
-        ("campanile_attempt", "1".to_owned()),
-        ("campanile_task", String::new()),
-        ("campanile_due_at", "2026-12-01T08:00:00.000Z".to_owned()),
-        ("campanile_key", "a:b\\c \\n".to_owned()),
-        ("campanile_sig", "ab".repeat(32)),
-        ("traceparent", "00-1-2-01".to_owned()),
-    ];
+const BODY: &str = "{\"grüße\":\"世界 🦀\",\"nul\":\"a\0b\",\"nl\":\"\r\n\"}";
+const PLAIN_BODY: &str = "<order id='1'/>";
+
+/// One message with everything, one in the form for a listener that exists already (the payload alone, and nobody to
+/// answer), and the largest.
+fn messages(queue: &str, replies: &str) -> [Message; 3] {
     let full = Message {
-        destination: queue.clone(),
-        body: body.to_owned(),
+        destination: queue.to_owned(),
+        body: BODY.to_owned(),
         correlation_id: "77:1".to_owned(),
-        reply_to: replies.clone(),
+        reply_to: replies.to_owned(),
         priority: 8,
-        properties: properties.clone(),
+        properties: vec![
+            ("campanile_run", "77".to_owned()),
+            ("campanile_attempt", "1".to_owned()),
+            ("campanile_task", String::new()),
+            ("campanile_due_at", "2026-12-01T08:00:00.000Z".to_owned()),
+            ("campanile_key", "a:b\\c \\n".to_owned()),
+            ("campanile_sig", "ab".repeat(32)),
+            ("traceparent", "00-1-2-01".to_owned()),
+        ],
     };
-    // The form for a listener that exists already: the payload alone, and nobody to answer.
     let plain = Message {
-        body: "<order id='1'/>".to_owned(),
+        body: PLAIN_BODY.to_owned(),
         reply_to: String::new(),
         priority: 4,
         properties: vec![],
@@ -104,6 +103,16 @@ async fn a_java_listener_sees_a_plain_jms_message_and_its_answer_comes_back() {
         body: "x".repeat(limits::MESSAGE_BYTES_MAX),
         ..plain.clone()
     };
+    [full, plain, large]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_java_listener_sees_a_plain_jms_message_and_its_answer_comes_back() {
+    let Some(server) = shared() else { return };
+    let (queue, replies) = (prefix(), prefix());
+    let broker = connect(&server.stomp_url());
+    let [full, plain, large] = messages(&queue, &replies);
+    let properties = full.properties.clone();
     let Some(listener) = tokio::task::block_in_place(|| Listener::start(&server, &queue, 3)) else {
         return;
     };
@@ -111,7 +120,7 @@ async fn a_java_listener_sees_a_plain_jms_message_and_its_answer_comes_back() {
     broker.publish(&[plain, large]).await.unwrap();
     let findings = tokio::task::block_in_place(|| listener.findings());
     let by_text = |text: &str| findings.iter().find(|f| f["text"] == text);
-    let full = by_text(body).unwrap_or_else(|| panic!("{findings:?}"));
+    let full = by_text(BODY).unwrap_or_else(|| panic!("{findings:?}"));
     for (field, value) in [
         ("text_message", json!(true)),
         ("correlation_id", json!("77:1")),
@@ -134,7 +143,7 @@ async fn a_java_listener_sees_a_plain_jms_message_and_its_answer_comes_back() {
         .filter(|n| !ours.contains(&n.as_str()))
         .collect();
     assert_eq!(others, ["amq-msg-type", "content-length"]);
-    let plain = by_text("<order id='1'/>").unwrap_or_else(|| panic!("{findings:?}"));
+    let plain = by_text(PLAIN_BODY).unwrap_or_else(|| panic!("{findings:?}"));
     assert_eq!(
         (&plain["text_message"], &plain["reply_to"]),
         (&json!(true), &Value::Null)
@@ -148,7 +157,7 @@ async fn a_java_listener_sees_a_plain_jms_message_and_its_answer_comes_back() {
 
     let mut consumer = broker.consume(&replies, 10).await.unwrap();
     let answers = receive(&mut *consumer).await;
-    assert_eq!(answers[0].body, format!("answer\0 to {body}"));
+    assert_eq!(answers[0].body, format!("answer\0 to {BODY}"));
     assert_eq!(answers[0].signature, "java:signed\\here");
     acknowledge(&mut *consumer, &answers).await;
 }

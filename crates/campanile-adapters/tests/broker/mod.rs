@@ -1,5 +1,10 @@
 //! The STOMP broker: the port's conformance suite against ActiveMQ, and what only a real broker can show: its death and
 //! return, its silence, its refusals, and what a Java listener sees of our messages.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests: a panic is their verdict"
+)]
 
 mod breakage;
 mod java;

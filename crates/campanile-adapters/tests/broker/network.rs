@@ -1,4 +1,5 @@
-//! What lies between us and the broker: dead addresses, addresses that are silent, cut and half-open connections, TLS.
+//! What lies between us and the broker: dead addresses, addresses that are silent, cut and half-open connections, and
+//! TLS.
 
 use std::net::TcpListener;
 use std::process::Command;

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 
 use campanile::port::broker::Error;
 use campanile::protocol::limits;
+use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 
@@ -184,18 +185,23 @@ async fn after_an_error_frame_or_nonsense_the_next_publish_connects_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_is_no_stomp_broker_is_named_so() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::task::spawn_blocking(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        read_frame(&mut stream);
-        stream
-            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            .unwrap();
-        drop(listener);
+    let serving = system::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // The client leaves at the first line.
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
     });
     let broker = stomp::connect(&format!("stomp://127.0.0.1:{port}"), hasty()).unwrap();
-    // The second attempt finds nobody; the first is enough to see that this is never taken for a broker.
     let error = broker.probe().await.unwrap_err();
-    assert!(matches!(error, Error::Unreachable(_)), "{}", shown(&error));
+    serving.abort();
+    let text = shown(&error);
+    assert!(matches!(error, Error::Unreachable(_)), "{text}");
+    assert!(
+        text.contains("point the setting `broker` at a STOMP port"),
+        "{text}"
+    );
 }

@@ -1,9 +1,10 @@
 //! One suite per port: a function for each behaviour, and a macro that makes a test of each. Every adapter passes the
 //! whole suite, the memory adapters first.
 
-pub mod lock;
-
-pub use crate::conformance_lock as lock;
 pub mod broker;
+pub mod lock;
+pub mod store;
 
 pub use crate::__conformance_broker as broker;
+pub use crate::__conformance_store as store;
+pub use crate::conformance_lock as lock;

@@ -9,6 +9,8 @@ mod dispatcher;
 mod elector;
 mod finisher;
 mod handlers;
+mod heart;
+mod intake;
 mod leader;
 mod meters;
 pub mod node;

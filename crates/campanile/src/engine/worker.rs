@@ -1,6 +1,5 @@
-//! The worker: takes offers from its queues, claims them in batches, acknowledges, and only then starts handlers. Never
-//! reads ahead of its free slots. It fences itself: without a beat in the store for two thirds of its lease it stops its
-//! handlers, because the leader is about to give their runs to others.
+//! The worker: claims what its intakes were offered, reads the definitions, starts the handlers, hands their ends to the
+//! finisher, and drains. An attempt starts only after its claim committed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,24 +11,22 @@ use tokio_util::task::TaskTracker;
 
 use super::database_time::DatabaseTime;
 use super::elector::causes;
+use super::heart::beat;
+use super::intake::Intake;
 use super::meters::Meters;
 use super::running::{self, Attempt, InHand, Stops};
 use super::{Parts, Settings, finisher};
 use crate::id::{ClaimId, Mint, NodeId, RunId, TaskId};
-use crate::port::broker::{Consumer, Delivery};
 use crate::protocol::limits;
-use crate::protocol::lost::{beat_period, stop_by};
-use crate::protocol::message::{self, Key, Secret};
+use crate::protocol::message::Secret;
 use crate::protocol::run::conclude;
 use crate::protocol::work::{Claim, Claimed, End, Finish};
 use crate::run::Reason;
-use crate::task::{QueueName, TaskSpec};
+use crate::task::TaskSpec;
 
-/// The first wait after broker or store failed an intake; doubles up to [`RETRY_MAX`].
+/// The first wait after the store failed; doubles up to [`RETRY_MAX`].
 const RETRY_INITIAL: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-/// How often a worker beats while it runs something, at least: it learns of cancellations so.
-const BUSY_BEAT: Duration = Duration::from_secs(1);
 /// Tasks that a worker remembers; past this it forgets all and reads again.
 const CACHE_TASKS_MAX: usize = 10_000;
 
@@ -166,200 +163,8 @@ async fn drain(worker: &Worker, intakes: &TaskTracker) -> Ended {
     Ended::Drained
 }
 
-/// Beats until aborted; fences the worker when the store counts it dead or can't be reached for too long.
-async fn beat(worker: Arc<Worker>) {
-    let clock = Arc::clone(&worker.parts.clock);
-    let lease = worker.settings.lease;
-    let mut answered = clock.monotonic();
-    loop {
-        let period = beat_period(lease);
-        let busy = worker.in_hand.len();
-        clock
-            .sleep(if busy > 0 {
-                period.min(BUSY_BEAT)
-            } else {
-                period
-            })
-            .await;
-        let sent = clock.monotonic();
-        let runs = worker.in_hand.runs();
-        let busy = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-        let answer = tokio::select! {
-            answer = worker.parts.store.beat(worker.node, busy, &runs) => answer,
-            () = clock.sleep_until(stop_by(answered, lease)) => {
-                fence(&worker, "its beat was not answered in time");
-                return;
-            }
-        };
-        match answer {
-            Ok(beaten) if beaten.known => {
-                answered = sent;
-                worker.time.sample(beaten.now, sent);
-                for run in beaten.cancel {
-                    worker.in_hand.cancel(run);
-                }
-            }
-            Ok(_) => {
-                fence(&worker, "the leader had declared it dead");
-                return;
-            }
-            Err(error) => {
-                Meters::add(&worker.meters.store_failures, 1);
-                tracing::warn!(error = %causes(&error), "a beat failed");
-                if clock.monotonic() >= stop_by(answered, lease) {
-                    fence(&worker, "its beats failed for too long");
-                    return;
-                }
-            }
-        }
-    }
-}
-
-fn fence(worker: &Worker, why: &str) {
-    let runs = worker.in_hand.len();
-    tracing::warn!(node = %worker.node, runs, "this worker stops its {runs} runs and joins anew: {why}");
-    Meters::add(&worker.meters.self_fenced, 1);
-    worker.stops.fence.cancel();
-}
-
-/// One queue's intake.
-struct Intake {
-    worker: Arc<Worker>,
-    queue: QueueName,
-    destination: String,
-    key: Key,
-    consumer: Option<(Box<dyn Consumer>, usize)>,
-}
-
-impl Intake {
-    fn new(worker: Arc<Worker>, queue: QueueName) -> Self {
-        let key = worker.secret.queue_key(&queue);
-        Self {
-            destination: message::destination(&queue),
-            worker,
-            queue,
-            key,
-            consumer: None,
-        }
-    }
-
-    async fn run(mut self) {
-        let worker = Arc::clone(&self.worker);
-        let over = async {
-            tokio::select! {
-                () = worker.closing.cancelled() => {}
-                () = worker.stops.fence.cancelled() => {}
-            }
-        };
-        // Dropped at an await: what was received and not claimed is given back with the consumer; what was claimed is
-        // started by a task of its own, which is not dropped.
-        tokio::select! {
-            () = over => {}
-            () = self.take_in() => {}
-        }
-    }
-
-    async fn take_in(&mut self) {
-        let mut wait = RETRY_INITIAL;
-        loop {
-            match self.step().await {
-                Ok(()) => wait = RETRY_INITIAL,
-                Err(why) => {
-                    self.consumer = None;
-                    tracing::warn!(queue = %self.queue, why, "queue `{}`: {why}; trying again", self.queue);
-                    self.worker.parts.clock.sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_MAX);
-                }
-            }
-        }
-    }
-
-    async fn step(&mut self) -> Result<(), String> {
-        let worker = Arc::clone(&self.worker);
-        let freed = worker.freed.notified();
-        let free = worker.slots.available_permits() / worker.settings.queues.len().max(1);
-        if free == 0 && worker.slots.available_permits() == 0 {
-            // Full: what is at the broker is for others.
-            self.consumer = None;
-            freed.await;
-            return Ok(());
-        }
-        self.subscribe(free.max(1)).await?;
-        let Some((consumer, _)) = self.consumer.as_mut() else {
-            return Ok(());
-        };
-        let deliveries = consumer.receive().await.map_err(|e| causes(&e))?;
-        Meters::add(&worker.meters.messages_received, deliveries.len());
-        self.take(deliveries).await
-    }
-
-    /// Subscribes so that the broker holds no more for us than there are free slots, and not needlessly few.
-    async fn subscribe(&mut self, free: usize) -> Result<(), String> {
-        if let Some((_, prefetch)) = &self.consumer
-            && *prefetch <= free
-            && *prefetch * 8 >= free
-        {
-            return Ok(());
-        }
-        self.consumer = None;
-        let prefetch = free.div_ceil(2).min(limits::CLAIM_ROWS_MAX);
-        let consumer = self
-            .worker
-            .parts
-            .broker
-            .consume(&self.destination, prefetch)
-            .await
-            .map_err(|e| causes(&e))?;
-        self.consumer = Some((consumer, prefetch));
-        Ok(())
-    }
-
-    /// Claims what free slots allow, acknowledges what is settled, starts what was won.
-    async fn take(&mut self, deliveries: Vec<Delivery>) -> Result<(), String> {
-        let worker = Arc::clone(&self.worker);
-        let permits = free_slots(&worker.slots, deliveries.len().min(limits::CLAIM_ROWS_MAX));
-        let free = permits
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        let mut settled = Vec::with_capacity(deliveries.len());
-        let mut offers: Vec<(RunId, u32)> = Vec::with_capacity(deliveries.len());
-        let mut left = 0;
-        for delivery in &deliveries {
-            match message::read(&delivery.body, &delivery.signature, &self.queue, &self.key) {
-                Ok(offer) if offers.len() < free => {
-                    offers.push(offer);
-                    settled.push(delivery.token);
-                }
-                Ok(_) => left += 1,
-                Err(refusal) => {
-                    Meters::add(&worker.meters.messages_refused, 1);
-                    tracing::warn!(queue = %self.queue, %refusal, "a message is dropped: {refusal}");
-                    settled.push(delivery.token);
-                }
-            }
-        }
-        offers.sort_unstable();
-        offers.dedup();
-        if let Some(permits) = permits.filter(|_| !offers.is_empty()) {
-            // The claim and the start are one task, so that a stop between them can't leave a won attempt unstarted.
-            let claiming = worker
-                .tracker
-                .spawn(claim(Arc::clone(&worker), offers, permits));
-            claiming.await.map_err(|e| e.to_string())??;
-        }
-        if let Some((consumer, _)) = self.consumer.as_mut() {
-            consumer.ack(&settled).await.map_err(|e| causes(&e))?;
-        }
-        if left > 0 {
-            // More than there are slots for: others may have them.
-            self.consumer = None;
-        }
-        Ok(())
-    }
-}
-
 /// As many free slots as there are, up to `most`; `None` if there is none.
-fn free_slots(slots: &Arc<Semaphore>, most: usize) -> Option<OwnedSemaphorePermit> {
+pub fn free_slots(slots: &Arc<Semaphore>, most: usize) -> Option<OwnedSemaphorePermit> {
     loop {
         let n = slots.available_permits().min(most);
         if n == 0 {
@@ -374,7 +179,8 @@ fn free_slots(slots: &Arc<Semaphore>, most: usize) -> Option<OwnedSemaphorePermi
     }
 }
 
-async fn claim(
+/// Claims offers and starts what was won; the permits are the slots that were taken for it.
+pub async fn claim(
     worker: Arc<Worker>,
     offers: Vec<(RunId, u32)>,
     permits: OwnedSemaphorePermit,

@@ -198,3 +198,16 @@ impl Tables {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::store::Store;
+    use crate::system::SystemClock;
+
+    async fn memory() -> Option<(Arc<dyn Store>, ())> {
+        Some((Arc::new(MemoryStore::new(Arc::new(SystemClock::new()))), ()))
+    }
+
+    crate::conformance::store!(memory);
+}

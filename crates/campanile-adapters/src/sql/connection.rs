@@ -1,0 +1,467 @@
+//! The thin layer over the drivers: pools, sessions and the one helper that opens transactions. Above it nobody knows
+//! which database answers. Any error inside a transaction rolls the whole of it back here, and a session that was left
+//! in the middle of something (an error, a dropped future) is closed and never used again.
+
+use std::time::Duration;
+
+use campanile::port::store::{self, CALL_TIMEOUT};
+use campanile::system::{Random, pause, within};
+use sqlx::pool::PoolConnection;
+use sqlx::{
+    Column as _, Connection as _, Executor as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool,
+    TypeInfo as _, ValueRef as _,
+};
+
+use super::dialect::Dialect;
+use super::error::{Failure, is_broken};
+use super::statement::{Statement, Text};
+use super::value::{Arg, Args, Column, Row, Value};
+
+/// Transactions that met a deadlock, a timeout or a busy file are made again this often.
+const TRIES_MAX: u32 = 3;
+/// The first wait before another try; doubles, with jitter.
+const RETRY_WAIT: Duration = Duration::from_millis(20);
+
+/// Connections to one database for one purpose.
+#[derive(Debug, Clone)]
+pub(super) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// One connection, for as long as it is held.
+pub(super) enum Session {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+    /// Of its own, outside every pool.
+    OwnSqlite(Box<sqlx::SqliteConnection>),
+    OwnPostgres(Box<sqlx::PgConnection>),
+}
+
+/// How the body of a transaction ends.
+pub(super) enum Verdict<T> {
+    Commit(T),
+    /// Nothing is to stand, and that is no error.
+    Rollback(T),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Want {
+    Rows,
+    Count,
+}
+
+/// A transaction under way. Dropped without an end, its session is closed, and with it the transaction.
+pub(super) struct Tx {
+    session: Session,
+    open: bool,
+}
+
+impl Pool {
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    async fn acquire(&self) -> Result<Session, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(pool) => Session::Sqlite(pool.acquire().await?),
+            Self::Postgres(pool) => Session::Postgres(pool.acquire().await?),
+        })
+    }
+
+    /// Begins a transaction; on an idle connection that turns out to be broken, once more on another.
+    pub(super) async fn begin(&self) -> Result<Tx, store::Error> {
+        let begin = async {
+            match self.try_begin().await {
+                Err(error) if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => {
+                    self.try_begin().await
+                }
+                answer => answer,
+            }
+        };
+        match within(CALL_TIMEOUT, begin).await {
+            Some(answer) => answer.map_err(|error| Failure::from(error).settled()),
+            None => Err(no_answer()),
+        }
+    }
+
+    async fn try_begin(&self) -> Result<Tx, sqlx::Error> {
+        let mut tx = Tx {
+            session: self.acquire().await?,
+            open: true,
+        };
+        tx.session
+            .run_raw(match self {
+                Self::Sqlite(_) => "BEGIN IMMEDIATE",
+                Self::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            })
+            .await?;
+        Ok(tx)
+    }
+
+    /// One statement by itself, of the kind that may be repeated without harm: a read, or a write that changes nothing
+    /// when it is made twice. Repeated once if the connection turns out to be broken.
+    pub(super) async fn rows(
+        &self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, store::Error> {
+        self.rows_of(statement.text(self.dialect()), args).await
+    }
+
+    /// The same, for a text that was made for this call.
+    pub(super) async fn rows_of(
+        &self,
+        text: &Text,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, store::Error> {
+        Ok(self.repeated(text, args, Want::Rows).await?.0)
+    }
+
+    /// As [`Self::rows`], for a statement without an answer: how many rows it changed.
+    pub(super) async fn write(
+        &self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<u64, store::Error> {
+        let text = statement.text(self.dialect());
+        Ok(self.repeated(text, args, Want::Count).await?.1)
+    }
+
+    async fn repeated(
+        &self,
+        text: &Text,
+        args: Args<'_>,
+        want: Want,
+    ) -> Result<(Vec<Row>, u64), store::Error> {
+        let call = async {
+            match self.once(text, args, want).await {
+                Err(error) if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => {
+                    self.once(text, args, want).await
+                }
+                answer => answer,
+            }
+        };
+        match within(CALL_TIMEOUT, call).await {
+            Some(answer) => answer.map_err(|error| Failure::from(error).in_doubt()),
+            None => Err(no_answer()),
+        }
+    }
+
+    async fn once(
+        &self,
+        text: &Text,
+        args: Args<'_>,
+        want: Want,
+    ) -> Result<(Vec<Row>, u64), sqlx::Error> {
+        // A session that is dropped in the middle is closed, as a transaction's is.
+        let mut held = Tx {
+            session: self.acquire().await?,
+            open: true,
+        };
+        let answer = match want {
+            Want::Rows => (held.session.rows(text, args).await?, 0),
+            Want::Count => (Vec::new(), held.session.write(text, args).await?),
+        };
+        held.open = false;
+        Ok(answer)
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// The rows that a statement answers with.
+    pub(super) async fn rows(
+        &mut self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let text = statement.text(self.session.dialect());
+        Ok(self.session.rows(text, args).await?)
+    }
+
+    /// How many rows a statement changed.
+    pub(super) async fn write(
+        &mut self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<u64, Failure> {
+        let text = statement.text(self.session.dialect());
+        Ok(self.session.write(text, args).await?)
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.session.dialect()
+    }
+
+    /// Ends the transaction as its body says; any error of the body, or none in time, rolls it back.
+    pub(super) async fn settle<T>(
+        mut self,
+        body: Option<Result<Verdict<T>, Failure>>,
+    ) -> Result<T, store::Error> {
+        match body {
+            Some(Ok(Verdict::Commit(answer))) => {
+                match within(CALL_TIMEOUT, self.session.run_raw("COMMIT")).await {
+                    Some(Ok(())) => {
+                        self.open = false;
+                        Ok(answer)
+                    }
+                    Some(Err(error)) => Err(Failure::from(error).in_doubt()),
+                    None => Err(store::Error::Ambiguous("no answer in time".into())),
+                }
+            }
+            Some(Ok(Verdict::Rollback(answer))) => {
+                self.roll_back().await;
+                Ok(answer)
+            }
+            Some(Err(failure)) => {
+                self.roll_back().await;
+                Err(failure.settled())
+            }
+            // In the middle of a statement: the session is of no use any more.
+            None => Err(no_answer()),
+        }
+    }
+
+    async fn roll_back(&mut self) {
+        let answer = within(CALL_TIMEOUT, self.session.run_raw("ROLLBACK")).await;
+        self.open = !matches!(answer, Some(Ok(())));
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if self.open {
+            match &mut self.session {
+                Session::Sqlite(connection) => connection.close_on_drop(),
+                Session::Postgres(connection) => connection.close_on_drop(),
+                Session::OwnSqlite(_) | Session::OwnPostgres(_) => {}
+            }
+        }
+    }
+}
+
+fn no_answer() -> store::Error {
+    store::Error::Unreachable("no answer in time".into())
+}
+
+impl Session {
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) | Self::OwnSqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) | Self::OwnPostgres(_) => Dialect::Postgres,
+        }
+    }
+
+    pub(super) async fn rows(
+        &mut self,
+        text: &Text,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        match self {
+            Self::Sqlite(c) => sqlite_rows(c, text, args).await,
+            Self::OwnSqlite(c) => sqlite_rows(c, text, args).await,
+            Self::Postgres(c) => postgres_rows(c, text, args).await,
+            Self::OwnPostgres(c) => postgres_rows(c, text, args).await,
+        }
+    }
+
+    pub(super) async fn write(&mut self, text: &Text, args: Args<'_>) -> Result<u64, sqlx::Error> {
+        match self {
+            Self::Sqlite(c) => Ok(sqlite_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::OwnSqlite(c) => Ok(sqlite_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::Postgres(c) => Ok(postgres_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::OwnPostgres(c) => Ok(postgres_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+        }
+    }
+
+    /// Statements without parameters, several at once if need be.
+    pub(super) async fn run_raw(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = || sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        match self {
+            Self::Sqlite(c) => c.execute(sql()).await.map(drop),
+            Self::OwnSqlite(c) => c.execute(sql()).await.map(drop),
+            Self::Postgres(c) => c.execute(sql()).await.map(drop),
+            Self::OwnPostgres(c) => c.execute(sql()).await.map(drop),
+        }
+    }
+
+    /// Takes leave of the database, as far as it listens.
+    pub(super) async fn close(self) {
+        let _ = match self {
+            Self::Sqlite(c) => c.close().await,
+            Self::Postgres(c) => c.close().await,
+            Self::OwnSqlite(c) => c.close().await,
+            Self::OwnPostgres(c) => c.close().await,
+        };
+    }
+}
+
+type SqliteQuery = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
+type PostgresQuery = sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments>;
+
+fn arg<'a>(args: Args<'a>, name: &str) -> Result<&'a Arg, sqlx::Error> {
+    args.iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, arg)| arg)
+        .ok_or_else(|| {
+            sqlx::Error::InvalidArgument(format!("the statement's parameter {name} was not given"))
+        })
+}
+
+fn sqlite_query(text: &Text, args: Args<'_>) -> Result<SqliteQuery, sqlx::Error> {
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(text.sql.clone()));
+    for name in &text.params {
+        query = match arg(args, name)? {
+            Arg::Int(n) => query.bind(*n),
+            Arg::Text(text) => query.bind(text.clone()),
+            Arg::Bytes(bytes) => query.bind(bytes.clone()),
+            Arg::Table(table) => query.bind(table.to_json()),
+        };
+    }
+    Ok(query)
+}
+
+fn postgres_query(text: &Text, args: Args<'_>) -> Result<PostgresQuery, sqlx::Error> {
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(text.sql.clone()));
+    for name in &text.params {
+        match arg(args, name)? {
+            Arg::Int(n) => query = query.bind(*n),
+            Arg::Text(text) => query = query.bind(text.as_str()),
+            Arg::Bytes(bytes) => query = query.bind(bytes.as_slice()),
+            Arg::Table(table) => {
+                for column in &table.0 {
+                    query = match column {
+                        Column::Ints(cells) => query.bind(cells.as_slice()),
+                        Column::Texts(cells) => query.bind(cells.as_slice()),
+                    };
+                }
+            }
+        }
+    }
+    Ok(query)
+}
+
+async fn sqlite_rows(
+    connection: &mut sqlx::SqliteConnection,
+    text: &Text,
+    args: Args<'_>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let rows = sqlite_query(text, args)?.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let cells = (0..row.len()).map(|at| {
+                let kind = {
+                    let raw = row.try_get_raw(at)?;
+                    if raw.is_null() {
+                        return Ok(Value::Null);
+                    }
+                    raw.type_info().name().to_owned()
+                };
+                match kind.as_str() {
+                    "TEXT" => row.try_get_unchecked(at).map(Value::Text),
+                    "BLOB" => row.try_get_unchecked(at).map(Value::Bytes),
+                    _ => row.try_get_unchecked(at).map(Value::Int),
+                }
+            });
+            cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
+        })
+        .collect()
+}
+
+async fn postgres_rows(
+    connection: &mut sqlx::PgConnection,
+    text: &Text,
+    args: Args<'_>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let rows = postgres_query(text, args)?.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let cells = row.columns().iter().map(|column| {
+                let at = column.ordinal();
+                if row.try_get_raw(at)?.is_null() {
+                    return Ok(Value::Null);
+                }
+                match column.type_info().name() {
+                    "INT8" => row.try_get_unchecked(at).map(Value::Int),
+                    "INT4" => row
+                        .try_get_unchecked::<i32, _>(at)
+                        .map(|n| Value::Int(n.into())),
+                    "INT2" => row
+                        .try_get_unchecked::<i16, _>(at)
+                        .map(|n| Value::Int(n.into())),
+                    "BYTEA" => row.try_get_unchecked(at).map(Value::Bytes),
+                    _ => row.try_get_unchecked(at).map(Value::Text),
+                }
+            });
+            cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
+        })
+        .collect()
+}
+
+/// How often a transaction was tried.
+#[derive(Debug, Default)]
+pub(super) struct Tries(u32);
+
+impl Tries {
+    /// The answer, or `None` after a wait when the transaction is to be made again.
+    pub(super) async fn judge<T>(
+        &mut self,
+        answer: Result<T, store::Error>,
+        random: &Random,
+    ) -> Option<Result<T, store::Error>> {
+        self.0 += 1;
+        if self.0 >= TRIES_MAX || !answer.as_ref().is_err_and(store::Error::is_contended) {
+            return Some(answer);
+        }
+        let whole = RETRY_WAIT * (1 << self.0);
+        let jitter = random.below(u64::try_from(whole.as_millis()).unwrap_or(0));
+        pause(Duration::from_millis(jitter)).await;
+        None
+    }
+}
+
+/// Runs a body inside a transaction of a pool, whole and again where the database asks for that. The body is an
+/// expression over the named transaction that gives a future of `Result<Verdict<T>, Failure>`.
+macro_rules! transaction {
+    ($pool:expr, $random:expr, $tx:ident => $body:expr) => {{
+        let mut tries = $crate::sql::connection::Tries::default();
+        loop {
+            let answer = match $pool.begin().await {
+                Ok(mut owned) => {
+                    let body = {
+                        let $tx = &mut owned;
+                        campanile::system::within(campanile::port::store::CALL_TIMEOUT, $body).await
+                    };
+                    owned.settle(body).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Some(answer) = tries.judge(answer, $random).await {
+                break answer;
+            }
+        }
+    }};
+}
+pub(super) use transaction;

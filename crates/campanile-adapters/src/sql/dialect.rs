@@ -1,0 +1,113 @@
+//! The dialect table: the few words in which the databases truly differ. Statements are written once with these words
+//! in them (`@now`, `@share`); whoever adds a database adds a column here and little else.
+
+/// A database's way of speaking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// Word, SQLite, PostgreSQL.
+const WORDS: &[(&str, &str, &str)] = &[
+    // The database's clock in milliseconds; at the moment of asking, not of the transaction's begin.
+    (
+        "now",
+        "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER)",
+        "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)",
+    ),
+    // Keeps the row that was read from being removed until this transaction ends.
+    ("share", "", "FOR KEY SHARE"),
+    // Keeps the rows of `run` that were read from being changed until this transaction ends.
+    ("lock_run", "", "FOR UPDATE OF run"),
+    // Separates the rows of a table parameter from what they are joined to: the parameter comes first.
+    ("with", "CROSS JOIN", "JOIN"),
+    ("on", "WHERE", "ON"),
+    // Column types and table options.
+    ("row_id", "INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY"),
+    (
+        "counted_id",
+        "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    ),
+    ("bytes", "BLOB", "BYTEA"),
+    ("name", "TEXT COLLATE BINARY", "TEXT COLLATE \"C\""),
+    ("clustered", "WITHOUT ROWID", ""),
+    ("in_place", "", "WITH (fillfactor = 50)"),
+];
+
+impl Dialect {
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
+
+    /// Its place in a table with one entry for each.
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::Sqlite => 0,
+            Self::Postgres => 1,
+        }
+    }
+
+    /// Its name, for people.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+
+    /// What a word means here.
+    pub(super) fn word(self, word: &str) -> Option<&'static str> {
+        let (_, sqlite, postgres) = WORDS.iter().find(|(name, ..)| *name == word)?;
+        Some(match self {
+            Self::Sqlite => sqlite,
+            Self::Postgres => postgres,
+        })
+    }
+
+    /// The placeholder number `n`, counted from 1.
+    pub(super) fn placeholder(self, n: usize) -> String {
+        match self {
+            Self::Sqlite => format!("?{n}"),
+            Self::Postgres => format!("${n}"),
+        }
+    }
+
+    /// A table parameter that begins at placeholder `n`, under `alias`; and how many placeholders it takes.
+    pub(super) fn table(self, n: usize, columns: &[(&str, &str)], alias: &str) -> (String, usize) {
+        match self {
+            Self::Sqlite => (json_table(n, columns, alias), 1),
+            Self::Postgres => (array_table(n, columns, alias), columns.len()),
+        }
+    }
+}
+
+fn json_table(n: usize, columns: &[(&str, &str)], alias: &str) -> String {
+    let cells: Vec<String> = match columns {
+        [(only, _)] => vec![format!("value AS {only}")],
+        many => (0..)
+            .zip(many)
+            .map(|(place, (name, _))| format!("value->>{place} AS {name}"))
+            .collect(),
+    };
+    format!(
+        "(SELECT {} FROM json_each(?{n})) AS {alias}",
+        cells.join(", ")
+    )
+}
+
+fn array_table(n: usize, columns: &[(&str, &str)], alias: &str) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let arrays: Vec<String> = (n..)
+        .zip(columns)
+        .map(|(n, (_, kind))| {
+            let kind = if *kind == "text" { "text" } else { "bigint" };
+            format!("${n}::{kind}[]")
+        })
+        .collect();
+    format!(
+        "unnest({}) AS {alias}({})",
+        arrays.join(", "),
+        names.join(", ")
+    )
+}

@@ -1,0 +1,211 @@
+//! What a driver's error means to the protocol, and why a store could not be opened. The one place that knows
+//! databases' error codes.
+
+use campanile::port::{Cause, store};
+
+/// Why the store could not be opened. Every text names the setting and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL names no store that we can open.
+    #[error("store: `{url}` can't be used: {remedy}")]
+    Url {
+        /// The URL, without its password.
+        url: String,
+        /// What to write instead.
+        remedy: String,
+    },
+    /// The database did not answer, or refused us.
+    #[error("store: {url} can't be reached: check the address, the user and that the server runs")]
+    Unreachable {
+        /// The URL, without its password.
+        url: String,
+        /// The driver's error.
+        #[source]
+        source: Cause,
+    },
+    /// Our session settings did not arrive.
+    #[error(
+        "store: the server ignores our session setting {setting} (it says `{found}`): connect to PostgreSQL itself, or \
+         to a pooler in session mode that passes startup options; without it a paused leader could block its successor"
+    )]
+    Settings {
+        /// Which setting.
+        setting: String,
+        /// What is in force.
+        found: String,
+    },
+    /// A newer program has changed the store.
+    #[error(
+        "store: its schema is version {found} and this program knows version {known}: run a newer campanile, or restore \
+         the copy from before the upgrade"
+    )]
+    Newer {
+        /// The store's version.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// A migration that the store has applied is not the one that this program has.
+    #[error(
+        "store: its migration {version} ({name}) is another one than this program's: it was made by a changed build; \
+         use the build that made it, or a new database"
+    )]
+    Changed {
+        /// Which migration.
+        version: i64,
+        /// Its name here.
+        name: String,
+    },
+    /// A database with tables of our names that we did not make.
+    #[error(
+        "store: the database holds a table `{table}` but no `schema_version`, so it is not ours or half made: use an \
+         empty database (or schema) of its own"
+    )]
+    Foreign {
+        /// The table.
+        table: String,
+    },
+    /// A migration failed; nothing of it stands.
+    #[error("store: migration {version} ({name}) failed and was rolled back: see the cause")]
+    Migration {
+        /// Which migration.
+        version: i64,
+        /// Its name.
+        name: String,
+        /// The driver's error.
+        #[source]
+        source: Cause,
+    },
+    /// The file can't be made or read.
+    #[error(
+        "store: {path} can't be opened as a database file: check the folder and its permissions"
+    )]
+    File {
+        /// The path.
+        path: String,
+        /// The operating system's error.
+        #[source]
+        source: Cause,
+    },
+}
+
+/// What went wrong inside a transaction.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The driver says no.
+    Driver(sqlx::Error),
+    /// We do.
+    Store(store::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Failure {
+    /// What it means before a commit was asked for: nothing stands.
+    pub(super) fn settled(self) -> store::Error {
+        match self {
+            Self::Store(error) => error,
+            Self::Driver(error) => match kind(&error) {
+                Kind::Contended => store::Error::Contended(error.into()),
+                Kind::Broken => store::Error::Unreachable(error.into()),
+                Kind::Refused => store::Error::Refused(error.into()),
+            },
+        }
+    }
+
+    /// What it means when the connection may have broken after the database did its work.
+    pub(super) fn in_doubt(self) -> store::Error {
+        match self {
+            Self::Driver(error)
+                if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) =>
+            {
+                store::Error::Ambiguous(error.into())
+            }
+            other => other.settled(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Contended,
+    Broken,
+    Refused,
+}
+
+/// Whether the connection is gone, as opposed to a statement that was refused.
+pub(super) fn is_broken(error: &sqlx::Error) -> bool {
+    kind(error) == Kind::Broken
+}
+
+fn kind(error: &sqlx::Error) -> Kind {
+    match error {
+        sqlx::Error::Database(error) => error.code().map_or(Kind::Refused, |code| code_kind(&code)),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::WorkerCrashed => Kind::Broken,
+        _ => Kind::Refused,
+    }
+}
+
+/// PostgreSQL's codes have five characters, SQLite's are numbers whose low byte is the class.
+fn code_kind(code: &str) -> Kind {
+    if code.len() == 5 {
+        return match code {
+            // Serialization failure, deadlock, lock timeout, statement timeout.
+            "40001" | "40P01" | "55P03" | "57014" => Kind::Contended,
+            // Too many connections; the server stops, starts or ended our session.
+            "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Kind::Broken,
+            _ if code.starts_with("08") => Kind::Broken,
+            _ => Kind::Refused,
+        };
+    }
+    match code.parse::<i64>().map(|code| code & 0xff) {
+        // Busy, locked.
+        Ok(5 | 6) => Kind::Contended,
+        // Can't be opened.
+        Ok(14) => Kind::Broken,
+        _ => Kind::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_both_databases_are_told_apart() {
+        for code in ["40001", "40P01", "55P03", "57014", "5", "517", "262"] {
+            assert_eq!(code_kind(code), Kind::Contended, "{code}");
+        }
+        for code in ["57P01", "08006", "53300", "25P03", "14"] {
+            assert_eq!(code_kind(code), Kind::Broken, "{code}");
+        }
+        for code in ["42601", "13", "22021", "53100"] {
+            assert_eq!(code_kind(code), Kind::Refused, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_connection_lost_at_the_commit_is_in_doubt_and_before_it_is_not() {
+        let lost = || Failure::from(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()));
+        assert!(matches!(lost().settled(), store::Error::Unreachable(_)));
+        assert!(matches!(lost().in_doubt(), store::Error::Ambiguous(_)));
+        let full = Failure::from(sqlx::Error::PoolTimedOut);
+        assert!(matches!(full.in_doubt(), store::Error::Unreachable(_)));
+    }
+}

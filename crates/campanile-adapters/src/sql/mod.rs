@@ -1,0 +1,22 @@
+//! The SQL store: SQLite and PostgreSQL behind one set of statements. Owns the truth's layout and every statement on it;
+//! decides nothing of the protocol, whose guards its statements are.
+//!
+//! Read [`store`] for the statements, `dialect` for all that differs between the databases, `connection` for how
+//! transactions are opened, ended and repeated, and `migrations/` for the tables.
+
+mod connection;
+mod dialect;
+mod error;
+mod lock;
+mod migration;
+mod open;
+mod outbox;
+mod statement;
+mod store;
+mod value;
+
+pub use error::OpenError;
+pub use lock::Lock;
+pub use migration::Migration;
+pub use open::{Options, open, pending};
+pub use store::{Description, Store};

@@ -1,0 +1,392 @@
+//! From a URL to a store: which database, with which session settings, in which pools. A leader has connections of its
+//! own, so that a crowd of API calls never costs it its place; the lock has its own too (see [`super::lock`]).
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile::system::Random;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::connection::{Pool, Session};
+use super::error::OpenError;
+use super::migration::{self, Broken, Migration};
+use super::statement::Statement;
+use super::store::Store;
+
+/// Connections that only the leader uses.
+const LEADER_CONNECTIONS: u32 = 2;
+/// Readers of an SQLite file; there is one writer.
+const SQLITE_READERS: u32 = 4;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer where one writer serves everybody.
+const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const STATEMENTS_KEPT: usize = 200;
+
+/// Session settings without which a paused node could hold others up, and what the server must say of them.
+const POSTGRES_LIMITS: [(&str, &str); 3] = [
+    ("idle_in_transaction_session_timeout", "3s"),
+    ("lock_timeout", "2s"),
+    ("statement_timeout", "8s"),
+];
+
+/// Session settings that keep plans stable: every hot statement looks rows up by primary key, and a plan that was made
+/// while a table was small must not scan it once it is large.
+const POSTGRES_PLANS: [(&str, &str); 3] = [
+    ("enable_seqscan", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("jit", "off"),
+];
+
+/// The settings as the server has them.
+static IN_FORCE: Statement = Statement::new(
+    "SELECT CAST(name AS TEXT), current_setting(name) FROM pg_settings WHERE name IN \
+        ('idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')",
+);
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This node's name; PostgreSQL shows it in its list of sessions.
+    pub node_name: String,
+    /// Connections for workers, API and pages together; the leader has its own beside them. Not for SQLite.
+    pub max_connections: u32,
+    /// Whether tables that lack are made. If not, a store that lacks any is opened as it is, and calls fail.
+    pub migrate: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            node_name: "node".to_owned(),
+            max_connections: 8,
+            migrate: true,
+        }
+    }
+}
+
+/// Where the store is, for whoever connects later.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    Sqlite(SqliteConnectOptions),
+    Postgres(Box<PgConnectOptions>),
+}
+
+impl Place {
+    /// A connection of its own.
+    pub(super) async fn connect(&self) -> Result<Session, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(options) => Session::OwnSqlite(Box::new(
+                sqlx::SqliteConnection::connect_with(options).await?,
+            )),
+            Self::Postgres(options) => {
+                Session::OwnPostgres(Box::new(sqlx::PgConnection::connect_with(options).await?))
+            }
+        })
+    }
+
+    /// How people may be shown it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(options) => format!("sqlite:{}", options.get_filename().display()),
+            Self::Postgres(options) => format!(
+                "postgres://{}@{}:{}/{}",
+                options.get_username(),
+                options.get_host(),
+                options.get_port(),
+                options.get_database().unwrap_or("")
+            ),
+        }
+    }
+}
+
+/// Opens the store at `url` (`sqlite:FILE`, `postgres://…`), makes the tables that lack, and checks that the session
+/// settings are in force.
+///
+/// # Errors
+/// Why not, with the remedy.
+pub async fn open(url: &str, options: Options) -> Result<Arc<Store>, OpenError> {
+    let place = place(url, &options)?;
+    if let Place::Sqlite(sqlite) = &place {
+        make_file(sqlite.get_filename())?;
+    }
+    let mut session = first_session(&place).await?;
+    check_settings(&mut session).await?;
+    if options.migrate {
+        let migrated = migration::migrate(&mut session).await;
+        migrated.map_err(|broken| explain(broken, &place))?;
+    }
+    session.close().await;
+    let pools = Pools::new(&place, &options);
+    Ok(Arc::new(Store::new(place, pools, Random::from_system())))
+}
+
+/// The migrations that the store at `url` lacks; changes nothing.
+///
+/// # Errors
+/// As [`open`].
+pub async fn pending(url: &str) -> Result<Vec<Migration>, OpenError> {
+    let place = match place(url, &Options::default())? {
+        Place::Sqlite(options) if !options.get_filename().exists() => {
+            Place::Sqlite(SqliteConnectOptions::new().in_memory(true))
+        }
+        there => there,
+    };
+    let mut session = first_session(&place).await?;
+    let (todo, _) = migration::pending(&mut session)
+        .await
+        .map_err(|broken| explain(broken, &place))?;
+    session.close().await;
+    Ok(todo)
+}
+
+async fn first_session(place: &Place) -> Result<Session, OpenError> {
+    place
+        .connect()
+        .await
+        .map_err(|error| unreachable(error, place))
+}
+
+fn unreachable(error: sqlx::Error, place: &Place) -> OpenError {
+    OpenError::Unreachable {
+        url: place.shown(),
+        source: error.into(),
+    }
+}
+
+fn explain(broken: Broken, place: &Place) -> OpenError {
+    match broken {
+        Broken::Refused(error) => error,
+        Broken::Driver(error) => unreachable(error, place),
+        Broken::Answer(error) => OpenError::Unreachable {
+            url: place.shown(),
+            source: error.into(),
+        },
+    }
+}
+
+fn place(url: &str, options: &Options) -> Result<Place, OpenError> {
+    let scheme = url.split(':').next().unwrap_or("");
+    let refused = |remedy: &str| OpenError::Url {
+        url: without_password(url),
+        remedy: remedy.to_owned(),
+    };
+    match scheme {
+        "sqlite" => Ok(Place::Sqlite(sqlite_options(&sqlite_path(url, refused)?))),
+        "postgres" | "postgresql" => {
+            let parsed = PgConnectOptions::from_str(url).map_err(|error| {
+                refused(&format!(
+                    "{error}; write postgres://user:password@host:5432/database"
+                ))
+            })?;
+            Ok(Place::Postgres(Box::new(postgres_options(
+                parsed,
+                &options.node_name,
+            ))))
+        }
+        "mysql" | "mariadb" => Err(refused(
+            "MySQL and MariaDB are not built yet: use postgres://… for a cluster, or sqlite:FILE on one machine",
+        )),
+        _ => Err(refused(
+            "write sqlite:FILE or postgres://user:password@host:5432/database",
+        )),
+    }
+}
+
+fn sqlite_path(url: &str, refused: impl Fn(&str) -> OpenError) -> Result<PathBuf, OpenError> {
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path.starts_with(':') || path.contains('?') || path.ends_with('/') {
+        return Err(refused(
+            "the store is a file that outlives the program: write sqlite:FILE, as in sqlite:/var/lib/campanile/store.db",
+        ));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Takes the password out of a URL.
+fn without_password(url: &str) -> String {
+    let Ok(mut parsed) = url::Url::parse(url) else {
+        return url.split(':').next().unwrap_or("").to_owned();
+    };
+    if parsed.password().is_some() {
+        // Refused only for URLs without a host, which have no password.
+        let _ = parsed.set_password(Some("…"));
+    }
+    parsed.set_query(None);
+    parsed.to_string()
+}
+
+fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .row_buffer_size(1_024)
+        .disable_statement_logging()
+}
+
+fn postgres_options(parsed: PgConnectOptions, node_name: &str) -> PgConnectOptions {
+    parsed
+        .application_name(&format!("campanile:{node_name}"))
+        .options(POSTGRES_LIMITS)
+        .options(POSTGRES_PLANS)
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .disable_statement_logging()
+}
+
+/// Makes the file, readable by nobody else: SQLite gives its side files the same permissions.
+fn make_file(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path);
+    made.map(drop).map_err(|error| OpenError::File {
+        path: path.display().to_string(),
+        source: error.into(),
+    })
+}
+
+/// A pooler that shares server sessions between clients drops startup options without a word; then nothing would bound
+/// a paused leader's transaction.
+async fn check_settings(session: &mut Session) -> Result<(), OpenError> {
+    if session.dialect() == super::dialect::Dialect::Sqlite {
+        return Ok(());
+    }
+    let unknown = |error: &dyn std::fmt::Display| OpenError::Settings {
+        setting: POSTGRES_LIMITS[0].0.to_owned(),
+        found: error.to_string(),
+    };
+    let rows = session.rows(IN_FORCE.text(session.dialect()), &[]).await;
+    let mut found = std::collections::HashMap::new();
+    for mut row in rows.map_err(|error| unknown(&error))? {
+        let name = row.text("pg_settings").map_err(|error| unknown(&error))?;
+        found.insert(
+            name,
+            row.text("pg_settings").map_err(|error| unknown(&error))?,
+        );
+    }
+    for (setting, wanted) in POSTGRES_LIMITS {
+        let value = found.get(setting).map_or("", String::as_str);
+        if value != wanted {
+            return Err(OpenError::Settings {
+                setting: setting.to_owned(),
+                found: value.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The connections of one store, by who uses them. For SQLite the writers are one and the same.
+#[derive(Debug)]
+pub(super) struct Pools {
+    /// The leader's writes.
+    pub(super) leader: Pool,
+    /// The leader's reads.
+    pub(super) leader_reader: Pool,
+    /// Everybody else's writes.
+    pub(super) main: Pool,
+    /// Everybody else's reads.
+    pub(super) reader: Pool,
+}
+
+impl Pools {
+    fn new(place: &Place, options: &Options) -> Self {
+        match place {
+            Place::Sqlite(sqlite) => {
+                let pool = |size| {
+                    let pool = SqlitePoolOptions::new()
+                        .max_connections(size)
+                        .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
+                        .test_before_acquire(false)
+                        .idle_timeout(None)
+                        .max_lifetime(None);
+                    Pool::Sqlite(pool.connect_lazy_with(sqlite.clone()))
+                };
+                let (writer, reader) = (pool(1), pool(SQLITE_READERS));
+                Self {
+                    leader: writer.clone(),
+                    leader_reader: reader.clone(),
+                    main: writer,
+                    reader,
+                }
+            }
+            Place::Postgres(postgres) => {
+                let pool = |size| {
+                    let pool = PgPoolOptions::new()
+                        .max_connections(size)
+                        .acquire_timeout(ACQUIRE_TIMEOUT)
+                        .test_before_acquire(false);
+                    Pool::Postgres(pool.connect_lazy_with((**postgres).clone()))
+                };
+                let (leader, main) = (
+                    pool(LEADER_CONNECTIONS),
+                    pool(options.max_connections.max(1)),
+                );
+                Self {
+                    leader: leader.clone(),
+                    leader_reader: leader,
+                    main: main.clone(),
+                    reader: main,
+                }
+            }
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        self.leader.close().await;
+        self.main.close().await;
+        self.reader.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(url: &str) -> String {
+        place(url, &Options::default())
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn urls_that_name_no_store_are_refused_with_the_remedy() {
+        for url in [
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite:x.db?mode=memory",
+            "sqlite:/tmp/",
+        ] {
+            assert!(
+                refusal(url).contains("write sqlite:FILE"),
+                "{url}: {}",
+                refusal(url)
+            );
+        }
+        assert!(refusal("mysql://u:secret@h/d").contains("not built yet"));
+        assert!(!refusal("mysql://u:secret@h/d").contains("secret"));
+        assert!(refusal("redis://h").contains("postgres://"));
+        assert_eq!(refusal("sqlite:x.db"), "");
+        assert_eq!(refusal("postgres://u:p@h:1/d"), "");
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let place = place("postgres://u:secret@h:5433/d", &Options::default()).unwrap();
+        assert_eq!(place.shown(), "postgres://u@h:5433/d");
+    }
+}

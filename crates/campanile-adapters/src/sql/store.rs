@@ -1,0 +1,206 @@
+//! The store over SQL: what the ports promise, statement by statement. The statements live in three files by who calls
+//! them ([`leading`], [`working`], [`control`]) and in [`ends`], the one way into history; [`rows`] turns rows into
+//! values. Each is one transaction, and its guards are the transitions of `campanile::protocol::run` as WHERE clauses.
+
+mod control;
+mod ends;
+mod leading;
+mod rows;
+mod tasks;
+mod working;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{PoisonError, RwLock};
+
+use campanile::port::store::Error;
+use campanile::system::Random;
+use campanile::task::QueueName;
+
+use super::connection::Pool;
+use super::dialect::Dialect;
+use super::lock::Lock;
+use super::migration;
+use super::open::{Place, Pools};
+use super::statement::Statement;
+use super::value::{Row, Table};
+
+/// Is anybody there?
+static PING: Statement = Statement::new("SELECT 1");
+
+/// The server's version, in its own words.
+static SERVER: Statement = Statement::differs(
+    "SELECT sqlite_version()",
+    "SELECT current_setting('server_version')",
+);
+
+/// The schema's version.
+static SCHEMA: Statement = Statement::new("SELECT MAX(version) FROM schema_version");
+
+/// All names of queues.
+static QUEUES: Statement = Statement::new("SELECT id, name FROM queue");
+
+/// Gives new names their numbers; whoever is second changes nothing.
+static ADD_QUEUES: Statement = Statement::new(
+    "INSERT INTO queue (name) SELECT name FROM @names(name text) AS v WHERE true ON CONFLICT (name) DO NOTHING",
+);
+
+/// A store in an SQL database. Made by [`super::open()`].
+#[derive(Debug)]
+pub struct Store {
+    place: Place,
+    pools: Pools,
+    random: Random,
+    queues: RwLock<Queues>,
+}
+
+/// What `doctor` shows of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// `SQLite` or `PostgreSQL`.
+    pub kind: &'static str,
+    /// Where, without the password.
+    pub url: String,
+    /// The server's version.
+    pub server: String,
+    /// The schema's version.
+    pub schema: i64,
+    /// The newest schema that this program knows.
+    pub known_schema: i64,
+}
+
+/// Names of queues and their numbers, as far as they were met. Neither ever changes.
+#[derive(Debug, Default)]
+struct Queues {
+    ids: HashMap<QueueName, i64>,
+    names: HashMap<i64, QueueName>,
+}
+
+impl Store {
+    pub(super) fn new(place: Place, pools: Pools, random: Random) -> Self {
+        Self {
+            place,
+            pools,
+            random,
+            queues: RwLock::default(),
+        }
+    }
+
+    /// Asks the database whether it is there.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.pools.reader.rows(&PING, &[]).await.map(drop)
+    }
+
+    /// What and where this store is.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn describe(&self) -> Result<Description, Error> {
+        let server = self.one(&SERVER).await?.text("server")?;
+        let schema = self.one(&SCHEMA).await?.opt_int("schema_version")?;
+        Ok(Description {
+            kind: self.pools.main.dialect().name(),
+            url: self.place.shown(),
+            server,
+            schema: schema.unwrap_or(0),
+            known_schema: migration::known(),
+        })
+    }
+
+    async fn one(&self, statement: &Statement) -> Result<Row, Error> {
+        let rows = self.pools.reader.rows(statement, &[]).await?;
+        first(rows, "server")
+    }
+
+    /// The `store:` lock of this name.
+    #[must_use]
+    pub fn lock(&self, name: &str) -> Lock {
+        Lock::new(self.place.clone(), name)
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pools.close().await;
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.pools.main.dialect()
+    }
+
+    /// Sees to it that each of these names has a number that we know. By itself, before a transaction that needs them:
+    /// what is kept here must be committed.
+    async fn intern(
+        &self,
+        names: impl IntoIterator<Item = &QueueName> + Send,
+    ) -> Result<(), Error> {
+        let unknown: BTreeSet<String> = {
+            let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+            let unknown = names
+                .into_iter()
+                .filter(|name| !known.ids.contains_key(*name));
+            unknown.map(|name| name.as_str().to_owned()).collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.load_queues(&self.pools.main).await?;
+        let args = [("names", Table::default().texts(unknown).into())];
+        self.pools.main.write(&ADD_QUEUES, &args).await?;
+        self.load_queues(&self.pools.main).await
+    }
+
+    async fn load_queues(&self, pool: &Pool) -> Result<(), Error> {
+        let rows = pool.rows(&QUEUES, &[]).await?;
+        let mut known = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        for mut row in rows {
+            let (id, name) = (row.int("queue")?, row.text("queue")?);
+            if !known.names.contains_key(&id) {
+                let name = QueueName::new(&name);
+                known.ids.insert(name.clone(), id);
+                known.names.insert(id, name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of a name that was interned.
+    fn queue_id(&self, name: &QueueName) -> Result<i64, Error> {
+        let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        known.ids.get(name).copied().ok_or_else(|| Error::Corrupt {
+            table: "queue",
+            message: format!("no number for the queue {name}"),
+        })
+    }
+
+    /// Looks the names up that these rows' numbers (in column `at`) stand for, if any is new to us.
+    async fn learn_queues(&self, rows: &[Row], at: usize) -> Result<(), Error> {
+        let all_known = {
+            let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+            rows.iter()
+                .filter_map(|row| row.peek_int(at))
+                .all(|id| known.names.contains_key(&id))
+        };
+        if all_known {
+            return Ok(());
+        }
+        self.load_queues(&self.pools.reader).await
+    }
+
+    fn queue_name(&self, id: i64) -> Result<QueueName, Error> {
+        let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        known.names.get(&id).cloned().ok_or_else(|| Error::Corrupt {
+            table: "queue",
+            message: format!("no name for the queue number {id}"),
+        })
+    }
+}
+
+/// The one row of an answer that always has one.
+fn first(rows: Vec<Row>, table: &'static str) -> Result<Row, Error> {
+    rows.into_iter().next().ok_or_else(|| Error::Corrupt {
+        table,
+        message: "the row is missing".to_owned(),
+    })
+}

@@ -1,0 +1,430 @@
+//! What API and command line ask of the store.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use async_trait::async_trait;
+use campanile::id::{RunId, TaskId};
+use campanile::port::Written;
+use campanile::port::store::{Control, Error};
+use campanile::protocol::work::{
+    Cancel, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission, Submitted,
+    TaskPage,
+};
+use campanile::run::{Reason, Run, State};
+use campanile::task::Task;
+use campanile::time::Timestamp;
+
+use super::super::connection::{Tx, Verdict, transaction};
+use super::super::error::Failure;
+use super::super::statement::{Statement, Text};
+use super::super::value::{Arg, Table};
+use super::ends::{Ending, Outcome};
+use super::leading::INSERT_ROWS_MAX;
+use super::rows::{attempt_of, ended_run, live_run, node_of, small, spec_table};
+use super::{Store, first};
+
+/// How long before an occurrence's instant its run may have been minted: the look-ahead and two clocks' difference.
+const MINTED_BEFORE: std::time::Duration = std::time::Duration::from_secs(600);
+/// A cancel that meets a run between two states looks again.
+const CANCEL_LOOKS_MAX: usize = 5;
+
+/// Which run each key has. A key that is taken, also by somebody who has not committed yet, is left as it is.
+static KEEP_KEYS: Statement = Statement::new(
+    "INSERT INTO submission (idempotency_key, run, at) SELECT k, r, @now FROM @keys(k text, r int) AS v
+     WHERE true ON CONFLICT (idempotency_key) DO NOTHING",
+);
+
+/// The runs that keys stand for.
+static KEYS: Statement = Statement::new(
+    "SELECT idempotency_key, run FROM submission WHERE idempotency_key IN (SELECT k FROM @keys(k text) AS v)",
+);
+
+/// What runs carry of their own.
+static INSERT_SPECS: Statement = Statement::new(
+    "INSERT INTO run_spec (run, handler, payload) SELECT r, h, p FROM @specs(r int, h text, p text) AS v",
+);
+
+/// One run, wherever it is.
+static RUN: Statement = Statement::new(concat!(
+    "SELECT ",
+    live_run!(),
+    " FROM run WHERE run.id = :id UNION ALL SELECT ",
+    ended_run!(),
+    " FROM run_history WHERE run_history.id = :id",
+));
+
+/// A run's attempts that ended other than well.
+static ATTEMPTS: Statement = Statement::new(
+    "SELECT attempt, worker, started_at, finished_at, reason, error FROM run_attempt WHERE run = :id ORDER BY attempt",
+);
+
+/// What a run's attempts wrote.
+static LOGS: Statement =
+    Statement::new("SELECT attempt, text FROM run_log WHERE run = :id ORDER BY attempt");
+
+/// The last answer of a task's schedule at or before an instant: a run, a skip, or a skip of many.
+static ENDED_OCCURRENCE: Statement = Statement::new(concat!(
+    "SELECT ",
+    ended_run!(),
+    " FROM run_history WHERE task = :task AND due_at <= :at AND dedup = 0
+     ORDER BY task DESC, due_at DESC, dedup DESC LIMIT 1",
+));
+
+/// A live occurrence: a walk over the live runs from where it may have been minted. After an outage it may have been
+/// minted long after its instant, so the walk has no upper end but that of the live runs.
+static LIVE_OCCURRENCE: Statement = Statement::new(concat!(
+    "SELECT ",
+    live_run!(),
+    " FROM run WHERE id >= :first AND task = :task AND due_at = :at AND origin = 1
+     ORDER BY id LIMIT 1",
+));
+
+/// Tells a running run's worker to end it.
+static REQUEST_CANCEL: Statement =
+    Statement::new("UPDATE run SET cancel_requested = 1 WHERE id = :id AND state = 3");
+
+/// How a run ended.
+static ENDED_STATE: Statement = Statement::new("SELECT state FROM run_history WHERE id = :id");
+
+/// Whether a run is live.
+static IS_LIVE: Statement = Statement::new("SELECT 1 FROM run WHERE id = :id");
+
+/// The living.
+static NODES: Statement = Statement::new(
+    "SELECT id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version FROM node
+     ORDER BY name, id",
+);
+
+/// Live runs by queue: counted, not kept, because no transition pays for a counter.
+static QUEUE_COUNTS: Statement = Statement::new(
+    "SELECT queue, CAST(SUM(CASE WHEN state = 1 AND ready_at > :now THEN 1 ELSE 0 END) AS BIGINT),
+     CAST(SUM(CASE WHEN state = 2 OR (state = 1 AND ready_at <= :now) THEN 1 ELSE 0 END) AS BIGINT),
+     CAST(SUM(CASE WHEN state = 3 THEN 1 ELSE 0 END) AS BIGINT)
+     FROM run GROUP BY queue",
+);
+
+/// Keeps the first secret.
+static KEEP_SECRET: Statement = Statement::new(
+    "INSERT INTO setting (name, value) VALUES ('secret', :value) ON CONFLICT (name) DO NOTHING",
+);
+
+/// The secret that is kept.
+static SECRET: Statement = Statement::new("SELECT value FROM setting WHERE name = 'secret'");
+
+/// Asks a term to end, if it is the present one.
+static RESIGN: Statement = Statement::new(
+    "UPDATE leader SET resign_epoch = :epoch, seq = seq + 1 WHERE id = 1 AND epoch = :epoch",
+);
+
+#[async_trait]
+impl Control for Store {
+    async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
+        self.task_page(after, limit).await
+    }
+
+    async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
+        self.by_name(names).await
+    }
+
+    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+        self.edit_tasks(edit, at).await
+    }
+
+    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
+        let mut keys = submissions
+            .iter()
+            .filter_map(|s| s.idempotency_key.as_deref());
+        if keys.any(|key| key.contains('\0')) {
+            return Err(Error::Refused("an idempotency key holds NUL".into()));
+        }
+        self.intern(submissions.iter().map(|s| &s.run.queue))
+            .await?;
+        transaction!(self.pools.main, &self.random, tx => self.submit_in(tx, submissions))
+    }
+
+    async fn runs(
+        &self,
+        filter: &RunFilter,
+        before: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error> {
+        let (text, args) = runs_text(filter, before, limit, self.dialect());
+        let rows = self.pools.reader.rows_of(&text, &args).await?;
+        self.runs_of(rows).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<RunDetail>, Error> {
+        let args = [("id", id.as_i64().into())];
+        let rows = self.pools.reader.rows(&RUN, &args).await?;
+        let Some(run) = self.runs_of(rows).await?.pop() else {
+            return Ok(None);
+        };
+        let mut specs = self.specs(vec![id.as_i64()]).await?;
+        let attempts = self.pools.reader.rows(&ATTEMPTS, &args).await?;
+        Ok(Some(RunDetail {
+            run,
+            spec: specs.remove(&id),
+            attempts: attempts
+                .into_iter()
+                .map(attempt_of)
+                .collect::<Result<_, _>>()?,
+        }))
+    }
+
+    async fn occurrence(&self, task: TaskId, at: Timestamp) -> Result<Option<Run>, Error> {
+        let first = RunId::floor(at.minus(MINTED_BEFORE));
+        let args = [
+            ("task", task.as_i64().into()),
+            ("at", at.as_ms().into()),
+            ("first", first.as_i64().into()),
+        ];
+        // The live ones first: a run that ends in between is found in history then.
+        let rows = self.pools.reader.rows(&LIVE_OCCURRENCE, &args).await?;
+        if let Some(run) = self.runs_of(rows).await?.pop() {
+            return Ok(Some(run));
+        }
+        let rows = self.pools.reader.rows(&ENDED_OCCURRENCE, &args).await?;
+        let found = self.runs_of(rows).await?.pop();
+        Ok(found.filter(|run| run.due_at == at || run.skipped.is_some_and(|(last, _)| at <= last)))
+    }
+
+    async fn next_due(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
+        self.due_of_task(task).await
+    }
+
+    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
+        let args = [("id", id.as_i64().into())];
+        for _ in 0..CANCEL_LOOKS_MAX {
+            let ending = Ending {
+                run: id,
+                attempt: None,
+                claim: None,
+                at: at.as_ms(),
+                outcome: Outcome::Over(State::Cancelled, Reason::Requested),
+                error: None,
+                log: None,
+            };
+            let answer = self.record(&self.pools.main, None, &[ending]).await?;
+            if answer.is_some_and(|written| written.contains(&Written::Applied)) {
+                return Ok(Cancel::Cancelled);
+            }
+            if self.pools.main.write(&REQUEST_CANCEL, &args).await? > 0 {
+                return Ok(Cancel::Requested);
+            }
+            // Not live when we look here means in history, or nowhere: nothing ever leaves history for the live.
+            if self.pools.main.rows(&IS_LIVE, &args).await?.is_empty() {
+                let rows = self.pools.main.rows(&ENDED_STATE, &args).await?;
+                let Some(mut row) = rows.into_iter().next() else {
+                    return Ok(Cancel::Unknown);
+                };
+                let state = State::from_i64(row.int("run_history")?);
+                return state.map(Cancel::Ended).ok_or_else(|| Error::Corrupt {
+                    table: "run_history",
+                    message: format!("run {id} is in a state that this version doesn't know"),
+                });
+            }
+        }
+        Err(Error::Contended(
+            "the run went from state to state meanwhile".into(),
+        ))
+    }
+
+    async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {
+        let rows = self
+            .pools
+            .reader
+            .rows(&LOGS, &[("id", id.as_i64().into())])
+            .await?;
+        let logs = rows
+            .into_iter()
+            .map(|mut row| Ok((small(row.int("run_log")?)?, row.text("run_log")?)));
+        logs.collect()
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, Error> {
+        let rows = self.pools.reader.rows(&NODES, &[]).await?;
+        rows.into_iter().map(node_of).collect()
+    }
+
+    async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCount>, Error> {
+        let rows = self
+            .pools
+            .reader
+            .rows(&QUEUE_COUNTS, &[("now", now.as_ms().into())])
+            .await?;
+        self.learn_queues(&rows, 0).await?;
+        let mut counts = BTreeMap::new();
+        for mut row in rows {
+            let queue = self.queue_name(row.int("run")?)?;
+            let count = QueueCount {
+                queue: queue.clone(),
+                future: small(row.int("run")?)?,
+                waiting: small(row.int("run")?)?,
+                running: small(row.int("run")?)?,
+            };
+            counts.insert(queue, count);
+        }
+        Ok(counts.into_values().collect())
+    }
+
+    async fn secret(&self, fresh: [u8; 32]) -> Result<[u8; 32], Error> {
+        let args = [("value", hex::encode(fresh).as_str().into())];
+        self.pools.main.write(&KEEP_SECRET, &args).await?;
+        let kept = first(self.pools.main.rows(&SECRET, &[]).await?, "setting")?.text("setting")?;
+        let mut secret = [0; 32];
+        hex::decode_to_slice(&kept, &mut secret).map_err(|error| Error::Corrupt {
+            table: "setting",
+            message: format!("the shared secret: {error}"),
+        })?;
+        Ok(secret)
+    }
+
+    async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
+        let changed = self
+            .pools
+            .main
+            .write(&RESIGN, &[("epoch", epoch.into())])
+            .await?;
+        Ok(if changed == 0 {
+            Written::Stale
+        } else {
+            Written::Applied
+        })
+    }
+}
+
+/// The list of runs, live and ended, as one statement: so a run that ends meanwhile is in it once.
+fn runs_text(
+    filter: &RunFilter,
+    before: Option<RunId>,
+    limit: usize,
+    dialect: super::Dialect,
+) -> (Text, Vec<(&'static str, Arg)>) {
+    let mut args = vec![
+        ("before", before.map_or(i64::MAX, RunId::as_i64).into()),
+        ("limit", i64::try_from(limit).unwrap_or(i64::MAX).into()),
+    ];
+    let mut conditions = "id < :before".to_owned();
+    for (name, condition, value) in [
+        ("task", " AND task = :task", filter.task.map(TaskId::as_i64)),
+        (
+            "since",
+            " AND due_at >= :since",
+            filter.since.map(Timestamp::as_ms),
+        ),
+        (
+            "until",
+            " AND due_at < :until",
+            filter.until.map(Timestamp::as_ms),
+        ),
+    ] {
+        if let Some(value) = value {
+            conditions.push_str(condition);
+            args.push((name, value.into()));
+        }
+    }
+    if let Some(state) = filter.state {
+        // As a number in the text: so the index on the states that are rare is seen to fit.
+        conditions.push_str(&format!(" AND state = {}", state.as_i64()));
+    }
+    // A task's rows are found by the task and then sorted; all others are walked from the newest.
+    let order = if filter.task.is_some() {
+        "id + 0"
+    } else {
+        "id"
+    };
+    let part = |columns: &str, table: &str| {
+        format!(
+            "SELECT * FROM (SELECT {columns} FROM {table} WHERE {conditions} ORDER BY {table}.{order} DESC LIMIT :limit) \
+             AS {table}_part"
+        )
+    };
+    let live = part(live_run!(), "run");
+    let ended = part(ended_run!(), "run_history");
+    let template = match filter.state {
+        Some(state) if state.is_terminal() => ended,
+        Some(_) => live,
+        None => format!("{live} UNION ALL {ended}"),
+    };
+    let template = format!("{template} ORDER BY 1 DESC LIMIT :limit");
+    (Text::render(&template, dialect), args)
+}
+
+impl Store {
+    async fn submit_in(
+        &self,
+        tx: &mut Tx,
+        submissions: &[Submission],
+    ) -> Result<Verdict<Vec<Submitted>>, Failure> {
+        let (known, kept) = keep_keys(tx, submissions).await?;
+        let mut created = HashSet::with_capacity(submissions.len());
+        let mut fresh: Vec<&Submission> = Vec::with_capacity(submissions.len());
+        let mut answers = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            let own = submission.run.id;
+            let key = submission.idempotency_key.as_deref();
+            let run = key.and_then(|key| kept.get(key).copied()).unwrap_or(own);
+            let is_known = key.is_some_and(|key| known.contains_key(key));
+            let is_new = !is_known && run == own && (key.is_none() || created.insert(own));
+            if is_new {
+                fresh.push(submission);
+            }
+            answers.push(Submitted {
+                run,
+                created: is_new,
+            });
+        }
+        let runs: Vec<Run> = fresh.iter().map(|s| s.run.clone()).collect();
+        self.insert_runs(tx, &runs).await?;
+        for chunk in fresh.chunks(INSERT_ROWS_MAX) {
+            let specs = chunk
+                .iter()
+                .filter_map(|s| s.spec.as_ref().map(|spec| (s.run.id, spec)));
+            if specs.clone().next().is_some() {
+                tx.write(&INSERT_SPECS, &[("specs", spec_table(specs)?.into())])
+                    .await?;
+            }
+        }
+        let timers: Vec<DueKey> = runs
+            .into_iter()
+            .map(|run| DueKey {
+                queue: run.queue,
+                at: run.ready_at,
+                owner: Owner::Run(run.id),
+            })
+            .collect();
+        self.put_due(tx, &timers).await?;
+        Ok(Verdict::Commit(answers))
+    }
+}
+
+type Keys = HashMap<String, RunId>;
+
+/// Puts the keys of these submissions. Answers which run each key stood for before, and stands for now. In the order of
+/// keys, so that two submissions never wait for each other.
+async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<(Keys, Keys), Failure> {
+    let mut wanted: BTreeMap<&str, RunId> = BTreeMap::new();
+    for submission in submissions {
+        if let Some(key) = submission.idempotency_key.as_deref() {
+            wanted.entry(key).or_insert(submission.run.id);
+        }
+    }
+    let wanted: Vec<(&str, RunId)> = wanted.into_iter().collect();
+    let (mut known, mut kept) = (Keys::new(), Keys::with_capacity(wanted.len()));
+    for chunk in wanted.chunks(INSERT_ROWS_MAX) {
+        let keys = Table::default().texts(chunk.iter().map(|(key, _)| (*key).to_owned()));
+        let with_runs = keys.clone().ints(chunk.iter().map(|(_, run)| run.as_i64()));
+        look_up(tx, &keys, &mut known).await?;
+        tx.write(&KEEP_KEYS, &[("keys", with_runs.into())]).await?;
+        look_up(tx, &keys, &mut kept).await?;
+    }
+    Ok((known, kept))
+}
+
+async fn look_up(tx: &mut Tx, keys: &Table, found: &mut Keys) -> Result<(), Failure> {
+    for mut row in tx.rows(&KEYS, &[("keys", keys.clone().into())]).await? {
+        let (key, run) = (row.text("submission")?, row.int("submission")?);
+        found.insert(key, RunId::from_i64(run));
+    }
+    Ok(())
+}

@@ -1,0 +1,405 @@
+//! How runs end, and the one way into history: by a worker, by the leader for a worker that died, by a hand-over, by a
+//! cancel. Each end is guarded by what the run must be; what doesn't match is answered as stale.
+
+use std::collections::{HashMap, HashSet};
+
+use campanile::id::RunId;
+use campanile::port::Written;
+use campanile::port::store::Error;
+use campanile::protocol::limits;
+use campanile::protocol::run::counts_as_failure;
+use campanile::protocol::work::{End, Finish, Term};
+use campanile::run::{Reason, State};
+
+use super::super::connection::{Pool, Tx, Verdict, transaction};
+use super::super::dialect::Dialect;
+use super::super::error::Failure;
+use super::super::statement::Statement;
+use super::super::value::Table;
+use super::Store;
+use super::leading::guard;
+use super::rows::{clean, clean_error};
+
+/// What history keeps of a run that ends, from its live row and its end.
+macro_rules! ended_columns {
+    () => {
+        "run.id, run.task, run.due_at, run.ready_at, run.epoch, run.queued_at,
+         CASE WHEN e.handed = 1 THEN e.at ELSE run.started_at END AS started_at,
+         run.worker, run.claim, e.at AS finished_at,
+         CASE WHEN run.origin = 1 AND :twice = 0 THEN 0 ELSE run.id END AS dedup,
+         run.queue, run.attempt, run.failures + e.failed AS failures, run.losses + e.lost AS losses, run.origin, run.priority,
+         e.state, e.reason, run.cancel_requested,
+         CASE WHEN e.state = 4 AND e.handed = 0 THEN NULL ELSE COALESCE(e.note, run.error) END AS error"
+    };
+}
+macro_rules! history_columns {
+    () => {
+        "id, task, due_at, ready_at, epoch, queued_at, started_at, worker, claim, finished_at, dedup, queue, attempt,
+         failures, losses, origin, priority, state, reason, cancel_requested, error"
+    };
+}
+macro_rules! ends {
+    () => {
+        "@ends(id int, attempt int, claim int, state int, reason int, at int, failed int, lost int, handed int, note text) AS e"
+    };
+}
+/// A run that is running under this claim; or, for an end without a claim, one that waits.
+macro_rules! as_expected {
+    () => {
+        "run.id = e.id AND (e.attempt IS NULL OR run.attempt = e.attempt)
+         AND ((e.claim IS NULL AND run.state IN (1, 2)) OR (run.state = 3 AND run.claim = e.claim))"
+    };
+}
+
+/// Moves runs into history, each under the guard of its end, and answers which.
+static END: Statement = Statement::differs(
+    concat!(
+        "INSERT INTO run_history (",
+        history_columns!(),
+        ")
+         SELECT ",
+        ended_columns!(),
+        " FROM ",
+        ends!(),
+        " CROSS JOIN run WHERE ",
+        as_expected!(),
+        "
+         RETURNING id, attempt, claim"
+    ),
+    concat!(
+        "WITH gone AS (DELETE FROM run USING ",
+        ends!(),
+        " WHERE ",
+        as_expected!(),
+        " RETURNING ",
+        ended_columns!(),
+        ")
+         INSERT INTO run_history (",
+        history_columns!(),
+        ") SELECT ",
+        history_columns!(),
+        " FROM gone
+         RETURNING id, attempt, claim"
+    ),
+);
+
+/// Removes what was just copied into history, where moving takes two statements.
+static REMOVE: Statement =
+    Statement::new("DELETE FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v)");
+
+/// Which of these attempts run under their claims, held until the transaction ends.
+static HOLD: Statement = Statement::new(
+    "SELECT v.i, run.queue FROM @runs(i int, r int, a int, c int) AS v @with run @on run.id = v.r
+     AND run.state = 3 AND run.attempt = v.a AND run.claim = v.c @lock_run",
+);
+
+/// Puts held runs back to wait for their next attempt.
+static REQUEUE: Statement = Statement::new(
+    "UPDATE run SET state = 1, attempt = run.attempt + 1, ready_at = v.r, failures = run.failures + v.f,
+     losses = run.losses + v.l, claim = NULL, queued_at = NULL, error = COALESCE(v.note, run.error)
+     FROM @runs(i int, r int, f int, l int, note text) AS v WHERE run.id = v.i",
+);
+
+/// The timers of those attempts. One that is there already, for the same run at the same instant, serves as well.
+static PUT_TIMERS: Statement = Statement::new(
+    "INSERT INTO due (queue, at, owner, n) SELECT q, t, o, 1 FROM @rows(q int, t int, o int) AS v
+     WHERE true ON CONFLICT (queue, at, owner, n) DO NOTHING",
+);
+
+/// Next occurrences and timers that are new.
+pub(super) static PUT_DUE: Statement = Statement::new(
+    "INSERT INTO due (queue, at, owner, n) SELECT q, t, o, k FROM @rows(q int, t int, o int, k int) AS v",
+);
+
+/// Attempts that ended other than well, of runs that go on.
+static NOTE_LIVE: Statement = Statement::new(
+    "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error)
+     SELECT run.id, run.attempt, run.worker, run.started_at, v.t, v.why, v.note
+     FROM @rows(r int, t int, why int, note text) AS v @with run @on run.id = v.r",
+);
+
+/// The same, of runs that just went into history.
+static NOTE_ENDED: Statement = Statement::new(
+    "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error)
+     SELECT h.id, h.attempt, h.worker, h.started_at, v.t, v.why, v.note
+     FROM @rows(r int, t int, why int, note text) AS v @with run_history AS h @on h.id = v.r",
+);
+
+/// What attempts wrote.
+static LOG: Statement = Statement::new(
+    "INSERT INTO run_log (run, attempt, text) SELECT r, a, t FROM @rows(r int, a int, t text) AS v",
+);
+
+/// One end to record. With a claim it needs the run to be running under it, without one it needs the run to wait.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    pub(super) run: RunId,
+    pub(super) attempt: Option<u32>,
+    pub(super) claim: Option<i64>,
+    pub(super) at: i64,
+    pub(super) outcome: Outcome,
+    pub(super) error: Option<String>,
+    pub(super) log: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome {
+    Over(State, Reason),
+    Again { ready_at: i64, why: Reason },
+}
+
+impl From<&Finish> for Ending {
+    fn from(finish: &Finish) -> Self {
+        Self {
+            run: finish.run,
+            attempt: Some(finish.attempt),
+            claim: Some(finish.claim.as_i64()),
+            at: finish.at.as_ms(),
+            outcome: match finish.end {
+                End::Succeeded => Outcome::Over(State::Succeeded, Reason::None),
+                End::Failed(reason) => Outcome::Over(State::Failed, reason),
+                End::Cancelled(reason) => Outcome::Over(State::Cancelled, reason),
+                End::Again { ready_at, why } => Outcome::Again {
+                    ready_at: ready_at.as_ms(),
+                    why,
+                },
+            },
+            error: finish.error.as_deref().map(clean_error),
+            log: finish
+                .log
+                .as_deref()
+                .filter(|log| !log.is_empty())
+                .map(|log| clean(log, limits::LOG_BYTES_MAX)),
+        }
+    }
+}
+
+impl Ending {
+    fn key(&self) -> (RunId, Option<u32>, Option<i64>) {
+        (self.run, self.attempt, self.claim)
+    }
+
+    /// Why the attempt counts as ended other than well.
+    const fn note(&self) -> Option<Reason> {
+        match self.outcome {
+            Outcome::Over(State::Failed, why) => Some(why),
+            Outcome::Again {
+                why: Reason::None, ..
+            }
+            | Outcome::Over(..) => None,
+            Outcome::Again { why, .. } => Some(why),
+        }
+    }
+
+    fn counts(&self) -> (i64, i64) {
+        self.note().map_or((0, 0), |why| {
+            (
+                i64::from(counts_as_failure(why)),
+                i64::from(why == Reason::Lost),
+            )
+        })
+    }
+}
+
+impl Store {
+    /// Records ends, under guard F if a term is given; `None` if it is over. An occurrence whose run is in history
+    /// already must not keep its neighbours from ending, nor itself for ever: then each end is recorded alone, and the
+    /// second run beside the first, with an error in the log.
+    pub(super) async fn record(
+        &self,
+        pool: &Pool,
+        term: Option<&Term>,
+        endings: &[Ending],
+    ) -> Result<Option<Vec<Written>>, Error> {
+        let answer = self.record_at_once(pool, term, endings, false).await;
+        if !answer.as_ref().is_err_and(is_second_run) {
+            return answer;
+        }
+        let mut all = Vec::with_capacity(endings.len());
+        for ending in endings {
+            let one = std::slice::from_ref(ending);
+            let mut answer = self.record_at_once(pool, term, one, false).await;
+            if answer.as_ref().is_err_and(is_second_run) {
+                tracing::error!(run = %ending.run, "run {} is the second of its occurrence: recorded beside the first", ending.run);
+                answer = self.record_at_once(pool, term, one, true).await;
+            }
+            match answer? {
+                Some(written) => all.extend(written),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(all))
+    }
+
+    async fn record_at_once(
+        &self,
+        pool: &Pool,
+        term: Option<&Term>,
+        endings: &[Ending],
+        twice: bool,
+    ) -> Result<Option<Vec<Written>>, Error> {
+        // Of equal ends the first one counts. In the order of ids, so that rows are always locked in one order.
+        let mut seen = HashSet::with_capacity(endings.len());
+        let mut distinct: Vec<&Ending> = endings.iter().filter(|e| seen.insert(e.key())).collect();
+        distinct.sort_by_key(|e| e.run);
+        let applied =
+            transaction!(pool, &self.random, tx => record_in(tx, term, &distinct, twice))?;
+        let Some(mut applied) = applied else {
+            return Ok(None);
+        };
+        let answers = endings.iter().map(|e| {
+            if applied.remove(&e.key()) {
+                Written::Applied
+            } else {
+                Written::Stale
+            }
+        });
+        Ok(Some(answers.collect()))
+    }
+}
+
+/// Whether an error says that history has an answer for this occurrence already.
+fn is_second_run(error: &Error) -> bool {
+    use std::error::Error as _;
+    error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<sqlx::Error>())
+        .and_then(sqlx::Error::as_database_error)
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+type Applied = HashSet<(RunId, Option<u32>, Option<i64>)>;
+
+async fn record_in(
+    tx: &mut Tx,
+    term: Option<&Term>,
+    endings: &[&Ending],
+    twice: bool,
+) -> Result<Verdict<Option<Applied>>, Failure> {
+    if let Some(term) = term
+        && !guard(tx, term).await?
+    {
+        return Ok(Verdict::Rollback(None));
+    }
+    let (over, again): (Vec<&Ending>, Vec<&Ending>) = endings
+        .iter()
+        .partition(|e| matches!(e.outcome, Outcome::Over(..)));
+    let mut applied = end(tx, &over, twice).await?;
+    applied.extend(requeue(tx, &again).await?);
+    let ended: Vec<&&Ending> = over.iter().filter(|e| applied.contains(&e.key())).collect();
+    note(tx, &NOTE_ENDED, ended.iter().map(|e| **e)).await?;
+    log(
+        tx,
+        endings
+            .iter()
+            .copied()
+            .filter(|e| applied.contains(&e.key())),
+    )
+    .await?;
+    Ok(Verdict::Commit(Some(applied)))
+}
+
+/// Moves runs into history.
+async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result<Applied, Failure> {
+    if endings.is_empty() {
+        return Ok(Applied::new());
+    }
+    let states = endings.iter().map(|e| match e.outcome {
+        Outcome::Over(state, reason) => (state.as_i64(), reason),
+        Outcome::Again { why, .. } => (State::Scheduled.as_i64(), why),
+    });
+    let table = Table::of(endings.iter().map(|e| e.run.as_i64()))
+        .ints(endings.iter().map(|e| e.attempt.map(i64::from)))
+        .ints(endings.iter().map(|e| e.claim))
+        .ints(states.clone().map(|(state, _)| state))
+        .ints(states.clone().map(|(_, reason)| reason.as_i64()))
+        .ints(endings.iter().map(|e| e.at))
+        .ints(endings.iter().map(|e| e.counts().0))
+        .ints(endings.iter().map(|e| e.counts().1))
+        .ints(states.map(|(_, reason)| i64::from(reason == Reason::HandedOver)))
+        .texts(endings.iter().map(|e| e.error.clone()));
+    let args = [("ends", table.into()), ("twice", i64::from(twice).into())];
+    let mut moved = HashMap::with_capacity(endings.len());
+    for mut row in tx.rows(&END, &args).await? {
+        let id = row.int("run_history")?;
+        moved.insert(id, (row.int("run_history")?, row.opt_int("run_history")?));
+    }
+    if tx.dialect() == Dialect::Sqlite && !moved.is_empty() {
+        let args = [("runs", Table::of(moved.keys().copied()).into())];
+        tx.write(&REMOVE, &args).await?;
+    }
+    let matches = |e: &&&Ending| {
+        moved.get(&e.run.as_i64()).is_some_and(|(attempt, claim)| {
+            e.attempt.is_none_or(|wanted| i64::from(wanted) == *attempt)
+                && (e.claim.is_none() || e.claim == *claim)
+        })
+    };
+    Ok(endings.iter().filter(matches).map(|e| e.key()).collect())
+}
+
+/// Puts runs back to wait, with their timers.
+async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
+    if endings.is_empty() {
+        return Ok(Applied::new());
+    }
+    let table = Table::of(0..i64::try_from(endings.len()).unwrap_or(0))
+        .ints(endings.iter().map(|e| e.run.as_i64()))
+        .ints(endings.iter().map(|e| e.attempt.map(i64::from)))
+        .ints(endings.iter().map(|e| e.claim));
+    let mut held: Vec<(&Ending, i64)> = Vec::new();
+    for mut row in tx.rows(&HOLD, &[("runs", table.into())]).await? {
+        let at = usize::try_from(row.int("run")?).unwrap_or(usize::MAX);
+        let queue = row.int("run")?;
+        held.extend(endings.get(at).map(|e| (*e, queue)));
+    }
+    if held.is_empty() {
+        return Ok(Applied::new());
+    }
+    note(tx, &NOTE_LIVE, held.iter().map(|(e, _)| *e)).await?;
+    let ready = |e: &Ending| match e.outcome {
+        Outcome::Again { ready_at, .. } => ready_at,
+        Outcome::Over(..) => e.at,
+    };
+    let table = Table::of(held.iter().map(|(e, _)| e.run.as_i64()))
+        .ints(held.iter().map(|(e, _)| ready(e)))
+        .ints(held.iter().map(|(e, _)| e.counts().0))
+        .ints(held.iter().map(|(e, _)| e.counts().1))
+        .texts(held.iter().map(|(e, _)| e.error.clone()));
+    tx.write(&REQUEUE, &[("runs", table.into())]).await?;
+    let timers = Table::of(held.iter().map(|(_, queue)| *queue))
+        .ints(held.iter().map(|(e, _)| ready(e)))
+        .ints(held.iter().map(|(e, _)| e.run.as_i64()));
+    tx.write(&PUT_TIMERS, &[("rows", timers.into())]).await?;
+    Ok(held.iter().map(|(e, _)| e.key()).collect())
+}
+
+async fn note(
+    tx: &mut Tx,
+    statement: &Statement,
+    endings: impl Iterator<Item = &Ending> + Send,
+) -> Result<(), Failure> {
+    let noted: Vec<(&Ending, Reason)> = endings
+        .filter_map(|e| e.note().map(|why| (e, why)))
+        .collect();
+    if noted.is_empty() {
+        return Ok(());
+    }
+    let table = Table::of(noted.iter().map(|(e, _)| e.run.as_i64()))
+        .ints(noted.iter().map(|(e, _)| e.at))
+        .ints(noted.iter().map(|(_, why)| why.as_i64()))
+        .texts(noted.iter().map(|(e, _)| e.error.clone()));
+    tx.write(statement, &[("rows", table.into())]).await?;
+    Ok(())
+}
+
+async fn log(tx: &mut Tx, endings: impl Iterator<Item = &Ending> + Send) -> Result<(), Failure> {
+    let logged: Vec<&Ending> = endings.filter(|e| e.log.is_some()).collect();
+    if logged.is_empty() {
+        return Ok(());
+    }
+    let table = Table::of(logged.iter().map(|e| e.run.as_i64()))
+        .ints(logged.iter().map(|e| e.attempt.map(i64::from)))
+        .texts(logged.iter().map(|e| e.log.clone()));
+    tx.write(&LOG, &[("rows", table.into())]).await?;
+    Ok(())
+}

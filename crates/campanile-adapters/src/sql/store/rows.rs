@@ -1,0 +1,287 @@
+//! Rows into values and back. One order of columns for a run, live or ended, shared by every statement that reads one.
+
+use campanile::id::{ClaimId, NodeId, RunId, TaskId};
+use campanile::port::store::Error;
+use campanile::protocol::limits;
+use campanile::protocol::work::{Node, Waiting};
+use campanile::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
+use campanile::task::{QueueName, Task};
+use campanile::time::Timestamp;
+
+use super::super::value::{Row, Table};
+use super::Store;
+
+/// The columns that a live run and one in history have in common.
+macro_rules! run_columns {
+    ($table:literal) => {
+        concat!(
+            $table,
+            ".id, ",
+            $table,
+            ".task, ",
+            $table,
+            ".origin, ",
+            $table,
+            ".due_at, ",
+            $table,
+            ".ready_at, ",
+            $table,
+            ".queue, ",
+            $table,
+            ".priority, ",
+            $table,
+            ".state, ",
+            $table,
+            ".attempt, ",
+            $table,
+            ".failures, ",
+            $table,
+            ".losses, ",
+            $table,
+            ".epoch, ",
+            $table,
+            ".queued_at, ",
+            $table,
+            ".started_at, ",
+            $table,
+            ".worker, ",
+            $table,
+            ".claim, ",
+            $table,
+            ".cancel_requested, ",
+            $table,
+            ".error"
+        )
+    };
+}
+/// A live run in the order that [`Store::run_of`] reads.
+macro_rules! live_run {
+    () => {
+        concat!(
+            super::rows::run_columns!("run"),
+            ", 0, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)"
+        )
+    };
+}
+/// A run in history, in the same order.
+macro_rules! ended_run {
+    () => {
+        concat!(
+            super::rows::run_columns!("run_history"),
+            ", run_history.reason, run_history.finished_at, run_history.skipped_last, run_history.skipped_count"
+        )
+    };
+}
+pub(super) use {ended_run, live_run, run_columns};
+
+/// Where the queue's number stands in those columns.
+pub(super) const QUEUE_AT: usize = 5;
+
+impl Store {
+    /// Reads the columns of a run; its queue was learned before.
+    pub(super) fn run_of(&self, row: &mut Row) -> Result<Run, Error> {
+        const TABLE: &str = "run";
+        let id = RunId::from_i64(row.int(TABLE)?);
+        let task = Some(row.int(TABLE)?)
+            .filter(|raw| *raw != 0)
+            .map(TaskId::from_i64);
+        let origin = known(Origin::from_i64(row.int(TABLE)?), "origin")?;
+        let due_at = Timestamp::from_ms(row.int(TABLE)?);
+        let ready_at = Timestamp::from_ms(row.int(TABLE)?);
+        let queue = self.queue_name(row.int(TABLE)?)?;
+        let priority = small(row.int(TABLE)?)?;
+        let state = known(State::from_i64(row.int(TABLE)?), "state")?;
+        let attempt = small(row.int(TABLE)?)?;
+        let failures = small(row.int(TABLE)?)?;
+        let losses = small(row.int(TABLE)?)?;
+        let epoch = row.int(TABLE)?;
+        let queued_at = row.opt_int(TABLE)?.map(Timestamp::from_ms);
+        let started_at = row.opt_int(TABLE)?.map(Timestamp::from_ms);
+        let worker = row.opt_int(TABLE)?.map(NodeId::from_i64);
+        let claim = row.opt_int(TABLE)?.map(ClaimId::from_i64);
+        let cancel_requested = row.int(TABLE)? != 0;
+        let error = row.opt_text(TABLE)?;
+        let reason = known(Reason::from_i64(row.int(TABLE)?), "reason")?;
+        let finished_at = row.opt_int(TABLE)?.map(Timestamp::from_ms);
+        let skipped_last = row.opt_int(TABLE)?.map(Timestamp::from_ms);
+        let skipped_count = row.opt_int(TABLE)?;
+        let skipped = skipped_last.zip(skipped_count.and_then(|n| u64::try_from(n).ok()));
+        Ok(Run {
+            id,
+            task,
+            origin,
+            due_at,
+            ready_at,
+            queue,
+            priority,
+            state,
+            reason,
+            attempt,
+            failures,
+            losses,
+            epoch,
+            queued_at,
+            started_at,
+            finished_at,
+            worker,
+            claim,
+            cancel_requested,
+            error,
+            skipped,
+        })
+    }
+
+    /// Reads rows that hold a run each.
+    pub(super) async fn runs_of(&self, rows: Vec<Row>) -> Result<Vec<Run>, Error> {
+        self.learn_queues(&rows, QUEUE_AT).await?;
+        rows.into_iter()
+            .map(|mut row| self.run_of(&mut row))
+            .collect()
+    }
+
+    /// Reads rows that hold a run and, behind it, what it carries of its own.
+    pub(super) async fn waiting_of(&self, rows: Vec<Row>) -> Result<Vec<Waiting>, Error> {
+        self.learn_queues(&rows, QUEUE_AT).await?;
+        let waiting = rows.into_iter().map(|mut row| {
+            Ok(Waiting {
+                run: self.run_of(&mut row)?,
+                spec: spec_of(&mut row)?.map(|(_, spec)| spec),
+            })
+        });
+        waiting.collect()
+    }
+}
+
+/// Reads the columns `run, handler, payload` of a spec; `None` if there is no such row.
+pub(super) fn spec_of(row: &mut Row) -> Result<Option<(RunId, RunSpec)>, Error> {
+    const TABLE: &str = "run_spec";
+    let (run, handler, payload) = (
+        row.opt_int(TABLE)?,
+        row.opt_text(TABLE)?,
+        row.opt_text(TABLE)?,
+    );
+    let Some(run) = run else {
+        return Ok(None);
+    };
+    let spec = RunSpec {
+        handler: handler
+            .as_deref()
+            .map(|text| from_json(text, TABLE))
+            .transpose()?,
+        payload: payload
+            .as_deref()
+            .map(|text| from_json(text, TABLE))
+            .transpose()?,
+    };
+    Ok(Some((RunId::from_i64(run), spec)))
+}
+
+/// The table parameter of specs: run, handler, payload.
+pub(super) fn spec_table<'a>(
+    specs: impl Iterator<Item = (RunId, &'a RunSpec)> + Clone,
+) -> Result<Table, Error> {
+    let handlers = specs
+        .clone()
+        .map(|(_, spec)| spec.handler.as_ref().map(to_json).transpose());
+    let payloads = specs
+        .clone()
+        .map(|(_, spec)| spec.payload.as_ref().map(to_json).transpose());
+    Ok(Table::of(specs.map(|(run, _)| run.as_i64()))
+        .texts(handlers.collect::<Result<Vec<_>, _>>()?)
+        .texts(payloads.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// The table parameter of (run, attempt), in the order of ids: rows are always locked in one order.
+pub(super) fn pairs(runs: &[(RunId, u32)]) -> Table {
+    let mut sorted = runs.to_vec();
+    sorted.sort_unstable();
+    Table::of(sorted.iter().map(|(id, _)| id.as_i64()))
+        .ints(sorted.iter().map(|(_, attempt)| i64::from(*attempt)))
+}
+
+/// Reads `id, version, definition, created_at, updated_at`.
+pub(super) fn task_of(mut row: Row) -> Result<Task, Error> {
+    const TABLE: &str = "task";
+    Ok(Task {
+        id: TaskId::from_i64(row.int(TABLE)?),
+        version: row.int(TABLE)?,
+        spec: from_json(&row.text(TABLE)?, TABLE)?,
+        created_at: Timestamp::from_ms(row.int(TABLE)?),
+        updated_at: Timestamp::from_ms(row.int(TABLE)?),
+    })
+}
+
+/// Reads `id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version`.
+pub(super) fn node_of(mut row: Row) -> Result<Node, Error> {
+    const TABLE: &str = "node";
+    Ok(Node {
+        id: NodeId::from_i64(row.int(TABLE)?),
+        name: row.text(TABLE)?,
+        roles: from_json(&row.text(TABLE)?, TABLE)?,
+        queues: from_json::<Vec<QueueName>>(&row.text(TABLE)?, TABLE)?,
+        slots: small(row.int(TABLE)?)?,
+        busy: small(row.int(TABLE)?)?,
+        lease: std::time::Duration::from_millis(small(row.int(TABLE)?)?),
+        started_at: Timestamp::from_ms(row.int(TABLE)?),
+        beat_seq: row.int(TABLE)?,
+        beat_at: Timestamp::from_ms(row.int(TABLE)?),
+        version: row.text(TABLE)?,
+    })
+}
+
+/// Reads `attempt, worker, started_at, finished_at, reason, error`.
+pub(super) fn attempt_of(mut row: Row) -> Result<AttemptEnd, Error> {
+    const TABLE: &str = "run_attempt";
+    Ok(AttemptEnd {
+        attempt: small(row.int(TABLE)?)?,
+        worker: row.opt_int(TABLE)?.map(NodeId::from_i64),
+        started_at: row.opt_int(TABLE)?.map(Timestamp::from_ms),
+        finished_at: Timestamp::from_ms(row.int(TABLE)?),
+        reason: known(Reason::from_i64(row.int(TABLE)?), "reason")?,
+        error: row.opt_text(TABLE)?,
+    })
+}
+
+/// A number of ours in a narrower type.
+pub(super) fn small<T: TryFrom<i64>>(raw: i64) -> Result<T, Error> {
+    T::try_from(raw).map_err(|_| Error::Corrupt {
+        table: "run",
+        message: format!("the number {raw} is out of range"),
+    })
+}
+
+fn known<T>(value: Option<T>, column: &str) -> Result<T, Error> {
+    value.ok_or_else(|| Error::Corrupt {
+        table: "run",
+        message: format!("a {column} that this version doesn't know"),
+    })
+}
+
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Refused(error.into()))
+}
+
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(
+    text: &str,
+    table: &'static str,
+) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Corrupt {
+        table,
+        message: error.to_string(),
+    })
+}
+
+/// Text of a handler or a program, cut to its limit and without NUL, which PostgreSQL can't keep.
+pub(super) fn clean(text: &str, bytes_max: usize) -> String {
+    let cut = &text[..text.floor_char_boundary(bytes_max.min(text.len()))];
+    if cut.contains('\0') {
+        cut.replace('\0', "\u{fffd}")
+    } else {
+        cut.to_owned()
+    }
+}
+
+/// An error's text as a row keeps it.
+pub(super) fn clean_error(text: &str) -> String {
+    clean(text, limits::ERROR_BYTES_MAX)
+}

@@ -1,0 +1,275 @@
+//! Tasks: reading them, and changing them all or not at all. An edit begins by touching the leader row, as the leader's
+//! own writes do: so both are serial, and what was read inside the transaction still holds when it writes.
+
+use std::collections::{HashMap, HashSet};
+
+use campanile::id::TaskId;
+use campanile::port::Written;
+use campanile::port::store::Error;
+use campanile::protocol::work::{DueChange, DueKey, Edit, TaskPage, Upsert};
+use campanile::task::Task;
+use campanile::time::Timestamp;
+
+use super::super::connection::{Tx, Verdict, transaction};
+use super::super::error::Failure;
+use super::super::statement::Statement;
+use super::super::value::Table;
+use super::Store;
+use super::leading::INSERT_ROWS_MAX;
+use super::rows::{task_of, to_json};
+
+/// A page of living tasks.
+static PAGE: Statement = Statement::new(
+    "SELECT id, version, definition, created_at, updated_at FROM task
+     WHERE live_name > :after ORDER BY live_name LIMIT :limit",
+);
+
+/// Living tasks by name.
+static BY_NAME: Statement = Statement::new(
+    "SELECT id, version, definition, created_at, updated_at FROM task
+     WHERE live_name IN (SELECT n FROM @names(n text) AS v)",
+);
+
+/// The next occurrence of a task.
+static NEXT_DUE: Statement = Statement::new("SELECT at FROM due WHERE owner = :task AND n = 0");
+
+/// Edits and the leader's writes are serial; the leader's cache of tasks is as old as this counter.
+static TOUCH: Statement =
+    Statement::new("UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1");
+
+/// Tasks as they are, living and deleted.
+static AS_THEY_ARE: Statement = Statement::new(
+    "SELECT id, version, live_name FROM task WHERE id IN (SELECT i FROM @ids(i int) AS v)",
+);
+
+/// Who has these names.
+static NAMED: Statement = Statement::new(
+    "SELECT id, live_name FROM task WHERE live_name IN (SELECT n FROM @names(n text) AS v)",
+);
+
+/// A deleted task keeps its row and gives its name free.
+static DELETE: Statement = Statement::new(
+    "UPDATE task SET live_name = NULL, deleted_at = :at, updated_at = :at, version = version + 1
+     WHERE id IN (SELECT i FROM @ids(i int) AS v)",
+);
+
+/// Gives names free that move to other tasks in the same edit.
+static UNNAME: Statement =
+    Statement::new("UPDATE task SET live_name = NULL WHERE id IN (SELECT i FROM @ids(i int) AS v)");
+
+/// New tasks.
+static INSERT: Statement = Statement::new(
+    "INSERT INTO task (id, live_name, name, version, definition, created_at, updated_at)
+     SELECT i, n, n, 1, d, :at, :at FROM @tasks(i int, n text, d text) AS v",
+);
+
+/// Changed tasks.
+static UPDATE: Statement = Statement::new(
+    "UPDATE task SET live_name = v.n, name = v.n, version = task.version + 1, definition = v.d, updated_at = :at
+     FROM @tasks(i int, n text, d text) AS v WHERE task.id = v.i",
+);
+
+/// Takes tasks' next occurrences away.
+static DROP_DUE: Statement =
+    Statement::new("DELETE FROM due WHERE n = 0 AND owner IN (SELECT i FROM @ids(i int) AS v)");
+
+impl Store {
+    pub(super) async fn task_page(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<TaskPage, Error> {
+        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let args = [
+            ("after", after.unwrap_or("").into()),
+            ("limit", one_more.into()),
+        ];
+        let rows = self.pools.reader.rows(&PAGE, &args).await?;
+        let mut tasks = rows
+            .into_iter()
+            .map(task_of)
+            .collect::<Result<Vec<_>, _>>()?;
+        let more = tasks.len() > limit;
+        tasks.truncate(limit);
+        let last = tasks.last().map(|task| task.spec.name.clone());
+        Ok(TaskPage {
+            tasks,
+            next: last.filter(|_| more),
+        })
+    }
+
+    pub(super) async fn by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
+        let args = [(
+            "names",
+            Table::default().texts(names.iter().cloned()).into(),
+        )];
+        let rows = self.pools.reader.rows(&BY_NAME, &args).await?;
+        rows.into_iter().map(task_of).collect()
+    }
+
+    pub(super) async fn due_of_task(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
+        let rows = self
+            .pools
+            .reader
+            .rows(&NEXT_DUE, &[("task", task.as_i64().into())])
+            .await?;
+        let at = rows.into_iter().next().map(|mut row| row.int("due"));
+        Ok(at.transpose()?.map(Timestamp::from_ms))
+    }
+
+    pub(super) async fn edit_tasks(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+        let keys = edit.upserts.iter().filter_map(|upsert| match &upsert.due {
+            DueChange::Replace(Some(key)) => Some(&key.queue),
+            DueChange::Replace(None) | DueChange::Keep => None,
+        });
+        self.intern(keys).await?;
+        transaction!(self.pools.main, &self.random, tx => self.edit_in(tx, edit, at))
+    }
+
+    async fn edit_in(
+        &self,
+        tx: &mut Tx,
+        edit: &Edit,
+        at: Timestamp,
+    ) -> Result<Verdict<Written>, Failure> {
+        tx.write(&TOUCH, &[]).await?;
+        let present = as_they_are(tx, edit).await?;
+        if !is_as_expected(edit, &present) || names_are_taken(tx, edit).await? {
+            return Ok(Verdict::Rollback(Written::Stale));
+        }
+        let deleted: Vec<i64> = edit.deletes.iter().map(|(id, _)| id.as_i64()).collect();
+        for_ids(tx, &DELETE, &deleted, at).await?;
+        self.write_tasks(tx, edit, &present, at).await?;
+        self.move_due(tx, edit, deleted).await?;
+        Ok(Verdict::Commit(Written::Applied))
+    }
+
+    async fn write_tasks(
+        &self,
+        tx: &mut Tx,
+        edit: &Edit,
+        present: &HashMap<TaskId, Present>,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
+        let renamed = edit.upserts.iter().filter(|upsert| {
+            let name = present.get(&upsert.id).and_then(|p| p.live_name.as_deref());
+            name.is_some_and(|name| name != upsert.spec.name)
+        });
+        let renamed: Vec<i64> = renamed.map(|upsert| upsert.id.as_i64()).collect();
+        for_ids(tx, &UNNAME, &renamed, at).await?;
+        let (changed, new): (Vec<&Upsert>, Vec<&Upsert>) = edit
+            .upserts
+            .iter()
+            .partition(|upsert| upsert.expected.is_some());
+        for (statement, upserts) in [(&UPDATE, changed), (&INSERT, new)] {
+            for chunk in upserts.chunks(INSERT_ROWS_MAX) {
+                let definitions = chunk.iter().map(|upsert| to_json(&upsert.spec));
+                let table = Table::of(chunk.iter().map(|upsert| upsert.id.as_i64()))
+                    .texts(chunk.iter().map(|upsert| upsert.spec.name.clone()))
+                    .texts(definitions.collect::<Result<Vec<_>, _>>()?);
+                tx.write(
+                    statement,
+                    &[("tasks", table.into()), ("at", at.as_ms().into())],
+                )
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn move_due(&self, tx: &mut Tx, edit: &Edit, deleted: Vec<i64>) -> Result<(), Failure> {
+        let mut dropped = deleted;
+        let mut put: Vec<DueKey> = Vec::new();
+        for upsert in &edit.upserts {
+            if let DueChange::Replace(key) = &upsert.due {
+                dropped.extend(upsert.expected.map(|_| upsert.id.as_i64()));
+                put.extend(key.clone());
+            }
+        }
+        for_ids(tx, &DROP_DUE, &dropped, Timestamp::MIN).await?;
+        self.put_due(tx, &put).await
+    }
+}
+
+/// A task as an edit finds it.
+struct Present {
+    version: i64,
+    live_name: Option<String>,
+}
+
+async fn as_they_are(tx: &mut Tx, edit: &Edit) -> Result<HashMap<TaskId, Present>, Failure> {
+    let upserted = edit.upserts.iter().map(|upsert| upsert.id);
+    let ids: Vec<TaskId> = upserted
+        .chain(edit.deletes.iter().map(|(id, _)| *id))
+        .collect();
+    let mut present = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(INSERT_ROWS_MAX) {
+        let args = [("ids", Table::of(chunk.iter().map(|id| id.as_i64())).into())];
+        for mut row in tx.rows(&AS_THEY_ARE, &args).await? {
+            let id = TaskId::from_i64(row.int("task")?);
+            let (version, live_name) = (row.int("task")?, row.opt_text("task")?);
+            present.insert(id, Present { version, live_name });
+        }
+    }
+    Ok(present)
+}
+
+fn is_as_expected(edit: &Edit, present: &HashMap<TaskId, Present>) -> bool {
+    let lives_at = |id: &TaskId, version: i64| {
+        present
+            .get(id)
+            .is_some_and(|p| p.live_name.is_some() && p.version == version)
+    };
+    let mut ids = HashSet::new();
+    edit.deletes
+        .iter()
+        .all(|(id, version)| ids.insert(*id) && lives_at(id, *version))
+        && edit.upserts.iter().all(|upsert| {
+            ids.insert(upsert.id)
+                && match upsert.expected {
+                    Some(version) => lives_at(&upsert.id, version),
+                    None => !present.contains_key(&upsert.id),
+                }
+        })
+}
+
+/// Whether two tasks of the edit want one name, or a task that stays as it is has it.
+async fn names_are_taken(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
+    let mut names = HashSet::with_capacity(edit.upserts.len());
+    if !edit
+        .upserts
+        .iter()
+        .all(|upsert| names.insert(upsert.spec.name.as_str()))
+    {
+        return Ok(true);
+    }
+    let upserted = edit.upserts.iter().map(|upsert| upsert.id);
+    let moving: HashSet<TaskId> = upserted
+        .chain(edit.deletes.iter().map(|(id, _)| *id))
+        .collect();
+    for chunk in edit.upserts.chunks(INSERT_ROWS_MAX) {
+        let names = Table::default().texts(chunk.iter().map(|upsert| upsert.spec.name.clone()));
+        for mut row in tx.rows(&NAMED, &[("names", names.into())]).await? {
+            if !moving.contains(&TaskId::from_i64(row.int("task")?)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+async fn for_ids(
+    tx: &mut Tx,
+    statement: &Statement,
+    ids: &[i64],
+    at: Timestamp,
+) -> Result<(), Failure> {
+    for chunk in ids.chunks(INSERT_ROWS_MAX) {
+        let args = [
+            ("ids", Table::of(chunk.iter().copied()).into()),
+            ("at", at.as_ms().into()),
+        ];
+        tx.write(statement, &args).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! The SQL store: the suite that every store passes, on each database, the `store:` lock, and what only SQL stores have.
+
+use std::sync::Arc;
+
+use campanile::conformance::lock::Handles;
+use campanile::port::store::Store;
+use campanile_adapters::sql;
+use xtask::servers::{Postgres, TempDir};
+
+async fn open(url: &str) -> Arc<sql::Store> {
+    sql::open(url, sql::Options::default()).await.unwrap()
+}
+
+fn sqlite_url(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.join("store.db").display())
+}
+
+/// Two nodes' handles on the lock of one store. It gives no hints: those behaviours are not asked of it.
+async fn handles(url: &str) -> Handles {
+    let (one, two) = (open(url).await, open(url).await);
+    Handles::new(Arc::new(one.lock("leader")), Arc::new(two.lock("leader")))
+}
+
+mod sqlite {
+    use super::*;
+
+    async fn store() -> Option<(Arc<dyn Store>, TempDir)> {
+        let folder = TempDir::new("store").unwrap();
+        let store = open(&sqlite_url(&folder)).await;
+        Some((store, folder))
+    }
+
+    campanile::conformance::store!(store);
+
+    mod lock {
+        use super::*;
+
+        async fn lock() -> Option<Handles> {
+            let folder = TempDir::new("lock").unwrap();
+            Some(handles(&sqlite_url(&folder)).await.keeping(folder))
+        }
+
+        campanile::conformance::lock!(lock =>
+            exclusive, renewed_by_its_holder_alone, released_by_its_holder, release_by_another_changes_nothing,
+            ends_without_renewal, renewal_extends_its_life, taken_again_by_its_holder, tells_the_time_left,
+            one_of_many_wins);
+    }
+}
+
+mod postgres {
+    use super::*;
+
+    async fn store() -> Option<(Arc<dyn Store>, Arc<Postgres>)> {
+        let server = xtask::or_skip(Postgres::shared())?;
+        let url = server.create_database("store").unwrap();
+        Some((open(&url).await, server))
+    }
+
+    campanile::conformance::store!(store);
+
+    mod lock {
+        use super::*;
+
+        async fn lock() -> Option<Handles> {
+            let server = xtask::or_skip(Postgres::shared())?;
+            let url = server.create_database("lock").unwrap();
+            Some(handles(&url).await.keeping(server))
+        }
+
+        campanile::conformance::lock!(lock =>
+            exclusive, renewed_by_its_holder_alone, released_by_its_holder, release_by_another_changes_nothing,
+            ends_without_renewal, renewal_extends_its_life, taken_again_by_its_holder, tells_the_time_left,
+            one_of_many_wins);
+    }
+}

@@ -1,0 +1,104 @@
+//! `/api/v1`: control's functions over HTTP, with an OpenAPI document made from the same routes. Owns paths, statuses
+//! and limits of requests; every answer is made by [`campanile::control`]. No route is reachable without the token.
+
+pub mod guard;
+pub mod input;
+pub mod model;
+pub mod problem;
+
+mod cluster;
+mod runs;
+mod tasks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use campanile::control::Control;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::guard::Guard;
+use self::problem::Problem;
+
+/// The biggest body of a request.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// The biggest body of a list of tasks to apply.
+pub const APPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What the handlers share.
+pub type Shared = Arc<Control>;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Campanile",
+    description = "Tasks, runs, nodes. Every request carries `Authorization: Bearer TOKEN`. Lists answer `items` and \
+                   `next_cursor`; errors are `application/problem+json`. Instants are RFC 3339 UTC with milliseconds.",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Document;
+
+fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::show, tasks::put, tasks::delete))
+        .routes(routes!(tasks::pause))
+        .routes(routes!(tasks::resume))
+        .routes(routes!(tasks::trigger))
+        .routes(routes!(tasks::why))
+        .routes(routes!(tasks::apply))
+        .routes(routes!(runs::list, runs::submit))
+        .routes(routes!(runs::show))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::retry))
+        .routes(routes!(runs::log))
+        .routes(routes!(cluster::nodes))
+        .routes(routes!(cluster::leader))
+        .routes(routes!(cluster::resign))
+        .routes(routes!(cluster::queues))
+        .routes(routes!(cluster::queue_key))
+        .routes(routes!(cluster::stats))
+}
+
+/// The OpenAPI document, as it is served and committed.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    let (_, mut document) = routes().split_for_parts();
+    let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("token", scheme);
+    document.security = Some(vec![SecurityRequirement::new(
+        "token",
+        Vec::<String>::new(),
+    )]);
+    document
+}
+
+/// The routes of the API, behind the guard.
+pub fn router(control: Shared, guard: Guard) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .route("/openapi.json", get(|| async { axum::Json(document()) }))
+        .fallback(|| async {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "no such route: `/openapi.json` lists them",
+            )
+        })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this route does not take this method: `/openapi.json` lists them",
+            )
+        })
+        .layer(axum::middleware::from_fn_with_state(
+            guard,
+            guard::authenticate,
+        ))
+        .with_state(control)
+}

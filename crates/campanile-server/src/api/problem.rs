@@ -1,0 +1,106 @@
+//! Errors as HTTP says them: `application/problem+json` with the field at fault and the remedy. Nothing of a store's or
+//! driver's own words leaves the process; they go to the log.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use campanile::control;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What an error's body looks like (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the status says what kind it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// What is wrong, and what to do.
+    pub detail: String,
+    /// The field at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The task at fault, where a request holds several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this status.
+    #[must_use]
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            field: None,
+            task: None,
+        }
+    }
+
+    /// A request that can't be understood.
+    #[must_use]
+    pub fn bad(field: Option<&str>, detail: impl Into<String>) -> Self {
+        Self {
+            field: field.map(str::to_owned),
+            ..Self::new(StatusCode::BAD_REQUEST, detail)
+        }
+    }
+}
+
+impl From<control::Error> for Problem {
+    fn from(error: control::Error) -> Self {
+        use control::Error;
+        let detail = error.to_string();
+        match error {
+            Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, detail),
+            Error::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
+            Error::Invalid { task, field, .. } => Self {
+                field: Some(field),
+                task,
+                ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            },
+            Error::Unavailable(cause) => {
+                tracing::warn!(error = %chain(&cause), "a request could not be served by the store");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the store is not available: try again; `campanile doctor` says more",
+                )
+            }
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        out.push_str(": ");
+        out.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    out
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"campanile\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

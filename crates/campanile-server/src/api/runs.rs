@@ -1,0 +1,230 @@
+//! Runs over HTTP.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use campanile::control::{Request, RunQuery};
+use campanile::protocol::work::Cancel;
+use campanile::run::State as RunState;
+use campanile::task::HandlerSpec;
+use campanile::time::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Shared;
+use super::input::{Json, Params, RunPath, instant};
+use super::model::{AttemptLog, Cancelled, Page, Run, RunDetail, Submitted};
+use super::problem::Problem;
+
+/// Which runs, and which page of them.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RunParams {
+    /// Of this task.
+    task: Option<String>,
+    /// In this state.
+    state: Option<String>,
+    /// Due at or after this instant (RFC 3339).
+    since: Option<String>,
+    /// Due before this instant (RFC 3339).
+    until: Option<String>,
+    /// How many, 1 to 1000; default 100.
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Runs, newest first.
+#[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunParams),
+    responses((status = 200, body = Page<Run>), (status = "default", body = Problem)))]
+pub async fn list(
+    State(control): State<Shared>,
+    Params(params): Params<RunParams>,
+) -> Result<Answer<Page<Run>>, Problem> {
+    let state = params.state.as_deref().map(read_state).transpose()?;
+    let query = RunQuery {
+        task: params.task.filter(|t| !t.is_empty()),
+        state,
+        since: instant("since", params.since.as_deref())?,
+        until: instant("until", params.until.as_deref())?,
+    };
+    let page = control
+        .runs(
+            &query,
+            params.cursor.as_deref(),
+            params.limit.unwrap_or(100),
+        )
+        .await?;
+    Ok(Answer(Page {
+        items: page.items.into_iter().map(Run::from).collect(),
+        next_cursor: page.next_cursor,
+    }))
+}
+
+fn read_state(text: &str) -> Result<RunState, Problem> {
+    RunState::ALL
+        .into_iter()
+        .find(|s| s.as_str() == text)
+        .ok_or_else(|| {
+            let all: Vec<&str> = RunState::ALL.iter().map(|s| s.as_str()).collect();
+            let detail = format!("state: `{text}` is not a state: write {}", all.join(", "));
+            Problem::bad(Some("state"), detail)
+        })
+}
+
+/// A run to submit.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRun {
+    /// Of this task.
+    task: Option<String>,
+    /// Or with its own handler, as in a task.
+    #[schema(value_type = Option<Object>)]
+    handler: Option<HandlerSpec>,
+    /// Its own payload; absent = the task's.
+    #[schema(value_type = Option<Object>)]
+    payload: Option<Value>,
+    /// Its own queue; absent = the task's.
+    queue: Option<String>,
+    /// Its own priority; absent = the task's.
+    priority: Option<u8>,
+    /// When; absent = now.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    run_at: Option<Timestamp>,
+    /// A second submission with the same key is answered with the first one's run.
+    idempotency_key: Option<String>,
+}
+
+impl From<NewRun> for Request {
+    fn from(run: NewRun) -> Self {
+        Self {
+            task: run.task,
+            handler: run.handler,
+            payload: run.payload,
+            queue: run.queue,
+            priority: run.priority,
+            run_at: run.run_at,
+            idempotency_key: run.idempotency_key,
+        }
+    }
+}
+
+/// Several runs to submit: all of them or none.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRuns {
+    /// The runs.
+    runs: Vec<NewRun>,
+}
+
+/// Several answers, in the order of the runs.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub struct SubmittedAll {
+    /// The answers.
+    runs: Vec<Submitted>,
+}
+
+/// One run, or several.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(
+    dead_code,
+    reason = "it is only the schema: which of the two a body is, is told by its field `runs`"
+)]
+pub enum OneOrMany {
+    /// One.
+    One(NewRun),
+    /// Several.
+    Many(NewRuns),
+}
+
+/// Submits one run, or (with `runs`) several, all or none. Answers `{id, created}`, or `{"runs": [{id, created}, …]}`.
+#[utoipa::path(post, path = "/api/v1/runs", tag = "runs", request_body = OneOrMany,
+    responses((status = 201, body = Submitted), (status = 200, body = Submitted, description = "the key named a run"),
+        (status = "default", body = Problem)))]
+pub async fn submit(
+    State(control): State<Shared>,
+    Json(body): Json<Value>,
+) -> Result<axum::response::Response, Problem> {
+    if body.get("runs").is_some() {
+        let NewRuns { runs } = read(body)?;
+        let requests: Vec<Request> = runs.into_iter().map(Into::into).collect();
+        let answers = control.submit(&requests).await?;
+        let runs = answers.into_iter().map(Submitted::from).collect();
+        return Ok((StatusCode::CREATED, Answer(SubmittedAll { runs })).into_response());
+    }
+    let run: NewRun = read(body)?;
+    let answer = control.submit_one(&run.into()).await?;
+    let status = if answer.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Answer(Submitted::from(answer))).into_response())
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: Value) -> Result<T, Problem> {
+    serde_json::from_value(body).map_err(|e| {
+        let message = e.to_string();
+        Problem::bad(
+            super::input::field_in(&message),
+            format!("the body can't be read: {message}"),
+        )
+    })
+}
+
+/// One run with its attempts and its timeline.
+#[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "runs", params(("id" = String, Path)),
+    responses((status = 200, body = RunDetail), (status = "default", body = Problem)))]
+pub async fn show(
+    State(control): State<Shared>,
+    RunPath(id): RunPath,
+) -> Result<Answer<RunDetail>, Problem> {
+    Ok(Answer(control.run(id).await?.into()))
+}
+
+/// Ends a run: at once if it has not started, by its worker if it runs.
+#[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path)),
+    responses((status = 200, body = Cancelled), (status = "default", body = Problem)))]
+pub async fn cancel(
+    State(control): State<Shared>,
+    RunPath(id): RunPath,
+) -> Result<Answer<Cancelled>, Problem> {
+    let outcome = match control.cancel(id).await? {
+        Cancel::Requested => "requested",
+        _ => "cancelled",
+    };
+    Ok(Answer(Cancelled {
+        id,
+        outcome: outcome.to_owned(),
+    }))
+}
+
+/// Makes an ended run happen again, as a new run due now.
+#[utoipa::path(post, path = "/api/v1/runs/{id}/retry", tag = "runs", params(("id" = String, Path)),
+    responses((status = 201, body = Submitted), (status = "default", body = Problem)))]
+pub async fn retry(
+    State(control): State<Shared>,
+    RunPath(id): RunPath,
+) -> Result<impl IntoResponse, Problem> {
+    let submitted = control.retry(id).await?;
+    Ok((StatusCode::CREATED, Answer(Submitted::from(submitted))))
+}
+
+/// The logs of a run's attempts.
+#[utoipa::path(get, path = "/api/v1/runs/{id}/log", tag = "runs", params(("id" = String, Path)),
+    responses((status = 200, body = Page<AttemptLog>), (status = "default", body = Problem)))]
+pub async fn log(
+    State(control): State<Shared>,
+    RunPath(id): RunPath,
+) -> Result<Answer<Page<AttemptLog>>, Problem> {
+    let logs = control.logs(id).await?;
+    let items = logs
+        .into_iter()
+        .map(|(attempt, text)| AttemptLog { attempt, text })
+        .collect();
+    Ok(Answer(Page::whole(items)))
+}

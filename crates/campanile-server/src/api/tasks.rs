@@ -1,0 +1,221 @@
+//! Tasks over HTTP.
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use campanile::control::Apply;
+use campanile::task::TaskSpec;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use super::Shared;
+use super::input::{BigJson, Json, Params, field_in};
+use super::model::{Applied, Page, Submitted, TASK_EXTRAS, Task, WhyView};
+use super::problem::Problem;
+
+impl ToSchema for Task {}
+
+impl PartialSchema for Task {
+    #[expect(
+        clippy::expect_used,
+        reason = "the text is a constant, and a test reads the document that holds it"
+    )]
+    fn schema() -> RefOr<Schema> {
+        serde_json::from_str(include_str!("task.schema.json")).expect("a schema")
+    }
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageParams {
+    /// How many, 1 to 1000; default 100.
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Tasks in the order of their names.
+#[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(PageParams),
+    responses((status = 200, body = Page<Task>), (status = "default", body = Problem)))]
+pub async fn list(
+    State(control): State<Shared>,
+    Params(page): Params<PageParams>,
+) -> Result<Answer<Page<Task>>, Problem> {
+    let rows = control
+        .tasks(page.cursor.as_deref(), page.limit.unwrap_or(100))
+        .await?;
+    Ok(Answer(Page {
+        items: rows.items.into_iter().map(Task::from).collect(),
+        next_cursor: rows.next_cursor,
+    }))
+}
+
+/// One task.
+#[utoipa::path(get, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path)),
+    responses((status = 200, body = Task), (status = "default", body = Problem)))]
+pub async fn show(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Answer<Task>, Problem> {
+    Ok(Answer(control.task(&name).await?.into()))
+}
+
+/// Puts one task whole: what the definition leaves out has its default. The fields that only answers have are ignored.
+#[utoipa::path(put, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path)), request_body = Task,
+    responses((status = 200, body = Task), (status = 201, body = Task, description = "it is new"),
+        (status = "default", body = Problem)))]
+pub async fn put(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+    Json(mut body): Json<Value>,
+) -> Result<impl IntoResponse, Problem> {
+    if let Some(fields) = body.as_object_mut() {
+        for extra in TASK_EXTRAS {
+            fields.remove(extra);
+        }
+        let named = fields
+            .entry("name")
+            .or_insert_with(|| Value::String(name.clone()));
+        if named.as_str() != Some(name.as_str()) {
+            let detail = format!(
+                "name: is not `{name}`, as the path says: a task is not renamed, but put anew"
+            );
+            return Err(Problem::bad(Some("name"), detail));
+        }
+    }
+    let (task, created) = control.put_task(&definition(body)?).await?;
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Answer(Task::from(task))))
+}
+
+/// Deletes one task.
+#[utoipa::path(delete, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path)),
+    responses((status = 204), (status = "default", body = Problem)))]
+pub async fn delete(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    control.delete_task(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets a task's schedule rest; requests for it still run.
+#[utoipa::path(post, path = "/api/v1/tasks/{name}/pause", tag = "tasks", params(("name" = String, Path)),
+    responses((status = 200, body = Task), (status = "default", body = Problem)))]
+pub async fn pause(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Answer<Task>, Problem> {
+    Ok(Answer(control.pause(&name).await?.into()))
+}
+
+/// Lets a task's schedule go on, from its first instant after now.
+#[utoipa::path(post, path = "/api/v1/tasks/{name}/resume", tag = "tasks", params(("name" = String, Path)),
+    responses((status = 200, body = Task), (status = "default", body = Problem)))]
+pub async fn resume(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Answer<Task>, Problem> {
+    Ok(Answer(control.resume(&name).await?.into()))
+}
+
+/// What a trigger may say.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Trigger {
+    /// Instead of the task's own payload.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    payload: Option<Value>,
+}
+
+/// Starts a task out of turn.
+#[utoipa::path(post, path = "/api/v1/tasks/{name}/trigger", tag = "tasks", params(("name" = String, Path)),
+    request_body = Trigger,
+    responses((status = 201, body = Submitted), (status = "default", body = Problem)))]
+pub async fn trigger(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+    Json(body): Json<Trigger>,
+) -> Result<impl IntoResponse, Problem> {
+    let submitted = control.trigger(&name, body.payload).await?;
+    Ok((StatusCode::CREATED, Answer(Submitted::from(submitted))))
+}
+
+/// About which instant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WhyParams {
+    /// RFC 3339, or a wall time in the task's zone: `2026-11-22T02:30`, `02:30`.
+    at: String,
+}
+
+/// Why a task did or did not run at an instant.
+#[utoipa::path(get, path = "/api/v1/tasks/{name}/why", tag = "tasks", params(("name" = String, Path), WhyParams),
+    responses((status = 200, body = WhyView), (status = "default", body = Problem)))]
+pub async fn why(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+    Params(params): Params<WhyParams>,
+) -> Result<Answer<WhyView>, Problem> {
+    Ok(Answer(control.why(&name, &params.at).await?.into()))
+}
+
+/// Tasks to apply.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskList {
+    /// Their definitions.
+    #[schema(value_type = Vec<Task>)]
+    tasks: Vec<Value>,
+}
+
+/// How to apply.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ApplyParams {
+    /// Only say what would change.
+    #[serde(default)]
+    dry_run: bool,
+    /// Delete tasks that are not in the list.
+    #[serde(default)]
+    prune: bool,
+}
+
+/// Makes the tasks be as the list says, all or nothing, and answers the difference.
+#[utoipa::path(post, path = "/api/v1/apply", tag = "tasks", params(ApplyParams), request_body = TaskList,
+    responses((status = 200, body = Applied), (status = "default", body = Problem)))]
+pub async fn apply(
+    State(control): State<Shared>,
+    Params(params): Params<ApplyParams>,
+    BigJson(list): BigJson<TaskList>,
+) -> Result<Answer<Applied>, Problem> {
+    let mut specs = Vec::with_capacity(list.tasks.len());
+    for task in list.tasks {
+        let name = task.get("name").and_then(Value::as_str).map(str::to_owned);
+        specs.push(definition(task).map_err(|p| Problem { task: name, ..p })?);
+    }
+    let how = Apply {
+        dry_run: params.dry_run,
+        prune: params.prune,
+    };
+    Ok(Answer(control.apply(&specs, how).await?.into()))
+}
+
+fn definition(body: Value) -> Result<TaskSpec, Problem> {
+    crate::taskfile::read_one(body).map_err(|e| {
+        let field = e.field.as_deref().or_else(|| field_in(&e.message));
+        Problem::bad(field, e.to_string())
+    })
+}

@@ -1,0 +1,385 @@
+//! What can be typed: commands, arguments, and their help. Settings of nodes are flags made from the table in
+//! [`crate::config`]; nothing here does anything.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::flags::SettingFlags;
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Form {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Campanile runs tasks at their times on many machines.
+#[derive(Debug, Parser)]
+#[command(
+    name = "campanile",
+    version,
+    max_term_width = 100,
+    after_help = "Start with `campanile dev`: everything in one process, with example tasks.\n\
+                  Client commands find the service by CAMPANILE_URL (default http://127.0.0.1:7070) and CAMPANILE_TOKEN; \
+                  beside a SQLite store of this folder they find the token themselves.\n\
+                  Exit status: 0 done, 1 failed, 2 wrongly called or set up."
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of all commands.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// How to write results
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        help_heading = "Global options"
+    )]
+    pub output: Form,
+    /// The service's address, for client commands [env: CAMPANILE_URL] [default: http://127.0.0.1:7070]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
+    pub url: Option<String>,
+    /// A certificate (PEM) to trust besides the system's, for client commands [env: CAMPANILE_CA]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub ca: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try it: everything in one process, with example tasks and the page's address
+    Dev(Dev),
+    /// Run a node
+    Serve(Serve),
+    /// Make the tasks be as a file says; prints the difference
+    Apply(Apply),
+    /// Look at tasks, pause, resume, trigger or delete them
+    #[command(subcommand)]
+    Task(Task),
+    /// Submit runs, look at them, cancel or retry them
+    #[command(subcommand)]
+    Run(Box<Run>),
+    /// Look at the nodes
+    #[command(subcommand)]
+    Node(Node),
+    /// Look at the leader, or ask it to hand over
+    #[command(subcommand)]
+    Leader(Leader),
+    /// Look at the queues, or give out a queue's key
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Why did a task (not) run at an instant?
+    Why(Why),
+    /// Reckon with cron expressions
+    #[command(subcommand)]
+    Cron(Cron),
+    /// Take over what another system knows
+    #[command(subcommand)]
+    Import(Import),
+    /// Make or upgrade the store's tables
+    Migrate(Migrate),
+    /// Test settings, store, lock and broker, and say what to do
+    Doctor(Settings),
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(Config),
+    /// Stands between a worker and a command; not for people
+    #[command(name = super::SUPERVISE, hide = true)]
+    Supervise,
+}
+
+/// Settings of a node.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// A file with settings (TOML) [env: CAMPANILE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub flags: SettingFlags,
+}
+
+/// `dev`
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// Where its database goes
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub data: PathBuf,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
+    pub listen: String,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `migrate`
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `apply`
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The task file (.toml, .yaml or .json)
+    pub file: PathBuf,
+    /// Only say what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Delete tasks that the file does not name
+    #[arg(long)]
+    pub prune: bool,
+}
+
+/// A page of a list.
+#[derive(Debug, Args)]
+pub struct Page {
+    /// How many, 1 to 1000
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// The `next_cursor` of the page before
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+/// `task …`
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Tasks by name
+    List(Page),
+    /// One task
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Let its schedule rest; requests still run
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Let its schedule go on, from its next instant
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// Start it out of turn
+    Trigger {
+        /// Its name
+        name: String,
+        /// Its payload this time (JSON)
+        #[arg(long, value_name = "JSON")]
+        payload: Option<String>,
+    },
+    /// Delete it; its history stays
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `run …`
+#[derive(Debug, Subcommand)]
+pub enum Run {
+    /// Submit a run, or several from a file
+    Submit(Submit),
+    /// Runs, newest first
+    List(RunList),
+    /// One run, with its attempts and its timeline
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// End it
+    Cancel {
+        /// Its id
+        id: String,
+    },
+    /// Make an ended run happen again, as a new run
+    Retry {
+        /// Its id
+        id: String,
+    },
+    /// What its attempts wrote
+    Logs {
+        /// Its id
+        id: String,
+    },
+}
+
+/// `run submit`
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// Of this task
+    #[arg(long, required_unless_present_any = ["handler", "file"])]
+    pub task: Option<String>,
+    /// Or with this handler (JSON), as in '{"http": {"url": "https://…"}}'
+    #[arg(long, value_name = "JSON")]
+    pub handler: Option<String>,
+    /// Its payload (JSON)
+    #[arg(long, value_name = "JSON")]
+    pub payload: Option<String>,
+    /// Its queue
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// Its priority, 0 to 9
+    #[arg(long)]
+    pub priority: Option<u8>,
+    /// When (RFC 3339); default: now
+    #[arg(long, value_name = "INSTANT")]
+    pub run_at: Option<String>,
+    /// A second submission with the same key answers with the first one's run
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Or several: a file with {"runs": […]}, all or none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "handler", "payload", "queue", "priority", "run_at", "idempotency_key"])]
+    pub file: Option<PathBuf>,
+}
+
+/// `run list`
+#[derive(Debug, Args)]
+pub struct RunList {
+    /// Of this task
+    #[arg(long)]
+    pub task: Option<String>,
+    /// In this state
+    #[arg(long)]
+    pub state: Option<String>,
+    /// Due at or after (RFC 3339)
+    #[arg(long, value_name = "INSTANT")]
+    pub since: Option<String>,
+    /// Due before (RFC 3339)
+    #[arg(long, value_name = "INSTANT")]
+    pub until: Option<String>,
+    #[command(flatten)]
+    pub page: Page,
+}
+
+/// `node …`
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// The living nodes
+    List,
+}
+
+/// `leader …`
+#[derive(Debug, Subcommand)]
+pub enum Leader {
+    /// Who leads
+    Show,
+    /// Ask the leader to hand over
+    Resign,
+}
+
+/// `queue …`
+#[derive(Debug, Subcommand)]
+pub enum Queue {
+    /// Queues with their live runs
+    List,
+    /// The signing key that an external executor of the queue is given (hex)
+    Key {
+        /// The queue
+        queue: String,
+    },
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The task
+    pub task: String,
+    /// The instant: RFC 3339, or a wall time in the task's zone (2026-11-22T02:30, or 02:30)
+    pub instant: String,
+}
+
+/// `cron …`
+#[derive(Debug, Subcommand)]
+pub enum Cron {
+    /// The next instants of an expression, one a line
+    Next(CronNext),
+}
+
+/// `cron next`
+#[derive(Debug, Args)]
+pub struct CronNext {
+    /// The expression
+    #[arg(required_unless_present = "batch")]
+    pub expr: Option<String>,
+    /// How to read it: auto, unix, spring or quartz
+    #[arg(long, default_value = "auto")]
+    pub dialect: String,
+    /// The zone (IANA)
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    pub tz: String,
+    /// Strictly after this instant (RFC 3339); default: now
+    #[arg(long, value_name = "INSTANT")]
+    pub from: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// Many at once: a TSV file (or -) of dialect, zone, from, expression; one line out for each, `!` for a refused one
+    #[arg(long, value_name = "FILE", conflicts_with = "expr")]
+    pub batch: Option<PathBuf>,
+}
+
+/// `import …`
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// A crontab, as a task file
+    Crontab(ImportCrontab),
+}
+
+/// `import crontab`
+#[derive(Debug, Args)]
+pub struct ImportCrontab {
+    /// The crontab (or - for standard input)
+    pub file: PathBuf,
+    /// Its lines name a user, as in /etc/crontab
+    #[arg(long, conflicts_with = "user")]
+    pub system: bool,
+    /// Its lines name no user, as in `crontab -l`
+    #[arg(long)]
+    pub user: bool,
+    /// The zone that the lines without CRON_TZ are meant in; default: this machine's
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Where the task file goes; default: standard output
+    #[arg(short, long = "out", value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print each setting with its value and source, and say what is wrong
+    Check(Settings),
+}

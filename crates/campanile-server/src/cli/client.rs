@@ -1,0 +1,228 @@
+//! The API from outside: where it is, the token, requests and their refusals. What the answers mean is not decided here.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Failure;
+use super::args::Global;
+use super::out::waiting;
+use crate::api::problem::{Problem, chain};
+use crate::config::Environment;
+use crate::token;
+
+/// Where a service listens unless told otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:7070";
+
+/// The store of a `serve` that was given none.
+const DEFAULT_STORE: &str = "sqlite:campanile.db";
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const ANSWER_LIMIT: Duration = Duration::from_secs(300);
+
+/// A connection to the API.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    /// Tokens to try, best first.
+    tokens: Vec<String>,
+}
+
+impl Client {
+    /// From flags and environment.
+    ///
+    /// # Errors
+    /// An address or a certificate that can't be used.
+    pub fn new(global: &Global, environment: &Environment) -> Result<Self, Failure> {
+        let url = global
+            .url
+            .clone()
+            .or_else(|| environment.get("CAMPANILE_URL").cloned())
+            .unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let url = url.trim_end_matches('/').to_owned();
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(Failure::Usage(format!(
+                "`{url}` is not the address of a service: write it as in {DEFAULT_URL}"
+            )));
+        }
+        let mut http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(ANSWER_LIMIT)
+            .user_agent(concat!("campanile-cli/", env!("CARGO_PKG_VERSION")));
+        let ca = global
+            .ca
+            .clone()
+            .or_else(|| environment.get("CAMPANILE_CA").map(PathBuf::from));
+        if let Some(path) = ca {
+            http = http.tls_certs_merge(certificates(&path)?);
+        }
+        let http = http.build().map_err(|e| {
+            Failure::Failed(format!("failed to set up the HTTP client: {}", chain(&e)))
+        })?;
+        let tokens = tokens(environment, &url);
+        Ok(Self { http, url, tokens })
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Deletes something.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.call::<Option<Value>>(Method::DELETE, path, None)
+            .await
+            .map(drop)
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Failure> {
+        if self.tokens.is_empty() {
+            return Err(Failure::Usage(
+                "no token: set CAMPANILE_TOKEN to the one that the service's first start printed (or run this in the \
+                 folder of its SQLite file)"
+                    .to_owned(),
+            ));
+        }
+        let mut refused = None;
+        for token in &self.tokens {
+            match self.once(method.clone(), path, body, token).await? {
+                Ok(bytes) => {
+                    let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+                    return serde_json::from_slice(bytes).map_err(|e| {
+                        Failure::Failed(format!(
+                            "{} answers what this version can't read: {e}",
+                            self.url
+                        ))
+                    });
+                }
+                Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => {
+                    refused = Some(problem);
+                }
+                Err(problem) => return Err(Failure::Refused(Box::new(problem))),
+            }
+        }
+        Err(refused.map_or_else(
+            || Failure::Failed("no answer".to_owned()),
+            |p| Failure::Refused(Box::new(p)),
+        ))
+    }
+
+    async fn once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        token: &str,
+    ) -> Result<Result<Vec<u8>, Problem>, Failure> {
+        let mut request = self
+            .http
+            .request(method, format!("{}/api/v1{path}", self.url))
+            .bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = waiting("waiting for the service", request.send())
+            .await
+            .map_err(|e| self.unreachable(&e))?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
+        if status.is_success() {
+            return Ok(Ok(bytes.to_vec()));
+        }
+        Ok(Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            let detail = format!("{} answers {status}: is it a campanile service?", self.url);
+            Problem::new(axum::http::StatusCode::BAD_GATEWAY, detail)
+        })))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::Failed(format!(
+            "{} does not answer ({}): start a node with `campanile dev` or `campanile serve`, or set CAMPANILE_URL",
+            self.url,
+            chain(error)
+        ))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {
+    let wrong =
+        |e: String| Failure::Usage(format!("can't use the certificate {}: {e}", path.display()));
+    let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))
+}
+
+/// The token that was given; else, for a service on this machine, those beside SQLite files that could be its.
+fn tokens(environment: &Environment, url: &str) -> Vec<String> {
+    if let Some(token) = environment.get("CAMPANILE_TOKEN") {
+        return vec![token.clone()];
+    }
+    if let Some(path) = environment.get("CAMPANILE_TOKEN_FILE") {
+        return token::read(Path::new(path)).into_iter().collect();
+    }
+    let host = url.split("://").nth(1).unwrap_or_default();
+    if !["127.0.0.1", "localhost", "[::1]"]
+        .iter()
+        .any(|h| host.starts_with(h))
+    {
+        return Vec::new();
+    }
+    let set = environment.get("CAMPANILE_STORE").map(String::as_str);
+    set.into_iter()
+        .chain([DEFAULT_STORE, super::dev::STORE])
+        .filter_map(token::file_of)
+        .filter_map(|path| token::read(&path).ok())
+        .collect()
+}
+
+/// A name as part of a path.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    text.bytes()
+        .map(|b| {
+            if plain(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
+}
+
+/// A query from those of its parameters that have values.
+#[must_use]
+pub fn query(pairs: &[(&str, Option<String>)]) -> String {
+    let parts: Vec<String> = pairs
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", escape(value.as_ref()?))))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", parts.join("&"))
+    }
+}

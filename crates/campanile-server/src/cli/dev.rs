@@ -1,0 +1,106 @@
+//! `dev`: everything in one process, with example tasks that fire at once, and what to try next. Nothing else needs to
+//! be installed or configured.
+
+use std::process::ExitCode;
+
+use super::Failure;
+use super::args::Dev;
+use super::out::Out;
+use super::serve;
+use crate::compose::App;
+use crate::config::{Environment, Layer, Raw, Settings, Source, Written, find_key};
+use crate::lifecycle;
+use crate::taskfile::TaskFile;
+use crate::token;
+
+/// The store of a `dev` that was given no folder.
+pub const STORE: &str = "sqlite:./campanile-dev.db";
+
+const EXAMPLES: &str = include_str!("../../assets/dev-tasks.toml");
+
+/// What the example command runs: all that commands may run here.
+const COMMAND: &str = "/usr/bin/df";
+
+/// `dev`
+pub async fn run(dev: &Dev, out: Out) -> Result<ExitCode, Failure> {
+    let store = format!("sqlite:{}/campanile-dev.db", dev.data.display());
+    std::fs::create_dir_all(&dev.data)
+        .map_err(|e| Failure::Usage(format!("--data: can't make {}: {e}", dev.data.display())))?;
+    let settings = settings(dev, &store)?;
+    serve::log(&settings.log);
+    let (app, signals) = serve::start(&settings).await?;
+    add_examples(&app).await?;
+    let token = token::file_of(&store)
+        .and_then(|path| token::read(&path).ok())
+        .unwrap_or_default();
+    greet(out, &app, &token, &dev.data.display().to_string());
+    Ok(lifecycle::run(app, signals, settings.node.drain).await)
+}
+
+fn settings(dev: &Dev, store: &str) -> Result<Settings, Failure> {
+    let mut layer = Layer::new();
+    for (name, value) in [
+        ("store", store),
+        ("listen", &dev.listen),
+        ("name", "dev"),
+        ("allow_commands", COMMAND),
+        ("allow_private_targets", "true"),
+        ("drain", "5s"),
+        ("log_level", "warn"),
+    ] {
+        if let Some(key) = find_key(name) {
+            layer.insert(
+                key.name,
+                Raw::split(value, key.kind, Source::Flag(key.flag())),
+            );
+        }
+    }
+    // The environment is not asked: `dev` is the same everywhere.
+    Ok(Written::gather(layer, &Environment::new(), None)?.settings()?)
+}
+
+/// Adds the examples that are not there: one that was changed, paused or tried out stays as it is. Those that were
+/// deleted come back, as an example should.
+async fn add_examples(app: &App) -> Result<(), Failure> {
+    let text = EXAMPLES.replace("{ADDRESS}", &app.address.to_string());
+    let file = TaskFile::parse(&text, std::path::Path::new("examples.toml"))
+        .map_err(|e| Failure::Failed(e.to_string()))?;
+    for task in &file.tasks {
+        if app.control.task(&task.name).await.is_err() {
+            let put = app.control.put_task(task).await;
+            put.map_err(|e| {
+                Failure::Failed(format!("failed to add the example `{}`: {e}", task.name))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn greet(out: Out, app: &App, token: &str, data: &str) {
+    let url = format!("http://{}", app.address);
+    let (cd, set_url) = (
+        if data == "." {
+            String::new()
+        } else {
+            format!("cd {data} && ")
+        },
+        if app.address.port() == 7_070 {
+            String::new()
+        } else {
+            format!("CAMPANILE_URL={url} ")
+        },
+    );
+    out.line(format!(
+        "Campanile runs: scheduler, worker and API in one process, on {data}/campanile-dev.db\n\n\
+         \u{20} page   {url}/\n\
+         \u{20} token  {token}\n\n\
+         Example tasks fire already: a check of this service every 2 s, the disks every 5 s, a cron line each minute,\n\
+         and one that fails on purpose, so that you see retries. For them, and here alone, http handlers may reach this\n\
+         machine and commands may run {COMMAND}.\n\n\
+         Try, in another terminal:\n\
+         \u{20} {cd}{set_url}campanile run list\n\
+         \u{20} {cd}{set_url}campanile task trigger disk-usage\n\
+         \u{20} {cd}{set_url}campanile why always-failing 00:00\n\n\
+         Ctrl-C ends it; the next `campanile dev` goes on where this one stopped."
+    ));
+}

@@ -1,0 +1,274 @@
+//! `doctor`: asks everything that a node with these settings would need, and says for each what was found and what to
+//! do. It changes nothing: no table, no lock, no message.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use campanile::port::store::Leading as _;
+use campanile::system;
+use campanile_adapters::sql;
+use serde::Serialize;
+
+use super::Failure;
+use super::args::Settings as Args;
+use super::out::{Out, waiting};
+use super::serve::gather;
+use crate::api::problem::chain;
+use crate::config::{Environment, Settings, masked};
+use crate::{ports, token};
+
+/// How long each check may take.
+const LIMIT: Duration = Duration::from_secs(15);
+/// How far this machine's clock may be from the store's before it is worth a word.
+const SKEW_MAX_MS: i64 = 500;
+
+/// One finding.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    level: Level,
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warning,
+    Failed,
+}
+
+impl Finding {
+    fn ok(what: &'static str, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            what,
+            level: Level::Ok,
+            text,
+        }
+    }
+
+    fn warning(what: &'static str, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            what,
+            level: Level::Warning,
+            text,
+        }
+    }
+
+    fn failed(what: &'static str, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            what,
+            level: Level::Failed,
+            text,
+        }
+    }
+}
+
+/// `doctor`
+pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<ExitCode, Failure> {
+    let settings = gather(args, environment)?.settings()?;
+    let mut findings = vec![Finding::ok("settings", "all settings are valid")];
+    findings.extend(waiting("asking the store", store(&settings)).await);
+    findings.extend(waiting("asking the lock", lock(&settings)).await);
+    findings.extend(waiting("asking the broker", broker(&settings)).await);
+    findings.extend(local(&settings));
+    out.show(&findings, |out, findings| {
+        for finding in findings {
+            let mark = match finding.level {
+                Level::Ok => "ok     ",
+                Level::Warning => "warning",
+                Level::Failed => "FAILED ",
+            };
+            out.line(format!("{mark}  {:<9} {}", finding.what, finding.text));
+        }
+    });
+    let failed = findings.iter().any(|f| f.level == Level::Failed);
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+async fn store(settings: &Settings) -> Vec<Finding> {
+    match system::within(LIMIT, ask_store(settings)).await {
+        Some(Ok(findings)) => findings,
+        Some(Err(error)) => vec![Finding::failed("store", error)],
+        None => vec![Finding::failed(
+            "store",
+            late("store", &settings.cluster.store),
+        )],
+    }
+}
+
+async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
+    let url = &settings.cluster.store;
+    let what = |e: &dyn std::error::Error| chain(e);
+    let pending = sql::pending(url).await.map_err(|e| what(&e))?;
+    if !pending.is_empty() {
+        return Ok(vec![Finding::warning(
+            "store",
+            format!(
+                "{} can be reached, and {} migrations are to be done: the first node does them at its start, or run \
+                 `campanile migrate`",
+                masked(url),
+                pending.len()
+            ),
+        )]);
+    }
+    let options = sql::Options {
+        node_name: "campanile-doctor".to_owned(),
+        max_connections: 2,
+        migrate: false,
+    };
+    let store = sql::open(url, options).await.map_err(|e| what(&e))?;
+    let about = store.describe().await.map_err(|e| what(&e))?;
+    let mut out = vec![Finding::ok(
+        "store",
+        format!("{} {} at {}", about.kind, about.server, about.url),
+    )];
+    let before = system::wall_now();
+    let leader = store.leader().await.map_err(|e| what(&e))?;
+    let after = system::wall_now();
+    // The store read its clock between the two readings.
+    let ahead = before.as_ms() - leader.now.as_ms();
+    let behind = leader.now.as_ms() - after.as_ms();
+    out.push(if ahead.max(behind) > SKEW_MAX_MS {
+        Finding::warning(
+            "clock",
+            format!(
+                "this machine's clock is {} ms {} the store's: nodes judge by the store's, but logs will not fit \
+                 together; let NTP set both",
+                ahead.max(behind),
+                if ahead > behind { "ahead of" } else { "behind" }
+            ),
+        )
+    } else {
+        Finding::ok("clock", "this machine and the store agree")
+    });
+    out.push(match leader.epoch {
+        0 => Finding::ok("leader", "nobody has led yet"),
+        epoch => Finding::ok("leader", format!("term {epoch}, by `{}`", leader.node_name)),
+    });
+    store.close().await;
+    Ok(out)
+}
+
+async fn lock(settings: &Settings) -> Vec<Finding> {
+    let redis = match ports::redis_lock(&settings.cluster) {
+        Ok(Some(redis)) => redis,
+        Ok(None) => return vec![Finding::ok("lock", "kept in the store")],
+        Err(error) => return vec![Finding::failed("lock", chain(&error))],
+    };
+    match system::within(LIMIT, redis.probe()).await {
+        None => vec![Finding::failed(
+            "lock",
+            late("lock", &settings.cluster.lock),
+        )],
+        Some(Err(error)) => vec![Finding::failed(
+            "lock",
+            format!(
+                "failed to {}: check the address, the password and that Redis runs ({})",
+                chain(&error),
+                masked(&settings.cluster.lock)
+            ),
+        )],
+        Some(Ok(probe)) => {
+            let remedies = probe.remedies();
+            let mut out = vec![Finding::ok(
+                "lock",
+                format!("Redis {}, {}", probe.version, probe.role),
+            )];
+            out.extend(
+                remedies
+                    .into_iter()
+                    .map(|text| Finding::warning("lock", text)),
+            );
+            out
+        }
+    }
+}
+
+async fn broker(settings: &Settings) -> Vec<Finding> {
+    let stomp = match ports::stomp_broker(&settings.cluster.broker) {
+        Ok(Some(stomp)) => stomp,
+        Ok(None) => return vec![Finding::ok("broker", "in this process's memory")],
+        Err(error) => return vec![Finding::failed("broker", chain(&error))],
+    };
+    match system::within(LIMIT, stomp.probe()).await {
+        None => vec![Finding::failed(
+            "broker",
+            late("broker", &settings.cluster.broker),
+        )],
+        Some(Err(error)) => vec![Finding::failed(
+            "broker",
+            format!(
+                "failed to {}: check the address, the user and that the broker listens for STOMP ({})",
+                chain(&error),
+                masked(&settings.cluster.broker)
+            ),
+        )],
+        Some(Ok(probe)) => vec![Finding::ok(
+            "broker",
+            format!("{} at {}", probe.server, probe.address),
+        )],
+    }
+}
+
+fn late(setting: &str, url: &str) -> String {
+    format!(
+        "{} gives no answer within {} s: check the address and the network (setting `{setting}`)",
+        masked(url),
+        LIMIT.as_secs()
+    )
+}
+
+/// What this machine can tell alone.
+fn local(settings: &Settings) -> Vec<Finding> {
+    let mut out = Vec::new();
+    out.push(match std::net::TcpListener::bind(settings.http.listen) {
+        Ok(_) => Finding::ok("listen", format!("{} is free", settings.http.listen)),
+        Err(error) => Finding::warning(
+            "listen",
+            format!("{} can't be had ({error}): fine if this node runs already, else set `listen` to another port", settings.http.listen),
+        ),
+    });
+    if settings.node.roles.api {
+        out.push(
+            match (
+                &settings.http.token,
+                token::file_of(&settings.cluster.store),
+            ) {
+                (Some(_), _) => Finding::ok("token", "configured"),
+                (None, Some(path)) if path.exists() => match token::read(&path) {
+                    Ok(_) => Finding::ok("token", format!("in {}", path.display())),
+                    Err(error) => Finding::failed("token", format!("{}: {error}", path.display())),
+                },
+                (None, Some(path)) => Finding::ok(
+                    "token",
+                    format!("the first start makes one, in {}", path.display()),
+                ),
+                (None, None) => Finding::failed(
+                    "token",
+                    "role `api` needs one: set `token` (CAMPANILE_TOKEN) or `token_file`",
+                ),
+            },
+        );
+    }
+    for program in settings.node.allow_commands.iter().filter(|p| *p != "*") {
+        if !std::path::Path::new(program).exists() {
+            let text = format!("`{program}` of allow_commands is not on this machine");
+            out.push(Finding::warning("commands", text));
+        }
+    }
+    if settings.node.allow_commands.iter().any(|p| p == "*") {
+        out.push(Finding::warning(
+            "commands",
+            "allow_commands is `*`: whoever has the token can run any program here",
+        ));
+    }
+    out
+}

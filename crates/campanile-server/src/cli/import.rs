@@ -1,0 +1,203 @@
+//! `import crontab`: a crontab as a task file. What can't be taken over is named on standard error, with its line, and
+//! so is what behaves otherwise than under cron.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use campanile::schedule::crontab::{self, Entry, Form};
+use toml::{Table, Value};
+
+use super::Failure;
+use super::args::ImportCrontab;
+use super::out::Out;
+
+/// cron sets no limit; a task must have one.
+const TIMEOUT: &str = "1d";
+
+/// `import crontab FILE`
+pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
+    let from_stdin = import.file == Path::new("-");
+    let text = read(&import.file, from_stdin)?;
+    let place = (!from_stdin).then_some(import.file.as_path());
+    let form = match (import.system, import.user) {
+        (true, _) => Form::System,
+        (_, true) => Form::User,
+        _ => Form::detect(place, &text),
+    };
+    let zone = import.timezone.clone().unwrap_or_else(machine_zone);
+    let table = crontab::parse(&text, form);
+    let shown = import.file.display();
+    for refused in &table.refused {
+        out.remark(format!(
+            "{shown} line {}: not taken: {} ({})",
+            refused.line,
+            refused.reason,
+            refused.text.trim()
+        ));
+    }
+    let mut names = BTreeMap::new();
+    let mut file = format!(
+        "# From {shown}. A worker runs these with `--allow-commands` naming the shell (/bin/sh).\n"
+    );
+    for entry in &table.entries {
+        for remark in remarks(entry) {
+            out.remark(format!("{shown} line {}: {remark}", entry.line));
+        }
+        let task = task(entry, &zone, &mut names);
+        let text = toml::to_string(&task)
+            .map_err(|e| Failure::Failed(format!("failed to write a task: {e}")))?;
+        file.push_str(&format!("\n[[task]]\n{text}"));
+    }
+    if table.entries.is_empty() {
+        return Err(Failure::Failed(format!("{shown}: no line could be taken")));
+    }
+    match &import.out {
+        None => out.text(&file),
+        Some(path) => {
+            std::fs::write(path, file)
+                .map_err(|e| Failure::Failed(format!("can't write {}: {e}", path.display())))?;
+            let (taken, refused) = (table.entries.len(), table.refused.len());
+            out.remark(format!(
+                "{taken} taken, {refused} refused; next: campanile apply --dry-run {}",
+                path.display()
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path, from_stdin: bool) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let read = if from_stdin {
+        std::io::stdin().read_to_end(&mut bytes).map(drop)
+    } else {
+        std::fs::read(path).map(|b| bytes = b)
+    };
+    read.map_err(|e| Failure::Usage(format!("can't read {}: {e}", path.display())))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The zone that this machine's clock shows.
+fn machine_zone() -> String {
+    let zone = jiff::tz::TimeZone::system();
+    zone.iana_name().unwrap_or("UTC").to_owned()
+}
+
+/// What behaves otherwise than under cron.
+fn remarks(entry: &Entry) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(user) = &entry.user {
+        out.push(format!("runs as the worker's own user, not as `{user}`: give its queue a worker that runs as that user"));
+    }
+    if entry
+        .environment
+        .get("MAILTO")
+        .is_some_and(|to| !to.is_empty())
+    {
+        out.push("its output is kept with its run (`campanile run logs`), not mailed".to_owned());
+    }
+    if entry
+        .environment
+        .keys()
+        .any(|name| name.starts_with("CAMPANILE_"))
+    {
+        out.push(
+            "its variables that begin with CAMPANILE_ are left out: that prefix is ours".to_owned(),
+        );
+    }
+    out
+}
+
+fn task(entry: &Entry, zone: &str, names: &mut BTreeMap<String, usize>) -> Table {
+    let text = |s: &str| Value::String(s.to_owned());
+    let shell = entry
+        .environment
+        .get("SHELL")
+        .filter(|s| s.starts_with('/'));
+    let shell = shell.map_or("/bin/sh", String::as_str);
+    let mut command = Table::new();
+    command.insert(
+        "argv".to_owned(),
+        Value::Array(vec![text(shell), text("-c"), text(&entry.command)]),
+    );
+    let passed = |name: &str| !name.starts_with("CAMPANILE_") && name != "MAILTO";
+    let env: Table = entry
+        .environment
+        .iter()
+        .filter(|(name, _)| passed(name))
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect();
+    if !env.is_empty() {
+        command.insert("env".to_owned(), Value::Table(env));
+    }
+    if let Some(home) = entry.environment.get("HOME") {
+        command.insert("dir".to_owned(), text(home));
+    }
+    if let Some(stdin) = &entry.stdin {
+        command.insert("stdin".to_owned(), text(stdin));
+    }
+    let mut task = Table::new();
+    task.insert(
+        "name".to_owned(),
+        Value::String(name(&entry.command, names)),
+    );
+    task.insert(
+        "description".to_owned(),
+        Value::String(format!("line {} of its crontab", entry.line)),
+    );
+    task.insert("schedule".to_owned(), text(&entry.schedule));
+    if !entry.schedule.starts_with('@') {
+        task.insert("dialect".to_owned(), text("unix"));
+    }
+    let zone = entry.timezone.as_ref().map_or(zone, |z| z.name());
+    task.insert("timezone".to_owned(), text(zone));
+    // cron starts nothing late.
+    task.insert("misfire".to_owned(), text("skip"));
+    task.insert("timeout".to_owned(), text(TIMEOUT));
+    let handler = Table::from_iter([("command".to_owned(), Value::Table(command))]);
+    task.insert("handler".to_owned(), Value::Table(handler));
+    task
+}
+
+/// A name from the program that the command begins with; numbered where several have the same.
+fn name(command: &str, names: &mut BTreeMap<String, usize>) -> String {
+    let assignment = |word: &&str| word.contains('=') && !word.starts_with('/');
+    let program = command
+        .split_whitespace()
+        .find(|w| {
+            !assignment(w)
+                && w.chars().any(char::is_alphanumeric)
+                && !["cd", "test", "[", "exec", "nice", "env"].contains(w)
+        })
+        .unwrap_or("command");
+    let base = program
+        .rsplit('/')
+        .find(|p| !p.is_empty())
+        .unwrap_or(program);
+    let base: String = base
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(60)
+        .collect();
+    let base = base.trim_matches(|c| c == '-' || c == '.').to_owned();
+    let base = if base.is_empty() {
+        "command".to_owned()
+    } else {
+        base
+    };
+    let seen = names.entry(base.clone()).or_insert(0);
+    *seen += 1;
+    if *seen == 1 {
+        base
+    } else {
+        format!("{base}-{seen}")
+    }
+}

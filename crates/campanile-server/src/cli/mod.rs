@@ -1,0 +1,148 @@
+//! The command line: reads what was typed, calls what does it, and says how it went. Exit status 0 is done, 1 failed,
+//! 2 wrongly called or set up. Client commands are renderings of the API's answers.
+
+mod args;
+mod client;
+mod cluster;
+mod cron;
+mod dev;
+mod doctor;
+mod flags;
+mod import;
+mod out;
+mod runs;
+mod serve;
+mod tasks;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::args::{Cli, Command};
+use self::client::Client;
+use self::out::Out;
+use crate::api::problem::Problem;
+use crate::config;
+
+/// The verb under which the program supervises a command.
+pub const SUPERVISE: &str = "__supervise";
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was wrongly called, or the settings are wrong.
+    Usage(String),
+    /// It failed.
+    Failed(String),
+    /// The service refused.
+    Refused(Box<Problem>),
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl Failure {
+    fn say(&self, out: Out) -> ExitCode {
+        let (text, code) = match self {
+            Self::Usage(text) => (text.as_str(), 2),
+            Self::Failed(text) => (text.as_str(), 1),
+            Self::Refused(problem) => (problem.detail.as_str(), 1),
+        };
+        out.remark(format!("error: {text}"));
+        ExitCode::from(code)
+    }
+}
+
+/// Runs the program: the whole of `main`.
+#[must_use]
+pub fn run() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(SUPERVISE) {
+        return campanile_adapters::handlers::supervise::main();
+    }
+    // The error is that it was installed before, which is as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let out = Out {
+        form: cli.global.output,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::Failed(format!("failed to start: {error}")).say(out),
+    };
+    let code = runtime
+        .block_on(dispatch(cli, out))
+        .unwrap_or_else(|failure| failure.say(out));
+    // What still runs after a hard end is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
+    let environment = config::environment();
+    let client = || Client::new(&cli.global, &environment);
+    let done = match cli.command {
+        Command::Dev(dev) => return dev::run(&dev, out).await,
+        Command::Serve(serve) => return serve::run(serve.settings, &environment, out).await,
+        Command::Apply(apply) => tasks::apply(&client()?, &apply, out).await,
+        Command::Task(task) => tasks::run(&client()?, task, out).await,
+        Command::Run(run) => runs::run(&client()?, *run, out).await,
+        Command::Node(args::Node::List) => cluster::nodes(&client()?, out).await,
+        Command::Leader(leader) => cluster::leader(&client()?, &leader, out).await,
+        Command::Queue(queue) => cluster::queue(&client()?, &queue, out).await,
+        Command::Why(why) => cluster::why(&client()?, &why, out).await,
+        Command::Cron(args::Cron::Next(next)) => cron::next(&next, out),
+        Command::Import(args::Import::Crontab(import)) => return import::crontab(&import, out),
+        Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,
+        Command::Doctor(settings) => return doctor::run(settings, &environment, out).await,
+        Command::Config(args::Config::Check(settings)) => serve::check(settings, &environment, out),
+        Command::Supervise => return Ok(campanile_adapters::handlers::supervise::main()),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The help of every command, as one text: what the reference page is made of.
+#[must_use]
+pub fn reference() -> String {
+    fn add(out: &mut String, command: &mut clap::Command, path: &str) {
+        let path = format!("{path}{}", command.get_name());
+        let help = command
+            .clone()
+            .bin_name(&path)
+            .render_long_help()
+            .to_string();
+        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+        out.push_str(&format!(
+            "## {path}\n\n```text\n{}\n```\n\n",
+            help.join("\n").trim_end()
+        ));
+        let names: Vec<String> = command
+            .get_subcommands()
+            .map(|c| c.get_name().to_owned())
+            .collect();
+        for name in names.iter().filter(|n| *n != "help" && *n != SUPERVISE) {
+            if let Some(inner) = command.find_subcommand_mut(name) {
+                add(out, inner, &format!("{path} "));
+            }
+        }
+    }
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    let mut out = String::new();
+    add(&mut out, &mut command, "");
+    out
+}
+
+/// Reads JSON that was typed.
+fn typed_json(name: &str, text: &str) -> Result<serde_json::Value, Failure> {
+    serde_json::from_str(text).map_err(|e| {
+        Failure::Usage(format!(
+            "--{name} is not JSON ({e}): write it as in '{{\"day\": \"monday\"}}' or '\"text\"'"
+        ))
+    })
+}

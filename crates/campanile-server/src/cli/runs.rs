@@ -1,0 +1,190 @@
+//! `run …`.
+
+use serde_json::{Map, Value, json};
+
+use super::args::{Run as Verb, RunList, Submit};
+use super::client::{Client, escape, query};
+use super::out::{Out, instant, short};
+use super::tasks::more;
+use super::{Failure, typed_json};
+use crate::api::model::{AttemptLog, Cancelled, Page, Run, RunDetail, Submitted};
+
+/// `run …`
+pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
+    match verb {
+        Verb::Submit(submit) => self::submit(client, submit, out).await?,
+        Verb::List(list) => self::list(client, list, out).await?,
+        Verb::Show { id } => {
+            let run: RunDetail = client.get(&format!("/runs/{}", escape(&id))).await?;
+            out.show(&run, show);
+        }
+        Verb::Cancel { id } => {
+            let path = format!("/runs/{}/cancel", escape(&id));
+            let answer: Cancelled = client.post(&path, &json!({})).await?;
+            out.show(&answer, |out, answer| {
+                out.line(match answer.outcome.as_str() {
+                    "requested" => format!("{id} runs: its worker has been told to end it"),
+                    _ => format!("{id} is cancelled: it never starts"),
+                });
+            });
+        }
+        Verb::Retry { id } => {
+            let path = format!("/runs/{}/retry", escape(&id));
+            let answer: Submitted = client.post(&path, &json!({})).await?;
+            out.show(&answer, |out, answer| out.line(answer.id));
+        }
+        Verb::Logs { id } => {
+            let logs: Page<AttemptLog> = client.get(&format!("/runs/{}/log", escape(&id))).await?;
+            out.show(&logs, |out, logs| {
+                for log in &logs.items {
+                    if logs.items.len() > 1 {
+                        out.remark(format!("--- attempt {}", log.attempt));
+                    }
+                    out.text(&log.text);
+                }
+                if logs.items.is_empty() {
+                    out.remark("it has written nothing, or has not ended an attempt yet");
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn submit(client: &Client, submit: Submit, out: Out) -> Result<(), Failure> {
+    if let Some(path) = &submit.file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Failure::Usage(format!("can't read {}: {e}", path.display())))?;
+        let body: Value = serde_json::from_str(&text)
+            .map_err(|e| Failure::Usage(format!("{} line {}: {e}", path.display(), e.line())))?;
+        let answer: Value = client.post("/runs", &body).await?;
+        out.show(&answer, |out, answer| {
+            for run in answer["runs"].as_array().into_iter().flatten() {
+                out.line(run["id"].as_str().unwrap_or_default());
+            }
+        });
+        return Ok(());
+    }
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    };
+    put("task", submit.task.map(Value::from));
+    put(
+        "handler",
+        submit
+            .handler
+            .map(|h| typed_json("handler", &h))
+            .transpose()?,
+    );
+    put(
+        "payload",
+        submit
+            .payload
+            .map(|p| typed_json("payload", &p))
+            .transpose()?,
+    );
+    put("queue", submit.queue.map(Value::from));
+    put("priority", submit.priority.map(Value::from));
+    put("run_at", submit.run_at.map(Value::from));
+    put("idempotency_key", submit.idempotency_key.map(Value::from));
+    let answer: Submitted = client.post("/runs", &Value::Object(body)).await?;
+    out.show(&answer, |out, answer| {
+        out.line(answer.id);
+        if !answer.created {
+            out.remark("this key named the run already");
+        }
+    });
+    Ok(())
+}
+
+async fn list(client: &Client, list: RunList, out: Out) -> Result<(), Failure> {
+    let query = query(&[
+        ("task", list.task),
+        ("state", list.state),
+        ("since", list.since),
+        ("until", list.until),
+        ("limit", Some(list.page.limit.to_string())),
+        ("cursor", list.page.cursor),
+    ]);
+    let page: Page<Run> = client.get(&format!("/runs{query}")).await?;
+    out.show(&page, |out, page| {
+        let rows = page.items.iter().map(row).collect();
+        out.table(
+            &[
+                "id", "task", "state", "due", "late", "attempt", "worker", "error",
+            ],
+            rows,
+        );
+        more(out, &json!({ "next_cursor": page.next_cursor }));
+    });
+    Ok(())
+}
+
+fn row(run: &Run) -> Vec<String> {
+    let state = match &run.reason {
+        Some(reason) => format!("{} ({reason})", run.state),
+        None => run.state.clone(),
+    };
+    vec![
+        run.id.to_string(),
+        run.task.clone().unwrap_or_else(|| "-".to_owned()),
+        state,
+        run.due_at.to_string(),
+        run.lateness_ms
+            .map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")),
+        run.attempt.to_string(),
+        run.worker.clone().unwrap_or_else(|| "-".to_owned()),
+        short(run.error.as_deref().unwrap_or_default(), 60),
+    ]
+}
+
+fn show(out: Out, detail: &RunDetail) {
+    let run = &detail.run;
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let pairs = [
+        ("id", run.id.to_string()),
+        ("task", text(&run.task)),
+        ("state", run.state.clone()),
+        ("reason", text(&run.reason)),
+        ("due", run.due_at.to_string()),
+        ("started", instant(run.started_at)),
+        ("finished", instant(run.finished_at)),
+        (
+            "late",
+            run.lateness_ms
+                .map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")),
+        ),
+        (
+            "attempt",
+            format!(
+                "{} ({} failed, {} lost)",
+                run.attempt, run.failures, run.losses
+            ),
+        ),
+        ("worker", text(&run.worker)),
+        ("queue", run.queue.clone()),
+        ("error", short(run.error.as_deref().unwrap_or("-"), 400)),
+    ];
+    for (name, value) in pairs {
+        out.line(format!("{name:<9} {value}"));
+    }
+    out.line("");
+    let rows = detail.timeline.iter().map(|entry| {
+        vec![
+            entry.at.to_string(),
+            entry.event.clone(),
+            entry
+                .attempt
+                .map_or_else(|| "-".to_owned(), |a| a.to_string()),
+            text(&entry.worker),
+            short(entry.message.as_deref().unwrap_or_default(), 80),
+        ]
+    });
+    out.table(
+        &["at", "event", "attempt", "worker", "message"],
+        rows.collect(),
+    );
+}

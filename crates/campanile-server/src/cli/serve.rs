@@ -1,0 +1,120 @@
+//! `serve`, `migrate`, `config check`: what is done with a node's settings.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use campanile_adapters::sql;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use super::args::{Migrate, Settings as Args};
+use super::out::Out;
+use crate::api::problem::chain;
+use crate::compose::{self, App};
+use crate::config::{self, Environment, Settings, Written};
+use crate::lifecycle::{self, Signals};
+use crate::ports;
+
+/// `serve`
+pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<ExitCode, Failure> {
+    let settings = gather(args, environment)?.settings()?;
+    log(&settings.log);
+    let (app, signals) = start(&settings).await?;
+    if let Some(token) = &app.new_token {
+        out.remark(format!(
+            "A token was made for this store; it is not printed again, and kept in the file beside it:\n  {token}"
+        ));
+    }
+    tracing::info!(address = %app.address, name = settings.node.name, "the node runs");
+    Ok(lifecycle::run(app, signals, settings.node.drain).await)
+}
+
+/// Starts a node; listens for signals first, so that none is missed.
+pub(super) async fn start(settings: &Settings) -> Result<(App, Signals), Failure> {
+    let signals = Signals::listen()
+        .map_err(|e| Failure::Failed(format!("failed to listen for signals: {e}")))?;
+    let ports = ports::open(settings)
+        .await
+        .map_err(|e| Failure::Failed(chain(&e)))?;
+    let app = compose::start(settings, ports)
+        .await
+        .map_err(|e| match &e {
+            compose::Error::NoToken | compose::Error::TaskFile(_) => Failure::Usage(chain(&e)),
+            _ => Failure::Failed(chain(&e)),
+        })?;
+    Ok((app, signals))
+}
+
+/// Where the log goes: standard error.
+pub(super) fn log(log: &config::Log) {
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if log.json {
+        lines.json().init();
+    } else {
+        let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        lines.with_ansi(color).with_target(false).init();
+    }
+}
+
+/// Gathers the settings of all layers.
+pub(super) fn gather(args: Args, environment: &Environment) -> Result<Written, config::Error> {
+    let file = args
+        .config
+        .or_else(|| environment.get("CAMPANILE_CONFIG").map(PathBuf::from));
+    Written::gather(args.flags.layer, environment, file.as_deref())
+}
+
+/// `config check`
+pub fn check(args: Args, environment: &Environment, out: Out) -> Result<(), Failure> {
+    let written = gather(args, environment)?;
+    let settings = written.shown();
+    let value: Vec<_> = settings
+        .iter()
+        .map(|(name, value, source)| json!({ "setting": name, "value": value, "source": source }))
+        .collect();
+    out.show(&value, |out, _| {
+        let rows = settings
+            .iter()
+            .map(|(name, value, source)| vec![(*name).to_owned(), value.clone(), source.clone()]);
+        out.table(&["setting", "value", "source"], rows.collect());
+    });
+    written.settings()?;
+    Ok(())
+}
+
+/// `migrate`
+pub async fn migrate(args: Migrate, environment: &Environment, out: Out) -> Result<(), Failure> {
+    let settings = gather(args.settings, environment)?.settings()?;
+    let url = &settings.cluster.store;
+    let failed = |e: sql::OpenError| Failure::Failed(chain(&e));
+    let pending = sql::pending(url).await.map_err(failed)?;
+    if !args.dry_run && !pending.is_empty() {
+        ports::open_store(url, &settings.node.name)
+            .await
+            .map_err(failed)?
+            .close()
+            .await;
+    }
+    let list: Vec<_> = pending
+        .iter()
+        .map(|m| json!({ "version": m.version, "name": m.name }))
+        .collect();
+    out.show(
+        &json!({ "applied": !args.dry_run, "migrations": list }),
+        |out, _| {
+            for migration in &pending {
+                out.line(format!("{} {}", migration.version, migration.name));
+            }
+            out.line(match (pending.is_empty(), args.dry_run) {
+                (true, _) => "the store is up to date",
+                (false, true) => "to be done: nothing was done (dry run)",
+                (false, false) => "done",
+            });
+        },
+    );
+    Ok(())
+}

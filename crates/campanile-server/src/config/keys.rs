@@ -1,0 +1,260 @@
+//! Every setting once: its name, its default, what it is for. Flags, environment, file, `config check` and the
+//! reference page are all made from this table, so that none of them can know a setting that another doesn't.
+
+/// What kind of text a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One text.
+    Text,
+    /// Several, separated by commas; an array in the file.
+    List,
+    /// `true` or `false`; as a flag, its name alone.
+    Switch,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name in the file; `CAMPANILE_` and capitals in the environment; `--` and hyphens as a flag.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default, as it would be written; empty = none.
+    pub default: &'static str,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    /// What the flag's value is called.
+    pub value: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+impl Key {
+    /// `CAMPANILE_LOCK_TTL`.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("CAMPANILE_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// `lock-ttl`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+}
+
+const fn text(
+    name: &'static str,
+    default: &'static str,
+    value: &'static str,
+    help: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind: Kind::Text,
+        default,
+        secret: false,
+        value,
+        help,
+    }
+}
+
+const fn list(
+    name: &'static str,
+    default: &'static str,
+    value: &'static str,
+    help: &'static str,
+) -> Key {
+    Key {
+        kind: Kind::List,
+        ..text(name, default, value, help)
+    }
+}
+
+const fn switch(name: &'static str, help: &'static str) -> Key {
+    Key {
+        kind: Kind::Switch,
+        ..text(name, "false", "", help)
+    }
+}
+
+/// All settings, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    text(
+        "store",
+        "sqlite:campanile.db",
+        "URL",
+        "Where tasks and runs are kept: sqlite:FILE or postgres://user:pass@host/database",
+    ),
+    text(
+        "lock",
+        "store:",
+        "URL",
+        "Who decides which scheduler tries to lead: store:, redis://h:p, redis+sentinel://h1:p,h2:p/SERVICE or \
+         redis+cluster://h1:p,h2:p (rediss… for TLS)",
+    ),
+    text(
+        "broker",
+        "memory:",
+        "URL",
+        "What carries runs to workers: memory: (one process), stomp://user:pass@h1:p,h2:p or stomp+ssl://…",
+    ),
+    text(
+        "cluster",
+        "campanile",
+        "NAME",
+        "The cluster's name: systems that share a Redis need different ones",
+    ),
+    text(
+        "name",
+        "",
+        "NODE",
+        "This node's name, for people; default: the host's name and the process id",
+    ),
+    list(
+        "roles",
+        "scheduler,worker,api",
+        "ROLES",
+        "What this node does: scheduler, worker, api",
+    ),
+    list(
+        "queues",
+        "default",
+        "QUEUES",
+        "Queues that this node's worker takes runs from",
+    ),
+    text(
+        "slots",
+        "64",
+        "N",
+        "Runs that this node's worker runs at once, 1 to 10000",
+    ),
+    text(
+        "listen",
+        "127.0.0.1:7070",
+        "ADDR:PORT",
+        "Where health, metrics, API and pages are served",
+    ),
+    text(
+        "lock_ttl",
+        "5s",
+        "DURATION",
+        "How long a leader that died is waited for, 1s to 5m",
+    ),
+    text(
+        "lease",
+        "10s",
+        "DURATION",
+        "How long a worker may stay silent before its runs are given to others, 2s to 10m",
+    ),
+    text(
+        "drain",
+        "30s",
+        "DURATION",
+        "How long a stopping node waits for its runs to end before it gives them back",
+    ),
+    text(
+        "retention",
+        "30d",
+        "DURATION",
+        "How long finished runs are kept",
+    ),
+    text(
+        "tasks",
+        "",
+        "FILE",
+        "A task file to apply at the start, before anything runs",
+    ),
+    Key {
+        secret: true,
+        ..text(
+            "token",
+            "",
+            "TOKEN",
+            "The bearer token of API and pages, 16 characters or more",
+        )
+    },
+    text("token_file", "", "FILE", "A file that holds the token"),
+    text(
+        "tls_cert",
+        "",
+        "FILE",
+        "The certificate chain (PEM) to serve https with",
+    ),
+    text("tls_key", "", "FILE", "Its private key (PEM)"),
+    switch(
+        "insecure",
+        "Allow to listen beyond loopback without TLS: everybody on the path can read the token",
+    ),
+    switch("metrics_public", "Serve /metrics without the token"),
+    list(
+        "allow_commands",
+        "",
+        "PROGRAMS",
+        "Programs that command handlers may run on this worker, by absolute path; empty = no command runs",
+    ),
+    switch(
+        "allow_private_targets",
+        "Let http handlers reach loopback and private addresses",
+    ),
+    text(
+        "log",
+        "text",
+        "FORMAT",
+        "How log lines look on stderr: text or json",
+    ),
+    text(
+        "log_level",
+        "info",
+        "FILTER",
+        "What is logged: error, warn, info, debug, trace, or a filter as in info,campanile=debug",
+    ),
+];
+
+/// The setting of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|k| k.name == name)
+}
+
+/// The name nearest to a mistyped one, if any is near.
+#[must_use]
+pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (distance(typed, name), name))
+        .filter(|(d, name)| *d <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many letters must be put, taken or changed to make one of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+        for (j, y) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_found_and_a_far_one_is_not() {
+        let names = || KEYS.iter().map(|k| k.name);
+        assert_eq!(nearest("lock_tll", names()), Some("lock_ttl"));
+        assert_eq!(nearest("queue", names()), Some("queues"));
+        assert_eq!(nearest("tokn", names()), Some("token"));
+        assert_eq!(nearest("frobnicate", names()), None);
+    }
+}

@@ -1,0 +1,489 @@
+//! The settings of a node: read once, from flags over the environment over a file over defaults; validated once; then
+//! passed on as types. Owns what each setting means and what is refused; opens no connection.
+
+mod keys;
+mod layers;
+mod urls;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use campanile::task::{QueueName, check_name};
+use campanile::time::parse_duration;
+
+pub use self::keys::{KEYS, Key, Kind, find as find_key, nearest};
+pub use self::layers::{Environment, Layer, Raw, Source, environment};
+pub use self::urls::masked;
+
+/// Why the settings can't be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file can't be read.
+    #[error("can't read {}: {source}; check the path and its rights", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{place}: {message}")]
+    Syntax {
+        /// File and line.
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A name that no setting has.
+    #[error("{place}: `{name}` is not a setting: {remedy}")]
+    UnknownKey {
+        /// Where it was written.
+        place: String,
+        /// The name.
+        name: String,
+        /// The name that was meant, perhaps.
+        remedy: String,
+    },
+    /// A value that a setting can't take.
+    #[error(transparent)]
+    Wrong(#[from] Wrong),
+}
+
+/// A value that a setting can't take.
+#[derive(Debug, thiserror::Error)]
+#[error("setting `{key}` ({place}): {message}")]
+pub struct Wrong {
+    /// The setting.
+    pub key: &'static str,
+    /// Where the value was written.
+    pub place: String,
+    /// What is wrong and what to write.
+    pub message: String,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// Hides a text.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one place that needs it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// What a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Roles {
+    /// Contends for the lead.
+    pub scheduler: bool,
+    /// Runs tasks.
+    pub worker: bool,
+    /// Serves API and pages.
+    pub api: bool,
+}
+
+/// What the node shares with the other nodes of its cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The store's URL.
+    pub store: String,
+    /// The lock's URL.
+    pub lock: String,
+    /// The broker's URL.
+    pub broker: String,
+    /// The cluster's name.
+    pub name: String,
+    /// How long a dead leader is waited for.
+    pub lock_ttl: Duration,
+    /// How long finished runs are kept.
+    pub retention: Duration,
+}
+
+/// What the node is and does.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its name, for people.
+    pub name: String,
+    /// What it does.
+    pub roles: Roles,
+    /// Queues that its worker takes from.
+    pub queues: Vec<QueueName>,
+    /// Runs at once.
+    pub slots: u32,
+    /// How long it may stay silent.
+    pub lease: Duration,
+    /// How long its runs may go on while it stops.
+    pub drain: Duration,
+    /// A task file to apply at the start.
+    pub tasks: Option<PathBuf>,
+    /// Programs that command handlers may run.
+    pub allow_commands: Vec<String>,
+    /// Whether http handlers may reach private addresses.
+    pub allow_private_targets: bool,
+}
+
+/// What the node serves over HTTP.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where.
+    pub listen: SocketAddr,
+    /// Certificate chain and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The bearer token, if one is configured.
+    pub token: Option<Hidden>,
+    /// Whether `/metrics` needs no token.
+    pub metrics_public: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// JSON, for machines.
+    pub json: bool,
+    /// What is logged.
+    pub filter: String,
+}
+
+/// The settings of a node, valid.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// With its cluster.
+    pub cluster: Cluster,
+    /// Itself.
+    pub node: Node,
+    /// Over HTTP.
+    pub http: Http,
+    /// Its log.
+    pub log: Log,
+}
+
+/// The settings as they were written, each with its source: what `config check` shows.
+#[derive(Debug, Clone)]
+pub struct Written(BTreeMap<&'static str, Raw>);
+
+impl Written {
+    /// Gathers the layers.
+    ///
+    /// # Errors
+    /// A file that can't be read, a name that no setting has.
+    pub fn gather(
+        flags: Layer,
+        environment: &Environment,
+        file: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let mut all: BTreeMap<&'static str, Raw> = KEYS
+            .iter()
+            .map(|k| (k.name, Raw::split(k.default, k.kind, Source::Default)))
+            .collect();
+        if let Some(path) = file {
+            all.extend(layers::from_file(path)?);
+        }
+        all.extend(layers::from_environment(environment)?);
+        all.extend(flags);
+        Ok(Self(all))
+    }
+
+    /// Each setting with its value and source, secrets masked, in the order of the table.
+    #[must_use]
+    pub fn shown(&self) -> Vec<(&'static str, String, String)> {
+        KEYS.iter()
+            .filter_map(|key| {
+                let raw = self.0.get(key.name)?;
+                let value = match (key.secret && !raw.parts.is_empty(), raw.parts.join(",")) {
+                    (true, _) => "(hidden)".to_owned(),
+                    (false, text) => masked(&text),
+                };
+                Some((key.name, value, raw.source.to_string()))
+            })
+            .collect()
+    }
+
+    /// What the settings mean.
+    ///
+    /// # Errors
+    /// The first value that its setting can't take.
+    pub fn settings(&self) -> Result<Settings, Error> {
+        let settings = Settings {
+            cluster: self.cluster()?,
+            node: self.node()?,
+            http: self.http()?,
+            log: self.log()?,
+        };
+        self.check_together(&settings)?;
+        Ok(settings)
+    }
+
+    fn cluster(&self) -> Result<Cluster, Wrong> {
+        let url = |key, schemes| -> Result<String, Wrong> {
+            let text = self.required(key)?;
+            urls::check(&text, schemes).map_err(|m| self.wrong(key, m))?;
+            Ok(text)
+        };
+        Ok(Cluster {
+            store: url("store", urls::STORE)?,
+            lock: url("lock", urls::LOCK)?,
+            broker: url("broker", urls::BROKER)?,
+            name: self.name("cluster")?.unwrap_or_default(),
+            lock_ttl: self.duration(
+                "lock_ttl",
+                Duration::from_secs(1),
+                Duration::from_secs(300),
+            )?,
+            retention: self.duration("retention", Duration::from_secs(60), DAYS_MAX)?,
+        })
+    }
+
+    fn node(&self) -> Result<Node, Wrong> {
+        let mut queues = Vec::new();
+        for queue in self.list("queues") {
+            check_name("queue", queue).map_err(|e| self.wrong("queues", e.message))?;
+            queues.push(QueueName::new(queue));
+        }
+        Ok(Node {
+            name: self.name("name")?.unwrap_or_else(default_name),
+            roles: self.roles()?,
+            queues,
+            slots: self.slots()?,
+            lease: self.duration("lease", Duration::from_secs(2), Duration::from_secs(600))?,
+            drain: self.duration("drain", Duration::ZERO, Duration::from_secs(86_400))?,
+            tasks: self.text("tasks").map(PathBuf::from),
+            allow_commands: self.commands()?,
+            allow_private_targets: self.switch("allow_private_targets")?,
+        })
+    }
+
+    fn http(&self) -> Result<Http, Wrong> {
+        let text = self.required("listen")?;
+        let listen: SocketAddr = text.parse().map_err(|_| {
+            let message = format!(
+                "`{text}` is not an address and a port: write 127.0.0.1:7070, or 0.0.0.0:7070 for all of this machine's"
+            );
+            self.wrong("listen", message)
+        })?;
+        let tls = match (self.text("tls_cert"), self.text("tls_key")) {
+            (Some(cert), Some(key)) => Some((PathBuf::from(cert), PathBuf::from(key))),
+            (None, None) => None,
+            (Some(_), None) => return Err(self.wrong("tls_cert", "needs `tls_key` beside it")),
+            (None, Some(_)) => return Err(self.wrong("tls_key", "needs `tls_cert` beside it")),
+        };
+        let insecure = self.switch("insecure")?;
+        if !listen.ip().is_loopback() && tls.is_none() && !insecure {
+            return Err(self.wrong(
+                "listen",
+                format!(
+                    "{listen} is reachable from other machines, and without TLS everybody on the path can read the token: \
+                     set `tls_cert` and `tls_key`, listen on 127.0.0.1, or say `insecure` if something in front does TLS"
+                ),
+            ));
+        }
+        Ok(Http {
+            listen,
+            tls,
+            token: self.token()?,
+            metrics_public: self.switch("metrics_public")?,
+        })
+    }
+
+    fn log(&self) -> Result<Log, Wrong> {
+        let json = match self.required("log")?.as_str() {
+            "text" => false,
+            "json" => true,
+            other => {
+                return Err(
+                    self.wrong("log", format!("`{other}` is not known: write text or json"))
+                );
+            }
+        };
+        let filter = self.required("log_level")?;
+        tracing_subscriber::EnvFilter::try_new(&filter)
+            .map_err(|e| self.wrong("log_level", format!("`{filter}` is not a filter: {e}")))?;
+        Ok(Log { json, filter })
+    }
+
+    fn roles(&self) -> Result<Roles, Wrong> {
+        let mut roles = Roles::default();
+        for role in self.list("roles") {
+            match role.as_str() {
+                "scheduler" => roles.scheduler = true,
+                "worker" => roles.worker = true,
+                "api" => roles.api = true,
+                other => {
+                    let message = format!(
+                        "`{other}` is not a role: write scheduler, worker, api, or several of them"
+                    );
+                    return Err(self.wrong("roles", message));
+                }
+            }
+        }
+        if roles == Roles::default() {
+            return Err(self.wrong(
+                "roles",
+                "is empty: write scheduler, worker, api, or several of them",
+            ));
+        }
+        Ok(roles)
+    }
+
+    fn slots(&self) -> Result<u32, Wrong> {
+        let text = self.required("slots")?;
+        text.parse()
+            .ok()
+            .filter(|n| (1..=10_000).contains(n))
+            .ok_or_else(|| {
+                self.wrong(
+                    "slots",
+                    format!("`{text}` is out of range: write 1 to 10000"),
+                )
+            })
+    }
+
+    fn commands(&self) -> Result<Vec<String>, Wrong> {
+        let list = self.list("allow_commands").to_vec();
+        match list.iter().find(|p| !p.starts_with('/') && *p != "*") {
+            None => Ok(list),
+            Some(odd) => Err(self.wrong(
+                "allow_commands",
+                format!("`{odd}` is not an absolute path: write it whole, as in /usr/bin/df (or * for any program)"),
+            )),
+        }
+    }
+
+    fn token(&self) -> Result<Option<Hidden>, Wrong> {
+        let (key, text) = match (self.text("token"), self.text("token_file")) {
+            (Some(_), Some(_)) => {
+                return Err(self.wrong("token_file", "is given beside `token`: keep one of them"));
+            }
+            (Some(token), None) => ("token", token.to_owned()),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| self.wrong("token_file", format!("can't read {path}: {e}")))?;
+                ("token_file", text.trim().to_owned())
+            }
+            (None, None) => return Ok(None),
+        };
+        crate::token::check(&text).map_err(|m| self.wrong(key, m))?;
+        Ok(Some(Hidden(text)))
+    }
+
+    /// What no setting can see alone.
+    fn check_together(&self, settings: &Settings) -> Result<(), Wrong> {
+        let (cluster, roles) = (&settings.cluster, settings.node.roles);
+        if cluster.broker.starts_with("memory:") && roles.scheduler != roles.worker {
+            return Err(self.wrong(
+                "broker",
+                "`memory:` carries runs inside one process, and this node has only one of the roles scheduler and worker: \
+                 give it both, or let all nodes share a broker (stomp://…)",
+            ));
+        }
+        if roles.worker && settings.node.queues.is_empty() {
+            return Err(self.wrong(
+                "queues",
+                "is empty, and this node is a worker: name a queue",
+            ));
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, key: &'static str, message: impl Into<String>) -> Wrong {
+        let place = self
+            .0
+            .get(key)
+            .map_or_else(String::new, |raw| raw.source.to_string());
+        Wrong {
+            key,
+            place,
+            message: message.into(),
+        }
+    }
+
+    fn list(&self, key: &str) -> &[String] {
+        self.0.get(key).map_or(&[], |raw| raw.parts.as_slice())
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.list(key).first().map(String::as_str)
+    }
+
+    fn required(&self, key: &'static str) -> Result<String, Wrong> {
+        self.text(key)
+            .map(str::to_owned)
+            .ok_or_else(|| self.wrong(key, "is empty: leave it out, or give it a value"))
+    }
+
+    fn switch(&self, key: &'static str) -> Result<bool, Wrong> {
+        match self.required(key)?.as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(self.wrong(key, format!("`{other}` is neither true nor false"))),
+        }
+    }
+
+    fn name(&self, key: &'static str) -> Result<Option<String>, Wrong> {
+        let Some(name) = self.text(key) else {
+            return Ok(None);
+        };
+        check_name(key, name).map_err(|e| self.wrong(key, e.message))?;
+        Ok(Some(name.to_owned()))
+    }
+
+    fn duration(
+        &self,
+        key: &'static str,
+        least: Duration,
+        most: Duration,
+    ) -> Result<Duration, Wrong> {
+        let text = self.required(key)?;
+        let length = parse_duration(&text).map_err(|m| self.wrong(key, m))?;
+        if length < least || length > most {
+            let (least, most) = (
+                campanile::time::format_duration(least),
+                campanile::time::format_duration(most),
+            );
+            return Err(self.wrong(
+                key,
+                format!("`{text}` is out of range: write {least} to {most}"),
+            ));
+        }
+        Ok(length)
+    }
+}
+
+const DAYS_MAX: Duration = Duration::from_secs(3_650 * 86_400);
+
+/// The host's name and the process id, in the letters that a name may have.
+fn default_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host
+        .trim()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(100)
+        .collect();
+    let host = if host.is_empty() { "node" } else { &host };
+    format!("{host}-{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! `/metrics` in OpenMetrics text: the node's own counters, as they are. Names are `campanile_` and the counter's name;
+//! no label holds what users name, so that the number of series is fixed.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use campanile::engine::database_time::DatabaseTime;
+use campanile::engine::{LATENESS_BOUNDS_MS, Meters, Node, Status};
+use tokio::sync::watch;
+
+/// Reads the counters.
+#[derive(Debug)]
+pub struct Metrics {
+    meters: Arc<Meters>,
+    status: watch::Receiver<Status>,
+    time: DatabaseTime,
+}
+
+impl Metrics {
+    /// Of a node.
+    #[must_use]
+    pub fn of(node: &Node) -> Self {
+        Self {
+            meters: node.meters(),
+            status: node.status(),
+            time: node.time(),
+        }
+    }
+
+    /// All of them, now.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let status = self.status.borrow().clone();
+        let mut out = String::with_capacity(4_096);
+        gauge(
+            &mut out,
+            "leading",
+            "Whether this node leads",
+            i64::from(status.leading.is_some()),
+        );
+        gauge(
+            &mut out,
+            "term_epoch",
+            "The term that this node leads; 0 = none",
+            status.leading.unwrap_or(0),
+        );
+        gauge(
+            &mut out,
+            "broker_ok",
+            "Whether the leader's last messages were confirmed",
+            i64::from(status.broker_ok),
+        );
+        gauge(
+            &mut out,
+            "member",
+            "Whether this node is among the living",
+            i64::from(status.node.is_some()),
+        );
+        gauge(
+            &mut out,
+            "clock_skew_milliseconds",
+            "This node's wall clock minus the store's",
+            self.time.skew_ms(),
+        );
+        for (name, value) in self.meters.counters() {
+            let _ = writeln!(
+                out,
+                "# TYPE campanile_{name} counter\ncampanile_{name}_total {value}"
+            );
+        }
+        self.lateness(&mut out);
+        out.push_str("# EOF\n");
+        out
+    }
+
+    fn lateness(&self, out: &mut String) {
+        let name = "campanile_lateness_seconds";
+        let _ = writeln!(
+            out,
+            "# TYPE {name} histogram\n# UNIT {name} seconds\n# HELP {name} Start minus due"
+        );
+        let (counts, sum_ms) = self.meters.lateness();
+        let mut all = 0;
+        for (at, count) in counts.iter().enumerate() {
+            all += count;
+            let bound = LATENESS_BOUNDS_MS
+                .get(at)
+                .map_or_else(|| "+Inf".to_owned(), |ms| seconds(*ms));
+            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {all}");
+        }
+        let _ = writeln!(out, "{name}_count {all}\n{name}_sum {}", seconds(sum_ms));
+    }
+}
+
+fn gauge(out: &mut String, name: &str, help: &str, value: i64) {
+    let _ = writeln!(
+        out,
+        "# TYPE campanile_{name} gauge\n# HELP campanile_{name} {help}\ncampanile_{name} {value}"
+    );
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
+}

@@ -1,0 +1,112 @@
+//! From URLs to adapters: the one place that knows which scheme is which crate. Opens what can be opened at once (the
+//! store), and prepares what connects by itself and again and again (lock and broker).
+
+use std::sync::Arc;
+
+use campanile::memory::broker::MemoryBroker;
+use campanile::port::broker::Broker;
+use campanile::port::lock::Lock;
+use campanile::port::store::Store;
+use campanile_adapters::{redis, sql, stomp};
+
+use crate::config::{self, Settings};
+
+/// The adapters of one node.
+#[derive(Clone)]
+pub struct Ports {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Who may try to lead.
+    pub lock: Arc<dyn Lock>,
+    /// The conveyor.
+    pub broker: Arc<dyn Broker>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ports")
+    }
+}
+
+/// Why there are no adapters. Each names its setting and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] sql::OpenError),
+    /// The lock.
+    #[error("setting `lock`: {0}")]
+    Lock(String),
+    /// The broker.
+    #[error("setting `broker`: {0}")]
+    Broker(String),
+}
+
+/// Opens the adapters that the settings name.
+///
+/// # Errors
+/// The first that can't be.
+pub async fn open(settings: &Settings) -> Result<Ports, Error> {
+    let (cluster, node) = (&settings.cluster, &settings.node);
+    // Lock and broker only read their URLs here: what is wrong with them is said before the store is touched.
+    let broker = broker(&cluster.broker)?;
+    let redis = redis_lock(cluster)?;
+    let store = open_store(&cluster.store, &node.name).await?;
+    let lock: Arc<dyn Lock> = match redis {
+        Some(lock) => lock,
+        None => Arc::new(store.lock(&cluster.name)),
+    };
+    Ok(Ports {
+        store,
+        lock,
+        broker,
+    })
+}
+
+/// Opens the store, and makes or upgrades its tables.
+///
+/// # Errors
+/// Why not, with the remedy.
+pub async fn open_store(url: &str, node_name: &str) -> Result<Arc<sql::Store>, sql::OpenError> {
+    let options = sql::Options {
+        node_name: node_name.to_owned(),
+        ..sql::Options::default()
+    };
+    sql::open(url, options).await
+}
+
+/// The lock, if it is in Redis.
+///
+/// # Errors
+/// What is wrong with the URL.
+pub fn redis_lock(cluster: &config::Cluster) -> Result<Option<Arc<redis::RedisLock>>, Error> {
+    if cluster.lock.starts_with("store:") {
+        return Ok(None);
+    }
+    let options = redis::Options {
+        cluster: cluster.name.clone(),
+    };
+    redis::connect(&cluster.lock, options)
+        .map(Some)
+        .map_err(|e| Error::Lock(e.to_string()))
+}
+
+/// The broker, if it speaks STOMP.
+///
+/// # Errors
+/// What is wrong with the URL.
+pub fn stomp_broker(url: &str) -> Result<Option<Arc<stomp::StompBroker>>, Error> {
+    if url.starts_with("memory:") {
+        return Ok(None);
+    }
+    stomp::connect(url, stomp::Options::default())
+        .map(Some)
+        .map_err(|e| Error::Broker(e.to_string()))
+}
+
+fn broker(url: &str) -> Result<Arc<dyn Broker>, Error> {
+    Ok(match stomp_broker(url)? {
+        Some(broker) => broker,
+        None => Arc::new(MemoryBroker::new()),
+    })
+}

@@ -1,0 +1,88 @@
+//! What every store does, one function for each behaviour. They speak to the port alone, so that what they demand is
+//! demanded of memory and databases alike; where the row after a transition matters, it is compared with what
+//! [`crate::protocol::run`] makes of the row before.
+//!
+//! `conformance::store!(factory)` makes a `#[tokio::test]` of each. The factory is an async function that gives a fresh,
+//! empty store as `Arc<dyn Store>`, and a guard that keeps alive what it stands on; or `None` where it can't run.
+
+mod control;
+mod fixture;
+mod leading;
+mod working;
+
+pub use control::*;
+pub use leading::*;
+pub use working::*;
+
+/// Makes a test of each behaviour. See [`crate::conformance::store`].
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __conformance_store {
+    ($factory:path) => {
+        $crate::__conformance_store!(@each $factory:
+            a_term_begins_on_the_epoch_that_was_read
+            of_many_bids_one_begins
+            a_request_to_resign_is_for_one_term
+            every_write_of_an_old_term_is_refused
+            a_scan_takes_each_queues_earliest_rows
+            a_scan_brings_the_runs_of_timers
+            a_firing_is_one_transaction
+            a_due_row_fires_once
+            two_terms_fire_one_due_row_once
+            a_firing_after_an_edit_is_refused
+            firing_a_timer_stamps_the_term
+            skips_are_recorded_once
+            the_outbox_brings_back_what_still_waits
+            waiting_is_told_by_attempt
+            marking_leaves_claimed_runs_alone
+            a_hand_over_ends_waiting_runs
+            running_runs_are_found_by_node
+            a_buried_node_wins_nothing
+            lost_runs_are_ended_by_the_leader
+            pruning_removes_old_history
+            a_paused_task_does_not_fire
+            a_deleted_task_leaves_its_history
+            a_node_joins_beats_and_leaves
+            a_beat_brings_requests_to_cancel
+            a_run_is_won_once
+            only_what_may_start_is_won
+            each_of_many_runs_is_won_by_one
+            a_claim_brings_what_the_start_needs
+            ends_are_as_the_protocol_says
+            a_run_ends_once_under_its_claim
+            a_zombie_ends_nothing
+            a_retry_waits_for_its_instant
+            bad_attempts_are_kept
+            logs_are_kept_by_attempt
+            texts_survive
+            tasks_are_found_by_id
+            a_cancelled_running_run_ends_by_its_worker
+            an_edit_makes_and_changes_tasks
+            an_edit_is_all_or_nothing
+            a_name_has_one_living_task
+            of_many_edits_one_is_done
+            an_edit_replaces_the_due_row
+            tasks_are_listed_by_name
+            a_submission_is_there_at_once
+            a_key_stands_for_one_run
+            many_submit_one_key
+            a_submission_is_all_or_nothing
+            a_large_submission_goes_in_whole
+            runs_are_listed_newest_first
+            an_instant_has_its_answer
+            a_cancel_fits_the_state
+            queues_are_counted
+            the_first_secret_is_kept
+        );
+    };
+    (@each $factory:path: $($behaviour:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $behaviour() {
+                if let Some((store, _guard)) = $factory().await {
+                    $crate::conformance::store::$behaviour(store).await;
+                }
+            }
+        )*
+    };
+}

@@ -1,0 +1,110 @@
+//! What control answers when it can't do as asked: one enum, whose kinds every rendering tells apart (a status in HTTP,
+//! an exit code in the CLI, a sentence on a page). It never names a driver, an address or a status code.
+
+use crate::port::store;
+use crate::task;
+
+/// Why a request was not done. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing.
+    #[error("no {what} `{name}`: {remedy}")]
+    NotFound {
+        /// `task`, `run`.
+        what: &'static str,
+        /// As it was asked for.
+        name: String,
+        /// Where to look.
+        remedy: &'static str,
+    },
+    /// A field can't be taken.
+    #[error("{}{}: {}", .task.as_ref().map(|t| format!("task `{t}`: ")).unwrap_or_default(), .field, .message)]
+    Invalid {
+        /// Of which task, where a request holds several.
+        task: Option<String>,
+        /// The field, as in the task file (`handler.http.url`) or the request (`runs[3].run_at`).
+        field: String,
+        /// What is wrong and what to write instead.
+        message: String,
+    },
+    /// The thing is not in a state in which this can be done.
+    #[error("{0}")]
+    Conflict(String),
+    /// The store did not do as asked; the same request may be made again.
+    #[error("the store is not available")]
+    Unavailable(#[source] store::Error),
+}
+
+impl Error {
+    /// A refused field of a request that is about one thing.
+    #[must_use]
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            task: None,
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+
+    /// The same error, about one task of several.
+    #[must_use]
+    pub fn of_task(self, name: &str) -> Self {
+        match self {
+            Self::Invalid { field, message, .. } => Self::Invalid {
+                task: Some(name.to_owned()),
+                field,
+                message,
+            },
+            other => other,
+        }
+    }
+
+    /// The same error, with the field seen from further outside (`runs[3].` before `payload`).
+    #[must_use]
+    pub fn inside(self, prefix: &str) -> Self {
+        match self {
+            Self::Invalid {
+                task,
+                field,
+                message,
+            } => Self::Invalid {
+                task,
+                field: format!("{prefix}{field}"),
+                message,
+            },
+            other => other,
+        }
+    }
+
+    /// No such task.
+    #[must_use]
+    pub fn no_task(name: &str) -> Self {
+        Self::NotFound {
+            what: "task",
+            name: name.to_owned(),
+            remedy: "`campanile task list` shows the names",
+        }
+    }
+
+    /// No such run.
+    #[must_use]
+    pub fn no_run(id: impl std::fmt::Display) -> Self {
+        Self::NotFound {
+            what: "run",
+            name: id.to_string(),
+            remedy: "it never was, or its history was pruned; `campanile run list` shows the ids",
+        }
+    }
+}
+
+impl From<task::Invalid> for Error {
+    fn from(e: task::Invalid) -> Self {
+        Self::invalid(e.field, e.message)
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(e: store::Error) -> Self {
+        Self::Unavailable(e)
+    }
+}

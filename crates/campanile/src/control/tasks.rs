@@ -1,0 +1,189 @@
+//! One task, or a page of them: look, put, pause, resume, delete. Definitions that come in lists are in
+//! [`super::apply`]; runs of tasks in [`super::submit`].
+
+use super::apply::edited_meanwhile;
+use super::{Control, EDIT_TRIES_MAX, Error};
+use crate::protocol::limits;
+use crate::protocol::work::{Edit, Upsert};
+use crate::task::{Task, TaskSpec};
+use crate::time::Timestamp;
+
+/// A task with what is known of its future.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRow {
+    /// The task.
+    pub task: Task,
+    /// Its next instant by its schedule; `None` when it has none, or rests.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// A page of tasks, by name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TaskRows {
+    /// The tasks.
+    pub items: Vec<TaskRow>,
+    /// Where the next page begins; `None` = this was the last.
+    pub next_cursor: Option<String>,
+}
+
+impl Control {
+    /// A task by its name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn task(&self, name: &str) -> Result<TaskRow, Error> {
+        let now = self.now().await?;
+        let task = self.find_task(name).await?;
+        let stored = self.parts.store.next_due(task.id).await?;
+        let mut row = row(task, now);
+        // An occurrence that is overdue is still the next one.
+        if let (Some(stored), Some(next)) = (stored, row.next_due_at) {
+            row.next_due_at = Some(if stored < now { stored } else { next });
+        }
+        Ok(row)
+    }
+
+    /// A page of tasks in the order of their names.
+    ///
+    /// # Errors
+    /// A cursor that is none of ours, a limit out of range.
+    pub async fn tasks(&self, cursor: Option<&str>, limit: usize) -> Result<TaskRows, Error> {
+        check_limit(limit)?;
+        let after = cursor.map(read_cursor).transpose()?;
+        let now = self.now().await?;
+        let page = self.parts.store.tasks(after.as_deref(), limit).await?;
+        Ok(TaskRows {
+            items: page.tasks.into_iter().map(|t| row(t, now)).collect(),
+            next_cursor: page.next.map(|name| hex::encode(name)),
+        })
+    }
+
+    /// Puts one task under its name, whole: what the definition leaves out has its default. Answers the task and whether
+    /// it is new.
+    ///
+    /// # Errors
+    /// The field at fault.
+    pub async fn put_task(&self, spec: &TaskSpec) -> Result<(TaskRow, bool), Error> {
+        for _ in 0..EDIT_TRIES_MAX {
+            let now = self.now().await?;
+            let old = self.lookup_task(&spec.name).await?;
+            if let Some(upsert) = self.plan_upsert(old.as_ref(), spec.clone(), now).await? {
+                if !self.edit(&just(upsert), now).await?.is_applied() {
+                    continue;
+                }
+            }
+            return Ok((self.task(&spec.name).await?, old.is_none()));
+        }
+        Err(edited_meanwhile())
+    }
+
+    /// Lets a task's schedule rest. Requests for it still run.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn pause(&self, name: &str) -> Result<TaskRow, Error> {
+        self.set_paused(name, true).await
+    }
+
+    /// Lets a task's schedule go on, from its first instant after now: what passed while it rested is not caught up.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] when the schedule has no instant any more.
+    pub async fn resume(&self, name: &str) -> Result<TaskRow, Error> {
+        self.set_paused(name, false).await
+    }
+
+    async fn set_paused(&self, name: &str, paused: bool) -> Result<TaskRow, Error> {
+        for _ in 0..EDIT_TRIES_MAX {
+            let now = self.now().await?;
+            let old = self.find_task(name).await?;
+            let spec = TaskSpec {
+                paused,
+                ..old.spec.clone()
+            };
+            if let Some(upsert) = self.plan_upsert(Some(&old), spec, now).await? {
+                if !self.edit(&just(upsert), now).await?.is_applied() {
+                    continue;
+                }
+            }
+            return self.task(name).await;
+        }
+        Err(edited_meanwhile())
+    }
+
+    /// Deletes a task. Its runs that have not started end `cancelled(task-deleted)` when their turn comes; its history
+    /// stays until it is pruned.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delete_task(&self, name: &str) -> Result<(), Error> {
+        for _ in 0..EDIT_TRIES_MAX {
+            let now = self.now().await?;
+            let old = self.find_task(name).await?;
+            let edit = Edit {
+                deletes: vec![(old.id, old.version)],
+                ..Edit::default()
+            };
+            if self.edit(&edit, now).await?.is_applied() {
+                return Ok(());
+            }
+        }
+        Err(edited_meanwhile())
+    }
+
+    pub(super) async fn find_task(&self, name: &str) -> Result<Task, Error> {
+        self.lookup_task(name)
+            .await?
+            .ok_or_else(|| Error::no_task(name))
+    }
+
+    async fn lookup_task(&self, name: &str) -> Result<Option<Task>, Error> {
+        let mut found = self.parts.store.tasks_by_name(&[name.to_owned()]).await?;
+        Ok(found.pop())
+    }
+}
+
+fn just(upsert: Upsert) -> Edit {
+    Edit {
+        upserts: vec![upsert],
+        ..Edit::default()
+    }
+}
+
+fn row(task: Task, now: Timestamp) -> TaskRow {
+    // What the store holds was validated when it was written.
+    let next_due_at = task
+        .spec
+        .compile(task.created_at)
+        .ok()
+        .filter(|_| !task.spec.paused)
+        .and_then(|schedule| schedule.next(now));
+    TaskRow { task, next_due_at }
+}
+
+/// Checks the size of a page.
+pub(super) fn check_limit(limit: usize) -> Result<(), Error> {
+    if limit == 0 || limit > limits::PAGE_ROWS_MAX {
+        let message = format!(
+            "{limit} is out of range: write 1 to {}",
+            limits::PAGE_ROWS_MAX
+        );
+        return Err(Error::invalid("limit", message));
+    }
+    Ok(())
+}
+
+fn read_cursor(text: &str) -> Result<String, Error> {
+    hex::decode(text)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| bad_cursor(text))
+}
+
+pub(super) fn bad_cursor(text: &str) -> Error {
+    let shown: String = text.chars().take(40).collect();
+    Error::invalid(
+        "cursor",
+        format!("`{shown}` is not a cursor: pass the `next_cursor` of the page before"),
+    )
+}

@@ -1,0 +1,325 @@
+//! "Why did X not run at 02:30?" answered from the ledger: the row of that instant if there is one, and otherwise what
+//! the schedule, the task's history and the leader say. Every answer is a verdict for programs and sentences for people.
+
+use super::runs::RunRow;
+use super::{Control, Error};
+use crate::run::{Reason, State};
+use crate::task::Task;
+use crate::time::{Timestamp, format_duration};
+
+/// What became of an instant, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has a run, which started or ended.
+    Ran,
+    /// It has a run, which has not started.
+    Waiting,
+    /// It was skipped, with a reason.
+    Skipped,
+    /// It has a run that was cancelled before it started.
+    Cancelled,
+    /// The schedule has no such instant.
+    NotAnInstant,
+    /// The task was created later.
+    NotCreatedYet,
+    /// The task's schedule rests.
+    Paused,
+    /// The instant is still to come.
+    NotDueYet,
+    /// It is due, and no leader has planned it yet.
+    NotPlannedYet,
+    /// It has passed and the ledger has no row of it.
+    NoRecord,
+}
+
+impl Verdict {
+    /// The word in API and CLI.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::Waiting => "waiting",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::NotAnInstant => "not-an-instant",
+            Self::NotCreatedYet => "not-created-yet",
+            Self::Paused => "paused",
+            Self::NotDueYet => "not-due-yet",
+            Self::NotPlannedYet => "not-planned-yet",
+            Self::NoRecord => "no-record",
+        }
+    }
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Why {
+    /// The task's name.
+    pub task: String,
+    /// The instant that was asked about.
+    pub instant: Timestamp,
+    /// The answer in one word.
+    pub verdict: Verdict,
+    /// The row, if the instant has one.
+    pub run: Option<RunRow>,
+    /// The schedule's last instant before.
+    pub previous: Option<Timestamp>,
+    /// The schedule's first instant after.
+    pub next: Option<Timestamp>,
+    /// The answer in sentences.
+    pub sentences: Vec<String>,
+}
+
+impl Control {
+    /// What became of an instant of a task. `instant` is RFC 3339, or a wall time in the task's zone.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; an instant that can't be read.
+    pub async fn why(&self, name: &str, instant: &str) -> Result<Why, Error> {
+        let now = self.now().await?;
+        let task = self.find_task(name).await?;
+        let at = super::parse_instant(instant, &task.spec.timezone, now)
+            .map_err(|message| Error::invalid("at", message))?;
+        let schedule = task.spec.compile(task.created_at)?;
+        let mut why = Why {
+            task: task.spec.name.clone(),
+            instant: at,
+            verdict: Verdict::NoRecord,
+            run: None,
+            previous: schedule.previous(at),
+            next: schedule.next(at),
+            sentences: Vec::new(),
+        };
+        if let Some(run) = self.parts.store.occurrence(task.id, at).await? {
+            let row = self.row(run).await?;
+            (why.verdict, why.sentences) = told_by_row(&row, &task, at, now);
+            why.run = Some(row);
+            return Ok(why);
+        }
+        let is_instant = schedule.next(at.minus(std::time::Duration::from_millis(1))) == Some(at);
+        let (verdict, sentences) = match told_by_task(&task, &why, is_instant, now) {
+            Some(told) => told,
+            None => self.told_by_plan(&task, at, now).await?,
+        };
+        (why.verdict, why.sentences) = (verdict, sentences);
+        Ok(why)
+    }
+
+    /// A past instant of the schedule without a row: not planned yet, or not kept any more.
+    async fn told_by_plan(
+        &self,
+        task: &Task,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(Verdict, Vec<String>), Error> {
+        let stored = self.parts.store.next_due(task.id).await?;
+        if stored.is_some_and(|due| due <= at) {
+            let leader = self.leader().await?;
+            let ago = format_duration(now.since(at));
+            let mut said = vec![format!(
+                "{at} was due {ago} ago and has not been planned yet: its due row is waiting for the leader."
+            )];
+            said.push(if leader.epoch == 0 {
+                "Nobody has led yet: start a node with the role `scheduler`.".to_owned()
+            } else if leader.alive {
+                format!(
+                    "Node `{}` leads (term {}); if this lasts, look at its log and at `campanile queue list`: a full \
+                     queue holds its tasks back.",
+                    leader.name, leader.epoch
+                )
+            } else {
+                format!(
+                    "Node `{}` led last (term {}) and is not alive: when a node with the role `scheduler` leads, the \
+                     instant runs or is recorded as skipped, by the task's misfire policy.",
+                    leader.name, leader.epoch
+                )
+            });
+            return Ok((Verdict::NotPlannedYet, said));
+        }
+        let mut said = vec![format!("{at} has passed, and the ledger has no row of it.")];
+        said.push(if task.updated_at > at {
+            format!(
+                "The task was changed at {}, after that instant: by then it may have had another schedule, or have been \
+                 paused (while paused a task has no occurrences).",
+                task.updated_at
+            )
+        } else {
+            "Rows older than the retention are pruned: if the instant is older than that, it can't be told any more."
+                .to_owned()
+        });
+        Ok((Verdict::NoRecord, said))
+    }
+}
+
+/// What the row of the instant says.
+fn told_by_row(row: &RunRow, task: &Task, at: Timestamp, now: Timestamp) -> (Verdict, Vec<String>) {
+    let run = &row.run;
+    let worker = row
+        .worker
+        .clone()
+        .or_else(|| run.worker.map(|id| id.to_string()));
+    let by = worker.map_or(String::new(), |w| format!(" on worker `{w}`"));
+    let late = run.lateness_ms().unwrap_or(0);
+    let mut said = Vec::new();
+    let verdict = match run.state {
+        State::Skipped => {
+            said.push(skipped_sentence(row, task, at));
+            Verdict::Skipped
+        }
+        State::Cancelled if run.started_at.is_none() => {
+            let why = if run.reason == Reason::TaskDeleted {
+                "because its task was deleted"
+            } else {
+                "because somebody asked"
+            };
+            said.push(format!(
+                "Run {} of {at} was cancelled before it started, {why}.",
+                run.id
+            ));
+            Verdict::Cancelled
+        }
+        State::Scheduled | State::Queued => {
+            let when = if run.attempt > 1 {
+                format!(
+                    "attempt {} may start at {}, after {} failed and {} lost",
+                    run.attempt, run.ready_at, run.failures, run.losses
+                )
+            } else if run.ready_at > now {
+                format!("it is due at {}", run.ready_at)
+            } else {
+                format!(
+                    "it has been due for {} and waits in queue `{}` for a free worker",
+                    format_duration(now.since(run.ready_at)),
+                    run.queue
+                )
+            };
+            said.push(format!("Run {} of {at} has not started: {when}.", run.id));
+            Verdict::Waiting
+        }
+        _ => {
+            said.push(format!(
+                "Run {} of {at} started {late} ms after its instant{by}, at attempt {}.",
+                run.id, run.attempt
+            ));
+            said.push(ended_sentence(row));
+            Verdict::Ran
+        }
+    };
+    if let Some(error) = &run.error {
+        said.push(format!("Its last error: {error}"));
+    }
+    (verdict, said)
+}
+
+fn ended_sentence(row: &RunRow) -> String {
+    let run = &row.run;
+    let end = run
+        .finished_at
+        .map_or(String::new(), |t| format!(" at {t}"));
+    match (run.state, run.reason) {
+        (State::Succeeded, Reason::HandedOver) => {
+            format!("It was handed over to its external listener{end}, which does not answer.")
+        }
+        (State::Succeeded, _) => format!("It succeeded{end}."),
+        (State::Failed, Reason::Timeout) => {
+            format!("It failed{end}: it took longer than its timeout, and no attempt was left.")
+        }
+        (State::Failed, Reason::Lost) => format!(
+            "It failed{end}: its worker died, and it may not start again (lost {} times).",
+            run.losses.max(1)
+        ),
+        (State::Failed, Reason::NotAllowed) => {
+            format!("It failed{end}: the worker's own settings do not allow its handler.")
+        }
+        (State::Failed, _) => format!("It failed{end}, and no attempt was left."),
+        (State::Cancelled, _) => format!("It was cancelled{end} while it ran."),
+        _ => "It is still running.".to_owned(),
+    }
+}
+
+fn skipped_sentence(row: &RunRow, task: &Task, at: Timestamp) -> String {
+    let run = &row.run;
+    let range = match run.skipped {
+        Some((last, count)) if count > 1 => {
+            format!(", with {count} instants from {} to {last}", run.due_at)
+        }
+        _ => String::new(),
+    };
+    let when = run
+        .finished_at
+        .map_or(String::new(), |t| format!(" (recorded at {t})"));
+    let spec = &task.spec;
+    let why = match run.reason {
+        Reason::Misfire => format!(
+            "when the scheduler came to it, it was later than the task's misfire limit of {}, and the policy `misfire = \
+             \"{}\"` drops such instants",
+            format_duration(spec.misfire_limit),
+            serde_json::to_value(spec.misfire)
+                .ok()
+                .and_then(|v| v.as_str().map(str::to_owned))
+                .unwrap_or_default()
+        ),
+        Reason::TooLate => {
+            "when the scheduler came to it, it was older than the task's max_lateness".to_owned()
+        }
+        Reason::CatchUpLimit => {
+            "more instants were missed than catch-up takes, and it was not among the latest"
+                .to_owned()
+        }
+        other => format!("the reason recorded is `{}`", other.as_str()),
+    };
+    format!("{at} was skipped{range}: {why}{when}.")
+}
+
+/// What the definition alone can tell about an instant without a row.
+fn told_by_task(
+    task: &Task,
+    why: &Why,
+    is_instant: bool,
+    now: Timestamp,
+) -> Option<(Verdict, Vec<String>)> {
+    let (at, name) = (why.instant, &task.spec.name);
+    let changed = || {
+        format!(
+            "This is judged by the present definition, which was written at {}.",
+            task.updated_at
+        )
+    };
+    if !is_instant {
+        let show = |t: Option<Timestamp>| t.map_or("none".to_owned(), |t| t.to_string());
+        let first = match &task.spec.schedule {
+            None => format!("`{name}` has no schedule: it runs on request alone."),
+            Some(text) => format!(
+                "{at} is not an instant of `{text}` in {}: the one before is {}, the one after is {}.",
+                task.spec.timezone,
+                show(why.previous),
+                show(why.next)
+            ),
+        };
+        let mut said = vec![first];
+        if at <= now && task.version > 1 && task.updated_at > at {
+            said.push(changed());
+        }
+        return Some((Verdict::NotAnInstant, said));
+    }
+    if at < task.created_at {
+        let said = format!(
+            "`{name}` did not exist yet: it was created at {}.",
+            task.created_at
+        );
+        return Some((Verdict::NotCreatedYet, vec![said]));
+    }
+    if task.spec.paused && at >= task.updated_at {
+        let said = format!(
+            "`{name}` is paused, since {} at the latest: it has no occurrences until `campanile task resume {name}`.",
+            task.updated_at
+        );
+        return Some((Verdict::Paused, vec![said]));
+    }
+    if at > now {
+        let wait = format_duration(at.since(now));
+        let said = format!("{at} is still to come, in {wait}.");
+        return Some((Verdict::NotDueYet, vec![said]));
+    }
+    None
+}

@@ -1,0 +1,158 @@
+//! The intake of one queue: takes offers as they arrive, as many as there are free slots, has them claimed in one batch,
+//! and acknowledges after that. It never reads ahead of the free slots: a full worker unsubscribes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::elector::causes;
+use super::meters::Meters;
+use super::worker::{Worker, claim, free_slots};
+use crate::id::RunId;
+use crate::port::broker::{Consumer, Delivery};
+use crate::protocol::limits;
+use crate::protocol::message::{self, Key};
+use crate::task::QueueName;
+
+/// The first wait after broker or store failed an intake; doubles up to [`RETRY_MAX`].
+const RETRY_INITIAL: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// One queue's intake.
+pub struct Intake {
+    worker: Arc<Worker>,
+    queue: QueueName,
+    destination: String,
+    key: Key,
+    consumer: Option<(Box<dyn Consumer>, usize)>,
+}
+
+impl Intake {
+    /// An intake; [`Intake::run`] makes it take.
+    pub fn new(worker: Arc<Worker>, queue: QueueName) -> Self {
+        let key = worker.secret.queue_key(&queue);
+        Self {
+            destination: message::destination(&queue),
+            worker,
+            queue,
+            key,
+            consumer: None,
+        }
+    }
+
+    /// Takes until the worker closes or is fenced.
+    pub async fn run(mut self) {
+        let worker = Arc::clone(&self.worker);
+        let over = async {
+            tokio::select! {
+                () = worker.closing.cancelled() => {}
+                () = worker.stops.fence.cancelled() => {}
+            }
+        };
+        // Dropped at an await: what was received and not claimed is given back with the consumer; what was claimed is
+        // started by a task of its own, which is not dropped.
+        tokio::select! {
+            () = over => {}
+            () = self.take_in() => {}
+        }
+    }
+
+    async fn take_in(&mut self) {
+        let mut wait = RETRY_INITIAL;
+        loop {
+            match self.step().await {
+                Ok(()) => wait = RETRY_INITIAL,
+                Err(why) => {
+                    self.consumer = None;
+                    tracing::warn!(queue = %self.queue, why, "queue `{}`: {why}; trying again", self.queue);
+                    self.worker.parts.clock.sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), String> {
+        let worker = Arc::clone(&self.worker);
+        let freed = worker.freed.notified();
+        let free = worker.slots.available_permits() / worker.settings.queues.len().max(1);
+        if free == 0 && worker.slots.available_permits() == 0 {
+            // Full: what is at the broker is for others.
+            self.consumer = None;
+            freed.await;
+            return Ok(());
+        }
+        self.subscribe(free.max(1)).await?;
+        let Some((consumer, _)) = self.consumer.as_mut() else {
+            return Ok(());
+        };
+        let deliveries = consumer.receive().await.map_err(|e| causes(&e))?;
+        Meters::add(&worker.meters.messages_received, deliveries.len());
+        self.take(deliveries).await
+    }
+
+    /// Subscribes so that the broker holds no more for us than there are free slots, and not needlessly few.
+    async fn subscribe(&mut self, free: usize) -> Result<(), String> {
+        if let Some((_, prefetch)) = &self.consumer
+            && *prefetch <= free
+            && *prefetch * 8 >= free
+        {
+            return Ok(());
+        }
+        self.consumer = None;
+        let prefetch = free.div_ceil(2).min(limits::CLAIM_ROWS_MAX);
+        let consumer = self
+            .worker
+            .parts
+            .broker
+            .consume(&self.destination, prefetch)
+            .await
+            .map_err(|e| causes(&e))?;
+        self.consumer = Some((consumer, prefetch));
+        Ok(())
+    }
+
+    /// Claims what free slots allow, acknowledges what is settled, starts what was won.
+    async fn take(&mut self, deliveries: Vec<Delivery>) -> Result<(), String> {
+        let worker = Arc::clone(&self.worker);
+        let permits = free_slots(&worker.slots, deliveries.len().min(limits::CLAIM_ROWS_MAX));
+        let free = permits
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
+        let mut settled = Vec::with_capacity(deliveries.len());
+        let mut offers: Vec<(RunId, u32)> = Vec::with_capacity(deliveries.len());
+        let mut left = 0;
+        for delivery in &deliveries {
+            match message::read(&delivery.body, &delivery.signature, &self.queue, &self.key) {
+                Ok(offer) if offers.len() < free => {
+                    offers.push(offer);
+                    settled.push(delivery.token);
+                }
+                Ok(_) => left += 1,
+                Err(refusal) => {
+                    Meters::add(&worker.meters.messages_refused, 1);
+                    tracing::warn!(queue = %self.queue, %refusal, "a message is dropped: {refusal}");
+                    settled.push(delivery.token);
+                }
+            }
+        }
+        offers.sort_unstable();
+        offers.dedup();
+        if let Some(permits) = permits.filter(|_| !offers.is_empty()) {
+            // The claim and the start are one task, so that a stop between them can't leave a won attempt unstarted.
+            let claiming = worker
+                .tracker
+                .spawn(claim(Arc::clone(&worker), offers, permits));
+            claiming.await.map_err(|e| e.to_string())??;
+        }
+        if let Some((consumer, _)) = self.consumer.as_mut() {
+            consumer.ack(&settled).await.map_err(|e| causes(&e))?;
+        }
+        if left > 0 {
+            // More than there are slots for: others may have them.
+            self.consumer = None;
+        }
+        Ok(())
+    }
+}
