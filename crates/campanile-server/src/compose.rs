@@ -82,6 +82,18 @@ pub struct App {
 /// # Errors
 /// The first thing that can't be had; nothing is left running.
 pub async fn start(settings: &Settings, ports: Ports) -> Result<App, Error> {
+    start_with(settings, ports, |handlers| handlers).await
+}
+
+/// The same with more handlers: native ones, as a program has that embeds a worker.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    settings: &Settings,
+    ports: Ports,
+    more: impl FnOnce(Handlers) -> Handlers,
+) -> Result<App, Error> {
     let random = Arc::new(Random::from_system());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (expected, new_token) = expected_token(settings, &random)?;
@@ -99,7 +111,7 @@ pub async fn start(settings: &Settings, ports: Ports) -> Result<App, Error> {
         broker: ports.broker,
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
-        handlers: handlers(settings)?,
+        handlers: more(handlers(settings)?),
     };
     let node = Node::start(parts, node_settings(settings))
         .await

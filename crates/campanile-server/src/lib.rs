@@ -3,6 +3,7 @@
 //! tests can start the very composition that the program starts.
 
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod compose;
 pub mod config;

@@ -2,6 +2,7 @@
 //! which database answers. Any error inside a transaction rolls the whole of it back here, and a session that was left
 //! in the middle of something (an error, a dropped future) is closed and never used again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use campanile::port::store::{self, CALL_TIMEOUT};
@@ -21,6 +22,15 @@ use super::value::{Arg, Args, Column, Row, Value};
 const TRIES_MAX: u32 = 3;
 /// The first wait before another try; doubles, with jitter.
 const RETRY_WAIT: Duration = Duration::from_millis(20);
+
+/// Statements that this process sent, `BEGIN` and `COMMIT` included.
+static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+
+/// How many statements this process has sent to its databases: for benchmarks.
+#[must_use]
+pub fn statements() -> u64 {
+    STATEMENTS.load(Ordering::Relaxed)
+}
 
 /// Connections to one database for one purpose.
 #[derive(Debug, Clone)]
@@ -267,6 +277,7 @@ impl Session {
         text: &Text,
         args: Args<'_>,
     ) -> Result<Vec<Row>, sqlx::Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
         match self {
             Self::Sqlite(c) => sqlite_rows(c, text, args).await,
             Self::OwnSqlite(c) => sqlite_rows(c, text, args).await,
@@ -276,6 +287,7 @@ impl Session {
     }
 
     pub(super) async fn write(&mut self, text: &Text, args: Args<'_>) -> Result<u64, sqlx::Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
         match self {
             Self::Sqlite(c) => Ok(sqlite_query(text, args)?
                 .execute(&mut **c)
@@ -298,6 +310,7 @@ impl Session {
 
     /// Statements without parameters, several at once if need be.
     pub(super) async fn run_raw(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
         let sql = || sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
         match self {
             Self::Sqlite(c) => c.execute(sql()).await.map(drop),

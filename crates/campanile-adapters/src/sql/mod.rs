@@ -15,6 +15,7 @@ mod statement;
 mod store;
 mod value;
 
+pub use connection::statements;
 pub use error::OpenError;
 pub use lock::Lock;
 pub use migration::Migration;

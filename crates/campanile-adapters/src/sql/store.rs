@@ -1,9 +1,11 @@
-//! The store over SQL: what the ports promise, statement by statement. The statements live in three files by who calls
-//! them ([`leading`], [`working`], [`control`]) and in [`ends`], the one way into history; [`rows`] turns rows into
-//! values. Each is one transaction, and its guards are the transitions of `campanile::protocol::run` as WHERE clauses.
+//! The store over SQL: what the ports promise, statement by statement. The statements live by who calls them
+//! ([`leading`] with [`firing`], [`working`], [`control`] with [`tasks`]) and in [`ends`], the one way into history;
+//! [`rows`] turns rows into values. Each call is one transaction, and its guards are the transitions of
+//! `campanile::protocol::run` as WHERE clauses.
 
 mod control;
 mod ends;
+mod firing;
 mod leading;
 mod rows;
 mod tasks;

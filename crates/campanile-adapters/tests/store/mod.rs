@@ -73,3 +73,5 @@ mod postgres {
             one_of_many_wins);
     }
 }
+
+mod opening;

@@ -19,12 +19,9 @@ use super::problem::Problem;
 impl ToSchema for Task {}
 
 impl PartialSchema for Task {
-    #[expect(
-        clippy::expect_used,
-        reason = "the text is a constant, and a test reads the document that holds it"
-    )]
+    /// Only a place: [`super::document`] puts the written schema there.
     fn schema() -> RefOr<Schema> {
-        serde_json::from_str(include_str!("task.schema.json")).expect("a schema")
+        utoipa::openapi::Object::new().into()
     }
 }
 

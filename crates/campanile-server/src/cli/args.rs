@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::flags::SettingFlags;
+use crate::bench;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
@@ -105,6 +106,8 @@ pub enum Command {
     /// Look at the settings
     #[command(subcommand)]
     Config(Config),
+    /// Measure: one workload, one line of JSON
+    Bench(bench::Args),
     /// Stands between a worker and a command; not for people
     #[command(name = super::SUPERVISE, hide = true)]
     Supervise,

@@ -1,13 +1,14 @@
 //! `import crontab`: a crontab as a task file. What can't be taken over is named on standard error, with its line, and
 //! so is what behaves otherwise than under cron.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use campanile::schedule::crontab::{self, Entry, Form};
-use toml::{Table, Value};
+use campanile::task::{CommandSpec, HandlerSpec};
+use serde::Serialize;
 
 use super::Failure;
 use super::args::ImportCrontab;
@@ -37,18 +38,23 @@ pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
             refused.text.trim()
         ));
     }
-    let mut names = BTreeMap::new();
+    let (mut names, mut said) = (BTreeMap::new(), BTreeSet::new());
     let mut file = format!(
         "# From {shown}. A worker runs these with `--allow-commands` naming the shell (/bin/sh).\n"
     );
     for entry in &table.entries {
         for remark in remarks(entry) {
-            out.remark(format!("{shown} line {}: {remark}", entry.line));
+            // Most remarks are about all lines: once is enough.
+            if said.insert(remark.clone()) {
+                out.remark(format!("{shown} line {}: {remark}", entry.line));
+            }
         }
-        let task = task(entry, &zone, &mut names);
-        let text = toml::to_string(&task)
+        let document = Document {
+            task: [task(entry, &zone, &mut names)],
+        };
+        let text = toml::to_string(&document)
             .map_err(|e| Failure::Failed(format!("failed to write a task: {e}")))?;
-        file.push_str(&format!("\n[[task]]\n{text}"));
+        file.push_str(&format!("\n{text}"));
     }
     if table.entries.is_empty() {
         return Err(Failure::Failed(format!("{shown}: no line could be taken")));
@@ -110,67 +116,67 @@ fn remarks(entry: &Entry) -> Vec<String> {
     out
 }
 
-fn task(entry: &Entry, zone: &str, names: &mut BTreeMap<String, usize>) -> Table {
-    let text = |s: &str| Value::String(s.to_owned());
-    let shell = entry
-        .environment
-        .get("SHELL")
-        .filter(|s| s.starts_with('/'));
+/// A task as it is written, its fields in the order in which people read them.
+#[derive(Debug, Serialize)]
+struct Imported {
+    name: String,
+    description: String,
+    schedule: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dialect: Option<&'static str>,
+    timezone: String,
+    misfire: &'static str,
+    timeout: &'static str,
+    handler: HandlerSpec,
+}
+
+/// The root of a task file.
+#[derive(Debug, Serialize)]
+struct Document {
+    task: [Imported; 1],
+}
+
+fn task(entry: &Entry, zone: &str, names: &mut BTreeMap<String, usize>) -> Imported {
+    let environment = &entry.environment;
+    let shell = environment.get("SHELL").filter(|s| s.starts_with('/'));
     let shell = shell.map_or("/bin/sh", String::as_str);
-    let mut command = Table::new();
-    command.insert(
-        "argv".to_owned(),
-        Value::Array(vec![text(shell), text("-c"), text(&entry.command)]),
-    );
     let passed = |name: &str| !name.starts_with("CAMPANILE_") && name != "MAILTO";
-    let env: Table = entry
-        .environment
-        .iter()
-        .filter(|(name, _)| passed(name))
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect();
-    if !env.is_empty() {
-        command.insert("env".to_owned(), Value::Table(env));
-    }
-    if let Some(home) = entry.environment.get("HOME") {
-        command.insert("dir".to_owned(), text(home));
-    }
-    if let Some(stdin) = &entry.stdin {
-        command.insert("stdin".to_owned(), text(stdin));
-    }
-    let mut task = Table::new();
-    task.insert(
-        "name".to_owned(),
-        Value::String(name(&entry.command, names)),
-    );
-    task.insert(
-        "description".to_owned(),
-        Value::String(format!("line {} of its crontab", entry.line)),
-    );
-    task.insert("schedule".to_owned(), text(&entry.schedule));
-    if !entry.schedule.starts_with('@') {
-        task.insert("dialect".to_owned(), text("unix"));
-    }
+    let command = CommandSpec {
+        argv: vec![shell.to_owned(), "-c".to_owned(), entry.command.clone()],
+        env: environment
+            .iter()
+            .filter(|(name, _)| passed(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        dir: environment.get("HOME").cloned(),
+        stdin: entry.stdin.clone(),
+    };
     let zone = entry.timezone.as_ref().map_or(zone, |z| z.name());
-    task.insert("timezone".to_owned(), text(zone));
-    // cron starts nothing late.
-    task.insert("misfire".to_owned(), text("skip"));
-    task.insert("timeout".to_owned(), text(TIMEOUT));
-    let handler = Table::from_iter([("command".to_owned(), Value::Table(command))]);
-    task.insert("handler".to_owned(), Value::Table(handler));
-    task
+    Imported {
+        name: name(&entry.command, names),
+        description: format!("line {} of its crontab", entry.line),
+        schedule: entry.schedule.clone(),
+        dialect: (!entry.schedule.starts_with('@')).then_some("unix"),
+        timezone: zone.to_owned(),
+        // cron starts nothing late.
+        misfire: "skip",
+        timeout: TIMEOUT,
+        handler: HandlerSpec::Command(command),
+    }
 }
 
 /// A name from the program that the command begins with; numbered where several have the same.
 fn name(command: &str, names: &mut BTreeMap<String, usize>) -> String {
-    let assignment = |word: &&str| word.contains('=') && !word.starts_with('/');
+    let assignment = |word: &str| word.contains('=') && !word.starts_with('/');
+    let around = ["exec", "nice", "env", "sudo", "test", "["];
     let program = command
-        .split_whitespace()
-        .find(|w| {
-            !assignment(w)
-                && w.chars().any(char::is_alphanumeric)
-                && !["cd", "test", "[", "exec", "nice", "env"].contains(w)
+        .split("&&")
+        .flat_map(|part| part.split([';', '|']))
+        .filter_map(|part| {
+            let mut words = part.split_whitespace();
+            words.find(|w| !assignment(w) && !around.contains(w))
         })
+        .find(|w| *w != "cd" && w.chars().any(char::is_alphanumeric))
         .unwrap_or("command");
     let base = program
         .rsplit('/')

@@ -22,6 +22,7 @@ use self::args::{Cli, Command};
 use self::client::Client;
 use self::out::Out;
 use crate::api::problem::Problem;
+use crate::bench;
 use crate::config;
 
 /// The verb under which the program supervises a command.
@@ -101,9 +102,19 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,
         Command::Doctor(settings) => return doctor::run(settings, &environment, out).await,
         Command::Config(args::Config::Check(settings)) => serve::check(settings, &environment, out),
+        Command::Bench(bench) => measure(&bench, out).await,
         Command::Supervise => return Ok(campanile_adapters::handlers::supervise::main()),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// `bench`
+async fn measure(args: &bench::Args, out: Out) -> Result<(), Failure> {
+    serve::log(&bench::log());
+    let failed = |e: bench::Error| Failure::Failed(e.to_string());
+    let figures = bench::run(args).await.map_err(failed)?;
+    out.line(figures.line());
+    figures.promises_kept().map_err(failed)
 }
 
 /// The help of every command, as one text: what the reference page is made of.

@@ -6,11 +6,13 @@
 //! empty store as `Arc<dyn Store>`, and a guard that keeps alive what it stands on; or `None` where it can't run.
 
 mod control;
+mod firing;
 mod fixture;
 mod leading;
 mod working;
 
 pub use control::*;
+pub use firing::*;
 pub use leading::*;
 pub use working::*;
 

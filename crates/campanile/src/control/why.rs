@@ -285,6 +285,13 @@ fn told_by_task(
             task.updated_at
         )
     };
+    if at < task.created_at {
+        let said = format!(
+            "`{name}` did not exist yet: it was created at {}.",
+            task.created_at
+        );
+        return Some((Verdict::NotCreatedYet, vec![said]));
+    }
     if !is_instant {
         let show = |t: Option<Timestamp>| t.map_or("none".to_owned(), |t| t.to_string());
         let first = match &task.spec.schedule {
@@ -301,13 +308,6 @@ fn told_by_task(
             said.push(changed());
         }
         return Some((Verdict::NotAnInstant, said));
-    }
-    if at < task.created_at {
-        let said = format!(
-            "`{name}` did not exist yet: it was created at {}.",
-            task.created_at
-        );
-        return Some((Verdict::NotCreatedYet, vec![said]));
     }
     if task.spec.paused && at >= task.updated_at {
         let said = format!(

@@ -176,7 +176,7 @@ impl Tables {
                     started_at: old.started_at,
                     finished_at: finish.at,
                     reason: why,
-                    error: new.error.clone(),
+                    error: finish.error.as_ref().and(new.error.clone()),
                 });
         }
         if let Some(log) = finish.log.as_ref().filter(|l| !l.is_empty()) {

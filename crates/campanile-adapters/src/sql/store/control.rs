@@ -19,7 +19,7 @@ use super::super::error::Failure;
 use super::super::statement::{Statement, Text};
 use super::super::value::{Arg, Table};
 use super::ends::{Ending, Outcome};
-use super::leading::INSERT_ROWS_MAX;
+use super::firing::INSERT_ROWS_MAX;
 use super::rows::{attempt_of, ended_run, live_run, node_of, small, spec_table};
 use super::{Store, first};
 

@@ -106,11 +106,6 @@ static PUT_TIMERS: Statement = Statement::new(
      WHERE true ON CONFLICT (queue, at, owner, n) DO NOTHING",
 );
 
-/// Next occurrences and timers that are new.
-pub(super) static PUT_DUE: Statement = Statement::new(
-    "INSERT INTO due (queue, at, owner, n) SELECT q, t, o, k FROM @rows(q int, t int, o int, k int) AS v",
-);
-
 /// Attempts that ended other than well, of runs that go on.
 static NOTE_LIVE: Statement = Statement::new(
     "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error)

@@ -15,7 +15,7 @@ use super::super::error::Failure;
 use super::super::statement::Statement;
 use super::super::value::Table;
 use super::Store;
-use super::leading::INSERT_ROWS_MAX;
+use super::firing::INSERT_ROWS_MAX;
 use super::rows::{task_of, to_json};
 
 /// A page of living tasks.

@@ -434,7 +434,7 @@ pub async fn tasks_are_found_by_id(store: Arc<dyn Store>) {
     let unknown = f.mint.task(at(0));
     assert_eq!(
         f.store.tasks_by_id(&[task.id, unknown]).await.unwrap(),
-        [task.clone()]
+        std::slice::from_ref(&task)
     );
     assert_eq!(
         (task.version, task.spec, task.created_at),

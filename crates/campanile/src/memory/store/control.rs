@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use super::leading::due_of_task;
@@ -23,8 +25,21 @@ fn edit_applies(tables: &Tables, edit: &Edit) -> bool {
     edit.deletes.iter().all(|(id, v)| version_is(id, *v))
         && edit.upserts.iter().all(|u| match u.expected {
             Some(v) => version_is(&u.id, v),
-            None => !tables.names.contains_key(&u.spec.name),
+            None => !tables.tasks.contains_key(&u.id),
         })
+        && names_are_free(tables, edit)
+}
+
+/// Whether each name is wanted by one task of the edit, and had by none that stays as it is.
+fn names_are_free(tables: &Tables, edit: &Edit) -> bool {
+    let upserted = edit.upserts.iter().map(|u| u.id);
+    let moving: HashSet<TaskId> = upserted
+        .chain(edit.deletes.iter().map(|(id, _)| *id))
+        .collect();
+    let mut wanted = HashSet::new();
+    edit.upserts.iter().map(|u| &u.spec.name).all(|name| {
+        wanted.insert(name) && tables.names.get(name).is_none_or(|id| moving.contains(id))
+    })
 }
 
 #[async_trait]
@@ -69,6 +84,12 @@ impl Control for MemoryStore {
             }
         }
         for upsert in &edit.upserts {
+            let old_name = tables.tasks.get(&upsert.id).map(|t| t.spec.name.clone());
+            if let Some(name) = old_name {
+                tables.names.remove(&name);
+            }
+        }
+        for upsert in &edit.upserts {
             let created_at = tables.tasks.get(&upsert.id).map_or(at, |t| t.created_at);
             let version = upsert.expected.unwrap_or(0) + 1;
             let task = Task {
@@ -92,8 +113,13 @@ impl Control for MemoryStore {
 
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
         let mut tables = self.lock();
+        let is_known = |s: &&Submission| {
+            let key = s.idempotency_key.as_ref();
+            key.is_some_and(|key| tables.keys.contains_key(key))
+        };
         if let Some(taken) = submissions
             .iter()
+            .filter(|s| !is_known(s))
             .find(|s| tables.live.contains_key(&s.run.id))
         {
             return Err(Error::Refused(

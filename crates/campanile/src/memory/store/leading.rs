@@ -95,7 +95,13 @@ impl Leading for MemoryStore {
             tables.live.insert(run.id, run.clone());
         }
         for skip in &firing.skipped {
-            tables.archive(skip.clone())?;
+            // An instant that history has an answer for keeps it.
+            let answered = skip
+                .task
+                .is_some_and(|task| tables.occurrences.contains_key(&(task, skip.due_at)));
+            if !answered {
+                tables.archive(skip.clone())?;
+            }
         }
         if let Some(entry) = &firing.outbox {
             tables.outbox.insert(entry.id, entry.runs.clone());

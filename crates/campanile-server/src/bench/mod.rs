@@ -1,0 +1,194 @@
+//! `campanile bench`: one workload, one JSON line. It drives the engine from outside: through the library's calls, over
+//! the same ports as `serve`, with a handler that only notes its starts. Missed, doubled and early starts are counted
+//! from the store's rows and from the handler's record, and unless both agree no figure is printed: read `history`
+//! first. It never runs in a store that holds somebody's tasks.
+
+mod burst;
+mod clock;
+mod figures;
+mod history;
+mod idle;
+mod prepare;
+mod progress;
+mod record;
+mod redis_info;
+mod site;
+mod steady;
+mod submit;
+mod tally;
+mod usage;
+
+use std::path::PathBuf;
+
+use campanile::control;
+use campanile::port::store;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use self::history::{Counts, Disagreement};
+use self::site::Site;
+use crate::config;
+
+/// `campanile bench`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    workload: Workload,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Workload {
+    /// Many runs stored beforehand, all due at one instant
+    Burst(burst::Args),
+    /// Tasks that recur every second, for a while
+    Steady(steady::Args),
+    /// One run at a time: from the request to the start
+    Submit(submit::Args),
+    /// Runs that are not due: what a node costs that has nothing to do
+    Idle(idle::Args),
+}
+
+/// Why there is no figure.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error("failed to {0}")]
+    Store(#[from] store::Error),
+    /// What was asked of the system was refused.
+    #[error("failed to prepare the workload: {0}")]
+    Control(#[from] control::Error),
+    /// A setting can't be taken.
+    #[error(transparent)]
+    Setting(#[from] config::Error),
+    /// Something can't be reached or started.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A file could not be made or read.
+    #[error("failed to use {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store belongs to somebody.
+    #[error(
+        "the store holds the task `{0}`: a bench needs a store of its own; name an empty database, or none for a temporary file"
+    )]
+    InUse(String),
+    /// No node came to lead.
+    #[error(
+        "no node came to lead within a minute: look at the log above for the store and the lock"
+    )]
+    NotLeading,
+    /// The two witnesses differ.
+    #[error("the counts can't be believed: {0}")]
+    Disagreement(#[from] Disagreement),
+    /// The counts agree and are not zero.
+    #[error("{} missed, {} doubled, {} early: a promise is broken", .0.missed, .0.doubled, .0.early)]
+    Broken(Counts),
+    /// It can't be measured so.
+    #[error("{0}")]
+    Impossible(String),
+}
+
+/// The one line that a workload prints.
+#[derive(Debug)]
+pub struct Line {
+    fields: Map<String, Value>,
+    counts: Counts,
+}
+
+impl Line {
+    fn new(workload: &str, site: &Site) -> Self {
+        let line = Self {
+            fields: Map::new(),
+            counts: Counts::default(),
+        };
+        line.with("workload", workload)
+            .with("version", env!("CARGO_PKG_VERSION"))
+            .with(
+                "build",
+                if cfg!(debug_assertions) {
+                    "debug"
+                } else {
+                    "optimised"
+                },
+            )
+            .with(
+                "cpus",
+                std::thread::available_parallelism().map_or(0, usize::from),
+            )
+            .with("load_average", usage::load_average())
+            .all(&site.kinds)
+            .with("slots", site.settings.node.slots)
+    }
+
+    /// One more field.
+    fn with(mut self, name: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).unwrap_or(Value::Null);
+        self.fields.insert(name.to_owned(), value);
+        self
+    }
+
+    /// All fields of a struct.
+    fn all(mut self, fields: &impl Serialize) -> Self {
+        if let Ok(Value::Object(more)) = serde_json::to_value(fields) {
+            self.fields.extend(more);
+        }
+        self
+    }
+
+    /// What decides how the program ends.
+    const fn counted(mut self, counts: Counts) -> Self {
+        self.counts = counts;
+        self
+    }
+
+    /// The line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        Value::Object(self.fields.clone()).to_string()
+    }
+
+    /// Whether nothing was missed, doubled or early.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] with the counts.
+    pub const fn promises_kept(&self) -> Result<(), Error> {
+        let Counts {
+            missed,
+            doubled,
+            early,
+            ..
+        } = self.counts;
+        if missed == 0 && doubled == 0 && early == 0 {
+            Ok(())
+        } else {
+            Err(Error::Broken(self.counts))
+        }
+    }
+}
+
+/// How a bench logs: only what goes wrong.
+#[must_use]
+pub fn log() -> config::Log {
+    config::Log {
+        json: false,
+        filter: "warn".to_owned(),
+    }
+}
+
+/// Runs one workload.
+///
+/// # Errors
+/// Why there are no figures.
+pub async fn run(args: &Args) -> Result<Line, Error> {
+    match &args.workload {
+        Workload::Burst(args) => burst::run(args).await,
+        Workload::Steady(args) => steady::run(args).await,
+        Workload::Submit(args) => submit::run(args).await,
+        Workload::Idle(args) => idle::run(args).await,
+    }
+}
