@@ -19,6 +19,8 @@ const IN_THE_PIPE: Duration = Duration::from_millis(40);
 const WOKEN_WATCH: Duration = Duration::from_secs(3);
 /// How long the broker stays away.
 const BROKER_AWAY: Duration = Duration::from_secs(3);
+/// Runs that nobody has claimed, before the leader that published them ends.
+const IN_FLIGHT: i64 = 50;
 /// How long programs may outlive their worker.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(15);
 
@@ -51,9 +53,52 @@ pub fn end_leader(scene: &mut Scene<'_>) -> Outcome<Fault> {
     let status = scene.stand.process(name).wait_exit(RECOVERY_LIMIT);
     fault.demand(
         status.is_some_and(|status| status.success()),
-        format!("{name} ended well ({status:?})"),
+        format!("{name} ended well"),
     );
     scene.settle(&mut fault, &leader)?;
+    scene.stand.start(name)?;
+    Ok(fault)
+}
+
+/// The leader hands over while workers stand still and messages lie at the broker: the next one publishes again what
+/// nobody has claimed, and the workers find each message twice.
+pub fn end_leader_in_flight(scene: &mut Scene<'_>) -> Outcome<Fault> {
+    let leader = scene.facts.leader()?;
+    let name = Stand::known(&leader.node)?;
+    let refused = |scene: &Scene<'_>| -> u64 {
+        let of = |name| scene.stand.counter(name, "claims_refused");
+        WORKERS.into_iter().map(of).sum()
+    };
+    let before = refused(scene);
+    for worker in WORKERS {
+        scene.stand.process(worker).sigstop();
+    }
+    let halted = Instant::now();
+    until("messages lie at the broker", RECOVERY_LIMIT, || {
+        Ok(scene.facts.unclaimed(wall_ms())? >= IN_FLIGHT)
+    })?;
+    let mut fault = Fault::now("leader SIGTERM, messages in flight");
+    scene.stand.process(name).sigterm();
+    let next = scene.next_term(leader.epoch)?;
+    let again = until("the next leader publishes again", RECOVERY_LIMIT, || {
+        let published = scene.stand.counter(&next.node, "messages_published");
+        Ok(i64::try_from(published)? >= IN_FLIGHT)
+    });
+    for worker in WORKERS {
+        scene.stand.process(worker).sigcont();
+    }
+    let halt_ms = halted.elapsed().as_millis();
+    again?;
+    fault.saw(format!(
+        "{} published again what nobody had claimed; the workers stood still for {halt_ms} ms",
+        next.node
+    ));
+    scene.settle(&mut fault, &leader)?;
+    let twice = refused(scene) - before;
+    fault.demand(
+        twice > 0,
+        format!("{twice} messages came twice and were refused"),
+    );
     scene.stand.start(name)?;
     Ok(fault)
 }
@@ -101,7 +146,7 @@ pub fn stop_leader(scene: &mut Scene<'_>) -> Outcome<Fault> {
     let late: Vec<_> = after.difference(&before).collect();
     fault.demand(
         late.is_empty(),
-        format!("the woken node wrote nothing of its old term ({late:?})"),
+        format!("the woken node wrote nothing of its old term {late:?}"),
     );
     let now = scene.facts.leader()?;
     fault.demand(
@@ -170,10 +215,10 @@ pub fn kill_worker(scene: &mut Scene<'_>) -> Outcome<Fault> {
         Ok(!below.iter().any(|(pid, line)| is_alive(*pid, line)))
     });
     let after = wall_ms() - fault.at_ms;
-    fault.demand(
-        died.is_ok(),
-        format!("none of them lived {after} ms later ({below:?})"),
-    );
+    if died.is_err() {
+        fault.saw(format!("these lived below it: {below:?}"));
+    }
+    fault.demand(died.is_ok(), format!("none of them lived {after} ms later"));
     until("its runs are given on", RECOVERY_LIMIT, || {
         Ok(scene.facts.running_on(node)? == 0)
     })?;

@@ -8,6 +8,9 @@ use super::judge::Check;
 use super::scene::Fault;
 use crate::verbs::say;
 
+/// How long the system is not yet warm after the first effect.
+const WARM_UP_MS: i64 = 2_000;
+
 /// All that is told.
 #[derive(Default)]
 pub struct Report {
@@ -117,8 +120,10 @@ pub fn median(mut values: Vec<i64>) -> Option<i64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Median, 99th percentile and maximum of the lateness of first attempts that were due away from every fault.
+/// Median, 99th percentile and maximum of the lateness of first attempts that were due away from every fault, and
+/// after the first moments, in which a broker's program is still being compiled.
 pub fn lateness(effects: &[Effect], faults: &[Fault]) -> [i64; 3] {
+    let warm = effects.first().map_or(0, |e| e.at_ms + WARM_UP_MS);
     let near = |due: i64| {
         faults
             .iter()
@@ -128,7 +133,7 @@ pub fn lateness(effects: &[Effect], faults: &[Fault]) -> [i64; 3] {
         .iter()
         .filter(|e| e.attempt == 1)
         .filter_map(|e| Some((e.due_ms()?, e.at_ms)))
-        .filter(|(due, _)| !near(*due))
+        .filter(|(due, _)| *due > warm && !near(*due))
         .map(|(due, at)| at - due)
         .collect();
     late.sort_unstable();

@@ -108,34 +108,40 @@ impl Scene<'_> {
         found.ok_or_else(|| "no other term began".into())
     }
 
-    /// Waits until due runs start in time again; gives the moment.
-    pub fn steady(&mut self) -> Outcome<i64> {
+    /// Waits until due runs start in time for a stretch that begins after `after_ms`; gives the stretch's begin.
+    pub fn steady(&mut self, after_ms: i64) -> Outcome<i64> {
+        let mut since = after_ms;
         until("due runs start in time again", RECOVERY_LIMIT, || {
             let now = wall_ms();
             let last = self.effects.last(STEADY_EFFECTS);
-            let fresh = last.len() == STEADY_EFFECTS
-                && last.first().is_some_and(|e| e.at_ms > now - 2_000)
-                && last.last().is_some_and(|e| e.at_ms > now - 300);
+            let Some(first) = last.first() else {
+                return Ok(false);
+            };
+            since = first.at_ms;
             let in_time = |due: Option<i64>, at| due.is_some_and(|due| at - due < IN_TIME_MS);
-            Ok(fresh
+            Ok(last.len() == STEADY_EFFECTS
+                && since > after_ms.max(now - 2_000)
                 && last.iter().all(|e| in_time(e.due_ms(), e.at_ms))
                 && self.facts.unclaimed(now - 2_000)? == 0)
         })?;
-        Ok(wall_ms())
+        Ok(since)
     }
 
     /// Waits until service is steady and adds up the fault's account.
     pub fn settle(&mut self, fault: &mut Fault, from: &Leader) -> Outcome<()> {
-        let steady_at = self.steady()?;
+        let steady_at = self.steady(wall_ms())?;
         fault.steady_ms = steady_at - fault.at_ms;
-        let around = fault.at_ms - 1_000..=steady_at;
         let mut effects = self.effects.all();
-        effects.retain(|e| around.contains(&e.at_ms));
         effects.sort_by_key(|e| e.at_ms);
+        let around = fault.at_ms - 500..=steady_at;
+        effects.retain(|e| around.contains(&e.at_ms));
         let gaps = effects.windows(2).map(|w| w[1].at_ms - w[0].at_ms);
         fault.gap_ms = gaps.max().unwrap_or(0);
-        let late = effects.iter().filter_map(|e| Some(e.at_ms - e.due_ms()?));
-        fault.latest_ms = late.max().unwrap_or(0);
+        // What was due a while before the fault may have suffered from it: it was running then.
+        let due_from = fault.at_ms - 3_000;
+        let due = effects.iter().filter_map(|e| Some((e.due_ms()?, e.at_ms)));
+        let late = due.filter(|(due, _)| *due >= due_from);
+        fault.latest_ms = late.map(|(due, at)| at - due).max().unwrap_or(0);
         let now = self.facts.leader()?;
         if now.epoch == from.epoch {
             return Ok(());
@@ -144,7 +150,7 @@ impl Scene<'_> {
         let terms = self.terms.all();
         let next = terms.into_iter().find(|t| t.epoch > from.epoch);
         let next = next.unwrap_or(now);
-        let first = effects.iter().find(|e| e.at_ms >= next.since_ms);
+        let first = effects.iter().find(|e| e.at_ms > next.since_ms);
         fault.handover = Some(Handover {
             from: from.node.clone(),
             to: next.node,
@@ -164,10 +170,10 @@ impl Scene<'_> {
             said = http::ask(port, "GET", "/api/v1/leader", TOKEN)?;
             Ok(said.contains(&format!("\"{wanted}\"")))
         });
-        fault.demand(
-            agreed.is_ok(),
-            format!("the API names the leader {wanted} ({said})"),
-        );
+        if agreed.is_err() {
+            fault.saw(format!("the API says of the leader: {said}"));
+        }
+        fault.demand(agreed.is_ok(), format!("the API names the leader {wanted}"));
         Ok(())
     }
 }
