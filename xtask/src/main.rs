@@ -1,6 +1,7 @@
 //! `cargo xtask VERB`: every thing a developer does, one command each. This file owns the list of verbs and the exit
 //! code; what a verb does stands in `verbs`. Needs nothing but Rust to start.
 
+mod cluster;
 mod verbs;
 
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ usage: cargo xtask VERB
   test [FILTER…]   every test, with private servers started for the run; lists what could not run
   ci               check and test, exactly what CI runs
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
+  cluster [--seconds N] [--failovers N] [--profile P] [--keep]
+                   real processes and servers, broken on purpose while they work; judged from outside
 ";
 
 /// 0 = passed, 1 = failed, 2 = not a verb.
@@ -25,20 +28,26 @@ fn main() -> ExitCode {
         ("check", []) => verbs::check::run(),
         ("tidy", []) => verbs::check::tidy(),
         ("test", filters) => verbs::test::run(filters),
+        ("cluster", options) => match cluster::Options::read(options) {
+            Some(options) => cluster::run(&options),
+            None => return usage(),
+        },
         ("ci", []) => verbs::check::run() & verbs::test::run(&[]),
         ("bench", groups) => verbs::bench::run(groups),
         ("help" | "--help" | "-h", _) => {
             verbs::say(USAGE);
             true
         }
-        _ => {
-            verbs::say(USAGE);
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn usage() -> ExitCode {
+    verbs::say(USAGE);
+    ExitCode::from(2)
 }

@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         lock,
         clock,
         time: node.time(),
-        mint: Arc::new(campanile::id::Mint::new(random.clone())),
+        mint: node.mint(),
         random,
         on_work: Arc::new(move || waker.notify_one()),
     });

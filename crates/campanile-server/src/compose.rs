@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use campanile::control::{self, Control};
 use campanile::engine::{Handlers, Node, Parts, Settings as NodeSettings};
-use campanile::id::Mint;
 use campanile::port::clock::Clock;
 use campanile::port::store;
 use campanile::system::{Random, SystemClock};
@@ -101,7 +100,7 @@ pub async fn start_with(
         lock: Arc::clone(&ports.lock),
         clock,
         time: node.time(),
-        mint: Arc::new(Mint::new(Arc::clone(&random))),
+        mint: node.mint(),
         random,
         on_work: Arc::new(move || waker.notify_one()),
     }));

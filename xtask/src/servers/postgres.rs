@@ -169,6 +169,15 @@ impl Postgres {
     /// # Errors
     /// [`Error::Failed`] with the server's message.
     pub fn sql_at(&self, url: &str, statement: &str) -> Result<String, Error> {
+        let mut psql = self.psql(url);
+        psql.args(["--command", statement]);
+        output_of(&mut psql).map_err(|why| Error::failed(format!("run `{statement}`"), why))
+    }
+
+    /// `psql` on the database at `url`, with plain output and no settings of the user's: for tests that need more than
+    /// one answer of it.
+    #[must_use]
+    pub fn psql(&self, url: &str) -> Command {
         let mut psql = Command::new(self.binaries.join("psql"));
         psql.args([
             "--no-psqlrc",
@@ -177,9 +186,10 @@ impl Postgres {
             "--no-align",
             "--set",
             "ON_ERROR_STOP=1",
+            "--dbname",
+            url,
         ]);
-        psql.args(["--command", statement, "--dbname", url]);
-        output_of(&mut psql).map_err(|why| Error::failed(format!("run `{statement}`"), why))
+        psql
     }
 
     /// Halts every process of the server where it stands: connections stay open and nothing answers.

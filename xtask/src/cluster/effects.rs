@@ -1,0 +1,234 @@
+//! The log of effects, kept outside the product: a small HTTP server that the tasks' handlers call. Each request is one
+//! start of one attempt; it is noted with the server's own clock before anything is answered, in memory and in a file
+//! that is synced every second. It knows nothing of the store.
+
+use std::fs::File;
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::{Outcome, wall_ms};
+
+/// How long a request below `/slow/` takes.
+pub const SLOW: Duration = Duration::from_secs(2);
+const SYNC_PERIOD: Duration = Duration::from_secs(1);
+/// How soon the server's threads notice that it ends.
+const REACTION: Duration = Duration::from_millis(200);
+
+/// One start of one attempt.
+#[derive(Debug, Clone)]
+pub struct Effect {
+    /// The task, as the URL names it.
+    pub task: String,
+    /// `Idempotency-Key`.
+    pub key: String,
+    /// `Campanile-Run`.
+    pub run: String,
+    /// `Campanile-Attempt`.
+    pub attempt: u32,
+    /// When it arrived.
+    pub at_ms: i64,
+}
+
+impl Effect {
+    /// The due instant that the key names.
+    pub fn due_ms(&self) -> Option<i64> {
+        self.key.rsplit_once(':')?.1.parse().ok()
+    }
+}
+
+struct Shared {
+    effects: Mutex<Vec<Effect>>,
+    ending: AtomicBool,
+}
+
+/// The running server.
+pub struct Effects {
+    port: u16,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Effects {
+    /// Starts it on a loopback port of its own.
+    pub fn start(file: &Path) -> Outcome<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            effects: Mutex::default(),
+            ending: AtomicBool::new(false),
+        });
+        let file = File::create(file)?;
+        let (accepting, writing) = (Arc::clone(&shared), Arc::clone(&shared));
+        let threads = vec![
+            std::thread::spawn(move || accept(&listener, &accepting)),
+            std::thread::spawn(move || keep(file, &writing)),
+        ];
+        Ok(Self {
+            port,
+            shared,
+            threads,
+        })
+    }
+
+    /// Where a task's handler is to send its request.
+    pub fn url(&self, task: &str, slow: bool) -> String {
+        let path = if slow { "slow" } else { "quick" };
+        format!("http://127.0.0.1:{}/{path}/{task}", self.port)
+    }
+
+    /// All effects so far, in the order of their arrival.
+    pub fn all(&self) -> Vec<Effect> {
+        self.shared.lock().clone()
+    }
+
+    /// The last `count` effects.
+    pub fn last(&self, count: usize) -> Vec<Effect> {
+        let effects = self.shared.lock();
+        effects[effects.len().saturating_sub(count)..].to_vec()
+    }
+}
+
+impl Drop for Effects {
+    fn drop(&mut self) {
+        self.shared.ending.store(true, Ordering::Release);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Vec<Effect>> {
+        self.effects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ends(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming() {
+        if shared.ends() {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        let shared = Arc::clone(shared);
+        // A worker that dies breaks its connections: the thread's end is all that matters.
+        std::thread::spawn(move || {
+            let _ = serve(&stream, &shared);
+        });
+    }
+}
+
+/// Requests of one connection, one after another, until the client closes it.
+fn serve(stream: &TcpStream, shared: &Shared) -> Outcome<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(stream);
+    while let Some((path, effect)) = read_request(&mut reader)? {
+        shared.lock().push(effect);
+        if path.starts_with("/slow/") {
+            std::thread::sleep(SLOW);
+        }
+        let mut stream = stream;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")?;
+    }
+    Ok(())
+}
+
+fn read_request(reader: &mut impl std::io::BufRead) -> Outcome<Option<(String, Effect)>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let path = line.split_whitespace().nth(1).unwrap_or("/").to_owned();
+    let mut effect = Effect {
+        task: path.rsplit('/').next().unwrap_or_default().to_owned(),
+        key: String::new(),
+        run: String::new(),
+        attempt: 0,
+        at_ms: 0,
+    };
+    let mut length = 0;
+    loop {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Err("a request is cut short".into());
+        }
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        let value = value.trim();
+        match name.to_ascii_lowercase().as_str() {
+            "idempotency-key" => value.clone_into(&mut effect.key),
+            "campanile-run" => value.clone_into(&mut effect.run),
+            "campanile-attempt" => effect.attempt = value.parse()?,
+            "content-length" => length = value.parse()?,
+            _ => {}
+        }
+    }
+    effect.at_ms = wall_ms();
+    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
+    Ok(Some((path, effect)))
+}
+
+/// Writes what came in to the file, and the file to the disk.
+fn keep(mut file: File, shared: &Shared) {
+    let mut written = 0;
+    let mut since_sync = Duration::ZERO;
+    loop {
+        let last = shared.ends();
+        std::thread::sleep(REACTION);
+        since_sync += REACTION;
+        if since_sync < SYNC_PERIOD && !last {
+            continue;
+        }
+        since_sync = Duration::ZERO;
+        let fresh: Vec<Effect> = shared.lock()[written..].to_vec();
+        written += fresh.len();
+        let lines: String = fresh
+            .iter()
+            .map(|e| {
+                format!(
+                    "{}\t{}\t{}\t{}\t{}\n",
+                    e.at_ms, e.task, e.key, e.run, e.attempt
+                )
+            })
+            .collect();
+        // The memory is what is judged; the file is for people.
+        let _ = file
+            .write_all(lines.as_bytes())
+            .and_then(|()| file.sync_data());
+        if last {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_a_kept_connection_are_told_apart() {
+        let text = "POST /slow/a HTTP/1.1\r\nIdempotency-Key: a:17\r\nCampanile-Run: r\r\nCampanile-Attempt: 2\r\n\
+                    content-length: 4\r\n\r\nbodyGET /quick/b HTTP/1.1\r\n\r\n";
+        let mut reader = text.as_bytes();
+        let (path, first) = read_request(&mut reader).unwrap().unwrap();
+        assert_eq!(
+            (path.as_str(), first.task.as_str(), first.attempt),
+            ("/slow/a", "a", 2)
+        );
+        assert_eq!(first.due_ms(), Some(17));
+        let (_, second) = read_request(&mut reader).unwrap().unwrap();
+        assert_eq!((second.task.as_str(), second.due_ms()), ("b", None));
+        assert!(read_request(&mut reader).unwrap().is_none());
+    }
+}
