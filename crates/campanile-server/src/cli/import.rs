@@ -165,40 +165,13 @@ fn task(entry: &Entry, zone: &str, names: &mut BTreeMap<String, usize>) -> Impor
     }
 }
 
-/// A name from the program that the command begins with; numbered where several have the same.
+/// A name that its reader will know again: the program of the first part that is more than a check, and for
+/// `run-parts` its folder. A name that is taken gets a number.
 fn name(command: &str, names: &mut BTreeMap<String, usize>) -> String {
-    let assignment = |word: &str| word.contains('=') && !word.starts_with('/');
-    let around = ["exec", "nice", "env", "sudo", "test", "["];
-    let program = command
-        .split("&&")
-        .flat_map(|part| part.split([';', '|']))
-        .filter_map(|part| {
-            let mut words = part.split_whitespace();
-            words.find(|w| !assignment(w) && !around.contains(w))
-        })
-        .find(|w| *w != "cd" && w.chars().any(char::is_alphanumeric))
-        .unwrap_or("command");
-    let base = program
-        .rsplit('/')
-        .find(|p| !p.is_empty())
-        .unwrap_or(program);
-    let base: String = base
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
-                c
-            } else {
-                '-'
-            }
-        })
-        .take(60)
-        .collect();
-    let base = base.trim_matches(|c| c == '-' || c == '.').to_owned();
-    let base = if base.is_empty() {
-        "command".to_owned()
-    } else {
-        base
-    };
+    let base = command
+        .split(['&', ';', '|', '{', '}'])
+        .find_map(program_of)
+        .unwrap_or_else(|| "command".to_owned());
     let seen = names.entry(base.clone()).or_insert(0);
     *seen += 1;
     if *seen == 1 {
@@ -206,4 +179,37 @@ fn name(command: &str, names: &mut BTreeMap<String, usize>) -> String {
     } else {
         format!("{base}-{seen}")
     }
+}
+
+/// What a part of a command line runs; `None` if it only checks or prepares.
+fn program_of(part: &str) -> Option<String> {
+    let assignment = |word: &str| word.contains('=') && !word.starts_with('/');
+    let around = |word: &str| matches!(word, "exec" | "nice" | "ionice" | "env" | "sudo" | "!");
+    let mut words = part
+        .split_whitespace()
+        .skip_while(|w| assignment(w) || around(w));
+    let program = words.find(|w| !w.starts_with('-'))?;
+    if matches!(program, "test" | "[" | "command" | "cd" | "true" | ":") {
+        return None;
+    }
+    let base = slug(program)?;
+    match words.filter(|w| w.starts_with('/')).find_map(slug) {
+        Some(folder) if base == "run-parts" => Some(format!("{base}-{folder}")),
+        _ => Some(base),
+    }
+}
+
+/// The last part of a path, as far as a name can hold it.
+fn slug(word: &str) -> Option<String> {
+    let last = word.rsplit('/').find(|p| !p.is_empty())?;
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+            c
+        } else {
+            '-'
+        }
+    };
+    let slug: String = last.chars().map(plain).take(60).collect();
+    let slug = slug.trim_matches(|c| c == '-' || c == '.');
+    (!slug.is_empty()).then(|| slug.to_owned())
 }
