@@ -13,7 +13,7 @@ use super::elector::causes;
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
 use crate::port::broker::{Error, Message};
-use crate::protocol::dispatch::{Dispatch, Entry};
+use crate::protocol::dispatch::{Dispatch, Entry, LOOK_OTHERS, LOOK_ROWS_MAX, Pace};
 use crate::protocol::limits;
 use crate::protocol::message::{self, Key};
 use crate::task::{HandlerSpec, QueueName};
@@ -21,10 +21,6 @@ use crate::task::{HandlerSpec, QueueName};
 /// The first wait after a publish that was not confirmed; doubles up to [`RETRY_MAX`].
 const RETRY_INITIAL: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How many published runs one look at the store asks about.
-const CHECK_ROWS_MAX: usize = 4_096;
-/// How often the store is asked while some queue is short of room.
-const TIGHT_PERIOD: Duration = Duration::from_millis(5);
 
 /// The term's memory, shared by planner, publisher and settler.
 pub struct Desk {
@@ -32,6 +28,8 @@ pub struct Desk {
     pub dispatch: Mutex<Dispatch>,
     /// Something became ready.
     pub changed: Notify,
+    /// A scan left rows behind for want of room.
+    pub hungry: Notify,
 }
 
 impl Desk {
@@ -144,8 +142,13 @@ impl Publisher<'_> {
                 let is_external =
                     |e: &Arc<Entry>| matches!(e.handler(), Some(HandlerSpec::External(_)));
                 let (external, ours): (Batch, Batch) = batch.into_iter().partition(is_external);
-                duty.desk
-                    .with(|d| d.confirmed(&ours, duty.shared.parts.clock.monotonic()));
+                let tight = duty.desk.with(|d| {
+                    d.confirmed(&ours, duty.shared.parts.clock.monotonic());
+                    d.is_tight()
+                });
+                if tight {
+                    duty.desk.hungry.notify_one();
+                }
                 if external.is_empty() {
                     Ok(())
                 } else {
@@ -219,54 +222,50 @@ pub async fn settle(duty: Arc<Duty>) {
 
 async fn settle_for_ever(duty: &Duty) -> Result<(), TermOver> {
     let cap = duty.shared.settings.in_flight_max;
-    let mut last_full = duty.shared.parts.clock.monotonic();
+    let mut pace = Pace::default();
     loop {
-        duty.rest(TIGHT_PERIOD).await?;
-        let now = duty.shared.parts.clock.monotonic();
-        let tight = duty.desk.with(|d| d.is_tight(cap));
-        if !tight && now.since(last_full) < limits::MARK_AFTER {
-            // Nothing is short: one look a second is enough.
-            duty.rest(
-                limits::MARK_AFTER
-                    .saturating_sub(now.since(last_full))
-                    .min(TIGHT_PERIOD * 10),
-            )
-            .await?;
-            continue;
-        }
-        last_full = now;
-        let age = if tight {
-            Duration::ZERO
+        let hungry = duty.desk.hungry.notified();
+        if duty.desk.with(|d| d.is_tight()) {
+            duty.rest(pace.wait).await?;
+            let (asked, taken) = look(duty, Duration::ZERO, pace.rows).await?;
+            pace = pace.after(asked, taken);
+            if duty.desk.with(|d| d.has_room_again(cap)) {
+                duty.shared.wake.notify_one();
+            }
         } else {
-            limits::MARK_AFTER
-        };
-        look(duty, age).await?;
-        if tight {
-            duty.shared.wake.notify_one();
+            // Nothing is short: one look a second is enough.
+            tokio::select! {
+                () = hungry => continue,
+                rested = duty.rest(limits::MARK_AFTER) => rested?,
+            }
+            look(duty, limits::MARK_AFTER, LOOK_ROWS_MAX).await?;
         }
     }
 }
 
-async fn look(duty: &Duty, age: Duration) -> Result<(), TermOver> {
+/// Asks the store which of the published runs were taken, and settles what that means. Says about how many it asked and
+/// how many were taken.
+async fn look(duty: &Duty, age: Duration, rows: usize) -> Result<(usize, usize), TermOver> {
     let now = duty.shared.parts.clock.monotonic();
-    let check = duty.desk.with(|d| d.to_check(now, age, CHECK_ROWS_MAX));
+    let check = duty.desk.with(|d| d.to_check(now, age, rows, LOOK_OTHERS));
     if check.is_empty() && !duty.desk.with(|d| d.has_done_rows()) {
-        return Ok(());
+        return Ok((0, 0));
     }
     let waiting = if check.is_empty() {
         Vec::new()
     } else {
         match duty.shared.parts.store.waiting(&check).await {
             Ok(waiting) => waiting,
-            Err(error) => return duty.failed(&error),
+            Err(error) => return duty.failed(&error).map(|()| (0, 0)),
         }
     };
+    let found = (check.len(), check.len() - waiting.len());
     let settled = duty
         .desk
         .with(|d| d.checked(&check, &waiting, now, duty.shared.time.now()));
     duty.desk.changed.notify_one();
     if settled.mark.is_empty() && settled.done.is_empty() {
-        return Ok(());
+        return Ok(found);
     }
     let term = &duty.leadership.term;
     let answer = duty
@@ -280,5 +279,5 @@ async fn look(duty: &Duty, age: Duration) -> Result<(), TermOver> {
     } else {
         duty.desk.with(|d| d.give_back(settled.done));
     }
-    Ok(())
+    Ok(found)
 }

@@ -110,6 +110,7 @@ impl Leader {
             desk: Arc::new(Desk {
                 dispatch: Mutex::default(),
                 changed: Notify::new(),
+                hungry: Notify::new(),
             }),
             broker_ok: self.broker_ok.clone(),
         });

@@ -188,7 +188,15 @@ async fn scan(duty: &Duty, cache: &mut Cache) -> Result<Next, TermOver> {
     if !load(duty, cache, wanted).await? {
         return Ok(Next::Soon);
     }
-    fire_all(duty, cache, &scan).await
+    let next = fire_all(duty, cache, &scan).await?;
+    let tight = duty.desk.with(|d| {
+        d.scanned(&rooms, &scan.rows);
+        d.is_tight()
+    });
+    if tight {
+        duty.desk.hungry.notify_one();
+    }
+    Ok(next)
 }
 
 async fn fire_all(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Next, TermOver> {

@@ -3,15 +3,25 @@
 //! leader fills it from the outbox and publishes again, and claims refuse the duplicates.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits;
-use super::work::{ScanLimits, Waiting};
+use super::work::{DueRow, ScanLimits, Waiting};
 use crate::id::{OutboxId, RunId};
 use crate::task::{HandlerSpec, QueueName, Task};
 use crate::time::{Monotonic, Timestamp};
+
+/// A queue gets room again once this part of it is free.
+const ROOM_PARTS: usize = 8;
+/// How many published runs one look at the store asks about.
+pub const LOOK_ROWS_MAX: usize = 4_096;
+const LOOK_ROWS_MIN: usize = 128;
+/// Of the others, in turn.
+pub const LOOK_OTHERS: usize = 64;
+const LOOK_WAIT_MIN: Duration = Duration::from_millis(20);
+const LOOK_WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// One attempt that the leader has to bring to its queue.
 #[derive(Debug, Clone)]
@@ -54,6 +64,8 @@ struct Published {
     marked: bool,
     /// When it is published again if nobody takes it.
     again_at: Monotonic,
+    /// Its place in the order of confirms.
+    place: u64,
 }
 
 /// Orders what is ready: by instant, then by priority (high first), then by id.
@@ -65,6 +77,13 @@ pub struct Dispatch {
     ready: BTreeMap<ReadyKey, (Arc<Entry>, u32)>,
     publishing: HashMap<(RunId, u32), (Arc<Entry>, u32)>,
     published: HashMap<(RunId, u32), Published>,
+    /// What is published, in the order of confirms: those that were confirmed first are asked about first.
+    confirms: BTreeMap<u64, (RunId, u32)>,
+    next_place: u64,
+    /// From where on the others are asked about, in turn.
+    turn: u64,
+    /// Queues that the last scan left rows of, for want of room.
+    hungry: HashSet<QueueName>,
     open_in_row: HashMap<OutboxId, usize>,
     in_flight: HashMap<QueueName, usize>,
     done_rows: Vec<OutboxId>,
@@ -139,9 +158,13 @@ impl Dispatch {
                 continue;
             };
             let wait = republish_wait(publishes);
+            let place = self.next_place;
+            self.next_place += 1;
+            self.confirms.insert(place, entry.key());
             self.published.insert(
                 entry.key(),
                 Published {
+                    place,
                     entry,
                     confirmed_at: now,
                     publishes: publishes + 1,
@@ -165,7 +188,7 @@ impl Dispatch {
     pub fn resolved(&mut self, entries: &[Arc<Entry>]) {
         for entry in entries {
             if self.publishing.remove(&entry.key()).is_some()
-                || self.published.remove(&entry.key()).is_some()
+                || self.unpublish(&entry.key()).is_some()
             {
                 self.close(entry);
             }
@@ -188,17 +211,37 @@ impl Dispatch {
         }
     }
 
-    /// Which published runs to look up in the store: those older than `age`, oldest first, at most `max`.
-    #[must_use]
-    pub fn to_check(&self, now: Monotonic, age: Duration, max: usize) -> Vec<(RunId, u32)> {
-        let old = self
-            .published
-            .iter()
-            .filter(|(_, p)| now.since(p.confirmed_at) >= age);
-        let mut keys: Vec<_> = old.map(|(k, p)| (p.confirmed_at, *k)).collect();
-        keys.sort_unstable();
-        keys.truncate(max);
-        keys.into_iter().map(|(_, k)| k).collect()
+    fn unpublish(&mut self, key: &(RunId, u32)) -> Option<Published> {
+        let gone = self.published.remove(key)?;
+        self.confirms.remove(&gone.place);
+        Some(gone)
+    }
+
+    /// Which published runs to look up in the store, of those that are older than `age`: the `oldest`, and in turn some
+    /// of the others, so that messages that nobody takes don't hide those behind them.
+    pub fn to_check(
+        &mut self,
+        now: Monotonic,
+        age: Duration,
+        oldest: usize,
+        others: usize,
+    ) -> Vec<(RunId, u32)> {
+        let published = &self.published;
+        let is_old = |key: &(RunId, u32)| {
+            published
+                .get(key)
+                .is_some_and(|p| now.since(p.confirmed_at) >= age)
+        };
+        let first = self.confirms.iter().take(oldest);
+        let first: Vec<_> = first.take_while(|(_, key)| is_old(key)).collect();
+        let behind = first.last().map_or(0, |(place, _)| **place + 1);
+        let rest = self.confirms.range(behind.max(self.turn)..).take(others);
+        let rest: Vec<_> = rest.take_while(|(_, key)| is_old(key)).collect();
+        self.turn = match rest.last() {
+            Some((place, _)) if rest.len() == others => **place + 1,
+            _ => 0,
+        };
+        first.into_iter().chain(rest).map(|(_, key)| *key).collect()
     }
 
     /// Takes the store's answer about `checked`: those in `waiting` still wait, the others were taken.
@@ -213,7 +256,7 @@ impl Dispatch {
         let mut settled = Settled::default();
         for key in checked {
             if !waiting.contains(&key.0) {
-                if let Some(gone) = self.published.remove(key) {
+                if let Some(gone) = self.unpublish(key) {
                     self.close(&gone.entry);
                 }
                 continue;
@@ -226,7 +269,7 @@ impl Dispatch {
                 settled.mark.push(*key);
             }
             if now >= p.again_at
-                && let Some(p) = self.published.remove(key)
+                && let Some(p) = self.unpublish(key)
             {
                 self.put_ready(p.entry, Some(wall), p.publishes);
             }
@@ -252,10 +295,32 @@ impl Dispatch {
         self.published.len()
     }
 
-    /// Whether some queue has so little room that the store should be asked at once who was taken.
+    /// Takes note of a scan: which queues had more due rows than there was room for.
+    pub fn scanned(&mut self, limits: &ScanLimits, rows: &[DueRow]) {
+        let mut found: HashMap<&QueueName, usize> = HashMap::new();
+        for row in rows {
+            *found.entry(&row.key.queue).or_default() += 1;
+        }
+        let shut = limits.rooms.iter().filter(|(_, room)| **room == 0);
+        let room = |queue| limits.rooms.get(queue).unwrap_or(&limits.default);
+        let full = found.iter().filter(|(queue, n)| *n >= room(queue));
+        self.hungry = shut
+            .map(|(queue, _)| queue.clone())
+            .chain(full.map(|(queue, _)| (*queue).clone()))
+            .collect();
+    }
+
+    /// Whether some queue waits for room that published runs hold: then the store should be asked soon who was taken.
     #[must_use]
-    pub fn is_tight(&self, in_flight_max: usize) -> bool {
-        !self.published.is_empty() && self.in_flight.values().any(|n| *n * 2 >= in_flight_max)
+    pub fn is_tight(&self) -> bool {
+        !self.published.is_empty() && !self.hungry.is_empty()
+    }
+
+    /// Whether a queue that waited for room has enough of it for a scan.
+    #[must_use]
+    pub fn has_room_again(&self, in_flight_max: usize) -> bool {
+        let room = |queue| room(in_flight_max, self.in_flight.get(queue).copied());
+        self.hungry.iter().any(|queue| room(queue) > 0)
     }
 
     /// How many due rows the next scan may take from each queue.
@@ -264,11 +329,61 @@ impl Dispatch {
         let rooms = self
             .in_flight
             .iter()
-            .map(|(q, n)| (q.clone(), in_flight_max.saturating_sub(*n)))
+            .map(|(q, n)| (q.clone(), room(in_flight_max, Some(*n))))
             .collect();
         ScanLimits {
             default: in_flight_max,
             rooms,
+        }
+    }
+}
+
+/// The room of a queue. Less than an eighth is none: firings of a few rows each cost as much as large ones.
+fn room(in_flight_max: usize, in_flight: Option<usize>) -> usize {
+    let room = in_flight_max.saturating_sub(in_flight.unwrap_or(0));
+    if room < in_flight_max / ROOM_PARTS {
+        0
+    } else {
+        room
+    }
+}
+
+/// How the leader looks after published runs while room is short: at as many as are being taken, and the less often the
+/// less is going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How many of the oldest one look asks about.
+    pub rows: usize,
+    /// The wait before the look.
+    pub wait: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            rows: LOOK_ROWS_MIN,
+            wait: LOOK_WAIT_MIN,
+        }
+    }
+}
+
+impl Pace {
+    /// After a look at `asked` runs found that `taken` of them were taken.
+    #[must_use]
+    pub fn after(self, asked: usize, taken: usize) -> Self {
+        let rows = if taken * 2 >= asked {
+            self.rows * 2
+        } else {
+            self.rows / 2
+        };
+        let wait = if taken == 0 {
+            self.wait * 2
+        } else {
+            LOOK_WAIT_MIN
+        };
+        Self {
+            rows: rows.clamp(LOOK_ROWS_MIN, LOOK_ROWS_MAX),
+            wait: wait.min(LOOK_WAIT_MAX),
         }
     }
 }
@@ -282,99 +397,5 @@ pub fn republish_wait(publishes: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::run as transitions;
-
-    fn entry(id: i64, ready_ms: i64, priority: u8, row: i64) -> Entry {
-        let spec = serde_json::from_value(serde_json::json!({
-            "name": "t", "handler": {"native": "noop"}, "priority": priority,
-        }))
-        .unwrap();
-        let run = transitions::request(
-            RunId::from_i64(id),
-            None,
-            &spec,
-            Timestamp::from_ms(ready_ms),
-        );
-        Entry {
-            waiting: Waiting { run, spec: None },
-            task: None,
-            row: OutboxId::from_i64(row),
-        }
-    }
-
-    fn ids(batch: &[Arc<Entry>]) -> Vec<i64> {
-        batch.iter().map(|e| e.waiting.run.id.as_i64()).collect()
-    }
-
-    #[test]
-    fn due_entries_go_out_by_instant_then_priority_and_never_early() {
-        let mut d = Dispatch::default();
-        d.admit(
-            OutboxId::from_i64(1),
-            vec![
-                entry(1, 50, 4, 1),
-                entry(2, 50, 9, 1),
-                entry(3, 40, 0, 1),
-                entry(4, 90, 9, 1),
-            ],
-        );
-        assert_eq!(d.next_ready(), Some(Timestamp::from_ms(40)));
-        assert!(d.take_due(Timestamp::from_ms(39)).is_empty());
-        assert_eq!(ids(&d.take_due(Timestamp::from_ms(60))), vec![3, 2, 1]);
-    }
-
-    #[test]
-    fn a_row_is_done_when_all_its_runs_were_taken_and_room_comes_back() {
-        let mut d = Dispatch::default();
-        d.admit(
-            OutboxId::from_i64(7),
-            vec![entry(1, 0, 4, 7), entry(2, 0, 4, 7)],
-        );
-        let queue = QueueName::default();
-        assert_eq!(d.rooms(10).rooms[&queue], 8);
-        let batch = d.take_due(Timestamp::from_ms(0));
-        d.confirmed(&batch, Monotonic::from_ms(0));
-        let now = Monotonic::from_ms(1_500);
-        let check = d.to_check(now, limits::MARK_AFTER, 100);
-        let settled = d.checked(
-            &check,
-            &[RunId::from_i64(2)],
-            now,
-            Timestamp::from_ms(1_500),
-        );
-        assert_eq!(
-            settled,
-            Settled {
-                mark: vec![(RunId::from_i64(2), 1)],
-                done: vec![]
-            }
-        );
-        let settled = d.checked(&check, &[], now, Timestamp::from_ms(1_600));
-        assert_eq!(settled.done, vec![OutboxId::from_i64(7)]);
-        assert!(d.rooms(10).rooms.is_empty());
-    }
-
-    #[test]
-    fn what_was_not_confirmed_or_not_taken_goes_out_again_with_a_growing_wait() {
-        let mut d = Dispatch::default();
-        d.admit(OutboxId::from_i64(1), vec![entry(1, 0, 4, 1)]);
-        let batch = d.take_due(Timestamp::from_ms(0));
-        d.unconfirmed(&batch, Timestamp::from_ms(5), Duration::from_millis(100));
-        assert!(d.take_due(Timestamp::from_ms(104)).is_empty());
-        let batch = d.take_due(Timestamp::from_ms(105));
-        d.confirmed(&batch, Monotonic::from_ms(105));
-        let late = Monotonic::from_ms(105).plus(limits::REPUBLISH_INITIAL);
-        let check = d.to_check(late, limits::MARK_AFTER, 100);
-        let _ = d.checked(
-            &check,
-            &[RunId::from_i64(1)],
-            late,
-            Timestamp::from_ms(60_105),
-        );
-        assert_eq!(ids(&d.take_due(Timestamp::from_ms(60_105))), vec![1]);
-        assert_eq!(republish_wait(1), limits::REPUBLISH_INITIAL * 2);
-        assert_eq!(republish_wait(40), limits::REPUBLISH_MAX);
-    }
-}
+#[path = "dispatch_tests.rs"]
+mod tests;

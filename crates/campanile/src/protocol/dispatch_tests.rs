@@ -1,0 +1,149 @@
+//! The leader's memory, step by step: what goes out, what is asked about, what is done with.
+
+use super::*;
+use crate::protocol::run as transitions;
+
+fn entry(id: i64, ready_ms: i64, priority: u8, row: i64) -> Entry {
+    let spec = serde_json::from_value(serde_json::json!({
+        "name": "t", "handler": {"native": "noop"}, "priority": priority,
+    }))
+    .unwrap();
+    let run = transitions::request(
+        RunId::from_i64(id),
+        None,
+        &spec,
+        Timestamp::from_ms(ready_ms),
+    );
+    Entry {
+        waiting: Waiting { run, spec: None },
+        task: None,
+        row: OutboxId::from_i64(row),
+    }
+}
+
+fn ids(batch: &[Arc<Entry>]) -> Vec<i64> {
+    batch.iter().map(|e| e.waiting.run.id.as_i64()).collect()
+}
+
+#[test]
+fn due_entries_go_out_by_instant_then_priority_and_never_early() {
+    let mut d = Dispatch::default();
+    d.admit(
+        OutboxId::from_i64(1),
+        vec![
+            entry(1, 50, 4, 1),
+            entry(2, 50, 9, 1),
+            entry(3, 40, 0, 1),
+            entry(4, 90, 9, 1),
+        ],
+    );
+    assert_eq!(d.next_ready(), Some(Timestamp::from_ms(40)));
+    assert!(d.take_due(Timestamp::from_ms(39)).is_empty());
+    assert_eq!(ids(&d.take_due(Timestamp::from_ms(60))), vec![3, 2, 1]);
+}
+
+#[test]
+fn a_row_is_done_when_all_its_runs_were_taken_and_room_comes_back() {
+    let mut d = Dispatch::default();
+    d.admit(
+        OutboxId::from_i64(7),
+        vec![entry(1, 0, 4, 7), entry(2, 0, 4, 7)],
+    );
+    let queue = QueueName::default();
+    assert_eq!(d.rooms(10).rooms[&queue], 8);
+    let batch = d.take_due(Timestamp::from_ms(0));
+    d.confirmed(&batch, Monotonic::from_ms(0));
+    let now = Monotonic::from_ms(1_500);
+    let check = d.to_check(now, limits::MARK_AFTER, 100, 0);
+    let settled = d.checked(
+        &check,
+        &[RunId::from_i64(2)],
+        now,
+        Timestamp::from_ms(1_500),
+    );
+    assert_eq!(
+        settled,
+        Settled {
+            mark: vec![(RunId::from_i64(2), 1)],
+            done: vec![]
+        }
+    );
+    let settled = d.checked(&check, &[], now, Timestamp::from_ms(1_600));
+    assert_eq!(settled.done, vec![OutboxId::from_i64(7)]);
+    assert!(d.rooms(10).rooms.is_empty());
+}
+
+#[test]
+fn what_was_not_confirmed_or_not_taken_goes_out_again_with_a_growing_wait() {
+    let mut d = Dispatch::default();
+    d.admit(OutboxId::from_i64(1), vec![entry(1, 0, 4, 1)]);
+    let batch = d.take_due(Timestamp::from_ms(0));
+    d.unconfirmed(&batch, Timestamp::from_ms(5), Duration::from_millis(100));
+    assert!(d.take_due(Timestamp::from_ms(104)).is_empty());
+    let batch = d.take_due(Timestamp::from_ms(105));
+    d.confirmed(&batch, Monotonic::from_ms(105));
+    let late = Monotonic::from_ms(105).plus(limits::REPUBLISH_INITIAL);
+    let check = d.to_check(late, limits::MARK_AFTER, 100, 0);
+    let _ = d.checked(
+        &check,
+        &[RunId::from_i64(1)],
+        late,
+        Timestamp::from_ms(60_105),
+    );
+    assert_eq!(ids(&d.take_due(Timestamp::from_ms(60_105))), vec![1]);
+    assert_eq!(republish_wait(1), limits::REPUBLISH_INITIAL * 2);
+    assert_eq!(republish_wait(40), limits::REPUBLISH_MAX);
+}
+
+#[test]
+fn the_oldest_are_asked_about_first_and_the_others_in_turn() {
+    let mut d = Dispatch::default();
+    let entries = (1..=10).map(|id| entry(id, 0, 4, 1)).collect();
+    d.admit(OutboxId::from_i64(1), entries);
+    let batch = d.take_due(Timestamp::from_ms(0));
+    d.confirmed(&batch, Monotonic::from_ms(0));
+    let now = Monotonic::from_ms(10);
+    let mut ask = |oldest, others| -> Vec<i64> {
+        let keys = d.to_check(now, Duration::ZERO, oldest, others);
+        keys.iter().map(|(id, _)| id.as_i64()).collect()
+    };
+    assert_eq!(ask(3, 2), [1, 2, 3, 4, 5]);
+    assert_eq!(ask(3, 4), [1, 2, 3, 6, 7, 8, 9]);
+    assert_eq!(ask(3, 4), [1, 2, 3, 10]);
+    assert_eq!(ask(3, 2), [1, 2, 3, 4, 5]);
+    assert!(d.to_check(now, Duration::from_millis(11), 9, 9).is_empty());
+}
+
+#[test]
+fn a_queue_that_a_scan_left_rows_of_waits_for_an_eighth_of_its_room() {
+    let mut d = Dispatch::default();
+    let entries = (1..=16).map(|id| entry(id, 0, 4, 1)).collect();
+    d.admit(OutboxId::from_i64(1), entries);
+    assert!(!d.is_tight());
+    let shut = d.rooms(16);
+    d.scanned(&shut, &[]);
+    let batch = d.take_due(Timestamp::from_ms(0));
+    d.confirmed(&batch, Monotonic::from_ms(0));
+    assert!(d.is_tight() && !d.has_room_again(16));
+    let wall = Timestamp::from_ms(1);
+    let now = Monotonic::from_ms(1);
+    let _ = d.checked(&[(RunId::from_i64(1), 1)], &[], now, wall);
+    assert!(!d.has_room_again(16));
+    let _ = d.checked(&[(RunId::from_i64(2), 1)], &[], now, wall);
+    assert!(d.has_room_again(16));
+    // A scan that left nothing.
+    let rooms = d.rooms(16);
+    d.scanned(&rooms, &[]);
+    assert!(!d.is_tight());
+}
+
+#[test]
+fn looks_grow_while_runs_are_taken_and_rest_while_none_is() {
+    let start = Pace::default();
+    let busy = start.after(start.rows, start.rows);
+    assert_eq!((busy.rows, busy.wait), (2 * start.rows, start.wait));
+    assert_eq!(busy.after(busy.rows, 1).rows, start.rows);
+    let idle = (0..10).fold(busy, |pace, _| pace.after(pace.rows, 0));
+    assert_eq!((idle.rows, idle.wait), (LOOK_ROWS_MIN, LOOK_WAIT_MAX));
+    assert_eq!(idle.after(idle.rows, 1).wait, LOOK_WAIT_MIN);
+}
