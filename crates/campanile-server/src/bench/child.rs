@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
-use tokio::process::Command;
+use tokio::process::{ChildStdin, Command};
 
 use super::Error;
 use super::record::Record;
@@ -40,6 +40,8 @@ pub struct Child {
     /// Its name.
     pub name: String,
     process: tokio::process::Child,
+    /// The pipe that it reads from. Kept apart: waiting for a process closes its pipe.
+    _input: Option<ChildStdin>,
     log: PathBuf,
 }
 
@@ -112,9 +114,10 @@ impl Child {
             .stdout(Stdio::null())
             .stderr(errors)
             .kill_on_drop(true);
-        let process = command.spawn().map_err(file)?;
+        let mut process = command.spawn().map_err(file)?;
         Ok(Self {
             name: name.to_owned(),
+            _input: process.stdin.take(),
             process,
             log,
         })

@@ -116,9 +116,10 @@ impl Cluster<'_> {
         let events = self.faults().await?;
         let until = self.site.now().await?;
         let until = Timestamp::from_ms(until.as_ms() - until.as_ms() % 1_000);
-        beat.end(self.site, &self.site.control()).await?;
+        // The tasks stay meanwhile: a run that a killed worker had starts again, and needs its task for that.
         pause(TAIL).await;
         let rows = tally::settled_runs(self.site.store(), &beat.filter(until)).await?;
+        beat.end(self.site, &self.site.control()).await?;
         for child in std::mem::take(&mut self.children) {
             child.stop(PATIENCE).await?;
         }

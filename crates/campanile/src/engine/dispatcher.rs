@@ -75,9 +75,10 @@ impl Publisher<'_> {
                 match next.filter(|_| room) {
                     Some(at) => {
                         self.duty
+                            .shared
                             .parts
                             .clock
-                            .sleep_until(self.duty.time.when(at))
+                            .sleep_until(self.duty.shared.time.when(at))
                             .await;
                     }
                     None => std::future::pending().await,
@@ -100,7 +101,10 @@ impl Publisher<'_> {
             1
         };
         while self.under_way.len() < most {
-            let batch = self.duty.desk.with(|d| d.take_due(self.duty.time.now()));
+            let batch = self
+                .duty
+                .desk
+                .with(|d| d.take_due(self.duty.shared.time.now()));
             if batch.is_empty() {
                 return Ok(());
             }
@@ -111,7 +115,7 @@ impl Publisher<'_> {
                 .iter()
                 .map(|e| message::build(e, self.key(e)))
                 .collect();
-            let broker = Arc::clone(&self.duty.parts.broker);
+            let broker = Arc::clone(&self.duty.shared.parts.broker);
             self.under_way.spawn(async move {
                 let answer = publish_all(&*broker, &messages).await;
                 (batch, answer)
@@ -124,7 +128,7 @@ impl Publisher<'_> {
         let queue = &entry.waiting.run.queue;
         if !self.keys.contains_key(queue) {
             self.keys
-                .insert(queue.clone(), self.duty.secret.queue_key(queue));
+                .insert(queue.clone(), self.duty.shared.secret.queue_key(queue));
         }
         &self.keys[queue]
     }
@@ -136,12 +140,12 @@ impl Publisher<'_> {
                 self.failures = 0;
                 duty.broker_ok
                     .send_if_modified(|ok| !std::mem::replace(ok, true));
-                Meters::add(&duty.meters.messages_published, batch.len());
+                Meters::add(&duty.shared.meters.messages_published, batch.len());
                 let is_external =
                     |e: &Arc<Entry>| matches!(e.handler(), Some(HandlerSpec::External(_)));
                 let (external, ours): (Batch, Batch) = batch.into_iter().partition(is_external);
                 duty.desk
-                    .with(|d| d.confirmed(&ours, duty.parts.clock.monotonic()));
+                    .with(|d| d.confirmed(&ours, duty.shared.parts.clock.monotonic()));
                 if external.is_empty() {
                     Ok(())
                 } else {
@@ -156,9 +160,9 @@ impl Publisher<'_> {
                 duty.broker_ok
                     .send_if_modified(|ok| std::mem::replace(ok, false));
                 tracing::warn!(error = %causes(&error), runs = batch.len(), "a publish of {} runs was not confirmed; they stay in the store", batch.len());
-                Meters::add(&duty.meters.messages_unconfirmed, batch.len());
+                Meters::add(&duty.shared.meters.messages_unconfirmed, batch.len());
                 duty.desk
-                    .with(|d| d.unconfirmed(&batch, duty.time.now(), wait));
+                    .with(|d| d.unconfirmed(&batch, duty.shared.time.now(), wait));
                 Ok(())
             }
         }
@@ -172,17 +176,18 @@ impl Publisher<'_> {
             .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
             .collect();
         let answer = duty
+            .shared
             .parts
             .store
-            .hand_over(&duty.leadership.term, &runs, duty.time.now())
+            .hand_over(&duty.leadership.term, &runs, duty.shared.time.now())
             .await;
         if duty.guarded(answer)? {
-            Meters::add(&duty.meters.runs_handed_over, runs.len());
+            Meters::add(&duty.shared.meters.runs_handed_over, runs.len());
             duty.desk.with(|d| d.resolved(batch));
         } else {
             // Busy: sent again and recorded then. At least once is what an external listener is promised.
             duty.desk
-                .with(|d| d.unconfirmed(batch, duty.time.now(), RETRY_INITIAL));
+                .with(|d| d.unconfirmed(batch, duty.shared.time.now(), RETRY_INITIAL));
         }
         Ok(())
     }
@@ -213,11 +218,11 @@ pub async fn settle(duty: Arc<Duty>) {
 }
 
 async fn settle_for_ever(duty: &Duty) -> Result<(), TermOver> {
-    let cap = duty.settings.in_flight_max;
-    let mut last_full = duty.parts.clock.monotonic();
+    let cap = duty.shared.settings.in_flight_max;
+    let mut last_full = duty.shared.parts.clock.monotonic();
     loop {
         duty.rest(TIGHT_PERIOD).await?;
-        let now = duty.parts.clock.monotonic();
+        let now = duty.shared.parts.clock.monotonic();
         let tight = duty.desk.with(|d| d.is_tight(cap));
         if !tight && now.since(last_full) < limits::MARK_AFTER {
             // Nothing is short: one look a second is enough.
@@ -237,13 +242,13 @@ async fn settle_for_ever(duty: &Duty) -> Result<(), TermOver> {
         };
         look(duty, age).await?;
         if tight {
-            duty.wake.notify_one();
+            duty.shared.wake.notify_one();
         }
     }
 }
 
 async fn look(duty: &Duty, age: Duration) -> Result<(), TermOver> {
-    let now = duty.parts.clock.monotonic();
+    let now = duty.shared.parts.clock.monotonic();
     let check = duty.desk.with(|d| d.to_check(now, age, CHECK_ROWS_MAX));
     if check.is_empty() && !duty.desk.with(|d| d.has_done_rows()) {
         return Ok(());
@@ -251,26 +256,27 @@ async fn look(duty: &Duty, age: Duration) -> Result<(), TermOver> {
     let waiting = if check.is_empty() {
         Vec::new()
     } else {
-        match duty.parts.store.waiting(&check).await {
+        match duty.shared.parts.store.waiting(&check).await {
             Ok(waiting) => waiting,
             Err(error) => return duty.failed(&error),
         }
     };
     let settled = duty
         .desk
-        .with(|d| d.checked(&check, &waiting, now, duty.time.now()));
+        .with(|d| d.checked(&check, &waiting, now, duty.shared.time.now()));
     duty.desk.changed.notify_one();
     if settled.mark.is_empty() && settled.done.is_empty() {
         return Ok(());
     }
     let term = &duty.leadership.term;
     let answer = duty
+        .shared
         .parts
         .store
-        .mark_sent(term, &settled.mark, duty.time.now(), &settled.done)
+        .mark_sent(term, &settled.mark, duty.shared.time.now(), &settled.done)
         .await;
     if duty.guarded(answer)? {
-        Meters::add(&duty.meters.runs_marked_queued, settled.mark.len());
+        Meters::add(&duty.shared.meters.runs_marked_queued, settled.mark.len());
     } else {
         duty.desk.with(|d| d.give_back(settled.done));
     }

@@ -14,8 +14,8 @@ const BUSY_BEAT: Duration = Duration::from_secs(1);
 
 /// Beats until aborted; fences the worker when the store counts it dead or can't be reached for too long.
 pub async fn beat(worker: Arc<Worker>) {
-    let clock = Arc::clone(&worker.parts.clock);
-    let lease = worker.settings.lease;
+    let clock = Arc::clone(&worker.shared.parts.clock);
+    let lease = worker.shared.settings.lease;
     let mut answered = clock.monotonic();
     loop {
         let period = beat_period(lease);
@@ -31,7 +31,7 @@ pub async fn beat(worker: Arc<Worker>) {
         let runs = worker.in_hand.runs();
         let busy = u32::try_from(runs.len()).unwrap_or(u32::MAX);
         let answer = tokio::select! {
-            answer = worker.parts.store.beat(worker.node, busy, &runs) => answer,
+            answer = worker.shared.parts.store.beat(worker.node, busy, &runs) => answer,
             () = clock.sleep_until(stop_by(answered, lease)) => {
                 fence(&worker, "its beat was not answered in time");
                 return;
@@ -40,7 +40,7 @@ pub async fn beat(worker: Arc<Worker>) {
         match answer {
             Ok(beaten) if beaten.known => {
                 answered = sent;
-                worker.time.sample(beaten.now, sent);
+                worker.shared.time.sample(beaten.now, sent);
                 for run in beaten.cancel {
                     worker.in_hand.cancel(run);
                 }
@@ -50,7 +50,7 @@ pub async fn beat(worker: Arc<Worker>) {
                 return;
             }
             Err(error) => {
-                Meters::add(&worker.meters.store_failures, 1);
+                Meters::add(&worker.shared.meters.store_failures, 1);
                 tracing::warn!(error = %causes(&error), "a beat failed");
                 if clock.monotonic() >= stop_by(answered, lease) {
                     fence(&worker, "its beats failed for too long");
@@ -64,6 +64,6 @@ pub async fn beat(worker: Arc<Worker>) {
 fn fence(worker: &Worker, why: &str) {
     let runs = worker.in_hand.len();
     tracing::warn!(node = %worker.node, runs, "this worker stops its {runs} runs and joins anew: {why}");
-    Meters::add(&worker.meters.self_fenced, 1);
+    Meters::add(&worker.shared.meters.self_fenced, 1);
     worker.stops.fence.cancel();
 }

@@ -31,7 +31,7 @@ pub struct Intake {
 impl Intake {
     /// An intake; [`Intake::run`] makes it take.
     pub fn new(worker: Arc<Worker>, queue: QueueName) -> Self {
-        let key = worker.secret.queue_key(&queue);
+        let key = worker.shared.secret.queue_key(&queue);
         Self {
             destination: message::destination(&queue),
             worker,
@@ -66,7 +66,7 @@ impl Intake {
                 Err(why) => {
                     self.consumer = None;
                     tracing::warn!(queue = %self.queue, why, "queue `{}`: {why}; trying again", self.queue);
-                    self.worker.parts.clock.sleep(wait).await;
+                    self.worker.shared.parts.clock.sleep(wait).await;
                     wait = (wait * 2).min(RETRY_MAX);
                 }
             }
@@ -76,7 +76,7 @@ impl Intake {
     async fn step(&mut self) -> Result<(), String> {
         let worker = Arc::clone(&self.worker);
         let freed = worker.freed.notified();
-        let free = worker.slots.available_permits() / worker.settings.queues.len().max(1);
+        let free = worker.slots.available_permits() / worker.shared.settings.queues.len().max(1);
         if free == 0 && worker.slots.available_permits() == 0 {
             // Full: what is at the broker is for others.
             self.consumer = None;
@@ -88,7 +88,7 @@ impl Intake {
             return Ok(());
         };
         let deliveries = consumer.receive().await.map_err(|e| causes(&e))?;
-        Meters::add(&worker.meters.messages_received, deliveries.len());
+        Meters::add(&worker.shared.meters.messages_received, deliveries.len());
         self.take(deliveries).await
     }
 
@@ -104,6 +104,7 @@ impl Intake {
         let prefetch = free.div_ceil(2).min(limits::CLAIM_ROWS_MAX);
         let consumer = self
             .worker
+            .shared
             .parts
             .broker
             .consume(&self.destination, prefetch)
@@ -131,7 +132,7 @@ impl Intake {
                 }
                 Ok(_) => left += 1,
                 Err(refusal) => {
-                    Meters::add(&worker.meters.messages_refused, 1);
+                    Meters::add(&worker.shared.meters.messages_refused, 1);
                     tracing::warn!(queue = %self.queue, %refusal, "a message is dropped: {refusal}");
                     settled.push(delivery.token);
                 }

@@ -7,36 +7,21 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::database_time::DatabaseTime;
 use super::dispatcher::{self, Desk};
 use super::elector::{Leadership, causes};
 use super::meters::Meters;
-use super::{Parts, Settings, planner, reaper};
-use crate::id::Mint;
+use super::{Shared, planner, reaper};
 use crate::port::Written;
 use crate::port::store::Error;
-use crate::protocol::message::Secret;
 
 /// What every duty of a term holds.
 pub struct Duty {
     /// The term.
     pub leadership: Arc<Leadership>,
-    /// The node's parts.
-    pub parts: Parts,
-    /// Its settings.
-    pub settings: Arc<Settings>,
-    /// The store's time.
-    pub time: DatabaseTime,
-    /// Counters.
-    pub meters: Arc<Meters>,
-    /// Ids.
-    pub mint: Arc<Mint>,
-    /// Where message keys come from.
-    pub secret: Secret,
+    /// What all parts of the node share.
+    pub shared: Arc<Shared>,
     /// The term's memory of what is to be published.
     pub desk: Arc<Desk>,
-    /// Wakes the planner.
-    pub wake: Arc<Notify>,
     /// Whether the broker confirmed what it was last given.
     pub broker_ok: watch::Sender<bool>,
 }
@@ -62,7 +47,7 @@ impl Duty {
     pub fn fenced(&self) -> TermOver {
         let epoch = self.leadership.term.epoch;
         tracing::warn!(epoch, "term {epoch} is fenced: a successor's term began");
-        Meters::add(&self.meters.terms_broken, 1);
+        Meters::add(&self.shared.meters.terms_broken, 1);
         self.leadership.broken();
         TermOver
     }
@@ -72,14 +57,14 @@ impl Duty {
     /// # Errors
     /// The term is over.
     pub fn failed(&self, error: &Error) -> Result<(), TermOver> {
-        Meters::add(&self.meters.store_failures, 1);
+        Meters::add(&self.shared.meters.store_failures, 1);
         if error.is_contended() {
             tracing::debug!(error = %causes(error), "the store was busy; trying again");
             return Ok(());
         }
         let epoch = self.leadership.term.epoch;
         tracing::warn!(epoch, error = %causes(error), "term {epoch} ends: the store failed");
-        Meters::add(&self.meters.terms_broken, 1);
+        Meters::add(&self.shared.meters.terms_broken, 1);
         self.leadership.broken();
         Err(TermOver)
     }
@@ -91,27 +76,15 @@ impl Duty {
     pub async fn rest(&self, length: Duration) -> Result<(), TermOver> {
         tokio::select! {
             () = self.leadership.over.cancelled() => Err(TermOver),
-            () = self.parts.clock.sleep(length) => Ok(()),
+            () = self.shared.parts.clock.sleep(length) => Ok(()),
         }
     }
 }
 
 /// What the leader of each term is made from.
 pub struct Leader {
-    /// The node's parts.
-    pub parts: Parts,
-    /// Its settings.
-    pub settings: Arc<Settings>,
-    /// The store's time.
-    pub time: DatabaseTime,
-    /// Counters.
-    pub meters: Arc<Meters>,
-    /// Ids.
-    pub mint: Arc<Mint>,
-    /// Where message keys come from.
-    pub secret: Secret,
-    /// Wakes the planner.
-    pub wake: Arc<Notify>,
+    /// What all parts of the node share.
+    pub shared: Arc<Shared>,
     /// Whether the broker confirmed what it was last given.
     pub broker_ok: watch::Sender<bool>,
 }
@@ -133,17 +106,11 @@ impl Leader {
     async fn lead(&self, leadership: Arc<Leadership>) {
         let duty = Arc::new(Duty {
             leadership: Arc::clone(&leadership),
-            parts: self.parts.clone(),
-            settings: Arc::clone(&self.settings),
-            time: self.time.clone(),
-            meters: Arc::clone(&self.meters),
-            mint: Arc::clone(&self.mint),
-            secret: self.secret.clone(),
+            shared: Arc::clone(&self.shared),
             desk: Arc::new(Desk {
                 dispatch: Mutex::default(),
                 changed: Notify::new(),
             }),
-            wake: Arc::clone(&self.wake),
             broker_ok: self.broker_ok.clone(),
         });
         if planner::recover(&duty).await.is_err() {

@@ -56,6 +56,24 @@ impl std::fmt::Debug for Parts {
     }
 }
 
+/// What all parts of a node share.
+pub(crate) struct Shared {
+    /// The node's parts.
+    pub parts: Parts,
+    /// Its settings.
+    pub settings: Settings,
+    /// The store's time.
+    pub time: database_time::DatabaseTime,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    /// Ids.
+    pub mint: Arc<crate::id::Mint>,
+    /// Where message keys come from.
+    pub secret: crate::protocol::message::Secret,
+    /// Wakes the planner, if this node leads.
+    pub wake: Arc<tokio::sync::Notify>,
+}
+
 /// A node's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {

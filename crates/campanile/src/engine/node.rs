@@ -24,7 +24,7 @@ use super::elector::{Command, Elector, Handle, Leadership, Setup as ElectorSetup
 use super::leader::Leader;
 use super::meters::Meters;
 use super::worker::{self, Ended};
-use super::{Parts, Settings};
+use super::{Parts, Settings, Shared};
 use crate::id::{Mint, NodeId};
 use crate::port::store::Error;
 use crate::protocol::lost::beat_period;
@@ -67,17 +67,6 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// What all duties of a node share.
-struct Shared {
-    parts: Parts,
-    settings: Arc<Settings>,
-    time: DatabaseTime,
-    meters: Arc<Meters>,
-    mint: Arc<Mint>,
-    secret: Secret,
-    wake: Arc<Notify>,
-}
-
 impl Node {
     /// Starts a node. Reads the shared secret first, so a store that can't be reached is known at once.
     ///
@@ -92,7 +81,7 @@ impl Node {
             mint: Arc::new(Mint::new(Arc::clone(&parts.random))),
             meters: Arc::default(),
             wake: Arc::default(),
-            settings: Arc::new(settings),
+            settings,
             time,
             parts,
         });
@@ -225,13 +214,7 @@ fn scheduler(
         .map_err(|e| Error::Refused(e.into()))?;
     let broker_ok = watch::Sender::new(true);
     let leader = Leader {
-        parts: shared.parts.clone(),
-        settings: Arc::clone(&shared.settings),
-        time: shared.time.clone(),
-        meters: Arc::clone(&shared.meters),
-        mint: Arc::clone(&shared.mint),
-        secret: shared.secret.clone(),
-        wake: Arc::clone(&shared.wake),
+        shared: Arc::clone(shared),
         broker_ok: broker_ok.clone(),
     };
     let said = system::spawn(say(status.clone(), terms.clone(), broker_ok.subscribe()));
@@ -275,15 +258,6 @@ async fn watched<F: Future<Output = ()> + Send + 'static>(duty: F, failed: watch
 
 /// The node's membership: joins, works (or only beats), leaves; joins anew when it was fenced.
 async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: CancellationToken) {
-    let setup = worker::Setup {
-        parts: shared.parts.clone(),
-        settings: Arc::clone(&shared.settings),
-        time: shared.time.clone(),
-        meters: Arc::clone(&shared.meters),
-        mint: Arc::clone(&shared.mint),
-        secret: shared.secret.clone(),
-        wake: Arc::clone(&shared.wake),
-    };
     while !closing.is_cancelled() {
         let id = shared.mint.node();
         if let Err(error) = shared.parts.store.join(&description(&shared, id)).await {
@@ -293,7 +267,7 @@ async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: Can
         }
         status.send_modify(|s| s.node = Some(id));
         let ended = if shared.settings.worker {
-            worker::work(&setup, id, closing.clone()).await
+            worker::work(&shared, id, closing.clone()).await
         } else {
             only_beat(&shared, id, &closing).await
         };

@@ -66,7 +66,7 @@ async fn load(
     if missing.is_empty() {
         return Ok(true);
     }
-    match duty.parts.store.tasks_by_id(&missing).await {
+    match duty.shared.parts.store.tasks_by_id(&missing).await {
         Ok(tasks) => {
             cache.tasks.extend(missing.into_iter().map(|id| (id, None)));
             cache
@@ -86,7 +86,7 @@ pub async fn recover(duty: &Duty) -> Result<(), TermOver> {
     let mut cache = Cache::default();
     let mut after: Option<OutboxId> = None;
     loop {
-        let rows = match duty.parts.store.outbox(after, OUTBOX_PAGE).await {
+        let rows = match duty.shared.parts.store.outbox(after, OUTBOX_PAGE).await {
             Ok(rows) => rows,
             Err(error) => {
                 duty.failed(&error)?;
@@ -134,7 +134,7 @@ async fn plan_for_ever(duty: &Duty) -> Result<(), TermOver> {
     let mut cache = Cache::default();
     loop {
         // Register interest, then look, then wait: a wake-up during the scan is not lost.
-        let woken = duty.wake.notified();
+        let woken = duty.shared.wake.notified();
         match scan(duty, &mut cache).await? {
             Next::Again => {}
             Next::Soon => duty.rest(BUSY_WAIT).await?,
@@ -159,13 +159,15 @@ async fn scan(duty: &Duty, cache: &mut Cache) -> Result<Next, TermOver> {
     if !duty.leadership.is_trusted() {
         return Err(TermOver);
     }
-    let mut rooms = duty.desk.with(|d| d.rooms(duty.settings.in_flight_max));
+    let mut rooms = duty
+        .desk
+        .with(|d| d.rooms(duty.shared.settings.in_flight_max));
     rooms.default = rooms.default.min(limits::SCAN_ROWS_MAX);
     for room in rooms.rooms.values_mut() {
         *room = (*room).min(limits::SCAN_ROWS_MAX);
     }
-    let horizon = duty.time.now().plus(limits::LOOK_AHEAD);
-    let scan = match duty.parts.store.scan(horizon, &rooms).await {
+    let horizon = duty.shared.time.now().plus(limits::LOOK_AHEAD);
+    let scan = match duty.shared.parts.store.scan(horizon, &rooms).await {
         Ok(scan) => scan,
         Err(error) => return duty.failed(&error).map(|()| Next::Soon),
     };
@@ -193,18 +195,24 @@ async fn fire_all(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Next, TermO
     let mut rest: &[DueRow] = &scan.rows;
     let mut left_over = false;
     while !rest.is_empty() {
-        let now = duty.time.now();
+        let now = duty.shared.time.now();
         let moment = Moment {
             now,
             horizon: now.plus(limits::LOOK_AHEAD),
             epoch: duty.leadership.term.epoch,
             edits: scan.edits,
         };
-        let row = duty.mint.outbox(now);
-        let mint = |count| duty.mint.runs(now, count);
+        let row = duty.shared.mint.outbox(now);
+        let mint = |count| duty.shared.mint.runs(now, count);
         let (firing, entries, covered) =
             plan::firing(rest, &|id| cache.get(id), moment, row, &mint);
-        match duty.parts.store.fire(&duty.leadership.term, &firing).await {
+        match duty
+            .shared
+            .parts
+            .store
+            .fire(&duty.leadership.term, &firing)
+            .await
+        {
             Ok(Fired::Applied) => {
                 count(duty, &firing, entries.len());
                 left_over |= firing.advanced.iter().any(|key| key.at <= moment.horizon);
@@ -234,10 +242,13 @@ fn count(duty: &Duty, firing: &Firing, entries: usize) {
         .filter_map(|r| r.skipped)
         .map(|(_, n)| n)
         .sum();
-    Meters::add(&duty.meters.runs_fired, firing.runs.len());
-    Meters::add(&duty.meters.timers_fired, entries - firing.runs.len());
+    Meters::add(&duty.shared.meters.runs_fired, firing.runs.len());
     Meters::add(
-        &duty.meters.occurrences_skipped,
+        &duty.shared.meters.timers_fired,
+        entries - firing.runs.len(),
+    );
+    Meters::add(
+        &duty.shared.meters.occurrences_skipped,
         usize::try_from(skipped).unwrap_or(usize::MAX),
     );
 }

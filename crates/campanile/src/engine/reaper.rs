@@ -30,8 +30,8 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
     give_on(duty).await?;
     let mut watch = Watch::default();
     loop {
-        duty.rest(beat_period(duty.settings.lease)).await?;
-        let nodes = match duty.parts.store.nodes().await {
+        duty.rest(beat_period(duty.shared.settings.lease)).await?;
+        let nodes = match duty.shared.parts.store.nodes().await {
             Ok(nodes) => nodes,
             Err(error) => {
                 watch = watch.blind();
@@ -39,17 +39,22 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
                 continue;
             }
         };
-        let (seen, dead) = watch.look(&nodes, duty.parts.clock.monotonic());
+        let (seen, dead) = watch.look(&nodes, duty.shared.parts.clock.monotonic());
         watch = seen;
         for node in &dead {
             let name = nodes
                 .iter()
                 .find(|n| n.id == *node)
                 .map_or("", |n| n.name.as_str());
-            let answer = duty.parts.store.bury(&duty.leadership.term, *node).await;
+            let answer = duty
+                .shared
+                .parts
+                .store
+                .bury(&duty.leadership.term, *node)
+                .await;
             if duty.guarded(answer)? {
                 tracing::warn!(node = %node, name, "node `{name}` was silent for its lease: its runs are given on");
-                Meters::add(&duty.meters.nodes_buried, 1);
+                Meters::add(&duty.shared.meters.nodes_buried, 1);
             }
         }
         if !dead.is_empty() {
@@ -63,6 +68,7 @@ async fn give_on(duty: &Duty) -> Result<(), TermOver> {
     let mut after: Option<RunId> = None;
     loop {
         let runs = match duty
+            .shared
             .parts
             .store
             .running_on(None, after, SWEEP_ROWS_MAX)
@@ -83,12 +89,13 @@ async fn give_on(duty: &Duty) -> Result<(), TermOver> {
             after = None;
             continue;
         };
-        let now = duty.time.now();
+        let now = duty.shared.time.now();
         let ends: Vec<Finish> = runs
             .iter()
             .filter_map(|run| lost(run, &starts, now))
             .collect();
         match duty
+            .shared
             .parts
             .store
             .finish_lost(&duty.leadership.term, &ends)
@@ -96,8 +103,8 @@ async fn give_on(duty: &Duty) -> Result<(), TermOver> {
         {
             Ok(Some(answers)) => {
                 let applied = answers.iter().filter(|w| w.is_applied()).count();
-                Meters::add(&duty.meters.attempts_lost, applied);
-                duty.wake.notify_one();
+                Meters::add(&duty.shared.meters.attempts_lost, applied);
+                duty.shared.wake.notify_one();
             }
             Ok(None) => return Err(duty.fenced()),
             Err(error) => {
@@ -116,7 +123,7 @@ async fn start_modes(
     let mut ids: Vec<TaskId> = runs.iter().filter_map(|r| r.task).collect();
     ids.sort_unstable();
     ids.dedup();
-    match duty.parts.store.tasks_by_id(&ids).await {
+    match duty.shared.parts.store.tasks_by_id(&ids).await {
         Ok(tasks) => Ok(Some(
             tasks.into_iter().map(|t| (t.id, t.spec.start)).collect(),
         )),
@@ -163,15 +170,16 @@ async fn retention_for_ever(duty: &Duty) -> Result<(), TermOver> {
     loop {
         duty.rest(RETENTION_PERIOD).await?;
         loop {
-            let before = duty.time.now().minus(duty.settings.retention);
+            let before = duty.shared.time.now().minus(duty.shared.settings.retention);
             match duty
+                .shared
                 .parts
                 .store
                 .prune(&duty.leadership.term, before, limits::PRUNE_ROWS_MAX)
                 .await
             {
                 Ok(Some(removed)) => {
-                    Meters::add(&duty.meters.runs_pruned, removed);
+                    Meters::add(&duty.shared.meters.runs_pruned, removed);
                     if removed < limits::PRUNE_ROWS_MAX {
                         break;
                     }

@@ -9,16 +9,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::database_time::DatabaseTime;
 use super::elector::causes;
 use super::heart::beat;
 use super::intake::Intake;
 use super::meters::Meters;
 use super::running::{self, Attempt, InHand, Stops};
-use super::{Parts, Settings, finisher};
-use crate::id::{ClaimId, Mint, NodeId, RunId, TaskId};
+use super::{Shared, finisher};
+use crate::id::{ClaimId, NodeId, RunId, TaskId};
 use crate::protocol::limits;
-use crate::protocol::message::Secret;
 use crate::protocol::run::conclude;
 use crate::protocol::work::{Claim, Claimed, End, Finish};
 use crate::run::Reason;
@@ -33,18 +31,8 @@ const CACHE_TASKS_MAX: usize = 10_000;
 /// Everything that the parts of one worker share. One value for each joining of the node: a worker that was fenced
 /// drops it and joins anew.
 pub struct Worker {
-    /// The node's parts.
-    pub parts: Parts,
-    /// Its settings.
-    pub settings: Arc<Settings>,
-    /// The store's time.
-    pub time: DatabaseTime,
-    /// Counters.
-    pub meters: Arc<Meters>,
-    /// Ids.
-    pub mint: Arc<Mint>,
-    /// Where message keys come from.
-    pub secret: Secret,
+    /// What all parts of the node share.
+    pub shared: Arc<Shared>,
     /// This joining of the node.
     pub node: NodeId,
     /// Free slots.
@@ -79,35 +67,12 @@ pub enum Ended {
     Fenced,
 }
 
-/// What a worker is made from.
-pub struct Setup {
-    /// The node's parts.
-    pub parts: Parts,
-    /// Its settings.
-    pub settings: Arc<Settings>,
-    /// The store's time.
-    pub time: DatabaseTime,
-    /// Counters.
-    pub meters: Arc<Meters>,
-    /// Ids.
-    pub mint: Arc<Mint>,
-    /// Where message keys come from.
-    pub secret: Secret,
-    /// Wakes the planner, if this node leads.
-    pub wake: Arc<Notify>,
-}
-
 /// Works under one joining of the node until `closing` fires and all is drained, or until it is fenced.
-pub async fn work(setup: &Setup, node: NodeId, closing: CancellationToken) -> Ended {
+pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken) -> Ended {
     let (ends, received) = mpsc::channel(limits::FINISH_ROWS_MAX * 4);
-    let slots = usize::try_from(setup.settings.slots).unwrap_or(1).max(1);
+    let slots = usize::try_from(shared.settings.slots).unwrap_or(1).max(1);
     let worker = Arc::new(Worker {
-        parts: setup.parts.clone(),
-        settings: Arc::clone(&setup.settings),
-        time: setup.time.clone(),
-        meters: Arc::clone(&setup.meters),
-        mint: Arc::clone(&setup.mint),
-        secret: setup.secret.clone(),
+        shared: Arc::clone(shared),
         node,
         slots: Arc::new(Semaphore::new(slots)),
         freed: Arc::new(Notify::new()),
@@ -120,15 +85,15 @@ pub async fn work(setup: &Setup, node: NodeId, closing: CancellationToken) -> En
     });
     let fence = worker.stops.fence.clone();
     let finisher = crate::system::spawn(finisher::run(
-        worker.parts.clone(),
-        Arc::clone(&worker.meters),
+        worker.shared.parts.clone(),
+        Arc::clone(&worker.shared.meters),
         received,
         Arc::clone(&worker.in_hand),
         fence.clone(),
-        Arc::clone(&setup.wake),
+        Arc::clone(&shared.wake),
     ));
     let intakes = TaskTracker::new();
-    for queue in worker.settings.queues.clone() {
+    for queue in worker.shared.settings.queues.clone() {
         intakes.spawn(Intake::new(Arc::clone(&worker), queue).run());
     }
     intakes.close();
@@ -154,7 +119,7 @@ async fn drain(worker: &Worker, intakes: &TaskTracker) -> Ended {
     tokio::select! {
         () = worker.tracker.wait() => {}
         () = worker.stops.fence.cancelled() => return Ended::Fenced,
-        () = worker.parts.clock.sleep(worker.settings.drain) => {
+        () = worker.shared.parts.clock.sleep(worker.shared.settings.drain) => {
             tracing::warn!(runs = worker.in_hand.len(), "drain: {} runs are stopped and given back", worker.in_hand.len());
             worker.stops.drain.cancel();
             worker.tracker.wait().await;
@@ -188,18 +153,19 @@ pub async fn claim(
     let offered = offers.len();
     let claim = Claim {
         node: worker.node,
-        id: worker.mint.claim(),
+        id: worker.shared.mint.claim(),
         runs: offers,
     };
-    let won = worker.parts.store.claim(&claim).await.map_err(|e| {
-        Meters::add(&worker.meters.store_failures, 1);
+    let won = worker.shared.parts.store.claim(&claim).await.map_err(|e| {
+        Meters::add(&worker.shared.meters.store_failures, 1);
         causes(&e)
     })?;
-    Meters::add(&worker.meters.claims_refused, offered - won.len());
-    Meters::add(&worker.meters.attempts_claimed, won.len());
+    Meters::add(&worker.shared.meters.claims_refused, offered - won.len());
+    Meters::add(&worker.shared.meters.attempts_claimed, won.len());
     for run in &won {
         let late = run.started_at.as_ms() - run.due_at.as_ms();
         worker
+            .shared
             .meters
             .observe_lateness(u64::try_from(late).unwrap_or(0));
     }
@@ -264,7 +230,7 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
     };
     let mut wait = RETRY_INITIAL;
     while !missing.is_empty() && !worker.stops.fence.is_cancelled() {
-        match worker.parts.store.tasks_by_id(&missing).await {
+        match worker.shared.parts.store.tasks_by_id(&missing).await {
             Ok(tasks) => {
                 let mut known = worker
                     .tasks
@@ -288,7 +254,7 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
             }
             Err(error) => {
                 tracing::warn!(error = %causes(&error), "could not read the tasks of claimed runs; asking again");
-                worker.parts.clock.sleep(wait).await;
+                worker.shared.parts.clock.sleep(wait).await;
                 wait = (wait * 2).min(RETRY_MAX);
             }
         }
@@ -334,8 +300,8 @@ async fn carry_out(
 ) {
     let ended = running::run(
         &attempt,
-        &worker.parts.handlers,
-        &*worker.parts.clock,
+        &worker.shared.parts.handlers,
+        &*worker.shared.parts.clock,
         &stops,
     )
     .await;
@@ -346,13 +312,13 @@ async fn carry_out(
         worker.in_hand.release(claimed.run, claimed.attempt);
         return;
     };
-    let now = worker.time.now();
+    let now = worker.shared.time.now();
     let end = conclude(
         &outcome,
         &attempt.spec,
         claimed.failures,
         now,
-        worker.parts.random.next(),
+        worker.shared.parts.random.next(),
     );
     let finish = Finish {
         run: claimed.run,
