@@ -206,16 +206,22 @@ type Breaking = for<'a, 'b> fn(&'a mut Scene<'b>) -> Outcome<Fault>;
 
 fn break_things(options: &Options, scene: &mut Scene<'_>, report: &mut Report) -> Outcome<()> {
     let often = options.failovers as usize;
-    let mut plan: Vec<Breaking> = vec![faults::kill_leader; often];
-    plan.push(faults::stop_leader);
-    plan.push(faults::kill_worker);
-    plan.push(faults::kill_redis_master);
-    plan.push(faults::kill_broker);
-    plan.extend(vec![faults::end_leader as Breaking; often]);
-    plan.push(faults::end_leader_in_flight);
-    for fault in plan {
-        scene.steady(0)?;
-        let fault = fault(scene)?;
+    let mut plan: Vec<(&str, Breaking)> = vec![("leader kill -9", faults::kill_leader); often];
+    plan.extend([
+        ("leader SIGSTOP", faults::stop_leader as Breaking),
+        ("worker kill -9", faults::kill_worker),
+        ("Redis master kill -9", faults::kill_redis_master),
+        ("broker kill -9", faults::kill_broker),
+    ]);
+    plan.extend(vec![
+        ("leader SIGTERM", faults::end_leader as Breaking);
+        often
+    ]);
+    plan.push(("messages in flight", faults::end_leader_in_flight));
+    for (name, fault) in plan {
+        let broke_off = |error| format!("{name}: {error}");
+        scene.steady(0).map_err(broke_off)?;
+        let fault = fault(scene).map_err(broke_off)?;
         say(&format!(
             "── {}: steady after {} ms",
             fault.name, fault.steady_ms
