@@ -154,17 +154,13 @@ pub async fn an_edit_replaces_the_due_row(store: Arc<dyn Store>) {
     moved.spec.queue = QueueName::new("elsewhere");
     let mut key = Fixture::task_key(&task, at(77));
     key.queue = QueueName::new("elsewhere");
-    let to = |seen| DueChange::Replace {
-        seen,
-        next: Some(key.clone()),
-    };
-    // Decided when the row stood elsewhere: what was fired since is not known to it.
-    for elsewhere in [Some(at(9)), None] {
-        moved.due = to(elsewhere);
-        assert_eq!(f.edit(vec![moved.clone()]).await, Written::Stale);
+    // Decided when the row stood elsewhere: what was fired since is not known to it. Then decided anew.
+    let next = Some(key.clone());
+    for (seen, answer) in [(9, Written::Stale), (10, Written::Applied)] {
+        let (seen, next) = (Some(at(seen)), next.clone());
+        moved.due = DueChange::Replace { seen, next };
+        assert_eq!(f.edit(vec![moved.clone()]).await, answer);
     }
-    moved.due = to(Some(at(10)));
-    assert_eq!(f.edit(vec![moved]).await, Written::Applied);
     assert_eq!(f.due(at(1_000)).await, [key]);
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(77)));
 }
