@@ -1,7 +1,7 @@
 //! The SQL store: SQLite and PostgreSQL behind one set of statements. Owns the truth's layout and every statement on it;
 //! decides nothing of the protocol, whose guards its statements are.
 //!
-//! Read [`store`] for the statements, `dialect` for all that differs between the databases, `connection` for how
+//! Read `store` for the statements, `dialect` for all that differs between the databases, `connection` for how
 //! transactions are opened, ended and repeated, and `migrations/` for the tables.
 
 mod connection;

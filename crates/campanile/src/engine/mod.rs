@@ -1,8 +1,8 @@
 //! The engine: async shells around [`crate::protocol`]. They read the world through the ports, hand what they saw to
 //! the pure functions, and carry out the effects; they decide nothing themselves.
 //!
-//! [`node::Node`] is one process's part: an [`elector`] that contends for the lock, a [`leader`] that runs only while a
-//! term is ours, and a [`worker`] that takes runs from queues. Read `node.rs` first.
+//! [`node::Node`] is one process's part: an `elector` that contends for the lock, a `leader` that runs only while a
+//! term is ours, and a `worker` that takes runs from queues. Read `node.rs` first.
 
 pub mod database_time;
 mod dispatcher;
