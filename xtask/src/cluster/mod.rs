@@ -171,6 +171,12 @@ fn campaign(
     }
     gather(&mut scene, &mut evidence, &mut report, listener, &script)?;
     report.broken.extend(terms.trouble());
+    let lines: String = terms
+        .all()
+        .iter()
+        .map(|t| format!("{}\t{}\t{}\n", t.since_ms, t.epoch, t.node))
+        .collect();
+    std::fs::write(folder.join("terms.tsv"), lines)?;
     report.lateness_ms = report::lateness(&evidence.effects, &report.faults);
     report.checks = evidence.judge();
     report.checks.extend(goals(&report.faults));
