@@ -171,6 +171,12 @@ fn campaign(
     }
     gather(&mut scene, &mut evidence, &mut report, listener, &script)?;
     report.broken.extend(terms.trouble());
+    let handovers = report
+        .faults
+        .iter()
+        .filter(|f| f.handover.is_some())
+        .count();
+    report.terms = [evidence.terms.len(), handovers + 1];
     let lines: String = terms
         .all()
         .iter()
