@@ -171,6 +171,18 @@ fn campaign(
     }
     gather(&mut scene, &mut evidence, &mut report, listener, &script)?;
     report.broken.extend(terms.trouble());
+    let handovers = report
+        .faults
+        .iter()
+        .filter(|f| f.handover.is_some())
+        .count();
+    report.terms = [evidence.terms.len(), handovers + 1];
+    let lines: String = terms
+        .all()
+        .iter()
+        .map(|t| format!("{}\t{}\t{}\n", t.since_ms, t.epoch, t.node))
+        .collect();
+    std::fs::write(folder.join("terms.tsv"), lines)?;
     report.lateness_ms = report::lateness(&evidence.effects, &report.faults);
     report.checks = evidence.judge();
     report.checks.extend(goals(&report.faults));

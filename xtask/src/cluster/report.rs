@@ -26,6 +26,9 @@ pub struct Report {
     pub lateness_ms: [i64; 3],
     /// How long the load ran.
     pub seconds: u64,
+    /// How many terms there were, and how many the first and the faults account for. More is no harm to a run; but a
+    /// leader that gave up and led again without a fault has a reason that somebody should know.
+    pub terms: [usize; 2],
 }
 
 impl Report {
@@ -76,6 +79,10 @@ impl Report {
             "── {} s of load; lateness away from faults: median {median} ms, p99 {most} ms, latest {latest} ms",
             self.seconds
         ));
+        let [terms, explained] = self.terms;
+        say(&format!(
+            "  {terms} terms, of which the faults explain {explained}"
+        ));
         for (name, now, highest) in &self.memory {
             say(&format!(
                 "  {name}: {now} MiB resident, {highest} MiB at most"
@@ -104,6 +111,8 @@ impl Report {
             "cluster": {
                 "passed": self.passed(),
                 "seconds": self.seconds,
+                "terms": self.terms[0],
+                "terms_explained": self.terms[1],
                 "lateness_ms": {"p50": self.lateness_ms[0], "p99": self.lateness_ms[1], "max": self.lateness_ms[2]},
                 "faults": self.faults.iter().map(fault).collect::<Vec<_>>(),
                 "checks": self.checks.iter().map(check).collect::<Vec<_>>(),

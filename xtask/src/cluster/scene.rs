@@ -146,10 +146,17 @@ impl Scene<'_> {
         if now.epoch == from.epoch {
             return Ok(());
         }
-        // The first term after the one that led before.
-        let terms = self.terms.all();
-        let next = terms.into_iter().find(|t| t.epoch > from.epoch);
-        let next = next.unwrap_or(now);
+        let mut later = self.terms.all();
+        later.retain(|t| t.epoch > from.epoch);
+        // Once is enough; more is no harm to a run, but somebody should ask why.
+        for more in later.iter().skip(1) {
+            let after = more.since_ms - fault.at_ms;
+            fault.saw(format!(
+                "one more term: {} led from {after} ms on",
+                more.node
+            ));
+        }
+        let next = later.into_iter().next().unwrap_or(now);
         let first = effects.iter().find(|e| e.at_ms > next.since_ms);
         fault.handover = Some(Handover {
             from: from.node.clone(),
