@@ -154,3 +154,18 @@ impl Random {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::conformance;
+    use crate::conformance::clock::Pass;
+
+    fn system() -> (Arc<dyn Clock>, Pass) {
+        (Arc::new(SystemClock::new()), Arc::new(|_| {}))
+    }
+
+    conformance::clock!(system);
+}

@@ -2,9 +2,11 @@
 //! whole suite, the memory adapters first.
 
 pub mod broker;
+pub mod clock;
 pub mod lock;
 pub mod store;
 
 pub use crate::__conformance_broker as broker;
 pub use crate::__conformance_store as store;
+pub use crate::conformance_clock as clock;
 pub use crate::conformance_lock as lock;

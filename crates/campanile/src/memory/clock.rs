@@ -67,3 +67,20 @@ impl Clock for ManualClock {
         let _ = readings.wait_for(|now| *now >= until).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::conformance;
+    use crate::conformance::clock::Pass;
+
+    fn manual() -> (Arc<dyn Clock>, Pass) {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1_800_000_000_000)));
+        let moved = Arc::clone(&clock);
+        (clock, Arc::new(move |by| moved.advance(by)))
+    }
+
+    conformance::clock!(manual);
+}
