@@ -173,7 +173,7 @@ mod tests {
         let files = [
             file(
                 "crates/a/src/lib.rs",
-                "//! Owns a, never b,\n//! because c.\npub fn f() {}\n",
+                "//! Owns the letter a and never touches b,\n//! because c says so.\npub fn f() {}\n",
             ),
             file("crates/a/src/bare.rs", "pub fn f() {}\n"),
             file("README.md", "See `crates/a/src/gone.rs`.\n"),
