@@ -2,6 +2,7 @@
 //! to the world and the engine that moves everything. It names no driver and no HTTP; adapters are plugged in from
 //! outside, as `Arc<dyn …>`.
 
+pub mod calendar;
 pub mod conformance;
 pub mod control;
 pub mod engine;

@@ -2,6 +2,8 @@
 //! reads files and never computes an instant (that is [`crate::schedule`]).
 
 mod check;
+mod policy;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +12,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::Calendar;
 use crate::id::TaskId;
 use crate::protocol::limits;
-use crate::schedule::{self, Dialect, Schedule, TimeZoneName};
+use crate::schedule::{self, Bounds, Dialect, Dst, Schedule, TimeZoneName, Timetable};
 use crate::time::Timestamp;
 
 use self::check::check_duration;
 pub use self::check::{check_handler, check_name, check_payload};
+pub use self::policy::{Backoff, Misfire, OnExcluded, Overlap, Retry, StartMode};
+pub use self::texts::Texts;
 
 /// The name of a queue. Cheap to copy around; compared as text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,9 +63,9 @@ pub struct TaskSpec {
     /// What it is for, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Cron, `every 10s`, `at 2026-12-01T08:00:00+01:00`; absent = only on request.
+    /// Cron, `every 10s`, `at 2026-12-01T08:00:00+01:00`, `rrule FREQ=…`, or a list of such; absent = only on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
+    pub schedule: Option<Texts>,
     /// How to read a cron expression; `auto` goes by its number of fields.
     #[serde(default)]
     pub dialect: Dialect,
@@ -70,6 +75,31 @@ pub struct TaskSpec {
     /// The instant from which `every` counts; absent = when the task was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Timestamp>,
+    /// What happens to cron and RRULE times where the clocks are changed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dst: Dst,
+    /// The first instant that may be due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    /// The last instant that may be due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// How many occurrences there are in all, counted from `starts_at`, or from the task's creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_count: Option<u32>,
+    /// Names of calendars: an occurrence that any of them excludes does not run at its instant.
+    #[serde(default, skip_serializing_if = "Texts::is_empty")]
+    pub calendars: Texts,
+    /// What happens to an occurrence that a calendar excludes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_excluded: OnExcluded,
+    /// Starts are spread over this long after the instant, each task at its own place, by a hash of its name.
+    #[serde(
+        default,
+        skip_serializing_if = "Duration::is_zero",
+        with = "crate::time::duration"
+    )]
+    pub jitter: Duration,
     /// Where its runs are delivered.
     #[serde(default)]
     pub queue: QueueName,
@@ -91,9 +121,28 @@ pub struct TaskSpec {
         skip_serializing_if = "Option::is_none"
     )]
     pub max_lateness: Option<Duration>,
+    /// A run that has not started this long after it was due is skipped; absent = it waits for a worker for ever.
+    #[serde(
+        default,
+        with = "optional_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub start_deadline: Option<Duration>,
     /// What happens to an occurrence that is due while an earlier run is active.
     #[serde(default)]
     pub overlap: Overlap,
+    /// With `overlap = "queue"`: how many runs may wait for an earlier one; those over it are skipped.
+    #[serde(
+        default = "overlap_queue_max",
+        skip_serializing_if = "is_overlap_queue_max"
+    )]
+    pub overlap_queue_max: u32,
+    /// How many of its runs may be handed to workers at once, in the whole cluster; absent = any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running: Option<u32>,
+    /// A named group whose limit it shares with other tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How long one attempt may take.
     #[serde(default = "timeout", with = "crate::time::duration")]
     pub timeout: Duration,
@@ -125,6 +174,22 @@ const fn timeout() -> Duration {
 
 const fn priority() -> u8 {
     4
+}
+
+const fn overlap_queue_max() -> u32 {
+    100
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to the field"
+)]
+const fn is_overlap_queue_max(n: &u32) -> bool {
+    *n == overlap_queue_max()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 mod optional_duration {
@@ -251,78 +316,6 @@ pub enum ExternalReply {
     None,
 }
 
-/// What happens to missed occurrences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Misfire {
-    /// The latest missed one runs; those before it are skipped.
-    #[default]
-    Last,
-    /// All missed ones are skipped.
-    Skip,
-    /// All missed ones run, the latest [`limits::CATCH_UP_RUNS_MAX`] of them at most.
-    All,
-}
-
-/// What happens when an earlier run of the task is still active.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Overlap {
-    /// They run side by side.
-    #[default]
-    Allow,
-}
-
-/// Whether a run may start more than once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "kebab-case")]
-pub enum StartMode {
-    /// Until one attempt's end is recorded.
-    #[default]
-    AtLeastOnce,
-    /// 0 or 1 times: a worker that dies after its claim gives `failed(lost)`, and a failure is not tried again.
-    AtMostOnce,
-}
-
-/// What happens after a failure: up to `max_attempts` starts, each later than the last by a growing wait with full
-/// jitter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Retry {
-    /// Starts in all, the first included.
-    pub max_attempts: u32,
-    /// How the wait grows.
-    pub backoff: Backoff,
-    /// The first wait.
-    #[serde(with = "crate::time::duration")]
-    pub initial: Duration,
-    /// The longest wait.
-    #[serde(with = "crate::time::duration")]
-    pub max: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            max_attempts: 1,
-            backoff: Backoff::Exponential,
-            initial: Duration::from_secs(1),
-            max: Duration::from_secs(300),
-        }
-    }
-}
-
-/// How the wait between attempts grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Backoff {
-    /// Always `initial`.
-    Fixed,
-    /// `initial`, twice, four times … `max`.
-    #[default]
-    Exponential,
-}
-
 /// A task as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
@@ -370,13 +363,24 @@ impl TaskSpec {
             dialect: Dialect::Auto,
             timezone: utc(),
             anchor: None,
+            dst: Dst::default(),
+            starts_at: None,
+            ends_at: None,
+            max_count: None,
+            calendars: Texts::default(),
+            on_excluded: OnExcluded::default(),
+            jitter: Duration::ZERO,
             queue: QueueName::default(),
             handler,
             payload: serde_json::Value::Null,
             misfire: Misfire::default(),
             misfire_limit: misfire_limit(),
             max_lateness: None,
+            start_deadline: None,
             overlap: Overlap::default(),
+            overlap_queue_max: overlap_queue_max(),
+            max_running: None,
+            group: None,
             timeout: timeout(),
             start: StartMode::default(),
             retry: Retry::default(),
@@ -385,7 +389,8 @@ impl TaskSpec {
         }
     }
 
-    /// The compiled schedule. `created_at` anchors an `every` that names no anchor.
+    /// The compiled schedule with its bounds, whatever calendars say. `created_at` anchors an `every` that names no
+    /// anchor.
     ///
     /// # Errors
     /// The field at fault (`schedule`, `timezone`) with what would be valid.
@@ -394,11 +399,50 @@ impl TaskSpec {
             dialect: self.dialect,
             timezone: TimeZoneName::parse(&self.timezone)
                 .map_err(|e| Invalid::new("timezone", e.to_string()))?,
+            dst: self.dst,
             anchor: self.anchor.unwrap_or(created_at),
             name_for_hash: self.name.clone(),
         };
-        Schedule::parse(self.schedule.as_deref(), &options)
-            .map_err(|e| Invalid::new("schedule", e.to_string()))
+        let texts: &[String] = self.schedule.as_ref().map_or(&[], Texts::as_slice);
+        let schedule = Schedule::parse_all(texts, &options)
+            .map_err(|e| Invalid::new("schedule", e.to_string()))?;
+        Ok(schedule.bounded(&Bounds {
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            max_count: self.max_count,
+            counted_from: created_at,
+        }))
+    }
+
+    /// The compiled schedule with the calendars that it names; `find` looks them up.
+    ///
+    /// # Errors
+    /// As [`TaskSpec::compile`], and `calendars` for a name that `find` does not know.
+    pub fn timetable(
+        &self,
+        created_at: Timestamp,
+        find: &dyn Fn(&str) -> Option<Arc<Calendar>>,
+    ) -> Result<Timetable, Invalid> {
+        let schedule = self.compile(created_at)?;
+        let zone = TimeZoneName::parse(&self.timezone)
+            .map_err(|e| Invalid::new("timezone", e.to_string()))?;
+        let calendars = self.calendars.as_slice().iter().map(|name| {
+            find(name).ok_or_else(|| {
+                let message = format!(
+                    "there is no calendar `{name}`: put it first, or see `campanile calendar list`"
+                );
+                Invalid::new("calendars", message)
+            })
+        });
+        let calendars = calendars.collect::<Result<Vec<_>, _>>()?;
+        Ok(Timetable::new(schedule, calendars, self.on_excluded, zone))
+    }
+
+    /// How long after its instant an occurrence starts: the task's own place in its `jitter`, the same for each of its
+    /// occurrences and on every machine.
+    #[must_use]
+    pub fn jitter_offset(&self) -> Duration {
+        schedule::hash_spread(&self.name, self.jitter)
     }
 
     /// Checks every field against the limits.
@@ -436,11 +480,61 @@ impl TaskSpec {
                 "an at-most-once task starts no second attempt: write 1, or start = \"at-least-once\"",
             ));
         }
+        self.check_policies()?;
         check_duration("timeout", self.timeout)?;
         check_duration("misfire_limit", self.misfire_limit)?;
         check_duration("retry.initial", self.retry.initial)?;
         check_duration("retry.max", self.retry.max)?;
-        self.max_lateness
-            .map_or(Ok(()), |d| check_duration("max_lateness", d))
+        for (field, duration) in [
+            ("max_lateness", self.max_lateness),
+            ("start_deadline", self.start_deadline),
+        ] {
+            duration.map_or(Ok(()), |d| check_duration(field, d))?;
+        }
+        Ok(())
+    }
+
+    /// Whether its runs must not overlap: each needs the task's one permit, from its instant to its end.
+    #[must_use]
+    pub const fn is_exclusive(&self) -> bool {
+        !matches!(self.overlap, Overlap::Allow)
+    }
+
+    fn check_policies(&self) -> Result<(), Invalid> {
+        if !self.jitter.is_zero() {
+            check_duration("jitter", self.jitter)?;
+        }
+        for name in self.calendars.as_slice() {
+            check_name("calendars", name)?;
+        }
+        if let Some(group) = &self.group {
+            check_name("group", group)?;
+        }
+        let in_range = |field, n: Option<u32>, max| match n {
+            Some(n) if n == 0 || n > max => Err(Invalid::new(
+                field,
+                format!("{n} is out of range: write 1 to {max}"),
+            )),
+            _ => Ok(()),
+        };
+        in_range("max_running", self.max_running, limits::PERMITS_MAX)?;
+        in_range("max_count", self.max_count, limits::MAX_COUNT_MAX)?;
+        let waiting = Some(self.overlap_queue_max);
+        in_range("overlap_queue_max", waiting, limits::PARKED_MAX)?;
+        if self.is_exclusive() && self.max_running.is_some_and(|n| n > 1) {
+            return Err(Invalid::new(
+                "max_running",
+                "a task whose runs must not overlap has one at a time: leave it out, or write overlap = \"allow\"",
+            ));
+        }
+        if let (Some(first), Some(last)) = (self.starts_at, self.ends_at)
+            && first > last
+        {
+            return Err(Invalid::new(
+                "ends_at",
+                format!("{last} is before starts_at ({first}): write a later instant"),
+            ));
+        }
+        Ok(())
     }
 }

@@ -124,7 +124,7 @@ async fn a_due_row_moves_only_when_what_is_due_changes() {
         Some(at("13:00:00")),
         "in its new queue too"
     );
-    hourly.schedule = Some("30 * * * *".to_owned());
+    hourly.schedule = Some("30 * * * *".into());
     w.put(&hourly).await;
     assert_eq!(w.due(&task).await, Some(at("14:30:00")));
     w.control.pause("h").await.unwrap();
@@ -147,7 +147,7 @@ async fn an_interval_keeps_its_anchor_through_edits() {
         .await
         .unwrap();
     assert_eq!(diff.unchanged, ["e"]);
-    every.schedule = Some("every 10m".to_owned());
+    every.schedule = Some("every 10m".into());
     let task = w.put(&every).await;
     assert_eq!(w.due(&task).await, Some(at("12:10:00")));
 }
@@ -170,10 +170,10 @@ async fn an_instant_that_was_planned_is_not_planned_again() {
         ..Firing::default()
     })
     .await;
-    every.schedule = Some("every 500ms".to_owned());
+    every.schedule = Some("every 500ms".into());
     w.put(&every).await;
     assert_eq!(w.due(&task).await, Some(at("12:00:00.500")));
-    every.schedule = Some("every 1s".to_owned());
+    every.schedule = Some("every 1s".into());
     w.put(&every).await;
     assert_eq!(
         w.due(&task).await,

@@ -35,7 +35,7 @@ pub struct Submitted {
 pub fn spec(name: &str, schedule: Option<(Duration, Timestamp)>) -> TaskSpec {
     TaskSpec {
         name: format!("{PREFIX}{name}"),
-        schedule: schedule.map(|(every, _)| format!("every {}", format_duration(every))),
+        schedule: schedule.map(|(every, _)| format!("every {}", format_duration(every)).into()),
         anchor: schedule.map(|(_, anchor)| anchor),
         ..TaskSpec::for_handler(HandlerSpec::Native(Noop::NAME.to_owned()))
     }

@@ -4,7 +4,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use campanile::schedule::{Dialect, Options, Schedule, TimeZoneName, format_in_zone};
+use campanile::schedule::{Dialect, Dst, Options, Schedule, TimeZoneName, format_in_zone};
 use campanile::system;
 use campanile::time::Timestamp;
 
@@ -46,6 +46,7 @@ fn parse(
     let options = Options {
         dialect,
         timezone: zone.clone(),
+        dst: Dst::default(),
         anchor,
         name_for_hash: "cron-next".to_owned(),
     };

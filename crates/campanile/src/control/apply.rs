@@ -15,7 +15,7 @@ use crate::port::Written;
 use crate::protocol::limits;
 use crate::protocol::work::{DueChange, DueKey, Edit, Owner, Upsert};
 use crate::schedule::Schedule;
-use crate::task::{Task, TaskSpec};
+use crate::task::{Task, TaskSpec, Texts};
 use crate::time::Timestamp;
 
 /// Instants up to this far ahead may have been planned already: they are looked up before a due row is put on one.
@@ -290,10 +290,8 @@ fn check_list(specs: &[TaskSpec]) -> Result<(), Error> {
 
 /// An interval is counted from an instant that does not move: the one that is written, or that of the task's creation.
 fn fix_anchor(spec: &mut TaskSpec, old: Option<&Task>, now: Timestamp) {
-    let every = spec
-        .schedule
-        .as_deref()
-        .is_some_and(|s| s.trim_start().starts_with("every"));
+    let texts = spec.schedule.as_ref().map_or(&[][..], Texts::as_slice);
+    let every = texts.iter().any(|s| s.trim_start().starts_with("every"));
     if every && spec.anchor.is_none() {
         spec.anchor = Some(old.map_or(now, |t| t.spec.anchor.unwrap_or(t.created_at)));
     }
@@ -304,6 +302,11 @@ fn same_instants(a: &TaskSpec, b: &TaskSpec) -> bool {
         && a.dialect == b.dialect
         && a.timezone == b.timezone
         && a.anchor == b.anchor
+        && a.dst == b.dst
+        && (a.starts_at, a.ends_at, a.max_count) == (b.starts_at, b.ends_at, b.max_count)
+        && a.calendars == b.calendars
+        && a.on_excluded == b.on_excluded
+        && a.jitter == b.jitter
 }
 
 /// The schedule's first instant from now on; a schedule that has none is a mistake, and said to be one.

@@ -52,6 +52,17 @@ pub const CATCH_UP_STEPS_MAX: usize = 10_000;
 /// Missed occurrences that `misfire = "all"` runs.
 pub const CATCH_UP_RUNS_MAX: usize = 100;
 
+/// Schedules of one task.
+pub const SCHEDULES_MAX: usize = 20;
+/// Occurrences that `max_count` may ask for: they are counted when the task is read.
+pub const MAX_COUNT_MAX: u32 = 10_000;
+/// Days over which an excluded occurrence is moved; what finds no day within them is skipped.
+pub const MOVED_DAYS_MAX: i64 = 31;
+/// Permits of one limit (a task's, a queue's, a group's).
+pub const PERMITS_MAX: u32 = 1_000;
+/// Runs that may wait for one permit of an exclusive task.
+pub const PARKED_MAX: u32 = 10_000;
+
 /// Runs that one claim takes.
 pub const CLAIM_ROWS_MAX: usize = 1_000;
 /// Ends that one finish writes.

@@ -255,7 +255,7 @@ fn digits(text: &str) -> Option<u16> {
 
 /// FNV-1a over a task's name and a field's: the same on every machine and in every version, unlike the standard
 /// library's hasher.
-fn fingerprint(name: &str, field: &str) -> u64 {
+pub(super) fn fingerprint(name: &str, field: &str) -> u64 {
     let bytes = name.bytes().chain([0]).chain(field.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -7,6 +7,7 @@
 //! `cron` maps those to instants through the stretches of unchanged offset of `zone`. [`crontab`] reads the files of
 //! other crons.
 
+mod bounds;
 mod civil;
 mod cron;
 pub mod crontab;
@@ -16,17 +17,22 @@ mod item;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod timetable;
 mod zone;
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::bounds::{Bounded, Bounds};
 pub use self::cron::Cron;
 pub use self::every::{Every, INTERVAL_MIN};
+pub use self::timetable::{Event, Timetable, What};
 pub use self::zone::{TimeZoneName, format_in_zone};
-use crate::time::{Timestamp, parse_duration};
+use crate::protocol::limits;
+use crate::time::{Timestamp, duration_ms, parse_duration};
 
 /// Characters of a user's text that an error repeats.
 const QUOTED_CHARS_MAX: usize = 40;
@@ -40,6 +46,10 @@ pub enum Schedule {
     Every(Every),
     /// Once.
     At(Timestamp),
+    /// At the times of each of several; an instant of two of them is one occurrence.
+    Union(Vec<Schedule>),
+    /// Only within bounds.
+    Bounded(Box<Bounded>),
     /// Never by itself.
     OnRequest,
 }
@@ -51,10 +61,49 @@ pub struct Options {
     pub dialect: Dialect,
     /// The zone whose wall time cron expressions are about; default UTC.
     pub timezone: TimeZoneName,
+    /// What happens where the clocks are changed.
+    pub dst: Dst,
     /// What intervals are counted from: a task's creation, or what its `anchor` says.
     pub anchor: Timestamp,
     /// What `H` in an expression is spread by: a task's name. Without one, `H` is refused.
     pub name_for_hash: String,
+}
+
+/// What happens to wall times where the clocks are changed. It is about times that are listed; `*` and open steps in
+/// hours or minutes follow elapsed time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dst {
+    /// To times that the clocks leave out.
+    pub gap: Gap,
+    /// To times that the clocks show twice.
+    pub repeat: Repeat,
+}
+
+/// What happens to a listed time that the clocks leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gap {
+    /// It fires at the first instant after the gap; several of one gap fire there once.
+    #[default]
+    NextValid,
+    /// It does not fire.
+    Skip,
+    /// It fires later by the length of the gap, as if the clock had not been changed: 02:30 at 03:30.
+    Shift,
+}
+
+/// What happens to a listed time that the clocks show twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repeat {
+    /// It fires the first time.
+    #[default]
+    First,
+    /// It fires both times.
+    Both,
+    /// It fires the last time.
+    Last,
 }
 
 /// The family of cron expressions.
@@ -105,6 +154,16 @@ impl Error {
     }
 }
 
+/// A place within `width` that is a name's own: the same on every machine, and spread evenly over names.
+#[must_use]
+pub fn hash_spread(name: &str, width: Duration) -> Duration {
+    let width_ms = u64::try_from(duration_ms(width)).unwrap_or(0);
+    match width_ms {
+        0 => Duration::ZERO,
+        width_ms => Duration::from_millis(item::fingerprint(name, "jitter") % width_ms),
+    }
+}
+
 /// A user's text in an error: in back-ticks, cut where it is long.
 fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED_CHARS_MAX) {
@@ -146,6 +205,35 @@ impl Schedule {
         }
     }
 
+    /// Reads the schedules of one task: none = only on request.
+    ///
+    /// # Errors
+    /// As [`Schedule::parse`]; of several, the one at fault is named by its number.
+    pub fn parse_all(texts: &[String], options: &Options) -> Result<Self, Error> {
+        if texts.len() > limits::SCHEDULES_MAX {
+            let message = format!(
+                "has {} entries: write {} at most",
+                texts.len(),
+                limits::SCHEDULES_MAX
+            );
+            return Err(Error::new("schedule", 0, message));
+        }
+        match texts {
+            [] => Ok(Self::OnRequest),
+            [one] => Self::parse(Some(one), options),
+            many => {
+                let one = |(n, text): (usize, &String)| {
+                    Self::parse(Some(text), options).map_err(|e| Error {
+                        message: format!("{} (in schedule {} of the list)", e.message, n + 1),
+                        ..e
+                    })
+                };
+                let all = many.iter().enumerate().map(one);
+                Ok(Self::Union(all.collect::<Result<_, _>>()?))
+            }
+        }
+    }
+
     /// The first occurrence strictly after an instant; `None` when there is none any more.
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
@@ -153,6 +241,8 @@ impl Schedule {
             Self::Cron(cron) => cron.next(after),
             Self::Every(every) => every.next(after),
             Self::At(instant) => (*instant > after).then_some(*instant),
+            Self::Union(all) => all.iter().filter_map(|s| s.next(after)).min(),
+            Self::Bounded(bounded) => bounded.next(after),
             Self::OnRequest => None,
         }
     }
@@ -164,6 +254,8 @@ impl Schedule {
             Self::Cron(cron) => cron.previous(before),
             Self::Every(every) => every.previous(before),
             Self::At(instant) => (*instant < before).then_some(*instant),
+            Self::Union(all) => all.iter().filter_map(|s| s.previous(before)).max(),
+            Self::Bounded(bounded) => bounded.previous(before),
             Self::OnRequest => None,
         }
     }
@@ -176,6 +268,11 @@ impl fmt::Display for Schedule {
             Self::Cron(cron) => cron.fmt(f),
             Self::Every(every) => every.fmt(f),
             Self::At(instant) => write!(f, "at {instant}"),
+            Self::Union(all) => {
+                let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+                f.write_str(&texts.join("; "))
+            }
+            Self::Bounded(bounded) => bounded.inner().fmt(f),
             Self::OnRequest => f.write_str("on request"),
         }
     }
