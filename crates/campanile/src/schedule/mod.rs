@@ -15,6 +15,7 @@ mod every;
 mod fields;
 mod item;
 mod parse;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod timetable;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use self::bounds::{Bounded, Bounds};
 pub use self::cron::Cron;
 pub use self::every::{Every, INTERVAL_MIN};
+pub use self::rules::zone_rules;
 pub use self::timetable::{Event, Timetable, What};
 pub use self::zone::{TimeZoneName, format_in_zone};
 use crate::protocol::limits;
