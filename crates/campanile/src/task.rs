@@ -348,6 +348,22 @@ pub struct Task {
     pub rests_from: Option<Timestamp>,
 }
 
+impl Task {
+    /// Whether requests for it are taken.
+    ///
+    /// # Errors
+    /// A sentence with the remedy, if its definition disables it.
+    pub fn check_enabled(&self) -> Result<(), String> {
+        if self.spec.enabled {
+            return Ok(());
+        }
+        let name = &self.spec.name;
+        Err(format!(
+            "task `{name}` is disabled: put it with `enabled = true` first"
+        ))
+    }
+}
+
 /// A field of a task that can't be taken, and what to write instead.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{field}: {message}")]

@@ -2,10 +2,13 @@
 //! They are made from control's values and decide nothing. Here: tasks and runs; the rest is in `model/cluster.rs`.
 
 mod cluster;
+mod rules;
 
 pub use self::cluster::{
     Applied, ChangedTask, FieldChange, LeaderView, Node, Queue, QueueKey, StatsView, WhyView,
 };
+
+pub use self::rules::{BackfillView, CALENDAR_EXTRAS, CalendarView, LimitView};
 
 use campanile::control::{Event, RunRow, RunStory, TaskRow};
 use campanile::id::RunId;
@@ -86,7 +89,7 @@ pub struct Run {
     pub failures: u32,
     /// Attempts that died with their worker.
     pub losses: u32,
-    /// `schedule` or `request`.
+    /// `schedule`, `request` or `backfill`.
     pub origin: String,
     /// Where it is delivered.
     pub queue: String,

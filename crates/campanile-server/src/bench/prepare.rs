@@ -50,7 +50,7 @@ pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result
         prune: true,
         ..Apply::default()
     };
-    let _ = control.apply(specs, whole).await?;
+    let _ = control.apply(&specs.to_vec().into(), whole).await?;
     let mut tasks = Vec::with_capacity(specs.len());
     for chunk in specs.chunks(LOOKUP) {
         let names: Vec<String> = chunk.iter().map(|s| s.name.clone()).collect();

@@ -18,7 +18,7 @@ mod planner;
 mod reaper;
 mod running;
 mod worker;
-pub mod zones;
+pub(crate) mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
