@@ -7,4 +7,5 @@
 
 mod control;
 mod engine;
+mod limits;
 mod support;
