@@ -29,7 +29,7 @@ pub async fn limit(client: &Client, verb: Limit, out: Out) -> Result<(), Failure
             client.put(&path_of(&limit), &body).await?;
             let answer = json!({ "limit": limit, "max_running": max_running });
             out.show(&answer, |out, _| {
-                out.line(format!("{limit}: at most {max_running} at once"))
+                out.line(format!("{limit}: at most {max_running} at once"));
             });
         }
         Limit::Lift { limit } => {

@@ -284,9 +284,8 @@ impl Control for MemoryStore {
                 .map_or(Cancel::Unknown, |r| Cancel::Ended(r.state)));
         };
         let (answer, changed) = transitions::cancel(run, at);
-        match changed {
-            Some(run) => tables.settle(run)?,
-            None => {}
+        if let Some(run) = changed {
+            tables.settle(run)?;
         }
         Ok(answer)
     }
