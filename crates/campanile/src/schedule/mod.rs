@@ -8,7 +8,7 @@
 //! other crons.
 
 mod bounds;
-mod civil;
+pub(crate) mod civil;
 mod cron;
 pub mod crontab;
 mod every;
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::bounds::{Bounded, Bounds};
 pub use self::cron::Cron;
 pub use self::every::{Every, INTERVAL_MIN};
-pub use self::timetable::{Event, Timetable, What};
+pub use self::timetable::{Event, MOVES_OF_A_DAY_MAX, Timetable, What};
 pub use self::zone::{TimeZoneName, format_in_zone};
 use crate::protocol::limits;
 use crate::time::{Timestamp, duration_ms, parse_duration};

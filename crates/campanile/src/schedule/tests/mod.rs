@@ -5,6 +5,7 @@ mod crontabs;
 mod errors;
 mod properties;
 mod tables;
+mod timetables;
 mod walker;
 
 use super::*;
