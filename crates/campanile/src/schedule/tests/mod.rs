@@ -4,6 +4,7 @@ mod clocks;
 mod crontabs;
 mod errors;
 mod properties;
+mod recurrences;
 mod tables;
 mod timetables;
 mod walker;
