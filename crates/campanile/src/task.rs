@@ -353,7 +353,8 @@ impl TaskSpec {
     /// The compiled schedule with the calendars that it names; `find` looks them up.
     ///
     /// # Errors
-    /// As [`TaskSpec::compile`], and `calendars` for a name that `find` does not know.
+    /// As [`TaskSpec::compile`], `calendars` for a name that `find` does not know, and `on_excluded` where moving makes
+    /// no sense.
     pub fn timetable(
         &self,
         created_at: Timestamp,
@@ -371,7 +372,9 @@ impl TaskSpec {
             })
         });
         let calendars = calendars.collect::<Result<Vec<_>, _>>()?;
-        Ok(Timetable::new(schedule, calendars, self.on_excluded, zone))
+        let timetable = Timetable::new(schedule, calendars, self.on_excluded, zone);
+        timetable.check(created_at)?;
+        Ok(timetable)
     }
 
     /// How long after its instant an occurrence starts: the task's own place in its `jitter`, the same for each of its

@@ -201,12 +201,9 @@ impl Control {
 /// Puts calendars over those that are kept, as if they were.
 pub(super) fn overlay(rules: &mut Rules, specs: &[CalendarSpec]) -> Result<(), Error> {
     for spec in specs {
-        check_name("name", &spec.name)?;
         let version = rules.calendar(&spec.name).map_or(1, |c| c.version + 1);
-        let calendar = Calendar {
-            spec: spec.clone(),
-            version,
-        };
+        let calendar = Calendar::compile(spec.clone(), version)
+            .map_err(|e| Error::from(e).inside(&format!("calendar `{}`: ", spec.name)))?;
         rules
             .calendars
             .insert(spec.name.clone(), Arc::new(calendar));
