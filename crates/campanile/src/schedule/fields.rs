@@ -8,6 +8,10 @@ use super::civil::{DAY_S, Date, YEAR_MAX, date_of, days_in_month, days_of, weekd
 pub(super) const YEAR_FIELD_MIN: u16 = 1970;
 /// The last year that a year field can name (Quartz's own range).
 pub(super) const YEAR_FIELD_MAX: u16 = 2199;
+/// The days 1 to 31.
+pub(super) const ALL_DATES: u32 = !1;
+/// Sunday to Saturday.
+pub(super) const ALL_WEEKDAYS: u8 = 0x7f;
 /// The calendar repeats after this many years: what isn't found within them never comes.
 const SEARCH_YEARS: i32 = 400;
 
