@@ -3,6 +3,7 @@
 mod clocks;
 mod crontabs;
 mod errors;
+mod oracles;
 mod properties;
 mod rules;
 mod tables;
