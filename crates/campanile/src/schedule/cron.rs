@@ -70,6 +70,11 @@ impl Cron {
         &self.zone
     }
 
+    /// What the expression allows.
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
     /// What happens to listed times where the clocks are changed.
     #[must_use]
     pub fn dst(&self) -> Dst {

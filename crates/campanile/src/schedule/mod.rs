@@ -11,6 +11,7 @@ mod bounds;
 mod civil;
 mod cron;
 pub mod crontab;
+mod describe;
 mod every;
 mod fields;
 mod item;

@@ -6,6 +6,7 @@ mod errors;
 mod oracles;
 mod properties;
 mod rules;
+mod sentences;
 mod tables;
 mod walker;
 
