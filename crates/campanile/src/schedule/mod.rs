@@ -13,12 +13,14 @@ mod cron;
 pub mod crontab;
 mod describe;
 mod every;
+mod explain;
 mod fields;
 mod item;
 mod parse;
 #[cfg(test)]
 mod tests;
 mod timetable;
+mod translate;
 mod zone;
 
 use std::fmt;
@@ -30,8 +32,10 @@ use serde::{Deserialize, Serialize};
 pub use self::bounds::{Bounded, Bounds};
 pub use self::cron::Cron;
 pub use self::every::{Every, INTERVAL_MIN};
+pub use self::explain::{Line, LineKind};
 pub use self::timetable::{Event, Timetable, What};
-pub use self::zone::{TimeZoneName, format_in_zone};
+pub use self::translate::NoTranslation;
+pub use self::zone::{TimeZoneName, format_in_zone, weekday_in_zone};
 use crate::protocol::limits;
 use crate::time::{Timestamp, duration_ms, parse_duration};
 

@@ -147,6 +147,21 @@ pub fn format_in_zone(t: Timestamp, zone: &TimeZoneName) -> String {
     out
 }
 
+/// The day of the week that a zone's people call an instant, in English.
+#[must_use]
+pub fn weekday_in_zone(t: Timestamp, zone: &TimeZoneName) -> &'static str {
+    let at_s = t.as_ms().div_euclid(1_000);
+    match civil::weekday_of((at_s + zone.offset_at(at_s)).div_euclid(DAY_S)) {
+        0 => "Sunday",
+        1 => "Monday",
+        2 => "Tuesday",
+        3 => "Wednesday",
+        4 => "Thursday",
+        5 => "Friday",
+        _ => "Saturday",
+    }
+}
+
 impl Default for TimeZoneName {
     fn default() -> Self {
         Self::utc()

@@ -3,11 +3,13 @@
 mod clocks;
 mod crontabs;
 mod errors;
+mod explained;
 mod oracles;
 mod properties;
 mod rules;
 mod sentences;
 mod tables;
+mod translations;
 mod walker;
 
 use super::*;
