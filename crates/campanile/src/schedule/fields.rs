@@ -8,6 +8,10 @@ use super::civil::{DAY_S, Date, YEAR_MAX, date_of, days_in_month, days_of, weekd
 pub(super) const YEAR_FIELD_MIN: u16 = 1970;
 /// The last year that a year field can name (Quartz's own range).
 pub(super) const YEAR_FIELD_MAX: u16 = 2199;
+/// The days 1 to 31.
+pub(super) const ALL_DATES: u32 = !1;
+/// Sunday to Saturday.
+pub(super) const ALL_WEEKDAYS: u8 = 0x7f;
 /// The calendar repeats after this many years: what isn't found within them never comes.
 const SEARCH_YEARS: i32 = 400;
 
@@ -33,6 +37,26 @@ pub(super) struct Days {
 }
 
 impl Days {
+    /// The same days in the plainest form: where one of two fields is enough and one allows every day, neither
+    /// restricts anything; and a day of the week that is allowed anyway needs no number.
+    pub(super) fn plain(&self) -> Self {
+        let mut plain = self.clone();
+        if plain.dates == ALL_DATES {
+            (plain.from_last, plain.near, plain.near_from_last) = (0, 0, 0);
+        }
+        plain.last_weekdays &= !plain.weekdays;
+        plain.nth_weekdays = plain.nth_weekdays.map(|set| set & !plain.weekdays);
+        let open = plain.dates == ALL_DATES || plain.weekdays == ALL_WEEKDAYS;
+        if self.either && open {
+            return Self {
+                dates: ALL_DATES,
+                weekdays: ALL_WEEKDAYS,
+                ..Self::default()
+            };
+        }
+        plain
+    }
+
     /// The allowed days of one month: bit d for day d.
     fn of_month(&self, year: i32, month: u32) -> u32 {
         let length = days_in_month(year, month);

@@ -11,7 +11,9 @@ mod bounds;
 pub(crate) mod civil;
 mod cron;
 pub mod crontab;
+mod describe;
 mod every;
+mod explain;
 mod fields;
 mod item;
 mod parse;
@@ -20,6 +22,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod timetable;
+mod translate;
 mod walls;
 mod zone;
 
@@ -32,10 +35,12 @@ use serde::{Deserialize, Serialize};
 pub use self::bounds::{Bounded, Bounds};
 pub use self::cron::Cron;
 pub use self::every::{Every, INTERVAL_MIN};
+pub use self::explain::{Line, LineKind};
 pub use self::recur::Recur;
 pub use self::rules::zone_rules;
 pub use self::timetable::{Event, MOVES_OF_A_DAY_MAX, Timetable, What};
-pub use self::zone::{TimeZoneName, format_in_zone};
+pub use self::translate::NoTranslation;
+pub use self::zone::{TimeZoneName, format_in_zone, weekday_in_zone};
 use crate::protocol::limits;
 use crate::time::{Timestamp, duration_ms, parse_duration};
 

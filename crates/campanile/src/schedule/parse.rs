@@ -4,7 +4,7 @@
 //! The dialects differ in the number of fields, in the numbering of weekdays, and in what two restricted day fields
 //! mean; what one dialect alone can spell is refused in the others rather than guessed at.
 
-use super::fields::{Fields, YEAR_FIELD_MAX, YEAR_FIELD_MIN};
+use super::fields::{ALL_DATES, ALL_WEEKDAYS, Fields, YEAR_FIELD_MAX, YEAR_FIELD_MIN};
 use super::item::{Item, Kind};
 use super::{Dialect, Error, quoted};
 
@@ -94,7 +94,7 @@ pub(super) struct Parsed {
     /// One space between fields, names in capitals, macros in small letters.
     pub(super) text: String,
     /// Whether both the minute and the hour are listed, none given as `*` or as an open step.
-    pub(super) fixed_time: bool,
+    pub(super) listed: bool,
 }
 
 /// Reads an expression. `hash_name` is what `H` is spread by.
@@ -286,7 +286,7 @@ impl Reader<'_> {
             fields,
             dialect: self.dialect,
             text,
-            fixed_time: !minute_open && !hour_open,
+            listed: !minute_open && !hour_open,
         })
     }
 
@@ -344,7 +344,7 @@ impl Reader<'_> {
     fn dates(&self, field: Item<'_>, fields: &mut Fields) -> Result<(), Error> {
         let days = &mut fields.days;
         if field.text == "?" {
-            days.dates = u32::MAX;
+            days.dates = ALL_DATES;
             return Ok(());
         }
         for item in field.list() {
@@ -374,7 +374,7 @@ impl Reader<'_> {
         };
         let bit = |n: u16| 1_u8 << ((n - first) % 7);
         if field.text == "?" {
-            days.weekdays = u8::MAX;
+            days.weekdays = ALL_WEEKDAYS;
             return Ok(());
         }
         for item in field.list() {

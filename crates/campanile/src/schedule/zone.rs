@@ -55,11 +55,19 @@ impl TimeZoneName {
         let before = self.0.preceding(instant(at_s.saturating_add(1))).next();
         let after = self.0.following(instant(at_s)).next();
         let start_s = before.as_ref().map(|t| t.timestamp().as_second());
+        let end_s = after.as_ref().map(|t| t.timestamp().as_second());
+        let next_offset_s = after.map(|t| i64::from(t.offset().seconds()));
         Segment {
             start_s: start_s.unwrap_or(i64::MIN),
-            end_s: after.map_or(i64::MAX, |t| t.timestamp().as_second()),
-            offset_s: self.offset_at(start_s.unwrap_or(at_s)),
+            end_s: end_s.unwrap_or(i64::MAX),
+            offset_s: match before {
+                Some(t) => i64::from(t.offset().seconds()),
+                None => self.offset_at(at_s),
+            },
             old_wall_s: start_s.map_or(i64::MIN, |start| start + self.offset_at(start - 1)),
+            next_wall_s: end_s
+                .zip(next_offset_s)
+                .map_or(i64::MAX, |(end, offset)| end + offset),
         }
     }
 
@@ -124,6 +132,20 @@ pub(super) struct Segment {
     /// What the wall would show at `start_s` had the clock not been changed: below `start_s + offset_s` where wall
     /// time was left out, above it where wall time comes a second time.
     pub(super) old_wall_s: i64,
+    /// What the wall shows at `end_s`, with the next stretch's offset; `i64::MAX` without an end.
+    pub(super) next_wall_s: i64,
+}
+
+impl Segment {
+    /// What the wall shows at `start_s`; `i64::MIN` without a start.
+    pub(super) fn own_wall_s(&self) -> i64 {
+        self.start_s.saturating_add(self.offset_s)
+    }
+
+    /// What the wall would show at `end_s` were the clock not changed; `i64::MAX` without an end.
+    pub(super) fn end_wall_s(&self) -> i64 {
+        self.end_s.saturating_add(self.offset_s)
+    }
 }
 
 /// Writes an instant as RFC 3339 with the zone's offset there (`Z` when it is none), to the second, or to the
@@ -156,6 +178,21 @@ pub fn format_in_zone(t: Timestamp, zone: &TimeZoneName) -> String {
         out.push_str(&format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60));
     }
     out
+}
+
+/// The day of the week that a zone's people call an instant, in English.
+#[must_use]
+pub fn weekday_in_zone(t: Timestamp, zone: &TimeZoneName) -> &'static str {
+    let at_s = t.as_ms().div_euclid(1_000);
+    match civil::weekday_of((at_s + zone.offset_at(at_s)).div_euclid(DAY_S)) {
+        0 => "Sunday",
+        1 => "Monday",
+        2 => "Tuesday",
+        3 => "Wednesday",
+        4 => "Thursday",
+        5 => "Friday",
+        _ => "Saturday",
+    }
 }
 
 impl Default for TimeZoneName {

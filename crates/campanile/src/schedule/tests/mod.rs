@@ -3,10 +3,15 @@
 mod clocks;
 mod crontabs;
 mod errors;
+mod explained;
+mod oracles;
 mod properties;
 mod recurrences;
+mod rules;
+mod sentences;
 mod tables;
 mod timetables;
+mod translations;
 mod walker;
 
 use super::*;
@@ -37,9 +42,25 @@ fn following(schedule: &Schedule, zone: &str, from: &str, count: usize) -> Vec<S
 
 /// Asserts the next occurrences, and that the previous ones lead back along the same instants.
 fn check(expression: &str, dialect: Dialect, zone: &str, from: &str, expected: &[&str]) {
-    let schedule = cron(expression, dialect, zone);
+    check_both_ways(
+        &cron(expression, dialect, zone),
+        expression,
+        zone,
+        from,
+        expected,
+    );
+}
+
+/// The same of a schedule that was read with more than a dialect and a zone.
+fn check_both_ways(
+    schedule: &Schedule,
+    expression: &str,
+    zone: &str,
+    from: &str,
+    expected: &[&str],
+) {
     assert_eq!(
-        following(&schedule, zone, from, expected.len()),
+        following(schedule, zone, from, expected.len()),
         expected,
         "{expression} in {zone} from {from}"
     );

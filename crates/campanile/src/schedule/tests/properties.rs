@@ -54,7 +54,7 @@ fn months() -> BoxedStrategy<String> {
 }
 
 /// An expression that is well-formed in its dialect (some can never fire).
-fn expressions() -> BoxedStrategy<(Dialect, String)> {
+pub(super) fn expressions() -> BoxedStrategy<(Dialect, String)> {
     let time =
         (numbers(0, 59), numbers(0, 23)).prop_map(|(minute, hour)| format!("{minute} {hour}"));
     let second = prop_oneof![3 => Just("0".to_owned()), 1 => numbers(0, 59)];
