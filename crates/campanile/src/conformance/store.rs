@@ -10,12 +10,14 @@ mod firing;
 mod fixture;
 mod leading;
 mod permits;
+mod policies;
 mod working;
 
 pub use control::*;
 pub use firing::*;
 pub use leading::*;
 pub use permits::*;
+pub use policies::*;
 pub use working::*;
 
 /// Makes a test of each behaviour. See [`crate::conformance::store`].
@@ -79,7 +81,9 @@ macro_rules! __conformance_store {
             the_first_secret_is_kept
             a_permit_has_one_holder
             an_end_hands_its_permit_on
+            a_parked_run_is_not_won
             priority_decides_who_goes_on
+            every_policy_does_as_it_says
             nobody_parks_behind_a_free_permit
             an_end_and_a_parking_do_not_miss_each_other
             two_ends_hand_on_to_two

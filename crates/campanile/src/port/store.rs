@@ -121,7 +121,8 @@ pub trait Working: Send + Sync + 'static {
     /// Takes itself out of the living, after its runs ended or were given back.
     async fn leave(&self, node: NodeId) -> Result<(), Error>;
 
-    /// Wins those of the runs that wait at that attempt and may start by the store's own clock, if the node is among the living.
+    /// Wins those of the runs that wait at that attempt, may start by the store's own clock and are not parked for want
+    /// of a permit, if the node is among the living.
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error>;
 
     /// Records ends, each guarded by its (attempt, claim); answers one [`Written`] for each, in order.

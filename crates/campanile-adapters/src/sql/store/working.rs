@@ -41,14 +41,15 @@ static TO_CANCEL: Statement = Statement::new(
 /// The store's clock.
 static NOW: Statement = Statement::new("SELECT @now");
 
-/// Wins waiting runs that may start by the store's clock (read once, not for each row), for a node that lives; its row
-/// is held, so that nobody buries it meanwhile. Asked twice under one claim, it gives the same answer.
+/// Wins waiting runs that may start by the store's clock (read once, not for each row) and are not parked for want of a
+/// permit, for a node that lives; its row is held, so that nobody buries it meanwhile. Asked twice under one claim, it gives the same answer.
 static CLAIM: Statement = Statement::new(
     "UPDATE run SET state = 3, claim = :claim, worker = :node, started_at = (SELECT @now)
      FROM @runs(r int, a int) AS v
      WHERE run.id = v.r AND run.attempt = v.a AND run.ready_at <= (SELECT @now)
      AND ((run.state IN (1, 2) AND (run.deadline_at IS NULL OR run.attempt > 1 OR run.deadline_at > (SELECT @now)))
      OR (run.state = 3 AND run.claim = :claim))
+     AND (run.limited = 0 OR NOT EXISTS (SELECT 1 FROM parked WHERE parked.run = run.id))
      AND EXISTS (SELECT 1 FROM node WHERE node.id = :node @share)
      RETURNING id, attempt, task,
      (SELECT task.version FROM task WHERE task.id = run.task AND task.live_name IS NOT NULL),

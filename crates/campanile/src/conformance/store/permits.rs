@@ -144,6 +144,16 @@ pub async fn an_end_hands_its_permit_on(store: Arc<dyn Store>) {
     assert!(s.goes_on(&first).await && !s.goes_on(&second).await);
 }
 
+/// A run that is parked starts nowhere, whoever asks.
+pub async fn a_parked_run_is_not_won(store: Arc<dyn Store>) {
+    let s = Scene::new(store, true).await;
+    s.holder(0).await;
+    let waiter = s.waiter().await;
+    let node = s.f.node().await;
+    let (_, won) = s.f.claim(node, &[(waiter.id, 1)]).await;
+    assert!(won.is_empty());
+}
+
 /// Who is parked with a higher priority goes on first.
 pub async fn priority_decides_who_goes_on(store: Arc<dyn Store>) {
     let s = Scene::new(store, false).await;

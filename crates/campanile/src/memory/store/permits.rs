@@ -38,6 +38,11 @@ impl Tables {
         }
     }
 
+    /// Whether a run waits for a permit.
+    pub(super) fn is_parked(&self, run: RunId) -> bool {
+        self.parked.values().any(|p| p.run == run)
+    }
+
     fn parked_under(&self, key: &LimitKey) -> Vec<Parked> {
         let of_key = self.parked.values().filter(|p| p.key == *key);
         of_key.cloned().collect()

@@ -54,7 +54,7 @@ impl Working for MemoryStore {
         }
         let mut won = Vec::new();
         for (id, attempt) in &claim.runs {
-            let Some(run) = tables.live.get(id) else {
+            let Some(run) = tables.live.get(id).filter(|_| !tables.is_parked(*id)) else {
                 continue;
             };
             let Some(claimed) = transitions::claim(run, *attempt, claim.id, claim.node, now) else {
