@@ -20,18 +20,18 @@ use campanile::task::{Task, TaskSpec};
 use campanile::time::Timestamp;
 use serde_json::json;
 
-struct World {
-    clock: Arc<ManualClock>,
-    store: Arc<MemoryStore>,
-    mint: Arc<Mint>,
-    control: Control,
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub store: Arc<MemoryStore>,
+    pub mint: Arc<Mint>,
+    pub control: Control,
 }
 
-fn at(text: &str) -> Timestamp {
+pub fn at(text: &str) -> Timestamp {
     Timestamp::parse(&format!("2026-11-22T{text}Z")).unwrap()
 }
 
-fn world() -> World {
+pub fn world() -> World {
     // The store's time is read a millisecond behind, so as not to be ahead: here it is 12:00:00.
     let clock = Arc::new(ManualClock::new(at("12:00:00.001")));
     let dynamic: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
@@ -55,22 +55,22 @@ fn world() -> World {
     }
 }
 
-fn spec(name: &str, schedule: &str) -> TaskSpec {
+pub fn spec(name: &str, schedule: &str) -> TaskSpec {
     let spec = json!({ "name": name, "schedule": schedule, "handler": { "native": "x" } });
     serde_json::from_value(spec).unwrap()
 }
 
 impl World {
-    async fn put(&self, spec: &TaskSpec) -> Task {
+    pub async fn put(&self, spec: &TaskSpec) -> Task {
         self.control.put_task(spec).await.unwrap().0.task
     }
 
-    async fn due(&self, task: &Task) -> Option<Timestamp> {
+    pub async fn due(&self, task: &Task) -> Option<Timestamp> {
         self.store.next_due(task.id).await.unwrap()
     }
 
     /// Fires as a leader would.
-    async fn fire(&self, firing: impl FnOnce(&Term) -> Firing) {
+    pub async fn fire(&self, firing: impl FnOnce(&Term) -> Firing) {
         let row = self.store.leader().await.unwrap();
         let term = Term {
             epoch: row.epoch + 1,
@@ -94,7 +94,7 @@ impl World {
         );
     }
 
-    fn key(task: &Task, at: Timestamp) -> DueKey {
+    pub fn key(task: &Task, at: Timestamp) -> DueKey {
         DueKey {
             queue: task.spec.queue.clone(),
             at,
