@@ -22,6 +22,7 @@ const QUESTIONS: u32 = 1_000;
 const START_MS: i64 = 1_790_000_000_000;
 
 fn main() -> Result<(), Failure> {
+    calendars()?;
     schedules()?;
     timetables()?;
     Ok(())
@@ -39,6 +40,35 @@ fn measure(name: &str, mut next: impl FnMut(Timestamp) -> Option<Timestamp>) {
     }
     let nanos = began.elapsed().as_nanos() / u128::from(QUESTIONS);
     println!("{nanos:>9} ns  {name}");
+}
+
+/// Asks about each second hour of years.
+fn calendars() -> Result<(), Failure> {
+    let zone = TimeZoneName::parse("Europe/Berlin")?;
+    let days = |n: i64| {
+        format!(
+            "{:04}-{:02}-{:02}",
+            2000 + n / 336,
+            n / 28 % 12 + 1,
+            n % 28 + 1
+        )
+    };
+    let spec = CalendarSpec {
+        name: "full".to_owned(),
+        dates: (0..10_000).filter(|n| n % 2 == 0).map(days).collect(),
+        weekdays: vec!["SUN".to_owned()],
+        ..CalendarSpec::default()
+    };
+    let calendar = Calendar::compile(spec, 1)?;
+    measure(
+        "calendar of 5,000 dates and Sundays, is it excluded?",
+        |after| {
+            let at = Timestamp::from_ms(after.as_ms() + 7_200_000);
+            black_box(calendar.excludes(at, &zone));
+            Some(at)
+        },
+    );
+    Ok(())
 }
 
 fn schedules() -> Result<(), Failure> {

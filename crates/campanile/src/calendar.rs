@@ -3,8 +3,9 @@
 //! No clock, no file, no store.
 //!
 //! A calendar lists dates, ranges, weekdays and weekly hours. Tasks rest in what is listed, or, with `mode = "include"`,
-//! in all that is not.
+//! in all that is not. [`ics`] makes one from the file of a calendar program.
 
+pub mod ics;
 mod listed;
 #[cfg(test)]
 mod tests;

@@ -238,6 +238,47 @@ fn what_is_stored_reads_back_the_same_and_holds_no_defaults() {
     assert_eq!(serde_json::from_str::<CalendarSpec>(&json).unwrap(), spec);
 }
 
+/// The TOML of a page, block by block.
+fn examples(page: &str) -> Vec<toml::Table> {
+    let blocks = page.split("```toml\n").skip(1);
+    let blocks = blocks.map(|b| b.split("```").next().unwrap());
+    blocks.map(|b| toml::from_str(b).unwrap()).collect()
+}
+
+fn entries_of<T: serde::de::DeserializeOwned>(table: &toml::Table, key: &str) -> Vec<T> {
+    let all = table
+        .get(key)
+        .map_or(vec![], |v| v.as_array().unwrap().clone());
+    all.into_iter().map(|v| v.try_into().unwrap()).collect()
+}
+
+#[test]
+fn examples_of_the_guide_are_valid() {
+    let pages = [
+        include_str!("../../../../docs/guide/calendars.md"),
+        include_str!("../../../../docs/guide/rrule.md"),
+    ];
+    let (mut calendars, mut tasks) = (0, 0);
+    for table in pages.into_iter().flat_map(examples) {
+        let specs = entries_of::<CalendarSpec>(&table, "calendar");
+        let find = |name: &str| {
+            let spec = specs.iter().find(|s| s.name == name)?;
+            Some(std::sync::Arc::new(
+                Calendar::compile(spec.clone(), 1).unwrap(),
+            ))
+        };
+        calendars += specs.len();
+        for task in entries_of::<crate::task::TaskSpec>(&table, "task") {
+            let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+            task.validate(now).unwrap();
+            task.timetable(now, &find).unwrap();
+            tasks += 1;
+        }
+        assert!(specs.iter().all(|s| s.validate().is_ok()));
+    }
+    assert_eq!((calendars, tasks), (4, 3));
+}
+
 /// Random entries and what they list, asked one by one.
 fn entries() -> impl Strategy<Value = CalendarSpec> {
     let date = (2024..2028_i32, 1..=12_u32, 1..=28_u32);

@@ -292,6 +292,16 @@ fn differences_from_other_programs_are_these() {
 }
 
 #[test]
+fn the_table_of_the_guide_is_readable() {
+    let page = include_str!("../../../../../docs/guide/rrule.md");
+    let rows = page
+        .lines()
+        .filter_map(|l| l.strip_prefix("| `rrule ")?.split('`').next());
+    let read = rows.map(|rule| recur(&format!("rrule {rule}"), "UTC", Dst::default()).unwrap());
+    assert_eq!(read.count(), 7);
+}
+
+#[test]
 fn printing_and_reading_again_changes_nothing() {
     for text in [
         "rrule freq=weekly;byday=mo,we",
