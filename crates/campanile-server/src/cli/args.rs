@@ -425,6 +425,24 @@ pub struct CronNext {
 pub enum Import {
     /// A crontab, as a task file
     Crontab(ImportCrontab),
+    /// The whole-day events of a calendar file (.ics), as a task file with one calendar
+    Ics(ImportIcs),
+}
+
+/// `import ics`
+#[derive(Debug, Args)]
+pub struct ImportIcs {
+    /// The calendar file (or - for standard input)
+    pub file: PathBuf,
+    /// The calendar's name
+    #[arg(long)]
+    pub name: String,
+    /// To the end of which year events that repeat are spelled out; default: ten years from now
+    #[arg(long, value_name = "YEAR")]
+    pub through: Option<i32>,
+    /// Where the task file goes; default: standard output
+    #[arg(short, long = "out", value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `import crontab`

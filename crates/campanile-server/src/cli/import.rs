@@ -1,4 +1,4 @@
-//! `import crontab`: a crontab as a task file. What can't be taken over is named on standard error, with its line, and
+//! `import`: a crontab, or a calendar file, as a task file. What can't be taken over is named on standard error, with its line, and
 //! so is what behaves otherwise than under cron.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,16 +6,20 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use campanile::calendar::{CalendarSpec, ics};
 use campanile::schedule::crontab::{self, Entry, Form};
+use campanile::system;
 use campanile::task::{CommandSpec, HandlerSpec};
 use serde::Serialize;
 
 use super::Failure;
-use super::args::ImportCrontab;
+use super::args::{ImportCrontab, ImportIcs};
 use super::out::Out;
 
 /// cron sets no limit; a task must have one.
 const TIMEOUT: &str = "1d";
+/// How far events that repeat are spelled out.
+const YEARS_AHEAD: i32 = 10;
 
 /// `import crontab FILE`
 pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
@@ -59,19 +63,64 @@ pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
     if table.entries.is_empty() {
         return Err(Failure::Failed(format!("{shown}: no line could be taken")));
     }
-    match &import.out {
-        None => out.text(&file),
-        Some(path) => {
-            std::fs::write(path, file)
-                .map_err(|e| Failure::Failed(format!("can't write {}: {e}", path.display())))?;
-            let (taken, refused) = (table.entries.len(), table.refused.len());
-            out.remark(format!(
-                "{taken} taken, {refused} refused; next: campanile apply --dry-run {}",
-                path.display()
-            ));
-        }
-    }
+    let counts = (table.entries.len(), table.refused.len());
+    write(import.out.as_deref(), &file, counts, out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `import ics FILE`
+pub fn ics(import: &ImportIcs, out: Out) -> Result<ExitCode, Failure> {
+    let text = read(&import.file, import.file == Path::new("-"))?;
+    let through = import.through.unwrap_or_else(|| this_year() + YEARS_AHEAD);
+    let shown = import.file.display();
+    let imported = ics::parse(&text, &import.name, through)
+        .map_err(|e| Failure::Usage(format!("{shown}: {e}")))?;
+    for remark in &imported.remarks {
+        out.remark(format!("{shown} {remark}"));
+    }
+    let document = CalendarDocument {
+        calendar: [&imported.spec],
+    };
+    let calendar = toml::to_string(&document)
+        .map_err(|e| Failure::Failed(format!("failed to write the calendar: {e}")))?;
+    let file =
+        format!("# From {shown}; what repeats is spelled out to the end of {through}.\n{calendar}");
+    let taken = imported.spec.dates.len() + imported.spec.ranges.len();
+    let left_out = imported.remarks.iter().filter(|r| r.left_out).count();
+    write(import.out.as_deref(), &file, (taken, left_out), out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn this_year() -> i32 {
+    let now = jiff::Timestamp::from_millisecond(system::wall_now().as_ms());
+    let now = now.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    i32::from(now.to_zoned(jiff::tz::TimeZone::UTC).year())
+}
+
+/// A calendar as a task file holds it.
+#[derive(Debug, Serialize)]
+struct CalendarDocument<'a> {
+    calendar: [&'a CalendarSpec; 1],
+}
+
+/// To a file, or to standard output; `counts` are what was taken and what was not.
+fn write(
+    to: Option<&Path>,
+    file: &str,
+    (taken, refused): (usize, usize),
+    out: Out,
+) -> Result<(), Failure> {
+    let Some(path) = to else {
+        out.text(file);
+        return Ok(());
+    };
+    std::fs::write(path, file)
+        .map_err(|e| Failure::Failed(format!("can't write {}: {e}", path.display())))?;
+    out.remark(format!(
+        "{taken} taken, {refused} refused; next: campanile apply --dry-run {}",
+        path.display()
+    ));
+    Ok(())
 }
 
 fn read(path: &Path, from_stdin: bool) -> Result<String, Failure> {

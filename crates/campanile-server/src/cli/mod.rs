@@ -102,6 +102,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Why(why) => cluster::why(&client()?, &why, out).await,
         Command::Cron(args::Cron::Next(next)) => cron::next(&next, out),
         Command::Import(args::Import::Crontab(import)) => return import::crontab(&import, out),
+        Command::Import(args::Import::Ics(import)) => return import::ics(&import, out),
         Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,
         Command::Doctor(settings) => return doctor::run(settings, &environment, out).await,
         Command::Config(args::Config::Check(settings)) => serve::check(settings, &environment, out),
