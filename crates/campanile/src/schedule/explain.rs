@@ -3,6 +3,7 @@
 //! and asks the engine alone when something is due.
 
 use super::civil::DAY_S;
+use super::walls::Walls;
 use super::zone::Segment;
 use super::{Cron, Gap, Repeat, Schedule};
 use crate::time::Timestamp;

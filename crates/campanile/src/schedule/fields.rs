@@ -3,6 +3,7 @@
 //! no zone and no text.
 
 use super::civil::{DAY_S, Date, YEAR_MAX, date_of, days_in_month, days_of, weekday_of};
+use super::walls::Walls;
 
 /// The first year that a year field can name.
 pub(super) const YEAR_FIELD_MIN: u16 = 1970;
@@ -166,76 +167,6 @@ impl Fields {
         .is_some()
     }
 
-    /// The earliest allowed wall time at or after `from_s`.
-    pub(super) fn next_wall(&self, from_s: i64) -> Option<i64> {
-        let mut date = date_of(from_s.div_euclid(DAY_S));
-        let mut time = from_s.rem_euclid(DAY_S);
-        if self.years.is_some() && date.year < i32::from(YEAR_FIELD_MIN) {
-            (date, time) = (
-                Date {
-                    year: i32::from(YEAR_FIELD_MIN),
-                    month: 1,
-                    day: 1,
-                },
-                0,
-            );
-        }
-        let last_year = date.year.saturating_add(SEARCH_YEARS).min(YEAR_MAX);
-        while date.year <= last_year {
-            if self.has_year(date.year) && self.months >> date.month & 1 == 1 {
-                let days = u64::from(self.days.of_month(date.year, date.month));
-                while let Some(day) = at_or_after(days, date.day) {
-                    if day != date.day {
-                        time = 0;
-                    }
-                    if let Some(s) = self.time_at_or_after(time) {
-                        return Some(days_of(Date { day, ..date }) * DAY_S + s);
-                    }
-                    date.day = day + 1;
-                    time = 0;
-                }
-            }
-            date = self.month_after(date);
-            time = 0;
-        }
-        None
-    }
-
-    /// The latest allowed wall time at or before `to_s`.
-    pub(super) fn previous_wall(&self, to_s: i64) -> Option<i64> {
-        let mut date = date_of(to_s.div_euclid(DAY_S));
-        let mut time = to_s.rem_euclid(DAY_S);
-        if self.years.is_some() && date.year > i32::from(YEAR_FIELD_MAX) {
-            (date, time) = (
-                Date {
-                    year: i32::from(YEAR_FIELD_MAX),
-                    month: 12,
-                    day: 31,
-                },
-                DAY_S - 1,
-            );
-        }
-        let first_year = date.year.saturating_sub(SEARCH_YEARS).max(0);
-        while date.year >= first_year {
-            if self.has_year(date.year) && self.months >> date.month & 1 == 1 {
-                let days = u64::from(self.days.of_month(date.year, date.month));
-                while let Some(day) = at_or_before(days, date.day) {
-                    if day != date.day {
-                        time = DAY_S - 1;
-                    }
-                    if let Some(s) = self.time_at_or_before(time) {
-                        return Some(days_of(Date { day, ..date }) * DAY_S + s);
-                    }
-                    date.day = day - 1;
-                    time = DAY_S - 1;
-                }
-            }
-            date = self.month_before(date);
-            time = DAY_S - 1;
-        }
-        None
-    }
-
     fn has_year(&self, year: i32) -> bool {
         let Some(years) = &self.years else {
             return true;
@@ -323,6 +254,78 @@ impl Fields {
             at_or_before(self.minutes, 59)?,
             at_or_before(self.seconds, 59)?,
         ))
+    }
+}
+
+impl Walls for Fields {
+    /// The earliest allowed wall time at or after `from_s`.
+    fn next_wall(&self, from_s: i64) -> Option<i64> {
+        let mut date = date_of(from_s.div_euclid(DAY_S));
+        let mut time = from_s.rem_euclid(DAY_S);
+        if self.years.is_some() && date.year < i32::from(YEAR_FIELD_MIN) {
+            (date, time) = (
+                Date {
+                    year: i32::from(YEAR_FIELD_MIN),
+                    month: 1,
+                    day: 1,
+                },
+                0,
+            );
+        }
+        let last_year = date.year.saturating_add(SEARCH_YEARS).min(YEAR_MAX);
+        while date.year <= last_year {
+            if self.has_year(date.year) && self.months >> date.month & 1 == 1 {
+                let days = u64::from(self.days.of_month(date.year, date.month));
+                while let Some(day) = at_or_after(days, date.day) {
+                    if day != date.day {
+                        time = 0;
+                    }
+                    if let Some(s) = self.time_at_or_after(time) {
+                        return Some(days_of(Date { day, ..date }) * DAY_S + s);
+                    }
+                    date.day = day + 1;
+                    time = 0;
+                }
+            }
+            date = self.month_after(date);
+            time = 0;
+        }
+        None
+    }
+
+    /// The latest allowed wall time at or before `to_s`.
+    fn previous_wall(&self, to_s: i64) -> Option<i64> {
+        let mut date = date_of(to_s.div_euclid(DAY_S));
+        let mut time = to_s.rem_euclid(DAY_S);
+        if self.years.is_some() && date.year > i32::from(YEAR_FIELD_MAX) {
+            (date, time) = (
+                Date {
+                    year: i32::from(YEAR_FIELD_MAX),
+                    month: 12,
+                    day: 31,
+                },
+                DAY_S - 1,
+            );
+        }
+        let first_year = date.year.saturating_sub(SEARCH_YEARS).max(0);
+        while date.year >= first_year {
+            if self.has_year(date.year) && self.months >> date.month & 1 == 1 {
+                let days = u64::from(self.days.of_month(date.year, date.month));
+                while let Some(day) = at_or_before(days, date.day) {
+                    if day != date.day {
+                        time = DAY_S - 1;
+                    }
+                    if let Some(s) = self.time_at_or_before(time) {
+                        return Some(days_of(Date { day, ..date }) * DAY_S + s);
+                    }
+                    date.day = day - 1;
+                    time = DAY_S - 1;
+                }
+            }
+            date = self.month_before(date);
+            time = DAY_S - 1;
+        }
+        None
     }
 }
 

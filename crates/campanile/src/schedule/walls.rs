@@ -1,5 +1,5 @@
-//! From listed wall times to instants: what happens to them where the clocks are changed, as the task's `dst` says. Owns
-//! the mapping for schedules whose times are all listed; which wall times there are, they say themselves.
+//! From wall times to instants: what happens to them where the clocks are changed, as a [`Dst`] says. Owns the mapping for
+//! cron expressions and recurrences; which wall times there are, they say themselves.
 //!
 //! The search goes by stretches of unchanged offset. Inside one, wall time and instants differ by a constant; what a
 //! change leaves out or shows twice belongs to the edges of the two stretches that it parts. So instants only increase.
@@ -8,7 +8,14 @@ use super::zone::{Segment, TimeZoneName};
 use super::{Dst, Gap, Repeat};
 use crate::time::Timestamp;
 
-/// Stretches looked at before a search gives up: at the four changes a year of the busiest zones, 250 years.
+/// What follows elapsed time: it fires in both passes of what the clocks show twice, and has nothing in what they leave
+/// out.
+pub(super) const ELAPSED: Dst = Dst {
+    gap: Gap::Skip,
+    repeat: Repeat::Both,
+};
+/// Stretches looked at before a search gives up: at the four changes a year of the busiest zones, 250 years. Only a
+/// schedule whose every wall time falls into a gap gets there.
 const SEGMENTS_MAX: u32 = 1_000;
 /// More than any two offsets of one zone differ by: further from a change of the clocks, wall times come in order.
 const OFFSETS_APART_MAX_S: i64 = 52 * 3_600;
@@ -31,7 +38,7 @@ pub(super) fn next(
     let mut from_s = after.as_ms().div_euclid(1_000) + 1;
     for _ in 0..SEGMENTS_MAX {
         let segment = zone.segment_at(from_s);
-        let (low, high) = own_walls(&segment, zone, dst.repeat);
+        let (low, high) = own_walls(&segment, dst.repeat);
         let wall = walls.next_wall((from_s + segment.offset_s).max(low));
         let own = wall.filter(|w| *w < high).map(|w| w - segment.offset_s);
         let left_out = next_left_out(walls, &segment, dst.gap, from_s);
@@ -62,7 +69,7 @@ pub(super) fn previous(
     let mut to_s = (before.as_ms() - 1).div_euclid(1_000);
     for _ in 0..SEGMENTS_MAX {
         let segment = zone.segment_at(to_s);
-        let (low, high) = own_walls(&segment, zone, dst.repeat);
+        let (low, high) = own_walls(&segment, dst.repeat);
         let wall = walls.previous_wall((to_s + segment.offset_s).min(high - 1));
         let own = wall.filter(|w| *w >= low).map(|w| w - segment.offset_s);
         let left_out = previous_left_out(walls, &segment, dst.gap, to_s);
@@ -84,24 +91,19 @@ pub(super) fn previous(
 }
 
 /// The first wall time that fires at its own place in a stretch, and the first that does so no more.
-fn own_walls(segment: &Segment, zone: &TimeZoneName, repeat: Repeat) -> (i64, i64) {
-    let start = segment.start_s.saturating_add(segment.offset_s);
-    let end = segment.end_s.saturating_add(segment.offset_s);
+fn own_walls(segment: &Segment, repeat: Repeat) -> (i64, i64) {
+    let (start, end) = (segment.own_wall_s(), segment.end_wall_s());
     match repeat {
         Repeat::Both => (start, end),
         Repeat::First => (start.max(segment.old_wall_s), end),
-        Repeat::Last if segment.end_s == i64::MAX => (start, end),
-        Repeat::Last => {
-            let following = zone.segment_at(segment.end_s);
-            (start, end.min(following.start_s + following.offset_s))
-        }
+        Repeat::Last => (start, end.min(segment.next_wall_s)),
     }
 }
 
 /// Wall times that the change at the beginning of a stretch left out: the first and the one after the last, and the
 /// offset before the change.
 fn gap_of(segment: &Segment) -> Option<(i64, i64, i64)> {
-    let own = segment.start_s.saturating_add(segment.offset_s);
+    let own = segment.own_wall_s();
     let gap = segment.start_s != i64::MIN && segment.old_wall_s < own;
     gap.then(|| {
         (
