@@ -7,4 +7,5 @@
 
 mod control;
 mod engine;
+mod forecast;
 mod support;

@@ -5,6 +5,7 @@
 mod apply;
 mod cluster;
 mod error;
+mod forecast;
 mod instant;
 mod runs;
 mod submit;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use self::apply::{Apply, Changed, Diff, FieldChange};
 pub use self::cluster::{Leader, Stats};
 pub use self::error::Error;
+pub use self::forecast::ForecastQuery;
 pub use self::instant::parse as parse_instant;
 pub use self::runs::{Event, RunPage, RunQuery, RunRow, RunStory};
 pub use self::submit::Request;
