@@ -7,6 +7,7 @@ pub mod model;
 pub mod problem;
 
 mod cluster;
+pub mod forecast;
 mod runs;
 mod tasks;
 
@@ -50,6 +51,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(tasks::trigger))
         .routes(routes!(tasks::why))
         .routes(routes!(tasks::apply))
+        .routes(routes!(forecast::plan))
         .routes(routes!(runs::list, runs::submit))
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))

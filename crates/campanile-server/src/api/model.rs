@@ -2,10 +2,12 @@
 //! They are made from control's values and decide nothing. Here: tasks and runs; the rest is in `model/cluster.rs`.
 
 mod cluster;
+mod forecast;
 
 pub use self::cluster::{
     Applied, ChangedTask, FieldChange, LeaderView, Node, Queue, QueueKey, StatsView, WhyView,
 };
+pub use self::forecast::Plan;
 
 use campanile::control::{Event, RunRow, RunStory, TaskRow};
 use campanile::id::RunId;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use self::days::{Cell, Row};
 pub use self::report::{
-    CatchUp, CatchUpTask, ClockChange, ClockTask, Cut, Day, Forecast, Minute, Names, Others,
+    CatchUp, CatchUpTask, ClockChange, ClockTask, Crowd, Cut, Day, Forecast, Minute, Names, Others,
     Overlap, Overlaps, Refused, Share, Tasks,
 };
 use self::starts::{Budget, Subject, Window};
@@ -162,6 +162,8 @@ pub struct Forecaster {
     window: Window,
     minutes: Vec<u32>,
     subjects: Vec<Subject>,
+    /// The different texts of schedules, numbered.
+    schedules: HashMap<String, u32>,
     tasks: Tasks,
     never: Names,
     refused: Vec<Refused>,
@@ -186,6 +188,7 @@ impl Forecaster {
             window,
             minutes: vec![0; window.minutes()],
             subjects: Vec::new(),
+            schedules: HashMap::new(),
             tasks: Tasks::default(),
             never: Names::default(),
             refused: Vec::new(),
@@ -238,8 +241,21 @@ impl Forecaster {
         if tally.starts > 0 {
             subject.starts = tally.starts;
             subject.gap_ms = tally.gap_ms;
+            subject.schedule = self.schedule_number(spec);
             self.subjects.push(subject);
         }
+    }
+
+    fn schedule_number(&mut self, spec: &TaskSpec) -> u32 {
+        let mut text = spec.schedule.as_ref().map(ToString::to_string);
+        if let Some(text) = text.as_mut().filter(|_| spec.timezone != "UTC") {
+            text.push_str(&format!(" ({})", spec.timezone));
+        }
+        let next = u32::try_from(self.schedules.len()).unwrap_or(u32::MAX);
+        *self
+            .schedules
+            .entry(text.unwrap_or_default())
+            .or_insert(next)
     }
 
     /// Counts a task that can't be scheduled here.
@@ -272,8 +288,12 @@ impl Forecaster {
     /// The result.
     #[must_use]
     pub fn finish(mut self) -> Forecast {
+        let crowd = worst::Makers {
+            subjects: &self.subjects,
+            schedules: &self.schedules,
+        };
         let (worst, attributed) =
-            worst::minutes(&self.minutes, &self.subjects, self.window, self.query.top);
+            worst::minutes(&self.minutes, &crowd, self.window, self.query.top);
         self.cut.worst_minutes |= !attributed;
         let overlaps = overlap::find(
             &self.subjects,

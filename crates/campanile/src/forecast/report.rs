@@ -76,6 +76,19 @@ pub struct Minute {
     pub tasks: Vec<Share>,
     /// The others.
     pub others: Others,
+    /// The same starts by the text of the schedule (and its zone), most first: what to change, when a crowd shares one.
+    pub schedules: Vec<Crowd>,
+}
+
+/// Tasks that share the text of their schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crowd {
+    /// The schedule, with its zone where that is not UTC.
+    pub schedule: String,
+    /// How many tasks.
+    pub tasks: u64,
+    /// Their starts together.
+    pub starts: u64,
 }
 
 /// A task's part.

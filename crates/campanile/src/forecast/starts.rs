@@ -91,6 +91,8 @@ pub(super) struct Subject {
     plain: bool,
     pub(super) overlap: Overlap,
     pub(super) queue_max: u32,
+    /// The number of its schedule's text.
+    pub(super) schedule: u32,
     /// Starts in the window.
     pub(super) starts: u64,
     /// The shortest distance between two starts.
@@ -106,6 +108,7 @@ impl Subject {
             plain: spec.calendars.is_empty(),
             overlap: spec.overlap,
             queue_max: spec.overlap_queue_max,
+            schedule: 0,
             starts: 0,
             gap_ms: None,
         }

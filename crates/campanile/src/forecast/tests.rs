@@ -125,6 +125,16 @@ fn more_tasks_than_are_named_are_counted_as_others() {
     let names: Vec<_> = worst.tasks.iter().map(|s| s.task.as_str()).collect();
     assert_eq!(names, ["t00", "t01", "t02", "t03", "t04"]);
     assert_eq!((worst.others.tasks, worst.others.starts), (7, 7));
+    let crowd = &worst.schedules[0];
+    assert_eq!(
+        (
+            crowd.schedule.as_str(),
+            crowd.tasks,
+            crowd.starts,
+            worst.schedules.len()
+        ),
+        ("0 0 * * *", 12, 12, 1)
+    );
 }
 
 #[test]

@@ -1,44 +1,45 @@
 //! The worst minutes and who makes them. The minutes are known from the count; each task is then asked about those
 //! minutes alone, so nothing about all minutes of all tasks is ever kept.
 
+use std::collections::HashMap;
+
 use super::WORST_STEPS_MAX;
-use super::report::{Minute, Others, Share};
+use super::report::{Crowd, Minute, Others, Share};
 use super::starts::{Budget, Subject, Window};
 
-/// Tasks that are named for one minute.
+/// Tasks, and schedules, that are named for one minute.
 const SHARES_MAX: usize = 5;
+
+/// Who may start something.
+pub(super) struct Makers<'a> {
+    pub(super) subjects: &'a [Subject],
+    /// The texts of their schedules, with their numbers.
+    pub(super) schedules: &'a HashMap<String, u32>,
+}
 
 /// The `top` minutes with the most starts, worst first (the earlier of equals), and whether all their tasks were found.
 pub(super) fn minutes(
     counts: &[u32],
-    subjects: &[Subject],
+    makers: &Makers<'_>,
     window: Window,
     top: usize,
 ) -> (Vec<Minute>, bool) {
     let numbers = highest(counts, top);
-    let mut leaders: Vec<Leaders> = numbers.iter().map(|_| Leaders::default()).collect();
+    let mut leaders: Vec<Leaders<'_>> = numbers.iter().map(|_| Leaders::default()).collect();
     let mut budget = Budget::of(WORST_STEPS_MAX);
-    for subject in subjects {
+    for subject in makers.subjects {
         for (n, leaders) in numbers.iter().zip(&mut leaders) {
             let starts = starts_in(subject, window.minute(*n), &mut budget);
-            leaders.add(&subject.name, starts);
+            leaders.add(subject, starts);
         }
         if budget.is_spent() {
             break;
         }
     }
-    let minutes = numbers.iter().zip(leaders).map(|(n, leaders)| Minute {
-        at: window.minute(*n).from(),
-        starts: counts.get(*n).copied().unwrap_or(0),
-        tasks: leaders
-            .best
-            .into_iter()
-            .map(|(task, starts)| Share {
-                task: task.to_owned(),
-                starts,
-            })
-            .collect(),
-        others: leaders.others,
+    let texts: HashMap<u32, &String> = makers.schedules.iter().map(|(t, n)| (*n, t)).collect();
+    let minutes = numbers.iter().zip(leaders).map(|(n, leaders)| {
+        let starts = counts.get(*n).copied().unwrap_or(0);
+        leaders.report(window.minute(*n), starts, &texts)
     });
     (minutes.collect(), !budget.is_spent())
 }
@@ -77,13 +78,17 @@ struct Leaders<'a> {
     /// Most first; of equals, by name.
     best: Vec<(&'a str, u64)>,
     others: Others,
+    by_schedule: HashMap<u32, Others>,
 }
 
 impl<'a> Leaders<'a> {
-    fn add(&mut self, name: &'a str, starts: u64) {
+    fn add(&mut self, subject: &'a Subject, starts: u64) {
         if starts == 0 {
             return;
         }
+        let crowd = self.by_schedule.entry(subject.schedule).or_default();
+        crowd.add(starts);
+        let name = &*subject.name;
         let before = |(other, most): &(&str, u64)| (*most, name) > (starts, other);
         let place = self.best.partition_point(before);
         if place < SHARES_MAX {
@@ -95,6 +100,28 @@ impl<'a> Leaders<'a> {
             && let Some((_, dropped)) = self.best.pop()
         {
             self.others.add(dropped);
+        }
+    }
+
+    fn report(self, minute: Window, starts: u32, texts: &HashMap<u32, &String>) -> Minute {
+        let share = |(task, starts): (&str, u64)| Share {
+            task: task.to_owned(),
+            starts,
+        };
+        let crowd = |(n, sum): (u32, Others)| Crowd {
+            schedule: texts.get(&n).map_or_else(String::new, |t| (*t).clone()),
+            tasks: sum.tasks,
+            starts: sum.starts,
+        };
+        let mut schedules: Vec<Crowd> = self.by_schedule.into_iter().map(crowd).collect();
+        schedules.sort_by(|a, b| (b.starts, &a.schedule).cmp(&(a.starts, &b.schedule)));
+        schedules.truncate(SHARES_MAX);
+        Minute {
+            at: minute.from(),
+            starts,
+            tasks: self.best.into_iter().map(share).collect(),
+            others: self.others,
+            schedules,
         }
     }
 }
