@@ -133,11 +133,13 @@ impl Bench {
                     spec: spec.clone(),
                     created_at: self.now,
                     updated_at: self.now,
+                    rests_from: None,
                 });
                 edit.upserts.push(Upsert {
                     id,
                     expected: None,
                     spec,
+                    rests_from: None,
                     due: DueChange::Replace {
                         seen: None,
                         next: Some(key),
@@ -283,6 +285,7 @@ impl Bench {
                     at: self.now,
                     error: None,
                     log: None,
+                    limited: false,
                 })
                 .collect();
             let answers = self.store.finish(&ends).await.unwrap();

@@ -106,10 +106,27 @@ pub enum Reason {
     TaskDeleted = 9,
     /// The worker's own settings do not allow this handler (commands off, unknown native name).
     NotAllowed = 10,
+    /// An earlier run of the task was active, and the policy lets no more wait.
+    Overlap = 11,
+    /// It had not started when its `start_deadline` passed.
+    StartDeadline = 12,
+    /// A calendar excludes the instant.
+    Calendar = 13,
+    /// A calendar excludes the instant, and the occurrence runs on another day instead (`ready_at` of the row).
+    Moved = 14,
+    /// The task was paused.
+    Paused = 15,
+    /// The task was disabled by its definition.
+    Disabled = 16,
+    /// The task's schedule was changed before the overdue instant was planned.
+    Changed = 17,
+    /// A later occurrence took its place.
+    Replaced = 18,
 }
 
 impl Reason {
-    const ALL: [Self; 11] = [
+    /// All reasons.
+    pub const ALL: [Self; 19] = [
         Self::None,
         Self::Error,
         Self::Timeout,
@@ -121,6 +138,14 @@ impl Reason {
         Self::CatchUpLimit,
         Self::TaskDeleted,
         Self::NotAllowed,
+        Self::Overlap,
+        Self::StartDeadline,
+        Self::Calendar,
+        Self::Moved,
+        Self::Paused,
+        Self::Disabled,
+        Self::Changed,
+        Self::Replaced,
     ];
 
     /// The number in the store.
@@ -150,6 +175,14 @@ impl Reason {
             Self::CatchUpLimit => "catch-up-limit",
             Self::TaskDeleted => "task-deleted",
             Self::NotAllowed => "not-allowed",
+            Self::Overlap => "overlap",
+            Self::StartDeadline => "start-deadline",
+            Self::Calendar => "calendar",
+            Self::Moved => "moved",
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+            Self::Changed => "changed",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -163,6 +196,8 @@ pub enum Origin {
     Schedule = 1,
     /// A submission or a trigger.
     Request = 2,
+    /// A past instant of the task's schedule that somebody asked to have run after all.
+    Backfill = 3,
 }
 
 impl Origin {
@@ -175,9 +210,15 @@ impl Origin {
     /// From the number in the store.
     #[must_use]
     pub fn from_i64(raw: i64) -> Option<Self> {
-        [Self::Schedule, Self::Request]
+        [Self::Schedule, Self::Request, Self::Backfill]
             .into_iter()
             .find(|o| o.as_i64() == raw)
+    }
+
+    /// Whether it stands for an instant of a schedule: then its effects are told apart by that instant.
+    #[must_use]
+    pub const fn is_occurrence(self) -> bool {
+        matches!(self, Self::Schedule | Self::Backfill)
     }
 }
 
@@ -220,8 +261,12 @@ pub struct Run {
     pub worker: Option<NodeId>,
     /// The claim of the present (or last) attempt.
     pub claim: Option<ClaimId>,
-    /// Somebody asked for its end while it was running.
-    pub cancel_requested: bool,
+    /// Why its end was asked for while it was running: [`Reason::Requested`] or [`Reason::Replaced`].
+    pub cancel: Option<Reason>,
+    /// Whether it needs permits: those that it holds are given back when it ends.
+    pub limited: bool,
+    /// If its first attempt has not started by then, it never does.
+    pub deadline_at: Option<Timestamp>,
     /// The last error's text, cut to [`crate::protocol::limits::ERROR_BYTES_MAX`].
     pub error: Option<String>,
     /// For a skipped row that stands for many: the last instant and how many. A single skip has (`due_at`, 1).

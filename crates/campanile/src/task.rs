@@ -155,9 +155,12 @@ pub struct TaskSpec {
     /// JMS priority, 0 (last) to 9 (first).
     #[serde(default = "priority")]
     pub priority: u8,
-    /// Whether the schedule rests; requests still run.
+    /// Whether the schedule rests; requests still run. An operator's act: applying a file never takes it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Whether the task is in use: one that is not has no occurrences, and requests for it are refused.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub enabled: bool,
 }
 
 fn utc() -> String {
@@ -186,6 +189,18 @@ const fn overlap_queue_max() -> u32 {
 )]
 const fn is_overlap_queue_max(n: &u32) -> bool {
     *n == overlap_queue_max()
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to the field"
+)]
+const fn is_yes(yes: &bool) -> bool {
+    *yes
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -329,6 +344,8 @@ pub struct Task {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// While it rests: the instant from which on its occurrences do not run.
+    pub rests_from: Option<Timestamp>,
 }
 
 /// A field of a task that can't be taken, and what to write instead.
@@ -386,6 +403,7 @@ impl TaskSpec {
             retry: Retry::default(),
             priority: priority(),
             paused: false,
+            enabled: true,
         }
     }
 
@@ -492,6 +510,12 @@ impl TaskSpec {
             duration.map_or(Ok(()), |d| check_duration(field, d))?;
         }
         Ok(())
+    }
+
+    /// Whether its schedule rests, by an operator's act or by its definition.
+    #[must_use]
+    pub const fn rests(&self) -> bool {
+        self.paused || !self.enabled
     }
 
     /// Whether its runs must not overlap: each needs the task's one permit, from its instant to its end.

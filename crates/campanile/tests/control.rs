@@ -11,7 +11,7 @@ use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::clock::Clock;
 use campanile::port::store::{Control as _, Leading as _};
-use campanile::protocol::plan::Skip;
+use campanile::protocol::occurrences::Skip;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{Bid, DueKey, Fired, Firing, Owner, Term};
 use campanile::run::Reason;
@@ -192,6 +192,7 @@ async fn a_skipped_instant_tells_its_reason_also_from_inside_a_range() {
         last: at("16:00:00"),
         count: 4,
         reason: Reason::Misfire,
+        moved_to: None,
     };
     w.fire(|term| Firing {
         consumed: vec![World::key(&task, at("13:00:00"))],

@@ -142,11 +142,13 @@ impl World {
             id,
             expected: None,
             spec,
+            rests_from: None,
             due: DueChange::Replace { seen: None, next },
         };
         let edit = Edit {
             upserts: vec![upsert],
             deletes: vec![],
+            ..Edit::default()
         };
         assert!(self.store.edit(&edit, now).await.unwrap().is_applied());
         id

@@ -18,6 +18,8 @@ const WORDS: &[(&str, &str, &str)] = &[
     ),
     // Keeps the row that was read from being removed until this transaction ends.
     ("share", "", "FOR KEY SHARE"),
+    // Passes over rows that somebody else is about to change.
+    ("skip_locked", "", "FOR UPDATE SKIP LOCKED"),
     // Keeps the rows of `run` that were read from being changed until this transaction ends.
     ("lock_run", "", "FOR UPDATE OF run"),
     // Separates the rows of a table parameter from what they are joined to: the parameter comes first.

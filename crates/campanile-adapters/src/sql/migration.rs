@@ -19,7 +19,10 @@ pub struct Migration {
     pub sql: String,
 }
 
-const MIGRATIONS: &[(&str, &str)] = &[("first", include_str!("migrations/0001_first.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("first", include_str!("migrations/0001_first.sql")),
+    ("permits", include_str!("migrations/0002_permits.sql")),
+];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.
 const ADVISORY_LOCK: i64 = 0x0063_616d_7061_6e69;

@@ -1,13 +1,15 @@
 //! The store over SQL: what the ports promise, statement by statement. The statements live by who calls them
-//! ([`leading`] with [`firing`], [`working`], [`control`] with [`tasks`]) and in [`ends`], the one way into history;
-//! [`rows`] turns rows into values. Each call is one transaction, and its guards are the transitions of
+//! ([`leading`] with [`firing`] and [`permits`], [`working`], [`control`] with [`tasks`] and [`shared`]) and in [`ends`],
+//! the one way into history; [`rows`] turns rows into values. Each call is one transaction, and its guards are the transitions of
 //! `campanile::protocol::run` as WHERE clauses.
 
 mod control;
 mod ends;
 mod firing;
 mod leading;
+mod permits;
 mod rows;
+mod shared;
 mod tasks;
 mod working;
 

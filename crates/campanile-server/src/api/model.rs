@@ -143,6 +143,7 @@ impl From<RunRow> for Run {
             origin: match run.origin {
                 campanile::run::Origin::Schedule => "schedule".to_owned(),
                 campanile::run::Origin::Request => "request".to_owned(),
+                campanile::run::Origin::Backfill => "backfill".to_owned(),
             },
             queue: run.queue.to_string(),
             priority: run.priority,
@@ -155,7 +156,7 @@ impl From<RunRow> for Run {
             worker_id,
             epoch: run.epoch,
             lateness_ms: run.lateness_ms(),
-            cancel_requested: run.cancel_requested,
+            cancel_requested: run.cancel.is_some(),
             skipped_until: run.skipped.map(|(last, _)| last),
             skipped_count: run.skipped.map(|(_, count)| count),
             error: run.error,

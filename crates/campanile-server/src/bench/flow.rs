@@ -9,7 +9,8 @@ use std::time::Duration;
 use campanile::id::{Mint, NodeId, OutboxId, RunId};
 use campanile::port::store::Store;
 use campanile::protocol::limits;
-use campanile::protocol::plan::{self, Compiled, Moment};
+use campanile::protocol::permits::{Board, Rules};
+use campanile::protocol::plan::{CatchUp, Compiled, Lookup, Moment, Planned, Planner};
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{
     Bid, Claim, End, Finish, Fired, Node, Scan, ScanLimits, Submission, Term,
@@ -85,9 +86,9 @@ impl Flow {
             term,
             node,
             task: Arc::new(Compiled {
-                schedule: task
+                timetable: task
                     .spec
-                    .compile(task.created_at)
+                    .timetable(task.created_at, &|_| None)
                     .map_err(|e| Error::Impossible(e.to_string()))?,
                 task: Arc::new(task),
             }),
@@ -244,9 +245,21 @@ impl Flow {
             edits: scanned.edits,
         };
         let row = self.mint.outbox(now);
-        let of_task = |_| Some(Arc::clone(&self.task));
-        let mint = |count| self.mint.runs(now, count);
-        let (firing, entries, covered) = plan::firing(&scanned.rows, &of_task, moment, row, &mint);
+        let planner = Planner {
+            tasks: &|_| Lookup::Here(Arc::clone(&self.task)),
+            rules: &Rules::default(),
+            board: &mut Board::default(),
+            catch_up: &mut CatchUp::new(u32::MAX),
+            moment,
+            outbox: row,
+            mint: &|count| self.mint.runs(now, count),
+        };
+        let Planned {
+            firing,
+            entries,
+            covered,
+            ..
+        } = planner.firing(&scanned.rows);
         match self.store.fire(&self.term, &firing).await? {
             Fired::Applied => {}
             Fired::Fenced | Fired::Edited => {
@@ -293,6 +306,7 @@ impl Flow {
                 at,
                 error: None,
                 log: None,
+                limited: false,
             })
             .collect();
         self.store.finish(&ends).await?;

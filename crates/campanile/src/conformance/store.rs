@@ -9,11 +9,13 @@ mod control;
 mod firing;
 mod fixture;
 mod leading;
+mod permits;
 mod working;
 
 pub use control::*;
 pub use firing::*;
 pub use leading::*;
+pub use permits::*;
 pub use working::*;
 
 /// Makes a test of each behaviour. See [`crate::conformance::store`].
@@ -75,6 +77,23 @@ macro_rules! __conformance_store {
             a_cancel_fits_the_state
             queues_are_counted
             the_first_secret_is_kept
+            a_permit_has_one_holder
+            an_end_hands_its_permit_on
+            priority_decides_who_goes_on
+            nobody_parks_behind_a_free_permit
+            an_end_and_a_parking_do_not_miss_each_other
+            two_ends_hand_on_to_two
+            a_retry_keeps_only_the_tasks_own_permit
+            a_cancelled_parked_run_is_gone
+            a_waiting_run_is_replaced_at_once
+            a_running_run_is_replaced_when_it_has_ended
+            a_replacement_needs_the_run_as_it_was_seen
+            a_dropped_run_ends_skipped
+            nothing_starts_after_its_deadline
+            a_changed_limit_lets_who_waits_be_looked_at
+            the_stranded_go_on
+            an_edit_writes_what_tasks_share
+            a_rest_is_kept_and_recorded
         );
     };
     (@each $factory:path: $($behaviour:ident)*) => {

@@ -1,25 +1,19 @@
 //! Tasks as a file says them: what differs from the store, and the one edit that makes it so. All of it or nothing.
-//! Owns how a definition is normalised and when a task's due row moves; never reads files.
+//! Where a task's due row goes is decided in [`super::due`]; no file is read here.
 //!
 //! A pause is an operator's act: applying a file pauses where the file says so and never resumes. (A deploy that
 //! re-applies its file would otherwise undo a pause made during an incident.)
 
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
-
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 
 use super::{Control, EDIT_TRIES_MAX, Error};
-use crate::id::TaskId;
 use crate::port::Written;
 use crate::protocol::limits;
-use crate::protocol::work::{DueChange, DueKey, Edit, Owner, Upsert};
-use crate::schedule::Schedule;
-use crate::task::{Task, TaskSpec, Texts};
+use crate::protocol::permits::Rules;
+use crate::protocol::work::{Edit, Upsert};
+use crate::task::{Task, TaskSpec};
 use crate::time::Timestamp;
-
-/// Instants up to this far ahead may have been planned already: they are looked up before a due row is put on one.
-const PLANNED_AHEAD: Duration = Duration::from_secs(10);
 
 /// How to apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +74,8 @@ impl Control {
             if how.dry_run {
                 return Ok(diff);
             }
-            if edit == Edit::default() || self.edit(&edit, now).await?.is_applied() {
+            let nothing = edit.upserts.is_empty() && edit.deletes.is_empty();
+            if nothing || self.edit(&edit, now).await?.is_applied() {
                 diff.applied = true;
                 return Ok(diff);
             }
@@ -103,12 +98,17 @@ impl Control {
         how: Apply,
         now: Timestamp,
     ) -> Result<(Edit, Diff), Error> {
+        let (rules, edits) = self.rules_for(specs).await?;
         let mut existing = if how.prune {
             self.all_tasks().await?
         } else {
             self.tasks_named(specs).await?
         };
-        let (mut edit, mut diff) = (Edit::default(), Diff::default());
+        let mut diff = Diff::default();
+        let mut edit = Edit {
+            edits,
+            ..Edit::default()
+        };
         for spec in specs {
             let old = existing.remove(&spec.name);
             let mut wanted = spec.clone();
@@ -116,12 +116,16 @@ impl Control {
                 wanted.paused = true;
                 diff.kept_paused.push(spec.name.clone());
             }
-            let upsert = self
-                .plan_upsert(old.as_ref(), wanted, now)
+            let change = self
+                .plan_upsert(&rules, old.as_ref(), wanted, now)
                 .await
                 .map_err(|e| e.of_task(&spec.name))?;
-            note(&mut diff, old.as_ref(), upsert.as_ref(), &spec.name);
-            edit.upserts.extend(upsert);
+            let upsert = change.as_ref().map(|c| &c.upsert);
+            note(&mut diff, old.as_ref(), upsert, &spec.name);
+            if let Some(change) = change {
+                edit.skipped.extend(change.skipped);
+                edit.upserts.push(change.upsert);
+            }
         }
         if how.prune {
             let mut gone: Vec<&Task> = existing.values().collect();
@@ -130,6 +134,18 @@ impl Control {
             diff.deleted = gone.iter().map(|t| t.spec.name.clone()).collect();
         }
         Ok((edit, diff))
+    }
+
+    /// The calendars, if any of these names one: then the edit rests on them, and on the edit counter.
+    pub(super) async fn rules_for(
+        &self,
+        specs: &[TaskSpec],
+    ) -> Result<(Rules, Option<i64>), Error> {
+        if specs.iter().all(|spec| spec.calendars.is_empty()) {
+            return Ok((Rules::default(), None));
+        }
+        let edits = self.leader_row().await?.edits;
+        Ok((self.parts.store.rules().await?, Some(edits)))
     }
 
     async fn tasks_named(&self, specs: &[TaskSpec]) -> Result<HashMap<String, Task>, Error> {
@@ -142,7 +158,7 @@ impl Control {
         Ok(out)
     }
 
-    async fn all_tasks(&self) -> Result<HashMap<String, Task>, Error> {
+    pub(super) async fn all_tasks(&self) -> Result<HashMap<String, Task>, Error> {
         let mut out = HashMap::new();
         let mut after: Option<String> = None;
         loop {
@@ -158,96 +174,6 @@ impl Control {
             }
         }
     }
-
-    /// The row to write for a definition, or `None` when the store has it already.
-    pub(super) async fn plan_upsert(
-        &self,
-        old: Option<&Task>,
-        mut spec: TaskSpec,
-        now: Timestamp,
-    ) -> Result<Option<Upsert>, Error> {
-        fix_anchor(&mut spec, old, now);
-        let created_at = old.map_or(now, |t| t.created_at);
-        spec.validate(created_at)?;
-        let schedule = spec.compile(created_at)?;
-        let Some(old) = old else {
-            let at = first_due(&schedule, &spec, now)?.filter(|_| !spec.paused);
-            let id = self.parts.mint.task(now);
-            let due = DueChange::Replace {
-                seen: None,
-                next: at.map(|at| due_key(&spec, at, id)),
-            };
-            return Ok(Some(Upsert {
-                id,
-                expected: None,
-                spec,
-                due,
-            }));
-        };
-        if old.spec == spec {
-            return Ok(None);
-        }
-        let due = self.due_change(old, &spec, &schedule, now).await?;
-        Ok(Some(Upsert {
-            id: old.id,
-            expected: Some(old.version),
-            spec,
-            due,
-        }))
-    }
-
-    /// Where a task's due row goes when the task changes: nowhere, unless what is due or where it is due changed.
-    async fn due_change(
-        &self,
-        old: &Task,
-        spec: &TaskSpec,
-        schedule: &Schedule,
-        now: Timestamp,
-    ) -> Result<DueChange, Error> {
-        if same_instants(&old.spec, spec)
-            && old.spec.paused == spec.paused
-            && old.spec.queue == spec.queue
-        {
-            return Ok(DueChange::Keep);
-        }
-        // Read before anything is looked up: what fires after this makes the edit stale.
-        let seen = self.parts.store.next_due(old.id).await?;
-        let replace = |at: Option<Timestamp>| {
-            let next = at.map(|at| due_key(spec, at, old.id));
-            DueChange::Replace { seen, next }
-        };
-        if same_instants(&old.spec, spec) && old.spec.paused == spec.paused {
-            return Ok(replace(seen));
-        }
-        if spec.paused {
-            if !same_instants(&old.spec, spec) {
-                first_due(schedule, spec, now)?;
-            }
-            return Ok(replace(None));
-        }
-        let first = first_due(schedule, spec, now)?;
-        let at = self.skip_planned(old.id, schedule, first, now).await?;
-        Ok(replace(at))
-    }
-
-    /// The first instant from `first` on that has no run or skip yet: the leader plans a little ahead, and an instant
-    /// has one run.
-    async fn skip_planned(
-        &self,
-        task: TaskId,
-        schedule: &Schedule,
-        first: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, Error> {
-        let mut at = first;
-        while let Some(instant) = at.filter(|t| *t <= now.plus(PLANNED_AHEAD)) {
-            if self.parts.store.occurrence(task, instant).await?.is_none() {
-                break;
-            }
-            at = schedule.next(instant);
-        }
-        Ok(at)
-    }
 }
 
 pub(super) fn edited_meanwhile() -> Error {
@@ -255,14 +181,6 @@ pub(super) fn edited_meanwhile() -> Error {
         "others were editing the same tasks all the while: nothing was changed; try again"
             .to_owned(),
     )
-}
-
-fn due_key(spec: &TaskSpec, at: Timestamp, id: TaskId) -> DueKey {
-    DueKey {
-        queue: spec.queue.clone(),
-        at,
-        owner: Owner::Task(id),
-    }
 }
 
 fn check_list(specs: &[TaskSpec]) -> Result<(), Error> {
@@ -286,46 +204,6 @@ fn check_list(specs: &[TaskSpec]) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// An interval is counted from an instant that does not move: the one that is written, or that of the task's creation.
-fn fix_anchor(spec: &mut TaskSpec, old: Option<&Task>, now: Timestamp) {
-    let texts = spec.schedule.as_ref().map_or(&[][..], Texts::as_slice);
-    let every = texts.iter().any(|s| s.trim_start().starts_with("every"));
-    if every && spec.anchor.is_none() {
-        spec.anchor = Some(old.map_or(now, |t| t.spec.anchor.unwrap_or(t.created_at)));
-    }
-}
-
-fn same_instants(a: &TaskSpec, b: &TaskSpec) -> bool {
-    a.schedule == b.schedule
-        && a.dialect == b.dialect
-        && a.timezone == b.timezone
-        && a.anchor == b.anchor
-        && a.dst == b.dst
-        && (a.starts_at, a.ends_at, a.max_count) == (b.starts_at, b.ends_at, b.max_count)
-        && a.calendars == b.calendars
-        && a.on_excluded == b.on_excluded
-        && a.jitter == b.jitter
-}
-
-/// The schedule's first instant from now on; a schedule that has none is a mistake, and said to be one.
-fn first_due(
-    schedule: &Schedule,
-    spec: &TaskSpec,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, Error> {
-    let first = schedule.next(now);
-    match &spec.schedule {
-        Some(text) if first.is_none() => Err(Error::invalid(
-            "schedule",
-            format!(
-                "`{text}` can never fire: it has no instant after now ({now}); write one that is still to come, or leave \
-                 the schedule out for a task that runs on request"
-            ),
-        )),
-        _ => Ok(first),
-    }
 }
 
 fn note(diff: &mut Diff, old: Option<&Task>, upsert: Option<&Upsert>, name: &str) {

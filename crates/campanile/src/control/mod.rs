@@ -4,6 +4,7 @@
 
 mod apply;
 mod cluster;
+mod due;
 mod error;
 mod forecast;
 mod instant;

@@ -4,7 +4,7 @@
 use super::apply::edited_meanwhile;
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::protocol::limits;
-use crate::protocol::work::{Edit, Upsert};
+use crate::protocol::work::Edit;
 use crate::task::{Task, TaskSpec};
 use crate::time::Timestamp;
 
@@ -35,6 +35,7 @@ impl Control {
         let now = self.now().await?;
         let task = self.find_task(name).await?;
         let stored = self.parts.store.next_due(task.id).await?;
+        let stored = stored.map(|at| at.minus(task.spec.jitter_offset()));
         let mut row = row(task, now);
         // An occurrence that is overdue is still the next one.
         if let (Some(stored), Some(next)) = (stored, row.next_due_at) {
@@ -67,8 +68,9 @@ impl Control {
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;
             let old = self.lookup_task(&spec.name).await?;
-            if let Some(upsert) = self.plan_upsert(old.as_ref(), spec.clone(), now).await?
-                && !self.edit(&just(upsert), now).await?.is_applied()
+            let change = self.plan_one(old.as_ref(), spec.clone(), now).await?;
+            if let Some(edit) = change
+                && !self.edit(&edit, now).await?.is_applied()
             {
                 continue;
             }
@@ -101,8 +103,8 @@ impl Control {
                 paused,
                 ..old.spec.clone()
             };
-            if let Some(upsert) = self.plan_upsert(Some(&old), spec, now).await?
-                && !self.edit(&just(upsert), now).await?.is_applied()
+            if let Some(edit) = self.plan_one(Some(&old), spec, now).await?
+                && !self.edit(&edit, now).await?.is_applied()
             {
                 continue;
             }
@@ -131,6 +133,22 @@ impl Control {
         Err(edited_meanwhile())
     }
 
+    async fn plan_one(
+        &self,
+        old: Option<&Task>,
+        spec: TaskSpec,
+        now: Timestamp,
+    ) -> Result<Option<Edit>, Error> {
+        let (rules, edits) = self.rules_for(std::slice::from_ref(&spec)).await?;
+        let change = self.plan_upsert(&rules, old, spec, now).await?;
+        Ok(change.map(|change| Edit {
+            upserts: vec![change.upsert],
+            skipped: change.skipped.into_iter().collect(),
+            edits,
+            ..Edit::default()
+        }))
+    }
+
     pub(super) async fn find_task(&self, name: &str) -> Result<Task, Error> {
         self.lookup_task(name)
             .await?
@@ -143,20 +161,13 @@ impl Control {
     }
 }
 
-fn just(upsert: Upsert) -> Edit {
-    Edit {
-        upserts: vec![upsert],
-        ..Edit::default()
-    }
-}
-
 fn row(task: Task, now: Timestamp) -> TaskRow {
     // What the store holds was validated when it was written.
     let next_due_at = task
         .spec
         .compile(task.created_at)
         .ok()
-        .filter(|_| !task.spec.paused)
+        .filter(|_| !task.spec.rests())
         .and_then(|schedule| schedule.next(now));
     TaskRow { task, next_due_at }
 }

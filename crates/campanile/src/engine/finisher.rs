@@ -55,10 +55,11 @@ pub async fn run(
     }
 }
 
-/// A retry that is due before the leader's next scan is announced; the scan finds it in any case.
+/// A retry that is due before the leader's next scan, and the end of a run for whose permits others may wait, are
+/// announced; the scan finds both in any case.
 async fn announce(parts: &Parts, wake: &Notify, ends: &[Finish]) {
     let soon = |end: &Finish| matches!(end.end, End::Again { ready_at, .. } if ready_at < end.at.plus(limits::SCAN_PERIOD));
-    if ends.iter().any(soon) {
+    if ends.iter().any(|end| end.limited || soon(end)) {
         wake.notify_one();
         let _ = parts.lock.signal(Signal::Work).await;
     }

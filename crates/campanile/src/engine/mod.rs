@@ -95,6 +95,8 @@ pub struct Settings {
     pub lease: Duration,
     /// Published and unclaimed runs of one queue that the leader allows.
     pub in_flight_max: usize,
+    /// How many missed occurrences are started in a second, at most, after an outage.
+    pub catch_up_per_second: u32,
     /// How long running handlers may go on after a stop was asked for.
     pub drain: Duration,
     /// How long finished runs are kept.
@@ -113,6 +115,7 @@ impl Default for Settings {
             lock_ttl: Duration::from_secs(5),
             lease: Duration::from_secs(10),
             in_flight_max: crate::protocol::limits::IN_FLIGHT_MAX,
+            catch_up_per_second: 100,
             drain: Duration::from_secs(30),
             retention: Duration::from_secs(30 * 86_400),
         }

@@ -1,7 +1,8 @@
 //! The planner: scans due rows a little ahead of their instants and fires them, in bounded transactions. Also fills a
-//! new term's memory from the outbox: what the last leader fired and nobody has claimed.
+//! new term's memory from the outbox: what the last leader fired and nobody has claimed. Every decision is
+//! [`crate::protocol::plan`]'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use super::meters::Meters;
 use crate::id::{OutboxId, TaskId};
 use crate::protocol::dispatch::Entry;
 use crate::protocol::limits;
-use crate::protocol::plan::{self, Compiled, Moment};
+use crate::protocol::permits::{Board, LimitKey, Rules};
+use crate::protocol::plan::{CatchUp, Compiled, Lookup, Moment, Planned, Planner};
 use crate::protocol::work::{DueRow, Fired, Firing, Owner, Scan};
 use crate::task::Task;
+use crate::time::Timestamp;
 
 /// Tasks that the planner remembers; past this it forgets all and reads again.
 const CACHE_TASKS_MAX: usize = 20_000;
@@ -21,37 +24,55 @@ const OUTBOX_PAGE: usize = 64;
 /// The wait after a scan that the store was too busy for.
 const BUSY_WAIT: Duration = Duration::from_millis(50);
 
-/// The tasks that the planner has read, exact as of one value of the edit counter.
+/// What the planner has read, exact as of one value of the edit counter.
 #[derive(Default)]
 struct Cache {
-    edits: i64,
-    tasks: HashMap<TaskId, Option<Arc<Compiled>>>,
+    edits: Option<i64>,
+    rules: Rules,
+    tasks: HashMap<TaskId, Lookup>,
 }
 
 impl Cache {
-    fn at(&mut self, edits: i64) {
-        if self.edits != edits || self.tasks.len() > CACHE_TASKS_MAX {
-            self.tasks.clear();
-            self.edits = edits;
-        }
+    fn get(&self, id: TaskId) -> Lookup {
+        self.tasks.get(&id).cloned().unwrap_or(Lookup::Gone)
     }
 
-    fn get(&self, id: TaskId) -> Option<Arc<Compiled>> {
-        self.tasks.get(&id).cloned().flatten()
+    fn task(&self, id: TaskId) -> Option<Arc<Task>> {
+        match self.tasks.get(&id) {
+            Some(Lookup::Here(compiled)) => Some(Arc::clone(&compiled.task)),
+            _ => None,
+        }
     }
 }
 
-fn compile(task: Task) -> Option<Arc<Compiled>> {
-    match task.spec.compile(task.created_at) {
-        Ok(schedule) => Some(Arc::new(Compiled {
+fn compile(task: Task, rules: &Rules) -> Lookup {
+    let find = |name: &str| rules.calendar(name);
+    match task.spec.timetable(task.created_at, &find) {
+        Ok(timetable) => Lookup::Here(Arc::new(Compiled {
             task: Arc::new(task),
-            schedule,
+            timetable,
         })),
         Err(error) => {
             // The definition was valid when it was stored; a newer version's dialect, or another zone database.
             tracing::error!(task = %task.spec.name, %error, "task `{}` can't be scheduled here: {error}", task.spec.name);
-            None
+            Lookup::Unreadable
         }
+    }
+}
+
+/// Makes the cache be as of this value of the edit counter. Answers whether the store did as asked.
+async fn renew(duty: &Duty, cache: &mut Cache, edits: i64) -> Result<bool, TermOver> {
+    if cache.edits == Some(edits) && cache.tasks.len() <= CACHE_TASKS_MAX {
+        return Ok(true);
+    }
+    cache.tasks.clear();
+    match duty.shared.parts.store.rules().await {
+        Ok(rules) => {
+            cache.rules = rules;
+            cache.edits = Some(edits);
+            Ok(true)
+        }
+        Err(error) => duty.failed(&error).map(|()| false),
     }
 }
 
@@ -68,10 +89,11 @@ async fn load(
     }
     match duty.shared.parts.store.tasks_by_id(&missing).await {
         Ok(tasks) => {
-            cache.tasks.extend(missing.into_iter().map(|id| (id, None)));
-            cache
-                .tasks
-                .extend(tasks.into_iter().map(|t| (t.id, compile(t))));
+            let gone = missing.into_iter().map(|id| (id, Lookup::Gone));
+            cache.tasks.extend(gone);
+            for task in tasks {
+                cache.tasks.insert(task.id, compile(task, &cache.rules));
+            }
             Ok(true)
         }
         Err(error) => duty.failed(&error).map(|()| false),
@@ -85,6 +107,9 @@ async fn load(
 pub async fn recover(duty: &Duty) -> Result<(), TermOver> {
     let mut cache = Cache::default();
     let mut after: Option<OutboxId> = None;
+    while !renew(duty, &mut cache, 0).await? {
+        duty.rest(BUSY_WAIT).await?;
+    }
     loop {
         let rows = match duty.shared.parts.store.outbox(after, OUTBOX_PAGE).await {
             Ok(rows) => rows,
@@ -108,11 +133,7 @@ pub async fn recover(duty: &Duty) -> Result<(), TermOver> {
         after = Some(last.id);
         for row in rows {
             let entry = |waiting: crate::protocol::work::Waiting| {
-                let task = waiting
-                    .run
-                    .task
-                    .and_then(|id| cache.get(id))
-                    .map(|c| Arc::clone(&c.task));
+                let task = waiting.run.task.and_then(|id| cache.task(id));
                 Entry {
                     waiting,
                     task,
@@ -132,15 +153,16 @@ pub async fn run(duty: Arc<Duty>) {
 
 async fn plan_for_ever(duty: &Duty) -> Result<(), TermOver> {
     let mut cache = Cache::default();
+    let mut catch_up = CatchUp::new(duty.shared.settings.catch_up_per_second);
     loop {
         // Register interest, then look, then wait: a wake-up during the scan is not lost.
         let woken = duty.shared.wake.notified();
-        match scan(duty, &mut cache).await? {
+        match scan(duty, &mut cache, &mut catch_up).await? {
             Next::Again => {}
             Next::Soon => duty.rest(BUSY_WAIT).await?,
-            Next::Wait => tokio::select! {
+            Next::Wait(length) => tokio::select! {
                 () = woken => {}
-                rested = duty.rest(limits::SCAN_PERIOD) => rested?,
+                rested = duty.rest(length) => rested?,
             },
         }
     }
@@ -151,11 +173,11 @@ enum Next {
     Again,
     /// The store was busy.
     Soon,
-    /// All that is due soon has been fired.
-    Wait,
+    /// All that is due soon has been fired; something may be decided at an instant before the next scan.
+    Wait(Duration),
 }
 
-async fn scan(duty: &Duty, cache: &mut Cache) -> Result<Next, TermOver> {
+async fn scan(duty: &Duty, cache: &mut Cache, catch_up: &mut CatchUp) -> Result<Next, TermOver> {
     if !duty.leadership.is_trusted() {
         return Err(TermOver);
     }
@@ -180,7 +202,9 @@ async fn scan(duty: &Duty, cache: &mut Cache) -> Result<Next, TermOver> {
         duty.leadership.resign();
         return Err(TermOver);
     }
-    cache.at(scan.edits);
+    if !renew(duty, cache, scan.edits).await? {
+        return Ok(Next::Soon);
+    }
     let wanted = scan.rows.iter().filter_map(|row| match row.key.owner {
         Owner::Task(id) => Some(id),
         Owner::Run(_) => row.waiting.as_ref().and_then(|w| w.run.task),
@@ -188,7 +212,10 @@ async fn scan(duty: &Duty, cache: &mut Cache) -> Result<Next, TermOver> {
     if !load(duty, cache, wanted).await? {
         return Ok(Next::Soon);
     }
-    let next = fire_all(duty, cache, &scan).await?;
+    let Some(mut board) = board(duty, cache, &scan).await? else {
+        return Ok(Next::Soon);
+    };
+    let next = fire_all(duty, cache, &scan, &mut board, catch_up).await?;
     let tight = duty.desk.with(|d| {
         d.scanned(&rooms, &scan.rows);
         d.is_tight()
@@ -199,9 +226,36 @@ async fn scan(duty: &Duty, cache: &mut Cache) -> Result<Next, TermOver> {
     Ok(next)
 }
 
-async fn fire_all(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Next, TermOver> {
+/// Who holds the permits that the rows of a scan may need; `None` if the store was busy.
+async fn board(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Option<Board>, TermOver> {
+    let keys = scan.rows.iter().flat_map(|row| {
+        let task = match row.key.owner {
+            Owner::Task(id) => Some(id),
+            Owner::Run(_) => row.waiting.as_ref().and_then(|w| w.run.task),
+        };
+        let task = task.and_then(|id| cache.task(id));
+        cache.rules.keys(task.as_deref(), &row.key.queue)
+    });
+    let keys: BTreeSet<LimitKey> = keys.map(|(key, _)| key).collect();
+    if keys.is_empty() {
+        return Ok(Some(Board::default()));
+    }
+    let keys: Vec<LimitKey> = keys.into_iter().collect();
+    match duty.shared.parts.store.standings(&keys).await {
+        Ok(standings) => Ok(Some(Board::new(standings))),
+        Err(error) => duty.failed(&error).map(|()| None),
+    }
+}
+
+async fn fire_all(
+    duty: &Duty,
+    cache: &Cache,
+    scan: &Scan,
+    board: &mut Board,
+    catch_up: &mut CatchUp,
+) -> Result<Next, TermOver> {
     let mut rest: &[DueRow] = &scan.rows;
-    let mut left_over = false;
+    let (mut more, mut later) = (false, None);
     while !rest.is_empty() {
         let now = duty.shared.time.now();
         let moment = Moment {
@@ -211,19 +265,30 @@ async fn fire_all(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Next, TermO
             edits: scan.edits,
         };
         let row = duty.shared.mint.outbox(now);
-        let mint = |count| duty.shared.mint.runs(now, count);
-        let (firing, entries, covered) =
-            plan::firing(rest, &|id| cache.get(id), moment, row, &mint);
-        match duty
-            .shared
-            .parts
-            .store
-            .fire(&duty.leadership.term, &firing)
-            .await
-        {
+        let planner = Planner {
+            tasks: &|id| cache.get(id),
+            rules: &cache.rules,
+            board,
+            catch_up,
+            moment,
+            outbox: row,
+            mint: &|count| duty.shared.mint.runs(now, count),
+        };
+        let planned = planner.firing(rest);
+        rest = &rest[planned.covered..];
+        later = later.into_iter().chain(planned.later).min();
+        if planned.firing.is_empty() {
+            continue;
+        }
+        let Planned {
+            firing, entries, ..
+        } = planned;
+        let term = &duty.leadership.term;
+        match duty.shared.parts.store.fire(term, &firing).await {
             Ok(Fired::Applied) => {
                 count(duty, &firing, entries.len());
-                left_over |= firing.advanced.iter().any(|key| key.at <= moment.horizon);
+                more |= scan.rows.len() >= limits::SCAN_ROWS_MAX;
+                more |= firing.advanced.iter().any(|key| key.at <= moment.horizon);
                 if firing.outbox.is_some() {
                     duty.desk.with(|d| d.admit(row, entries));
                     duty.desk.changed.notify_one();
@@ -233,14 +298,14 @@ async fn fire_all(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Next, TermO
             Ok(Fired::Edited) => return Ok(Next::Again),
             Err(error) => return duty.failed(&error).map(|()| Next::Soon),
         }
-        rest = &rest[covered..];
     }
-    let full = scan.rows.len() >= limits::SCAN_ROWS_MAX;
-    Ok(if full || left_over {
-        Next::Again
-    } else {
-        Next::Wait
-    })
+    if more {
+        return Ok(Next::Again);
+    }
+    let until_later = later.map(|at: Timestamp| at.since(duty.shared.time.now()));
+    Ok(Next::Wait(
+        until_later.map_or(limits::SCAN_PERIOD, |wait| wait.min(limits::SCAN_PERIOD)),
+    ))
 }
 
 fn count(duty: &Duty, firing: &Firing, entries: usize) {
@@ -253,7 +318,7 @@ fn count(duty: &Duty, firing: &Firing, entries: usize) {
     Meters::add(&duty.shared.meters.runs_fired, firing.runs.len());
     Meters::add(
         &duty.shared.meters.timers_fired,
-        entries - firing.runs.len(),
+        entries.saturating_sub(firing.runs.len()),
     );
     Meters::add(
         &duty.shared.meters.occurrences_skipped,

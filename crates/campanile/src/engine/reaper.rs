@@ -145,7 +145,7 @@ fn lost(
         .and_then(|id| starts.get(&id))
         .copied()
         .unwrap_or_default();
-    let end = if run.cancel_requested {
+    let end = if run.cancel.is_some() {
         End::Cancelled(crate::run::Reason::Requested)
     } else {
         conclude_lost(start, run.losses, now)
@@ -158,6 +158,7 @@ fn lost(
         at: now,
         error: Some("its worker was lost".to_owned()),
         log: None,
+        limited: run.limited,
     })
 }
 

@@ -281,6 +281,7 @@ fn attempt(worker: &Worker, claimed: Claimed, claim: ClaimId) -> Result<Attempt,
                 at: claimed.started_at,
                 error: Some("its task was deleted before it started".to_owned()),
                 log: None,
+                limited: claimed.limited,
             });
         }
     };
@@ -328,6 +329,7 @@ async fn carry_out(
         at: now,
         error: running::error_text(&outcome, attempt.spec.timeout),
         log: Some(log).filter(|l| !l.is_empty()),
+        limited: claimed.limited,
     };
     let _ = worker.ends.send(finish).await;
 }

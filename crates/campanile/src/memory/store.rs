@@ -3,15 +3,18 @@
 
 mod control;
 mod leading;
+mod permits;
 mod working;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::calendar::Calendar;
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::port::clock::Clock;
 use crate::port::store::Error;
 use crate::protocol::invariants::{self, Snapshot};
+use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{DueKey, End, Finish, LeaderRow, Node, Owner, Term, Waiting};
 use crate::run::{AttemptEnd, Reason, Run, RunSpec};
@@ -46,6 +49,11 @@ struct Tables {
     keys: HashMap<String, RunId>,
     outbox: BTreeMap<OutboxId, Vec<(RunId, u32)>>,
     nodes: BTreeMap<NodeId, Node>,
+    calendars: BTreeMap<String, Calendar>,
+    limits: HashMap<LimitKey, u32>,
+    permits: BTreeMap<(LimitKey, u32), RunId>,
+    parked: permits::ParkedRuns,
+    settings: HashMap<String, String>,
 }
 
 impl std::fmt::Debug for MemoryStore {
@@ -90,6 +98,16 @@ impl MemoryStore {
             due: tables.due.iter().cloned().collect(),
             outbox: tables.outbox.values().flatten().copied().collect(),
             living: tables.nodes.keys().copied().collect(),
+            permits: tables
+                .permits
+                .iter()
+                .map(|((key, n), run)| Permit {
+                    key: key.clone(),
+                    n: *n,
+                    run: *run,
+                })
+                .collect(),
+            parked: tables.parked.values().cloned().collect(),
         }
     }
 
@@ -143,7 +161,28 @@ impl Tables {
             ));
         }
         self.live.remove(&run.id);
+        self.release(run.id, true);
         self.history.insert(run.id, run);
+        Ok(())
+    }
+
+    /// Records a skip. An instant that history has an answer for keeps it.
+    fn put_skip(&mut self, skip: &Run) -> Result<(), Error> {
+        let answered = skip
+            .task
+            .is_some_and(|task| self.occurrences.contains_key(&(task, skip.due_at)));
+        if answered {
+            return Ok(());
+        }
+        self.archive(skip.clone())
+    }
+
+    /// Puts a run where its state belongs: among the live, or into history.
+    fn settle(&mut self, run: Run) -> Result<(), Error> {
+        if run.state.is_terminal() {
+            return self.archive(run);
+        }
+        self.live.insert(run.id, run);
         Ok(())
     }
 
@@ -188,6 +227,7 @@ impl Tables {
         if new.state.is_terminal() {
             self.archive(new)?;
         } else {
+            self.release(new.id, false);
             self.due.insert(DueKey {
                 queue: new.queue.clone(),
                 at: new.ready_at,

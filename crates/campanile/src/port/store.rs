@@ -8,13 +8,17 @@
 //!   term: so edits and leader writes are serial, and the edit counter is exact.
 //! - Transitions are those of [`crate::protocol::run`], guarded in the statement itself by state, attempt and claim.
 //! - Terminal rows never change.
+//! - A run that ends, or waits for its next attempt, gives its permits back in the same transaction (see
+//!   [`crate::protocol::permits`]), and the first run that is parked under each gets its timer.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{Cause, Written};
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
+use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::work::{
     Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, LeaderRow, Node, OutboxRow,
     QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage, Term,
@@ -36,7 +40,19 @@ pub trait Leading: Send + Sync + 'static {
     /// Due rows with `at <= until`, within the limits for each queue, earliest first in each.
     async fn scan(&self, until: Timestamp, limits: &ScanLimits) -> Result<Scan, Error>;
 
-    /// Consumes due rows, puts the next ones, inserts runs, skips and the outbox row: one transaction.
+    /// Calendars, and the limits of queues and groups.
+    async fn rules(&self) -> Result<Rules, Error>;
+
+    /// Who holds the permits of these limits, and how many runs wait for one; a limit that is missing from the answer
+    /// has neither.
+    async fn standings(&self, keys: &[LimitKey]) -> Result<HashMap<LimitKey, Standing>, Error>;
+
+    /// Lets runs go on that are parked under a limit of which nobody holds a permit: what a hand-over of a permit that
+    /// was rolled back may have left behind. Answers how many, or `None` if fenced.
+    async fn unpark_stranded(&self, term: &Term) -> Result<Option<usize>, Error>;
+
+    /// Consumes due rows, puts the next ones, inserts runs, skips and the outbox row, gives out permits and parks runs:
+    /// one transaction.
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error>;
 
     /// Outbox rows after `after`, oldest first.
@@ -124,7 +140,11 @@ pub trait Control: Send + Sync + 'static {
     /// Tasks by name; unknown names are missing from the answer.
     async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error>;
 
-    /// Changes tasks: all or nothing. Stale if a version is another or a new name is taken.
+    /// The value of a setting of the cluster.
+    async fn setting(&self, name: &str) -> Result<Option<String>, Error>;
+
+    /// Changes tasks, calendars and limits: all or nothing. Stale if a version is another, a new name is taken, or a due
+    /// row has moved.
     async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error>;
 
     /// Inserts runs with their timers: all or nothing; one answer for each, in order.

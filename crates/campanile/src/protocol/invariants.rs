@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::limits;
+use super::permits::{Parked, Permit};
 use super::work::{DueKey, Owner};
 use crate::id::{NodeId, RunId, TaskId};
 use crate::run::{Origin, Reason, Run, State};
@@ -20,6 +21,10 @@ pub struct Snapshot {
     pub outbox: Vec<(RunId, u32)>,
     /// The living nodes.
     pub living: Vec<NodeId>,
+    /// Permits that are held.
+    pub permits: Vec<Permit>,
+    /// Runs that wait for a permit.
+    pub parked: Vec<Parked>,
 }
 
 /// A broken invariant.
@@ -46,7 +51,70 @@ pub fn check(snapshot: &Snapshot) -> Result<(), Violation> {
         counts_within_limits(run)?;
         never_early(run)?;
     }
-    no_wedge(snapshot)
+    no_wedge(snapshot)?;
+    permits_fit(snapshot)
+}
+
+/// I8: a permit has one holder, which is live; a run that needs its task's own permit does not run without it (see
+/// [`one_at_a_time`]); and whoever is parked waits behind a holder that will wake it.
+///
+/// # Errors
+/// The permit or the parked run that does not fit.
+pub fn permits_fit(snapshot: &Snapshot) -> Result<(), Violation> {
+    let live: HashMap<RunId, State> = snapshot
+        .runs
+        .iter()
+        .filter(|r| !r.state.is_terminal())
+        .map(|r| (r.id, r.state))
+        .collect();
+    let mut places = HashSet::new();
+    for permit in &snapshot.permits {
+        if !places.insert((&permit.key, permit.n)) {
+            return broken("I8", format!("permit {} {} twice", permit.key, permit.n));
+        }
+        if !live.contains_key(&permit.run) {
+            return broken("I8", format!("{} is held by an ended run", permit.key));
+        }
+    }
+    for parked in &snapshot.parked {
+        if !matches!(
+            live.get(&parked.run),
+            Some(State::Scheduled | State::Queued)
+        ) {
+            return broken(
+                "I8",
+                format!("run {} is parked and does not wait", parked.run),
+            );
+        }
+        if !snapshot.permits.iter().any(|p| p.key == parked.key) {
+            return broken(
+                "I9",
+                format!(
+                    "run {} waits for {}, which nobody holds",
+                    parked.run, parked.key
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// I8: of the tasks whose runs must not overlap, each has at most one run that is running.
+///
+/// # Errors
+/// The task that has two.
+pub fn one_at_a_time(snapshot: &Snapshot, exclusive: &HashSet<TaskId>) -> Result<(), Violation> {
+    let mut busy = HashSet::new();
+    let running = snapshot.runs.iter().filter(|r| r.state == State::Running);
+    for task in running
+        .filter_map(|r| r.task)
+        .filter(|t| exclusive.contains(t))
+    {
+        if !busy.insert(task) {
+            return broken("I8", format!("task {task} has two runs at once"));
+        }
+    }
+    Ok(())
 }
 
 /// I1: for each task and instant, at most one run of the schedule, and no run inside a range that was skipped.
@@ -100,7 +168,7 @@ pub fn never_early(run: &Run) -> Result<(), Violation> {
     }
 }
 
-/// I9: every run that has not ended has a timer, is kept by an outbox row, or is held by a living node (or by one that
+/// I9: every run that has not ended has a timer, is kept by an outbox row, waits for a permit, or is held by a living node (or by one that
 /// the next sweep of the leader finds: such a run is in state running).
 ///
 /// # Errors
@@ -115,9 +183,11 @@ pub fn no_wedge(snapshot: &Snapshot) -> Result<(), Violation> {
         })
         .collect();
     let kept: HashSet<(RunId, u32)> = snapshot.outbox.iter().copied().collect();
+    let parked: HashSet<RunId> = snapshot.parked.iter().map(|p| p.run).collect();
     for run in &snapshot.runs {
         let waits = matches!(run.state, State::Scheduled | State::Queued);
-        if waits && !timers.contains(&run.id) && !kept.contains(&(run.id, run.attempt)) {
+        let kept = kept.contains(&(run.id, run.attempt)) || parked.contains(&run.id);
+        if waits && !timers.contains(&run.id) && !kept {
             return broken("I9", format!("run {} waits and nothing keeps it", run.id));
         }
     }

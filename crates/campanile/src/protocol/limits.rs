@@ -49,6 +49,12 @@ pub const REPUBLISH_MAX: Duration = Duration::from_secs(3_600);
 
 /// Missed instants of one task that one firing looks at.
 pub const CATCH_UP_STEPS_MAX: usize = 10_000;
+/// By how much the priority of catch-up runs is lowered.
+pub const CATCH_UP_PRIORITY_LOWER: u8 = 3;
+/// Instants that are counted, at most, for the row of a pause or a change.
+pub const REST_STEPS_MAX: usize = 1_000_000;
+/// Runs of one backfill.
+pub const BACKFILL_RUNS_MAX: usize = 10_000;
 /// Missed occurrences that `misfire = "all"` runs.
 pub const CATCH_UP_RUNS_MAX: usize = 100;
 

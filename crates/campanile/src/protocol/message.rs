@@ -137,7 +137,7 @@ fn mac(key: &[u8]) -> Hmac<Sha256> {
 pub fn effect_key(task: &str, origin: Origin, run: RunId, due_at: Timestamp) -> String {
     let task = if task.is_empty() { "run" } else { task };
     match origin {
-        Origin::Schedule => format!("{task}:{}", due_at.as_ms()),
+        Origin::Schedule | Origin::Backfill => format!("{task}:{}", due_at.as_ms()),
         Origin::Request => format!("{task}:{run}"),
     }
 }

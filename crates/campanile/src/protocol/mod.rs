@@ -27,6 +27,8 @@ pub mod invariants;
 pub mod limits;
 pub mod lost;
 pub mod message;
+pub mod occurrences;
+pub mod permits;
 pub mod plan;
 pub mod run;
 pub mod work;

@@ -1,25 +1,40 @@
-//! Which occurrences run: the decision for one due row of a task, from its schedule, its policy and the time. Bounded
-//! whatever the outage was: one call looks at [`limits::CATCH_UP_STEPS_MAX`] instants at most and leaves the next due
-//! instant where it stopped, so that the following scan goes on from there.
+//! How due rows become one firing: which occurrences run ([`super::occurrences`]), which runs get their permits
+//! ([`super::permits`]) and which wait or never start, and where each due row goes. One firing is one transaction, of
+//! bounded size.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::dispatch::Entry;
-use super::work::{DueKey, DueRow, Firing, OutboxEntry, Owner, Waiting};
+use super::occurrences::{Due, occurrences};
+use super::permits::{Board, Full, LimitKey, Parked, Rules};
+use super::work::{DueKey, DueRow, Firing, OutboxEntry, Owner, Replaced, Waiting};
 use super::{limits, run as transitions};
 use crate::id::{OutboxId, RunId, TaskId};
-use crate::run::Reason;
-use crate::schedule::Schedule;
-use crate::task::{Misfire, Task, TaskSpec};
+use crate::run::{Reason, Run, State};
+use crate::schedule::Timetable;
+use crate::task::{Overlap, Task};
 use crate::time::Timestamp;
 
-/// A task with its compiled schedule.
+/// A task with its compiled timetable.
 #[derive(Debug)]
 pub struct Compiled {
     /// The task.
     pub task: Arc<Task>,
-    /// Its schedule.
-    pub schedule: Schedule,
+    /// When it is due.
+    pub timetable: Timetable,
+}
+
+/// What is known of a task.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// It is there.
+    Here(Arc<Compiled>),
+    /// It was deleted.
+    Gone,
+    /// Its definition can't be read by this node (a newer version's, or a zone that is not known here): its due rows
+    /// are left alone, for a leader that can.
+    Unreadable,
 }
 
 /// When a firing happens, and in which term.
@@ -35,336 +50,382 @@ pub struct Moment {
     pub edits: i64,
 }
 
-/// Turns due rows into one firing of bounded size: the transaction to write, what the dispatcher takes over once it is
-/// committed, and how many of the rows it covers (the rest belongs to the next firing). `mint` gives as many growing
-/// ids as it is asked for.
-pub fn firing(
-    rows: &[DueRow],
-    tasks: &dyn Fn(TaskId) -> Option<Arc<Compiled>>,
-    moment: Moment,
-    outbox: OutboxId,
-    mint: &dyn Fn(usize) -> Vec<RunId>,
-) -> (Firing, Vec<Entry>, usize) {
-    let mut firing = Firing {
-        edits: moment.edits,
-        epoch: moment.epoch,
-        ..Firing::default()
-    };
-    let mut entries = Vec::new();
-    let mut covered = 0;
-    for row in rows {
-        if entries.len() + firing.skipped.len() >= limits::FIRE_ROWS_MAX
-            || covered == limits::FIRE_ROWS_MAX
-        {
-            break;
-        }
-        covered += 1;
-        firing.consumed.push(row.key.clone());
-        match (row.key.owner, &row.waiting) {
-            (Owner::Task(id), _) => {
-                if let Some(compiled) = tasks(id).filter(|c| !c.task.spec.paused) {
-                    fire_task(
-                        &mut firing,
-                        &mut entries,
-                        &compiled,
-                        row.key.at,
-                        moment,
-                        outbox,
-                        mint,
-                    );
-                }
-            }
-            (Owner::Run(_), Some(waiting)) => {
-                let task = waiting
-                    .run
-                    .task
-                    .and_then(tasks)
-                    .map(|c| Arc::clone(&c.task));
-                entries.push(Entry {
-                    waiting: waiting.clone(),
-                    task,
-                    row: outbox,
-                });
-            }
-            (Owner::Run(_), None) => {}
-        }
-    }
-    if !entries.is_empty() {
-        let runs = entries
-            .iter()
-            .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
-            .collect();
-        firing.outbox = Some(OutboxEntry { id: outbox, runs });
-    }
-    (firing, entries, covered)
+/// Spaces the starts of what is caught up, so that an outage is not followed by a herd. The leader's memory: a new
+/// leader begins with an empty one.
+#[derive(Debug, Clone, Copy)]
+pub struct CatchUp {
+    apart: Duration,
+    next_at: Timestamp,
 }
 
-fn fire_task(
-    firing: &mut Firing,
-    entries: &mut Vec<Entry>,
-    compiled: &Compiled,
-    first: Timestamp,
-    moment: Moment,
-    outbox: OutboxId,
-    mint: &dyn Fn(usize) -> Vec<RunId>,
-) {
-    let task = &compiled.task;
-    let plan = occurrences(
-        &compiled.schedule,
-        &task.spec,
-        first,
-        moment.now,
-        moment.horizon,
-    );
-    let mut ids = mint(plan.runs.len() + plan.skips.len()).into_iter();
-    for (at, id) in plan.runs.iter().zip(&mut ids) {
-        let run = transitions::occurrence(id, task, *at, moment.epoch);
-        firing.runs.push(run.clone());
-        entries.push(Entry {
-            waiting: Waiting { run, spec: None },
-            task: Some(Arc::clone(task)),
-            row: outbox,
-        });
+impl CatchUp {
+    /// At most this many starts a second.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self {
+            apart: Duration::from_secs(1) / per_second.max(1),
+            next_at: Timestamp::MIN,
+        }
     }
-    for (skip, id) in plan.skips.iter().zip(&mut ids) {
-        firing
-            .skipped
-            .push(transitions::skip(id, task, skip, moment.epoch, moment.now));
+
+    /// The next start that is free, and takes it.
+    pub fn slot(&mut self, now: Timestamp) -> Timestamp {
+        let at = self.next_at.max(now);
+        self.next_at = at.plus(self.apart.max(Duration::from_millis(1)));
+        at
     }
-    if let Some(at) = plan.next {
-        firing.advanced.push(DueKey {
-            queue: task.spec.queue.clone(),
+}
+
+/// What a plan rests on, and what it is written into.
+pub struct Planner<'a> {
+    /// Tasks by id.
+    pub tasks: &'a dyn Fn(TaskId) -> Lookup,
+    /// Limits of queues and groups.
+    pub rules: &'a Rules,
+    /// Who holds which permit.
+    pub board: &'a mut Board,
+    /// When the next catch-up run may start.
+    pub catch_up: &'a mut CatchUp,
+    /// When and in which term.
+    pub moment: Moment,
+    /// The id of the outbox row.
+    pub outbox: OutboxId,
+    /// Gives as many growing ids as it is asked for.
+    pub mint: &'a dyn Fn(usize) -> Vec<RunId>,
+}
+
+impl std::fmt::Debug for Planner<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Planner({:?})", self.moment)
+    }
+}
+
+/// A firing of bounded size.
+#[derive(Debug, Default)]
+pub struct Planned {
+    /// The transaction to write.
+    pub firing: Firing,
+    /// What the dispatcher takes over once it is committed.
+    pub entries: Vec<Entry>,
+    /// How many of the rows it looked at; the rest belongs to the next firing.
+    pub covered: usize,
+    /// The first of those rows that were left alone because they are decided at their instant and not before.
+    pub later: Option<Timestamp>,
+}
+
+impl Planned {
+    fn is_full(&self) -> bool {
+        let firing = &self.firing;
+        let rows = self.entries.len()
+            + firing.skipped.len()
+            + firing.parked.len()
+            + firing.dropped.len()
+            + firing.replaced.len();
+        rows >= limits::FIRE_ROWS_MAX || firing.consumed.len() == limits::FIRE_ROWS_MAX
+    }
+
+    fn leave(&mut self, at: Timestamp) {
+        self.later = Some(self.later.map_or(at, |t| t.min(at)));
+    }
+
+    fn put_timer(&mut self, run: &Run, at: Timestamp) {
+        self.firing.advanced.push(DueKey {
+            queue: run.queue.clone(),
             at,
-            owner: Owner::Task(task.id),
+            owner: Owner::Run(run.id),
         });
     }
 }
 
-/// Consecutive instants that do not run, for one reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Skip {
-    /// The first of them.
-    pub first: Timestamp,
-    /// The last of them.
-    pub last: Timestamp,
-    /// How many.
-    pub count: u64,
-    /// Why.
-    pub reason: Reason,
+/// A run on its way into the firing.
+struct Candidate<'t> {
+    waiting: Waiting,
+    task: Option<&'t Arc<Compiled>>,
+    /// Whether its row exists; else the firing inserts it.
+    exists: bool,
 }
 
-/// What becomes of a due row: its instants each run or are skipped, and `next` is where the row moves.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
-    /// Instants that run.
-    pub runs: Vec<Timestamp>,
-    /// Instants that don't.
-    pub skips: Vec<Skip>,
-    /// The first instant that this plan says nothing about; `None` = the schedule has ended.
-    pub next: Option<Timestamp>,
-}
-
-/// Decides about the instants from `first` up to `horizon`. An instant is *missed* when `now` is past it by more than
-/// the task's `misfire_limit`; missed ones go by the policy, the others run.
-#[must_use]
-pub fn occurrences(
-    schedule: &Schedule,
-    spec: &TaskSpec,
-    first: Timestamp,
-    now: Timestamp,
-    horizon: Timestamp,
-) -> Plan {
-    let missed_before = now.minus(spec.misfire_limit);
-    let mut plan = Plan::default();
-    let mut missed = Vec::new();
-    let mut steps = 0;
-    let mut at = Some(first);
-    while let Some(instant) = at {
-        if instant > horizon
-            || steps == limits::CATCH_UP_STEPS_MAX
-            || plan.runs.len() == limits::FIRE_ROWS_MAX / 2
-        {
-            break;
-        }
-        steps += 1;
-        if instant < missed_before {
-            missed.push(instant);
-        } else {
-            plan.runs.push(instant);
-        }
-        at = schedule.next(instant);
+impl Candidate<'_> {
+    fn run(&self) -> &Run {
+        &self.waiting.run
     }
-    plan.next = at;
-    let caught_up = at.is_none_or(|next| next >= missed_before);
-    settle_missed(&mut plan, &missed, spec, now, caught_up);
-    plan
+
+    fn spec_task(&self) -> Option<&Task> {
+        self.task.map(|c| &*c.task)
+    }
 }
 
-/// Sorts the missed instants into runs and skips. `caught_up` says that no missed instant lies behind this plan: only
-/// then the latest of them is known.
-fn settle_missed(
-    plan: &mut Plan,
-    missed: &[Timestamp],
-    spec: &TaskSpec,
-    now: Timestamp,
-    caught_up: bool,
-) {
-    let too_late = spec
-        .max_lateness
-        .map_or(0, |max| missed.partition_point(|t| *t < now.minus(max)));
-    let keep = match spec.misfire {
-        Misfire::Skip => 0,
-        Misfire::Last => usize::from(caught_up && plan.runs.is_empty()),
-        Misfire::All if caught_up => limits::CATCH_UP_RUNS_MAX,
-        Misfire::All => 0,
-    };
-    let (old, open) = missed.split_at(too_late);
-    let (dropped, kept) = open.split_at(open.len().saturating_sub(keep));
-    let reason = if spec.misfire == Misfire::All {
-        Reason::CatchUpLimit
-    } else {
-        Reason::Misfire
-    };
-    plan.skips.extend(range(old, Reason::TooLate));
-    plan.skips.extend(range(dropped, reason));
-    plan.runs.splice(0..0, kept.iter().copied());
-}
+impl Planner<'_> {
+    /// Turns due rows into one firing.
+    #[must_use]
+    pub fn firing(mut self, rows: &[DueRow]) -> Planned {
+        let mut planned = Planned {
+            firing: Firing {
+                edits: self.moment.edits,
+                at: self.moment.now,
+                epoch: self.moment.epoch,
+                ..Firing::default()
+            },
+            ..Planned::default()
+        };
+        for row in rows {
+            if planned.is_full() {
+                break;
+            }
+            planned.covered += 1;
+            match (row.key.owner, &row.waiting) {
+                (Owner::Task(id), _) => self.task_row(&mut planned, row, id),
+                (Owner::Run(_), Some(waiting)) => self.run_row(&mut planned, row, waiting),
+                (Owner::Run(_), None) => planned.firing.consumed.push(row.key.clone()),
+            }
+        }
+        if !planned.entries.is_empty() {
+            let entries = planned.entries.iter();
+            let runs = entries.map(|e| (e.waiting.run.id, e.waiting.run.attempt));
+            planned.firing.outbox = Some(OutboxEntry {
+                id: self.outbox,
+                runs: runs.collect(),
+            });
+        }
+        planned
+    }
 
-fn range(instants: &[Timestamp], reason: Reason) -> Option<Skip> {
-    let (first, last) = (*instants.first()?, *instants.last()?);
-    Some(Skip {
-        first,
-        last,
-        count: u64::try_from(instants.len()).unwrap_or(u64::MAX),
-        reason,
-    })
+    fn task_row(&mut self, planned: &mut Planned, row: &DueRow, id: TaskId) {
+        let compiled = match (self.tasks)(id) {
+            Lookup::Here(compiled) => compiled,
+            Lookup::Gone => return planned.firing.consumed.push(row.key.clone()),
+            Lookup::Unreadable => return,
+        };
+        let task = &compiled.task;
+        let keys = self.rules.keys(Some(task), &task.spec.queue);
+        if !keys.is_empty() && row.key.at > self.moment.now {
+            return planned.leave(row.key.at);
+        }
+        planned.firing.consumed.push(row.key.clone());
+        if !task.spec.rests() {
+            self.fire_task(planned, &compiled, row.key.at, &keys);
+        }
+    }
+
+    fn fire_task(
+        &mut self,
+        planned: &mut Planned,
+        compiled: &Arc<Compiled>,
+        due_at: Timestamp,
+        keys: &[(LimitKey, u32)],
+    ) {
+        let task = &compiled.task;
+        let moment = self.moment;
+        // Jitter moves the whole timetable: seen from there, everything is as without it.
+        let offset = task.spec.jitter_offset();
+        let horizon = if keys.is_empty() {
+            moment.horizon
+        } else {
+            moment.now
+        };
+        let plan = occurrences(
+            &compiled.timetable,
+            &task.spec,
+            due_at.minus(offset),
+            moment.now.minus(offset),
+            horizon.minus(offset),
+        );
+        let mut ids = (self.mint)(plan.runs.len() + plan.skips.len()).into_iter();
+        for (skip, id) in plan.skips.iter().zip(&mut ids) {
+            let row = transitions::skip(id, task, skip, moment.epoch, moment.now);
+            planned.firing.skipped.push(row);
+        }
+        let last = plan.runs.len();
+        for (n, (due, id)) in plan.runs.iter().zip(&mut ids).enumerate() {
+            let run = self.occurrence(id, task, *due);
+            if task.spec.overlap == Overlap::Replace && n + 1 < last {
+                // Several at once: each would be replaced by the one behind it.
+                self.skip_one(planned, &run, Reason::Replaced);
+                continue;
+            }
+            let candidate = Candidate {
+                waiting: Waiting { run, spec: None },
+                task: Some(compiled),
+                exists: false,
+            };
+            self.admit(planned, candidate, keys);
+        }
+        if let Some(at) = plan.next {
+            planned.firing.advanced.push(DueKey {
+                queue: task.spec.queue.clone(),
+                at: at.plus(offset),
+                owner: Owner::Task(task.id),
+            });
+        }
+    }
+
+    fn occurrence(&mut self, id: RunId, task: &Task, due: Due) -> Run {
+        let run = transitions::occurrence(id, task, due.at, self.moment.epoch);
+        if !due.catch_up {
+            return run;
+        }
+        Run {
+            priority: transitions::catch_up_priority(run.priority),
+            ready_at: run.ready_at.max(self.catch_up.slot(self.moment.now)),
+            ..run
+        }
+    }
+
+    /// The timer of a run that exists: its start, or its deadline.
+    fn run_row(&mut self, planned: &mut Planned, row: &DueRow, waiting: &Waiting) {
+        let (run, now) = (&waiting.run, self.moment.now);
+        let compiled = match run.task.map(self.tasks) {
+            Some(Lookup::Here(compiled)) => Some(compiled),
+            Some(Lookup::Unreadable) => return,
+            Some(Lookup::Gone) | None => None,
+        };
+        let is_deadline = row.key.at != run.ready_at && Some(row.key.at) == run.deadline_at;
+        let keys = self
+            .rules
+            .keys(compiled.as_ref().map(|c| &*c.task), &run.queue);
+        if row.key.at > now && (is_deadline || !keys.is_empty()) {
+            return planned.leave(row.key.at);
+        }
+        planned.firing.consumed.push(row.key.clone());
+        if transitions::is_past_deadline(run, now) {
+            planned.firing.dropped.push((run.id, Reason::StartDeadline));
+            self.board.release(run.id);
+        } else if !is_deadline {
+            let candidate = Candidate {
+                waiting: waiting.clone(),
+                task: compiled.as_ref(),
+                exists: true,
+            };
+            self.admit(planned, candidate, &keys);
+        }
+    }
+
+    /// Lets a run through if it gets its permits; else it waits, or goes by its task's overlap policy.
+    fn admit(
+        &mut self,
+        planned: &mut Planned,
+        mut candidate: Candidate<'_>,
+        keys: &[(LimitKey, u32)],
+    ) {
+        if keys.is_empty() || candidate.run().ready_at > self.moment.horizon {
+            return self.place(planned, candidate);
+        }
+        candidate.waiting.run.limited = true;
+        let run = candidate.run().id;
+        let mut taken = self.board.take(run, keys);
+        if let Err(full) = &taken
+            && full.key.is_kept()
+        {
+            match candidate.spec_task().map(|t| t.spec.overlap) {
+                Some(Overlap::Skip) => return self.refuse(planned, &candidate, Reason::Overlap),
+                Some(Overlap::Replace) if self.replace(planned, full) => {
+                    taken = self.board.take(run, keys);
+                }
+                _ => {}
+            }
+        }
+        match taken {
+            Ok(got) => {
+                planned.firing.acquired.extend(got);
+                self.place(planned, candidate);
+            }
+            Err(full) => self.park(planned, candidate, full),
+        }
+    }
+
+    /// Ends who holds the task's permit, so that its place is free: at once if it waits, else when its worker has ended
+    /// it. Answers whether the permit is free now.
+    fn replace(&mut self, planned: &mut Planned, full: &Full) -> bool {
+        let Some(holder) = full.held.first() else {
+            return false;
+        };
+        let firing = &mut planned.firing;
+        let fresh = firing.acquired.iter().any(|p| p.run == holder.run);
+        if fresh || firing.replaced.iter().any(|r| r.run == holder.run) {
+            return false;
+        }
+        let running = holder.state == State::Running;
+        firing.replaced.push(Replaced {
+            key: full.key.clone(),
+            run: holder.run,
+            running,
+        });
+        self.board.standing(&full.key).parked = 0;
+        if !running {
+            self.board.release(holder.run);
+        }
+        !running
+    }
+
+    fn park(&mut self, planned: &mut Planned, candidate: Candidate<'_>, full: Full) {
+        let standing = self.board.standing(&full.key);
+        let most = candidate
+            .spec_task()
+            .map_or(0, |t| t.spec.overlap_queue_max);
+        if full.key.is_kept() && standing.parked >= most {
+            return self.refuse(planned, &candidate, Reason::Overlap);
+        }
+        standing.parked += 1;
+        let run = candidate.run();
+        planned.firing.parked.push(Parked {
+            key: full.key.clone(),
+            priority: run.priority,
+            ready_at: run.ready_at,
+            run: run.id,
+            queue: run.queue.clone(),
+        });
+        planned.firing.acquired.extend(full.got);
+        let held = full.held.iter().map(|h| (full.key.clone(), h.n));
+        planned.firing.full.extend(held);
+        self.insert(planned, &candidate);
+    }
+
+    /// It never starts.
+    fn refuse(&mut self, planned: &mut Planned, candidate: &Candidate<'_>, reason: Reason) {
+        let run = candidate.run();
+        if !candidate.exists {
+            self.skip_one(planned, run, reason);
+        } else if run.attempt == 1 {
+            planned.firing.dropped.push((run.id, reason));
+        }
+    }
+
+    fn skip_one(&self, planned: &mut Planned, run: &Run, reason: Reason) {
+        planned.firing.skipped.push(Run {
+            state: State::Skipped,
+            reason,
+            finished_at: Some(self.moment.now),
+            skipped: Some((run.due_at, 1)),
+            limited: false,
+            ..run.clone()
+        });
+    }
+
+    /// Into the dispatcher's hands, or behind a timer if it starts later.
+    fn place(&mut self, planned: &mut Planned, candidate: Candidate<'_>) {
+        self.insert(planned, &candidate);
+        if candidate.run().ready_at > self.moment.horizon {
+            let run = candidate.run().clone();
+            return planned.put_timer(&run, run.ready_at);
+        }
+        planned.entries.push(Entry {
+            task: candidate.task.map(|c| Arc::clone(&c.task)),
+            waiting: candidate.waiting,
+            row: self.outbox,
+        });
+    }
+
+    fn insert(&self, planned: &mut Planned, candidate: &Candidate<'_>) {
+        let run = candidate.run();
+        if let Some(deadline) = run.deadline_at.filter(|_| run.attempt == 1) {
+            planned.put_timer(run, deadline);
+        }
+        if !candidate.exists {
+            planned.firing.runs.push(run.clone());
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::schedule::Options;
-
-    fn spec(misfire: Misfire) -> TaskSpec {
-        serde_json::from_value(serde_json::json!({
-            "name": "t", "schedule": "every 10s", "handler": {"native": "noop"}, "misfire": misfire,
-        }))
-        .unwrap()
-    }
-
-    fn every_10s() -> Schedule {
-        let options = Options {
-            anchor: at(0),
-            ..Options::default()
-        };
-        Schedule::parse(Some("every 10s"), &options).unwrap()
-    }
-
-    fn at(s: i64) -> Timestamp {
-        Timestamp::from_ms(1_800_000_000_000 + s * 1_000)
-    }
-
-    #[test]
-    fn due_instants_inside_the_horizon_run_and_the_row_moves_on() {
-        let plan = occurrences(&every_10s(), &spec(Misfire::Last), at(10), at(10), at(35));
-        assert_eq!(
-            plan,
-            Plan {
-                runs: vec![at(10), at(20), at(30)],
-                skips: vec![],
-                next: Some(at(40))
-            }
-        );
-    }
-
-    #[test]
-    fn lateness_within_the_limit_is_no_misfire() {
-        let plan = occurrences(&every_10s(), &spec(Misfire::Skip), at(10), at(60), at(60));
-        assert_eq!(plan.runs, (1..=6).map(|k| at(k * 10)).collect::<Vec<_>>());
-        assert!(plan.skips.is_empty());
-    }
-
-    #[test]
-    fn after_an_outage_each_policy_accounts_for_every_instant() {
-        // now = 1000 s: instants 10..=930 are missed, 940..=1000 are merely late.
-        for misfire in [Misfire::Last, Misfire::Skip, Misfire::All] {
-            let plan = occurrences(&every_10s(), &spec(misfire), at(10), at(1_000), at(1_000));
-            let skipped: u64 = plan.skips.iter().map(|s| s.count).sum();
-            assert_eq!(skipped + plan.runs.len() as u64, 100, "{misfire:?}");
-            assert!(plan.runs.windows(2).all(|w| w[0] < w[1]));
-            assert_eq!(plan.next, Some(at(1_010)));
-        }
-        // An hourly kind of outage: nothing within the limit, so `last` runs the latest missed one.
-        let options = Options {
-            anchor: at(0),
-            ..Options::default()
-        };
-        let hourly = Schedule::parse(Some("every 1h"), &options).unwrap();
-        let plan = occurrences(
-            &hourly,
-            &spec(Misfire::Last),
-            at(3_600),
-            at(12_000),
-            at(12_000),
-        );
-        assert_eq!(plan.runs, vec![at(10_800)]);
-        assert_eq!(
-            plan.skips,
-            vec![Skip {
-                first: at(3_600),
-                last: at(7_200),
-                count: 2,
-                reason: Reason::Misfire
-            }]
-        );
-        let plan = occurrences(
-            &hourly,
-            &spec(Misfire::Skip),
-            at(3_600),
-            at(12_000),
-            at(12_000),
-        );
-        assert_eq!((plan.runs.len(), plan.skips[0].count), (0, 3));
-    }
-
-    #[test]
-    fn a_long_outage_is_worked_off_in_bounded_steps_with_nothing_silent() {
-        for (misfire, runs) in [
-            (Misfire::All, limits::CATCH_UP_RUNS_MAX + 7),
-            (Misfire::Last, 7),
-            (Misfire::Skip, 7),
-        ] {
-            let now = at(300_000);
-            let (mut next, mut counted, mut ran) = (Some(at(10)), 0, 0);
-            while let Some(first) = next.filter(|t| *t <= now) {
-                let plan = occurrences(&every_10s(), &spec(misfire), first, now, now);
-                let seen = plan.skips.iter().map(|s| s.count).sum::<u64>() + plan.runs.len() as u64;
-                assert!(seen > 0 && seen <= limits::CATCH_UP_STEPS_MAX as u64);
-                counted += seen;
-                ran += plan.runs.len();
-                next = plan.next;
-            }
-            assert_eq!(counted, 30_000);
-            assert_eq!(ran, runs, "{misfire:?}");
-        }
-    }
-
-    #[test]
-    fn max_lateness_beats_the_policy() {
-        let mut spec = spec(Misfire::All);
-        spec.max_lateness = Some(Duration::from_secs(100));
-        let plan = occurrences(&every_10s(), &spec, at(10), at(1_000), at(1_000));
-        assert_eq!(plan.runs.first(), Some(&at(900)));
-        assert_eq!(
-            plan.skips,
-            vec![Skip {
-                first: at(10),
-                last: at(890),
-                count: 89,
-                reason: Reason::TooLate
-            }]
-        );
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;

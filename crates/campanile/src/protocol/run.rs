@@ -15,17 +15,26 @@ use crate::time::Timestamp;
 /// The run of an occurrence, born ready to be claimed once it is due.
 #[must_use]
 pub fn occurrence(id: RunId, task: &Task, due_at: Timestamp, epoch: i64) -> Run {
+    let starts_at = due_at.plus(task.spec.jitter_offset());
     Run {
         task: Some(task.id),
         origin: Origin::Schedule,
         epoch,
+        ready_at: starts_at,
+        deadline_at: task.spec.start_deadline.map(|d| starts_at.plus(d)),
         ..blank(id, &task.spec, due_at)
     }
 }
 
 /// The row of one or more occurrences that do not run.
 #[must_use]
-pub fn skip(id: RunId, task: &Task, range: &super::plan::Skip, epoch: i64, now: Timestamp) -> Run {
+pub fn skip(
+    id: RunId,
+    task: &Task,
+    range: &super::occurrences::Skip,
+    epoch: i64,
+    now: Timestamp,
+) -> Run {
     Run {
         task: Some(task.id),
         origin: Origin::Schedule,
@@ -34,8 +43,29 @@ pub fn skip(id: RunId, task: &Task, range: &super::plan::Skip, epoch: i64, now: 
         reason: range.reason,
         finished_at: Some(now),
         skipped: Some((range.last, range.count)),
+        ready_at: range.moved_to.unwrap_or(range.first),
+        deadline_at: None,
         ..blank(id, &task.spec, range.first)
     }
+}
+
+/// The run of a past instant that somebody asked to have run after all.
+#[must_use]
+pub fn backfill(id: RunId, task: &Task, due_at: Timestamp, ready_at: Timestamp) -> Run {
+    Run {
+        task: Some(task.id),
+        origin: Origin::Backfill,
+        ready_at,
+        priority: catch_up_priority(task.spec.priority),
+        deadline_at: None,
+        ..blank(id, &task.spec, due_at)
+    }
+}
+
+/// What is caught up goes behind what is on time.
+#[must_use]
+pub const fn catch_up_priority(priority: u8) -> u8 {
+    priority.saturating_sub(limits::CATCH_UP_PRIORITY_LOWER)
 }
 
 /// The run of a request, for now or later.
@@ -68,7 +98,9 @@ fn blank(id: RunId, spec: &TaskSpec, due_at: Timestamp) -> Run {
         finished_at: None,
         worker: None,
         claim: None,
-        cancel_requested: false,
+        cancel: None,
+        limited: false,
+        deadline_at: spec.start_deadline.map(|d| due_at.plus(d)),
         error: None,
         skipped: None,
     }
@@ -78,6 +110,43 @@ fn blank(id: RunId, spec: &TaskSpec, due_at: Timestamp) -> Run {
 #[must_use]
 pub fn waits(run: &Run, attempt: u32) -> bool {
     matches!(run.state, State::Scheduled | State::Queued) && run.attempt == attempt
+}
+
+/// Whether the run may not start any more. A run that has started once is not stopped from trying again.
+#[must_use]
+pub fn is_past_deadline(run: &Run, now: Timestamp) -> bool {
+    run.attempt == 1 && run.deadline_at.is_some_and(|t| t <= now)
+}
+
+/// The leader drops it: it waits at its first attempt and never starts.
+#[must_use]
+pub fn drop_waiting(run: &Run, reason: Reason, at: Timestamp) -> Option<Run> {
+    waits(run, 1).then(|| Run {
+        state: State::Skipped,
+        reason,
+        finished_at: Some(at),
+        ..run.clone()
+    })
+}
+
+/// A later occurrence takes its place: it ends if it waits, or its worker is told to end it.
+#[must_use]
+pub fn replace(run: &Run, at: Timestamp) -> Option<Run> {
+    if run.state == State::Running {
+        return Some(Run {
+            cancel: run.cancel.or(Some(Reason::Replaced)),
+            ..run.clone()
+        });
+    }
+    let waits = waits(run, run.attempt);
+    drop_waiting(run, Reason::Replaced, at).or_else(|| {
+        waits.then(|| Run {
+            state: State::Cancelled,
+            reason: Reason::Replaced,
+            finished_at: Some(at),
+            ..run.clone()
+        })
+    })
 }
 
 /// The leader saw it published and unclaimed.
@@ -93,7 +162,7 @@ pub fn mark_queued(run: &Run, attempt: u32, at: Timestamp) -> Option<Run> {
 /// A worker wins it.
 #[must_use]
 pub fn claim(run: &Run, attempt: u32, claim: ClaimId, node: NodeId, now: Timestamp) -> Option<Run> {
-    (waits(run, attempt) && run.ready_at <= now).then(|| Run {
+    (waits(run, attempt) && run.ready_at <= now && !is_past_deadline(run, now)).then(|| Run {
         state: State::Running,
         claim: Some(claim),
         worker: Some(node),
@@ -139,6 +208,9 @@ pub fn finish(
             ..ended(State::Failed, Reason::Lost)
         },
         End::Failed(reason) => failed(reason),
+        End::Cancelled(Reason::Requested) => {
+            ended(State::Cancelled, run.cancel.unwrap_or(Reason::Requested))
+        }
         End::Cancelled(reason) => ended(State::Cancelled, reason),
         End::Again { ready_at, why } => Run {
             state: State::Scheduled,
@@ -187,7 +259,7 @@ pub fn cancel(run: &Run, at: Timestamp) -> (Cancel, Option<Run>) {
         State::Running => (
             Cancel::Requested,
             Some(Run {
-                cancel_requested: true,
+                cancel: Some(Reason::Requested),
                 ..run.clone()
             }),
         ),

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::permits::{LimitKey, Parked, Permit};
+use crate::calendar::CalendarSpec;
 use crate::id::{ClaimId, Holder, NodeId, OutboxId, RunId, TaskId};
 use crate::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
 use crate::task::{QueueName, Task, TaskSpec};
@@ -116,9 +118,11 @@ pub struct ScanLimits {
 pub struct Firing {
     /// The edit counter that the decisions rest on.
     pub edits: i64,
+    /// When they were made, by the store's time.
+    pub at: Timestamp,
     /// Due rows that must all still be there; they are removed.
     pub consumed: Vec<DueKey>,
-    /// Due rows that are put: the tasks' next occurrences.
+    /// Due rows that are put: the tasks' next occurrences, the timers of runs that start later, and their deadlines.
     pub advanced: Vec<DueKey>,
     /// New runs, in state scheduled.
     pub runs: Vec<Run>,
@@ -128,6 +132,36 @@ pub struct Firing {
     pub outbox: Option<OutboxEntry>,
     /// The term, for the runs whose timers were consumed.
     pub epoch: i64,
+    /// Permits that runs take. One that is taken already makes the whole firing be refused.
+    pub acquired: Vec<Permit>,
+    /// Runs that wait for a permit.
+    pub parked: Vec<Parked>,
+    /// Permits whose holders are why those wait: one that is free by now makes the firing be refused.
+    pub full: Vec<(LimitKey, u32)>,
+    /// Runs that wait at their first attempt and never start: they end skipped.
+    pub dropped: Vec<(RunId, Reason)>,
+    /// Runs whose place a later occurrence takes.
+    pub replaced: Vec<Replaced>,
+}
+
+impl Firing {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.consumed.is_empty()
+    }
+}
+
+/// A run whose place a later occurrence of its task takes, with all that wait behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// The key whose permit it holds.
+    pub key: LimitKey,
+    /// The run.
+    pub run: RunId,
+    /// Whether it was seen running: then its worker is told to end it. Otherwise it ends at once. If it has gone on
+    /// meanwhile, the firing is refused.
+    pub running: bool,
 }
 
 /// An outbox row to write: runs with the attempt that may be published.
@@ -191,6 +225,8 @@ pub struct Claimed {
     pub failures: u32,
     /// Losses so far.
     pub losses: u32,
+    /// Whether it holds permits, for which others may wait.
+    pub limited: bool,
     /// What it carries of its own.
     pub spec: Option<RunSpec>,
 }
@@ -230,6 +266,8 @@ pub struct Finish {
     pub error: Option<String>,
     /// The attempt's log; `None` or empty = nothing is kept.
     pub log: Option<String>,
+    /// Whether the run holds permits, for which others may wait: then the leader is told at once.
+    pub limited: bool,
 }
 
 /// A node as the store keeps it.
@@ -295,17 +333,57 @@ pub struct Upsert {
     pub expected: Option<i64>,
     /// The definition.
     pub spec: TaskSpec,
+    /// While it rests: the instant from which on its occurrences do not run.
+    pub rests_from: Option<Timestamp>,
     /// Its due row.
     pub due: DueChange,
 }
 
-/// A change of tasks: all of it or nothing.
+/// A change of tasks, calendars and limits: all of it or nothing. Runs that are parked under a limit of a task that
+/// changes, or under a limit that changes, are looked at again.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Edit {
     /// Tasks to write.
     pub upserts: Vec<Upsert>,
     /// Tasks to delete, with the version that each must have.
     pub deletes: Vec<(TaskId, i64)>,
+    /// The edit counter that all of it rests on; `None` = the versions of the tasks are enough.
+    pub edits: Option<i64>,
+    /// Calendars to write, or (without a definition) to delete.
+    pub calendars: Vec<(String, Option<CalendarSpec>)>,
+    /// Limits of queues and groups to set, or (without a number) to lift.
+    pub limits: Vec<(LimitKey, Option<u32>)>,
+    /// Due rows of tasks that stay as they are.
+    pub moves: Vec<Move>,
+    /// Instants that will not run, for what the edit says: rows of history.
+    pub skipped: Vec<Run>,
+    /// Settings of the cluster to write: name and value.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+impl Edit {
+    /// The limits under which parked runs are to be looked at again.
+    #[must_use]
+    pub fn limit_keys(&self) -> Vec<LimitKey> {
+        let changed = self.upserts.iter().filter(|u| u.expected.is_some());
+        let tasks = changed
+            .map(|u| u.id)
+            .chain(self.deletes.iter().map(|(id, _)| *id));
+        let of_task = |id| [LimitKey::Overlap(id), LimitKey::Task(id)];
+        let limits = self.limits.iter().map(|(key, _)| key.clone());
+        tasks.flat_map(of_task).chain(limits).collect()
+    }
+}
+
+/// A due row that is put elsewhere, because a calendar or the zone database changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Whose.
+    pub task: TaskId,
+    /// Where the row stood when this was decided. If it has moved since, the edit is stale.
+    pub seen: Option<Timestamp>,
+    /// The new row.
+    pub next: Option<DueKey>,
 }
 
 /// A run to submit.

@@ -130,6 +130,10 @@ impl Control for Store {
         self.edit_tasks(edit, at).await
     }
 
+    async fn setting(&self, name: &str) -> Result<Option<String>, Error> {
+        self.setting_of(name).await
+    }
+
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
         let mut keys = submissions
             .iter()

@@ -18,6 +18,7 @@ use super::super::statement::Statement;
 use super::super::value::Table;
 use super::Store;
 use super::leading::guard;
+use super::permits::release;
 use super::rows::{clean, clean_error};
 
 /// What history keeps of a run that ends, from its live row and its end.
@@ -28,7 +29,8 @@ macro_rules! ended_columns {
          run.worker, run.claim, e.at AS finished_at,
          CASE WHEN run.origin = 1 AND :twice = 0 THEN 0 ELSE run.id END AS dedup,
          run.queue, run.attempt, run.failures + e.failed AS failures, run.losses + e.lost AS losses, run.origin, run.priority,
-         e.state, e.reason, run.cancel_requested,
+         e.state, CASE WHEN e.reason = 5 AND run.cancel_requested = 2 THEN 18 ELSE e.reason END AS reason,
+         run.cancel_requested,
          CASE WHEN e.state = 4 AND e.handed = 0 THEN NULL ELSE COALESCE(e.note, run.error) END AS error"
     };
 }
@@ -73,13 +75,12 @@ static END: Statement = Statement::differs(
         as_expected!(),
         " RETURNING ",
         ended_columns!(),
-        ")
-         INSERT INTO run_history (",
+        ", run.limited), kept AS (INSERT INTO run_history (",
         history_columns!(),
         ") SELECT ",
         history_columns!(),
-        " FROM gone
-         RETURNING id, attempt, claim"
+        " FROM gone)
+         SELECT id, attempt, claim, limited FROM gone"
     ),
 );
 
@@ -87,9 +88,14 @@ static END: Statement = Statement::differs(
 static REMOVE: Statement =
     Statement::new("DELETE FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v)");
 
+/// Which of the runs that were just copied need permits, where moving takes two statements.
+static LIMITED: Statement = Statement::new(
+    "SELECT id FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v) AND limited = 1",
+);
+
 /// Which of these attempts run under their claims, held until the transaction ends.
 static HOLD: Statement = Statement::new(
-    "SELECT v.i, run.queue FROM @runs(i int, r int, a int, c int) AS v @with run @on run.id = v.r
+    "SELECT v.i, run.queue, run.limited FROM @runs(i int, r int, a int, c int) AS v @with run @on run.id = v.r
      AND run.state = 3 AND run.attempt = v.a AND run.claim = v.c @lock_run",
 );
 
@@ -101,7 +107,7 @@ static REQUEUE: Statement = Statement::new(
 );
 
 /// The timers of those attempts. One that is there already, for the same run at the same instant, serves as well.
-static PUT_TIMERS: Statement = Statement::new(
+pub(super) static PUT_TIMERS: Statement = Statement::new(
     "INSERT INTO due (queue, at, owner, n) SELECT q, t, o, 1 FROM @rows(q int, t int, o int) AS v
      WHERE true ON CONFLICT (queue, at, owner, n) DO NOTHING",
 );
@@ -263,7 +269,7 @@ fn is_second_run(error: &Error) -> bool {
         .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
-type Applied = HashSet<(RunId, Option<u32>, Option<i64>)>;
+pub(super) type Applied = HashSet<(RunId, Option<u32>, Option<i64>)>;
 
 async fn record_in(
     tx: &mut Tx,
@@ -294,8 +300,8 @@ async fn record_in(
     Ok(Verdict::Commit(Some(applied)))
 }
 
-/// Moves runs into history.
-async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result<Applied, Failure> {
+/// Moves runs into history, and gives their permits back.
+pub(super) async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result<Applied, Failure> {
     if endings.is_empty() {
         return Ok(Applied::new());
     }
@@ -314,15 +320,24 @@ async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result<Applied, F
         .ints(states.map(|(_, reason)| i64::from(reason == Reason::HandedOver)))
         .texts(endings.iter().map(|e| e.error.clone()));
     let args = [("ends", table.into()), ("twice", i64::from(twice).into())];
+    let two_steps = tx.dialect() == Dialect::Sqlite;
     let mut moved = HashMap::with_capacity(endings.len());
+    let mut limited = Vec::new();
     for mut row in tx.rows(&END, &args).await? {
         let id = row.int("run_history")?;
         moved.insert(id, (row.int("run_history")?, row.opt_int("run_history")?));
+        if !two_steps && row.int("run")? == 1 {
+            limited.push(id);
+        }
     }
-    if tx.dialect() == Dialect::Sqlite && !moved.is_empty() {
+    if two_steps && !moved.is_empty() {
         let args = [("runs", Table::of(moved.keys().copied()).into())];
+        for mut row in tx.rows(&LIMITED, &args).await? {
+            limited.push(row.int("run")?);
+        }
         tx.write(&REMOVE, &args).await?;
     }
+    release(tx, &limited, true).await?;
     let matches = |e: &&&Ending| {
         moved.get(&e.run.as_i64()).is_some_and(|(attempt, claim)| {
             e.attempt.is_none_or(|wanted| i64::from(wanted) == *attempt)
@@ -342,10 +357,15 @@ async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
         .ints(endings.iter().map(|e| e.attempt.map(i64::from)))
         .ints(endings.iter().map(|e| e.claim));
     let mut held: Vec<(&Ending, i64)> = Vec::new();
+    let mut limited = Vec::new();
     for mut row in tx.rows(&HOLD, &[("runs", table.into())]).await? {
         let at = usize::try_from(row.int("run")?).unwrap_or(usize::MAX);
-        let queue = row.int("run")?;
-        held.extend(endings.get(at).map(|e| (*e, queue)));
+        let (queue, is_limited) = (row.int("run")?, row.int("run")? == 1);
+        let Some(ending) = endings.get(at) else {
+            continue;
+        };
+        held.push((ending, queue));
+        limited.extend(is_limited.then_some(ending.run.as_i64()));
     }
     if held.is_empty() {
         return Ok(Applied::new());
@@ -365,6 +385,7 @@ async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
         .ints(held.iter().map(|(e, _)| ready(e)))
         .ints(held.iter().map(|(e, _)| e.run.as_i64()));
     tx.write(&PUT_TIMERS, &[("rows", timers.into())]).await?;
+    release(tx, &limited, false).await?;
     Ok(held.iter().map(|(e, _)| e.key()).collect())
 }
 

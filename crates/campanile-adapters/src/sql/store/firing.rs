@@ -43,9 +43,10 @@ static CONSUME: Statement = Statement::new(
 /// New runs, waiting.
 static INSERT_RUNS: Statement = Statement::new(
     "INSERT INTO run (id, task, origin, due_at, ready_at, queue, priority, attempt, failures, losses, epoch, state,
-     cancel_requested) SELECT id, task, origin, due_at, ready_at, queue, priority, attempt, failures, losses, epoch, 1, 0
+     cancel_requested, limited, deadline_at)
+     SELECT id, task, origin, due_at, ready_at, queue, priority, attempt, failures, losses, epoch, 1, 0, limited, deadline_at
      FROM @runs(id int, task int, origin int, due_at int, ready_at int, queue int, priority int, attempt int,
-     failures int, losses int, epoch int) AS v",
+     failures int, losses int, epoch int, limited int, deadline_at int) AS v",
 );
 
 /// The term in which waiting runs were fired by their timers.
@@ -60,17 +61,18 @@ static INSERT_SKIPS: Statement = Statement::new(
      SELECT id, task, origin, due_at, ready_at, queue, priority, attempt, failures, losses, epoch, 7, 0, reason, ended,
      last, many, dedup
      FROM @runs(id int, task int, origin int, due_at int, ready_at int, queue int, priority int, attempt int,
-     failures int, losses int, epoch int, reason int, ended int, last int, many int, dedup int) AS v
-     WHERE true ON CONFLICT (task, due_at, dedup) DO NOTHING",
+     failures int, losses int, epoch int, limited int, deadline_at int, reason int, ended int, last int, many int,
+     dedup int) AS v WHERE true ON CONFLICT (task, due_at, dedup) DO NOTHING",
 );
 
 /// What the leader has to publish.
 static PUT_OUTBOX: Statement =
     Statement::new("INSERT INTO outbox (id, at, runs) VALUES (:id, @now, :runs)");
 
-/// Next occurrences and timers that are new.
+/// Next occurrences and timers that are new. A timer that is there already serves as well.
 static PUT_DUE: Statement = Statement::new(
-    "INSERT INTO due (queue, at, owner, n) SELECT q, t, o, k FROM @rows(q int, t int, o int, k int) AS v",
+    "INSERT INTO due (queue, at, owner, n) SELECT q, t, o, k FROM @rows(q int, t int, o int, k int) AS v
+     WHERE true ON CONFLICT (queue, at, owner, n) DO NOTHING",
 );
 
 /// One statement that takes each queue's earliest due rows. Its text depends on how many queues there are, not on
@@ -192,6 +194,9 @@ impl Store {
             ];
             tx.write(&STAMP, &args).await?;
         }
+        if !self.fire_permits(tx, firing).await? {
+            return Ok(Verdict::Rollback(Fired::Edited));
+        }
         if let Some(entry) = &firing.outbox {
             let args = [
                 ("id", entry.id.as_i64().into()),
@@ -230,7 +235,7 @@ impl Store {
         Ok(())
     }
 
-    async fn insert_skips(&self, tx: &mut Tx, skipped: &[Run]) -> Result<(), Failure> {
+    pub(super) async fn insert_skips(&self, tx: &mut Tx, skipped: &[Run]) -> Result<(), Failure> {
         for chunk in skipped.chunks(INSERT_ROWS_MAX) {
             let table = self
                 .run_table(chunk)?
@@ -252,7 +257,7 @@ impl Store {
                 )
                 .ints(chunk.iter().map(|run| match run.origin {
                     Origin::Schedule => 0,
-                    Origin::Request => run.id.as_i64(),
+                    Origin::Request | Origin::Backfill => run.id.as_i64(),
                 }));
             tx.write(&INSERT_SKIPS, &[("runs", table.into())]).await?;
         }
@@ -271,6 +276,8 @@ impl Store {
             .ints(runs.iter().map(|run| i64::from(run.attempt)))
             .ints(runs.iter().map(|run| i64::from(run.failures)))
             .ints(runs.iter().map(|run| i64::from(run.losses)))
-            .ints(runs.iter().map(|run| run.epoch)))
+            .ints(runs.iter().map(|run| run.epoch))
+            .ints(runs.iter().map(|run| i64::from(run.limited)))
+            .ints(runs.iter().map(|run| run.deadline_at.map(Timestamp::as_ms))))
     }
 }

@@ -1,12 +1,13 @@
 //! What the leader asks of the store. Every write begins with guard F: nothing of a deposed leader commits after its
 //! successor's term began.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use campanile::id::{Holder, NodeId, OutboxId, RunId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Leading};
+use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::work::{
     Bid, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, OutboxRow, Owner, Scan, ScanLimits, Term,
 };
@@ -166,6 +167,18 @@ impl Leading for Store {
             edits: row.edits,
             resign_epoch: row.resign_epoch,
         })
+    }
+
+    async fn rules(&self) -> Result<Rules, Error> {
+        self.all_rules().await
+    }
+
+    async fn standings(&self, keys: &[LimitKey]) -> Result<HashMap<LimitKey, Standing>, Error> {
+        self.standings_of(keys).await
+    }
+
+    async fn unpark_stranded(&self, term: &Term) -> Result<Option<usize>, Error> {
+        self.unpark_all_stranded(term).await
     }
 
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {

@@ -59,7 +59,7 @@ macro_rules! live_run {
     () => {
         concat!(
             super::rows::run_columns!("run"),
-            ", 0, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)"
+            ", 0, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), run.limited, run.deadline_at"
         )
     };
 }
@@ -68,7 +68,8 @@ macro_rules! ended_run {
     () => {
         concat!(
             super::rows::run_columns!("run_history"),
-            ", run_history.reason, run_history.finished_at, run_history.skipped_last, run_history.skipped_count"
+            ", run_history.reason, run_history.finished_at, run_history.skipped_last, run_history.skipped_count,
+              0, CAST(NULL AS BIGINT)"
         )
     };
 }
@@ -99,12 +100,18 @@ impl Store {
         let started_at = row.opt_int(TABLE)?.map(Timestamp::from_ms);
         let worker = row.opt_int(TABLE)?.map(NodeId::from_i64);
         let claim = row.opt_int(TABLE)?.map(ClaimId::from_i64);
-        let cancel_requested = row.int(TABLE)? != 0;
+        let cancel = match row.int(TABLE)? {
+            0 => None,
+            2 => Some(Reason::Replaced),
+            _ => Some(Reason::Requested),
+        };
         let error = row.opt_text(TABLE)?;
         let reason = known(Reason::from_i64(row.int(TABLE)?), "reason")?;
         let finished_at = row.opt_int(TABLE)?.map(Timestamp::from_ms);
         let skipped_last = row.opt_int(TABLE)?.map(Timestamp::from_ms);
         let skipped_count = row.opt_int(TABLE)?;
+        let limited = row.int(TABLE)? == 1;
+        let deadline_at = row.opt_int(TABLE)?.map(Timestamp::from_ms);
         let skipped = skipped_last.zip(skipped_count.and_then(|n| u64::try_from(n).ok()));
         Ok(Run {
             id,
@@ -125,7 +132,9 @@ impl Store {
             finished_at,
             worker,
             claim,
-            cancel_requested,
+            cancel,
+            limited,
+            deadline_at,
             error,
             skipped,
         })
@@ -199,7 +208,7 @@ pub(super) fn pairs(runs: &[(RunId, u32)]) -> Table {
         .ints(sorted.iter().map(|(_, attempt)| i64::from(*attempt)))
 }
 
-/// Reads `id, version, definition, created_at, updated_at`.
+/// Reads `id, version, definition, created_at, updated_at, rests_from`.
 pub(super) fn task_of(mut row: Row) -> Result<Task, Error> {
     const TABLE: &str = "task";
     Ok(Task {
@@ -208,6 +217,7 @@ pub(super) fn task_of(mut row: Row) -> Result<Task, Error> {
         spec: from_json(&row.text(TABLE)?, TABLE)?,
         created_at: Timestamp::from_ms(row.int(TABLE)?),
         updated_at: Timestamp::from_ms(row.int(TABLE)?),
+        rests_from: row.opt_int(TABLE)?.map(Timestamp::from_ms),
     })
 }
 

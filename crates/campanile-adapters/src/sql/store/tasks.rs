@@ -20,13 +20,13 @@ use super::rows::{task_of, to_json};
 
 /// A page of living tasks.
 static PAGE: Statement = Statement::new(
-    "SELECT id, version, definition, created_at, updated_at FROM task
+    "SELECT id, version, definition, created_at, updated_at, rests_from FROM task
      WHERE live_name > :after ORDER BY live_name LIMIT :limit",
 );
 
 /// Living tasks by name.
 static BY_NAME: Statement = Statement::new(
-    "SELECT id, version, definition, created_at, updated_at FROM task
+    "SELECT id, version, definition, created_at, updated_at, rests_from FROM task
      WHERE live_name IN (SELECT n FROM @names(n text) AS v)",
 );
 
@@ -41,6 +41,11 @@ static DUE_OF: Statement = Statement::new(
 /// Edits and the leader's writes are serial; the leader's cache of tasks is as old as this counter.
 static TOUCH: Statement =
     Statement::new("UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1");
+
+/// The same, for an edit that rests on all that was there when it was decided.
+static TOUCH_AT: Statement = Statement::new(
+    "UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1 AND edits = :edits",
+);
 
 /// Tasks as they are, living and deleted.
 static AS_THEY_ARE: Statement = Statement::new(
@@ -64,18 +69,18 @@ static UNNAME: Statement =
 
 /// New tasks.
 static INSERT: Statement = Statement::new(
-    "INSERT INTO task (id, live_name, name, version, definition, created_at, updated_at)
-     SELECT i, n, n, 1, d, :at, :at FROM @tasks(i int, n text, d text) AS v",
+    "INSERT INTO task (id, live_name, name, version, definition, created_at, updated_at, rests_from)
+     SELECT i, n, n, 1, d, :at, :at, f FROM @tasks(i int, n text, d text, f int) AS v",
 );
 
 /// Changed tasks.
 static UPDATE: Statement = Statement::new(
-    "UPDATE task SET live_name = v.n, name = v.n, version = task.version + 1, definition = v.d, updated_at = :at
-     FROM @tasks(i int, n text, d text) AS v WHERE task.id = v.i",
+    "UPDATE task SET live_name = v.n, name = v.n, version = task.version + 1, definition = v.d, updated_at = :at,
+     rests_from = v.f FROM @tasks(i int, n text, d text, f int) AS v WHERE task.id = v.i",
 );
 
 /// Takes tasks' next occurrences away.
-static DROP_DUE: Statement =
+pub(super) static DROP_DUE: Statement =
     Statement::new("DELETE FROM due WHERE n = 0 AND owner IN (SELECT i FROM @ids(i int) AS v)");
 
 impl Store {
@@ -127,7 +132,10 @@ impl Store {
             DueChange::Replace { next, .. } => next.as_ref().map(|key| &key.queue),
             DueChange::Keep => None,
         });
-        self.intern(keys).await?;
+        let moved = edit.moves.iter().filter_map(|m| m.next.as_ref());
+        let skipped = edit.skipped.iter().map(|run| &run.queue);
+        self.intern(keys.chain(moved.map(|key| &key.queue)).chain(skipped))
+            .await?;
         transaction!(self.pools.main, &self.random, tx => self.edit_in(tx, edit, at))
     }
 
@@ -137,7 +145,13 @@ impl Store {
         edit: &Edit,
         at: Timestamp,
     ) -> Result<Verdict<Written>, Failure> {
-        tx.write(&TOUCH, &[]).await?;
+        let touched = match edit.edits {
+            Some(edits) => tx.write(&TOUCH_AT, &[("edits", edits.into())]).await?,
+            None => tx.write(&TOUCH, &[]).await?,
+        };
+        if touched == 0 {
+            return Ok(Verdict::Rollback(Written::Stale));
+        }
         let present = as_they_are(tx, edit).await?;
         if !is_as_expected(edit, &present)
             || names_are_taken(tx, edit).await?
@@ -149,6 +163,7 @@ impl Store {
         for_ids(tx, &DELETE, &deleted, at).await?;
         self.write_tasks(tx, edit, &present, at).await?;
         self.move_due(tx, edit, deleted).await?;
+        self.edit_shared(tx, edit, at).await?;
         Ok(Verdict::Commit(Written::Applied))
     }
 
@@ -174,7 +189,8 @@ impl Store {
                 let definitions = chunk.iter().map(|upsert| to_json(&upsert.spec));
                 let table = Table::of(chunk.iter().map(|upsert| upsert.id.as_i64()))
                     .texts(chunk.iter().map(|upsert| upsert.spec.name.clone()))
-                    .texts(definitions.collect::<Result<Vec<_>, _>>()?);
+                    .texts(definitions.collect::<Result<Vec<_>, _>>()?)
+                    .ints(chunk.iter().map(|u| u.rests_from.map(Timestamp::as_ms)));
                 tx.write(
                     statement,
                     &[("tasks", table.into()), ("at", at.as_ms().into())],
@@ -210,6 +226,7 @@ async fn due_has_moved(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
             }
             DueChange::Replace { .. } | DueChange::Keep => None,
         })
+        .chain(edit.moves.iter().map(|m| (m.task.as_i64(), m.seen)))
         .collect();
     for chunk in replaced.chunks(INSERT_ROWS_MAX) {
         let args = [("ids", Table::of(chunk.iter().map(|(id, _)| *id)).into())];
@@ -294,7 +311,7 @@ async fn names_are_taken(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
     Ok(false)
 }
 
-async fn for_ids(
+pub(super) async fn for_ids(
     tx: &mut Tx,
     statement: &Statement,
     ids: &[i64],

@@ -35,7 +35,7 @@ static BEAT: Statement = Statement::new(
 /// Which of a node's runs somebody asked to cancel.
 static TO_CANCEL: Statement = Statement::new(
     "SELECT run.id FROM @runs(r int) AS v @with run @on run.id = v.r
-     AND run.state = 3 AND run.worker = :node AND run.cancel_requested = 1",
+     AND run.state = 3 AND run.worker = :node AND run.cancel_requested <> 0",
 );
 
 /// The store's clock.
@@ -47,11 +47,12 @@ static CLAIM: Statement = Statement::new(
     "UPDATE run SET state = 3, claim = :claim, worker = :node, started_at = (SELECT @now)
      FROM @runs(r int, a int) AS v
      WHERE run.id = v.r AND run.attempt = v.a AND run.ready_at <= (SELECT @now)
-     AND (run.state IN (1, 2) OR (run.state = 3 AND run.claim = :claim))
+     AND ((run.state IN (1, 2) AND (run.deadline_at IS NULL OR run.attempt > 1 OR run.deadline_at > (SELECT @now)))
+     OR (run.state = 3 AND run.claim = :claim))
      AND EXISTS (SELECT 1 FROM node WHERE node.id = :node @share)
      RETURNING id, attempt, task,
      (SELECT task.version FROM task WHERE task.id = run.task AND task.live_name IS NOT NULL),
-     origin, due_at, started_at, failures, losses",
+     origin, due_at, started_at, failures, losses, limited",
 );
 
 /// What runs carry of their own.
@@ -61,7 +62,7 @@ static SPECS: Statement = Statement::new(
 
 /// Tasks by id.
 static TASKS_BY_ID: Statement = Statement::new(
-    "SELECT id, version, definition, created_at, updated_at FROM task
+    "SELECT id, version, definition, created_at, updated_at, rests_from FROM task
      WHERE id IN (SELECT i FROM @ids(i int) AS v) AND live_name IS NOT NULL",
 );
 
@@ -171,6 +172,7 @@ fn claimed_of(mut row: Row) -> Result<Claimed, Error> {
         started_at: Timestamp::from_ms(row.int(TABLE)?),
         failures: small(row.int(TABLE)?)?,
         losses: small(row.int(TABLE)?)?,
+        limited: row.int(TABLE)? == 1,
         spec: None,
     })
 }

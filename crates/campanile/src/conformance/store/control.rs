@@ -23,6 +23,7 @@ fn change(task: &Task, version: i64, description: &str) -> Upsert {
         id: task.id,
         expected: Some(version),
         spec,
+        rests_from: None,
         due: DueChange::Keep,
     }
 }
@@ -38,7 +39,7 @@ pub async fn an_edit_makes_and_changes_tasks(store: Arc<dyn Store>) {
     );
     let edit = Edit {
         upserts: vec![change(&task, 1, "new <b>words</b> 'n' \"all\" \\u0000")],
-        deletes: Vec::new(),
+        ..Edit::default()
     };
     assert_eq!(f.store.edit(&edit, at(5)).await.unwrap(), Written::Applied);
     let changed = f.named("t").await.unwrap();
@@ -76,6 +77,7 @@ pub async fn an_edit_is_all_or_nothing(store: Arc<dyn Store>) {
     let edit = Edit {
         upserts: vec![fresh()],
         deletes: vec![(a.id, 1), (b.id, 7)],
+        ..Edit::default()
     };
     assert_eq!(f.store.edit(&edit, at(1)).await.unwrap(), Written::Stale);
     assert_eq!(
@@ -116,6 +118,7 @@ pub async fn a_name_has_one_living_task(store: Arc<dyn Store>) {
     let replace = Edit {
         upserts: vec![f.creation(spec("b"), None)],
         deletes: vec![(a.id, 2)],
+        ..Edit::default()
     };
     assert_eq!(
         f.store.edit(&replace, at(1)).await.unwrap(),
@@ -134,7 +137,7 @@ pub async fn of_many_edits_one_is_done(store: Arc<dyn Store>) {
     let edits: Vec<Edit> = (0..6)
         .map(|n| Edit {
             upserts: vec![change(&task, 1, &format!("edit {n}"))],
-            deletes: Vec::new(),
+            ..Edit::default()
         })
         .collect();
     let answers =

@@ -242,6 +242,7 @@ pub async fn a_paused_task_does_not_fire(store: Arc<dyn Store>) {
         id: task.id,
         expected: Some(task.version),
         spec: paused,
+        rests_from: Some(at(10)),
         due: DueChange::Replace {
             seen: Some(at(10)),
             next: None,
@@ -263,8 +264,8 @@ pub async fn a_deleted_task_leaves_its_history(store: Arc<dyn Store>) {
     let task = f.task("t", at(10)).await;
     let fired = f.fire(&term, &task, at(10)).await;
     let edit = Edit {
-        upserts: Vec::new(),
         deletes: vec![(task.id, task.version)],
+        ..Edit::default()
     };
     assert_eq!(f.store.edit(&edit, at(11)).await.unwrap(), Written::Applied);
     assert_eq!(f.named("t").await, None);

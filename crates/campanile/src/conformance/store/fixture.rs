@@ -16,7 +16,7 @@ use crate::protocol::work::{
     Bid, Cancel, Claim, Claimed, DueChange, DueKey, Edit, End, Finish, Fired, Firing, Node,
     OutboxEntry, Owner, RunDetail, RunFilter, ScanLimits, Submission, Term, Upsert,
 };
-use crate::protocol::{plan, run};
+use crate::protocol::{occurrences, run};
 use crate::run::{Reason, Run, RunSpec};
 use crate::system::Random;
 use crate::task::{QueueName, Task, TaskSpec};
@@ -108,6 +108,7 @@ impl Fixture {
             id,
             expected: None,
             spec,
+            rests_from: None,
             due: DueChange::Replace {
                 seen: None,
                 next: due,
@@ -119,6 +120,7 @@ impl Fixture {
         let edit = Edit {
             upserts,
             deletes: Vec::new(),
+            ..Edit::default()
         };
         self.store.edit(&edit, at(0)).await.unwrap()
     }
@@ -200,7 +202,7 @@ impl Fixture {
     }
 
     /// Records a skip of these instants.
-    pub(super) async fn skip(&self, term: &Term, task: &Task, range: &plan::Skip) -> Run {
+    pub(super) async fn skip(&self, term: &Term, task: &Task, range: &occurrences::Skip) -> Run {
         let run = run::skip(self.mint.runs(at(0), 1)[0], task, range, term.epoch, at(1));
         let firing = Firing {
             edits: self.edits().await,
@@ -308,14 +310,16 @@ pub(super) fn end(run: &Run, claim: ClaimId, end: End) -> Finish {
         at: at(2),
         error: None,
         log: None,
+        limited: run.limited,
     }
 }
 
-pub(super) fn range(first: i64, last: i64, count: u64) -> plan::Skip {
-    plan::Skip {
+pub(super) fn range(first: i64, last: i64, count: u64) -> occurrences::Skip {
+    occurrences::Skip {
         first: at(first),
         last: at(last),
         count,
         reason: Reason::Misfire,
+        moved_to: None,
     }
 }

@@ -160,6 +160,7 @@ pub async fn a_claim_brings_what_the_start_needs(store: Arc<dyn Store>) {
         id: task.id,
         expected: Some(task.version),
         spec: task.spec.clone(),
+        rests_from: None,
         due: DueChange::Keep,
     };
     assert_eq!(f.edit(vec![change]).await, Written::Applied);
@@ -448,7 +449,7 @@ pub async fn a_cancelled_running_run_ends_by_its_worker(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let (_, claim, run) = f.running().await;
     assert_eq!(f.cancel(run.id).await, Cancel::Requested);
-    assert!(f.row(run.id).await.cancel_requested);
+    assert!(f.row(run.id).await.cancel == Some(Reason::Requested));
     assert_eq!(
         f.finish(end(&run, claim, End::Cancelled(Reason::Requested)))
             .await,

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::leading::due_of_task;
 use super::{MemoryStore, Tables};
+use crate::calendar::Calendar;
 use crate::id::{RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::{Control, Error};
@@ -31,15 +32,19 @@ fn edit_applies(tables: &Tables, edit: &Edit) -> bool {
             .upserts
             .iter()
             .all(|u| due_stands_where_seen(tables, u))
+        && edit.moves.iter().all(|m| due_at(tables, m.task) == m.seen)
+        && edit.edits.is_none_or(|edits| tables.edits == edits)
         && names_are_free(tables, edit)
+}
+
+fn due_at(tables: &Tables, task: TaskId) -> Option<Timestamp> {
+    due_of_task(&tables.due, task).first().map(|k| k.at)
 }
 
 fn due_stands_where_seen(tables: &Tables, upsert: &Upsert) -> bool {
     match &upsert.due {
         DueChange::Keep => true,
-        DueChange::Replace { seen, .. } => {
-            due_of_task(&tables.due, upsert.id).first().map(|k| k.at) == *seen
-        }
+        DueChange::Replace { seen, .. } => due_at(tables, upsert.id) == *seen,
     }
 }
 
@@ -53,6 +58,47 @@ fn names_are_free(tables: &Tables, edit: &Edit) -> bool {
     edit.upserts.iter().map(|u| &u.spec.name).all(|name| {
         wanted.insert(name) && tables.names.get(name).is_none_or(|id| moving.contains(id))
     })
+}
+
+/// What an edit does beside its tasks.
+fn edit_shared(tables: &mut Tables, edit: &Edit) -> Result<(), Error> {
+    for moved in &edit.moves {
+        for key in due_of_task(&tables.due, moved.task) {
+            tables.due.remove(&key);
+        }
+        tables.due.extend(moved.next.iter().cloned());
+    }
+    for (name, spec) in &edit.calendars {
+        let version = tables.calendars.get(name).map_or(0, |c| c.version);
+        match spec {
+            Some(spec) => {
+                let calendar = Calendar {
+                    spec: spec.clone(),
+                    version: version + 1,
+                };
+                tables.calendars.insert(name.clone(), calendar);
+            }
+            None => {
+                tables.calendars.remove(name);
+            }
+        }
+    }
+    for (key, limit) in &edit.limits {
+        match limit {
+            Some(n) => tables.limits.insert(key.clone(), *n),
+            None => tables.limits.remove(key),
+        };
+    }
+    for skip in &edit.skipped {
+        tables.put_skip(skip)?;
+    }
+    for (name, value) in &edit.settings {
+        tables.settings.insert((*name).to_owned(), value.clone());
+    }
+    for key in edit.limit_keys() {
+        tables.unpark(&key, usize::MAX);
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -111,6 +157,7 @@ impl Control for MemoryStore {
                 spec: upsert.spec.clone(),
                 created_at,
                 updated_at: at,
+                rests_from: upsert.rests_from,
             };
             tables.names.insert(task.spec.name.clone(), task.id);
             tables.tasks.insert(task.id, task);
@@ -121,7 +168,12 @@ impl Control for MemoryStore {
                 tables.due.extend(next.iter().cloned());
             }
         }
+        edit_shared(&mut tables, edit)?;
         Ok(Written::Applied)
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, Error> {
+        Ok(self.lock().settings.get(name).cloned())
     }
 
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
@@ -233,10 +285,7 @@ impl Control for MemoryStore {
         };
         let (answer, changed) = transitions::cancel(run, at);
         match changed {
-            Some(run) if run.state.is_terminal() => tables.archive(run)?,
-            Some(run) => {
-                tables.live.insert(id, run);
-            }
+            Some(run) => tables.settle(run)?,
             None => {}
         }
         Ok(answer)

@@ -1,11 +1,15 @@
 //! What the leader asks of the memory store.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::id::{NodeId, OutboxId, RunId};
 use crate::port::Written;
 use crate::port::store::{Error, Leading};
+use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
     Bid, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, OutboxRow, Owner, Scan, ScanLimits, Term,
@@ -74,12 +78,39 @@ impl Leading for MemoryStore {
         })
     }
 
+    async fn rules(&self) -> Result<Rules, Error> {
+        let tables = self.lock();
+        let calendars = tables.calendars.iter();
+        Ok(Rules {
+            calendars: calendars
+                .map(|(name, c)| (name.clone(), Arc::new(c.clone())))
+                .collect(),
+            limits: tables.limits.clone(),
+        })
+    }
+
+    async fn standings(&self, keys: &[LimitKey]) -> Result<HashMap<LimitKey, Standing>, Error> {
+        let tables = self.lock();
+        Ok(keys
+            .iter()
+            .map(|key| (key.clone(), tables.standing(key)))
+            .collect())
+    }
+
+    async fn unpark_stranded(&self, term: &Term) -> Result<Option<usize>, Error> {
+        let mut tables = self.lock();
+        Ok(tables.holds(term).then(|| tables.unpark_stranded()))
+    }
+
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
         let mut tables = self.lock();
         if !tables.holds(term) {
             return Ok(Fired::Fenced);
         }
-        if tables.edits != firing.edits || firing.consumed.iter().any(|k| !tables.due.contains(k)) {
+        if tables.edits != firing.edits
+            || firing.consumed.iter().any(|k| !tables.due.contains(k))
+            || !tables.permits_allow(firing)
+        {
             return Ok(Fired::Edited);
         }
         for key in &firing.consumed {
@@ -95,14 +126,9 @@ impl Leading for MemoryStore {
             tables.live.insert(run.id, run.clone());
         }
         for skip in &firing.skipped {
-            // An instant that history has an answer for keeps it.
-            let answered = skip
-                .task
-                .is_some_and(|task| tables.occurrences.contains_key(&(task, skip.due_at)));
-            if !answered {
-                tables.archive(skip.clone())?;
-            }
+            tables.put_skip(skip)?;
         }
+        tables.fire_permits(firing)?;
         if let Some(entry) = &firing.outbox {
             tables.outbox.insert(entry.id, entry.runs.clone());
         }

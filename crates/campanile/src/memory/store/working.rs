@@ -26,7 +26,7 @@ impl Working for MemoryStore {
             tables
                 .live
                 .get(id)
-                .is_some_and(|r| r.cancel_requested && r.worker == Some(node))
+                .is_some_and(|r| r.cancel.is_some() && r.worker == Some(node))
         };
         let cancel = running.iter().filter(asked).copied().collect();
         let known = match tables.nodes.get_mut(&node) {
@@ -72,6 +72,7 @@ impl Working for MemoryStore {
                 started_at: now,
                 failures: claimed.failures,
                 losses: claimed.losses,
+                limited: claimed.limited,
                 spec: tables.specs.get(id).cloned(),
             });
             tables.live.insert(*id, claimed);

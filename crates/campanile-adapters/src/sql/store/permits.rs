@@ -1,0 +1,304 @@
+//! Permits over SQL: who holds them, giving them out inside a firing, giving them back with an end, and handing on to
+//! who is parked. `docs/decisions/006-permits.md` says why no interleaving of these loses a permit or a parked run.
+
+use std::collections::{BTreeSet, HashMap};
+
+use campanile::id::RunId;
+use campanile::port::store::Error;
+use campanile::protocol::permits::{Held, LimitKey, Parked, Permit, Standing};
+use campanile::protocol::work::{Firing, Term};
+use campanile::run::{Reason, State};
+
+use super::super::connection::{Tx, Verdict, transaction};
+use super::super::error::Failure;
+use super::super::statement::Statement;
+use super::super::value::{Row, Table};
+use super::Store;
+use super::ends::{Ending, Outcome, PUT_TIMERS, end};
+use super::leading::guard;
+use super::rows::small;
+
+/// Parked runs of one limit that go on at once.
+const HAND_ON_MAX: i64 = 10_000;
+
+/// Who holds the permits of these limits, and where those runs stand.
+static HOLDERS: Statement = Statement::new(
+    "SELECT permit.limit_key, permit.n, permit.run, run.state FROM permit LEFT JOIN run ON run.id = permit.run
+     WHERE permit.limit_key IN (SELECT k FROM @keys(k text) AS v)",
+);
+
+/// How many runs wait for a permit of these limits.
+static WAITERS: Statement = Statement::new(
+    "SELECT limit_key, COUNT(*) FROM parked WHERE limit_key IN (SELECT k FROM @keys(k text) AS v) GROUP BY limit_key",
+);
+
+/// Takes permits. One that is taken already is left, and found out by the count.
+static TAKE: Statement = Statement::new(
+    "INSERT INTO permit (limit_key, n, run) SELECT k, p, r FROM @rows(k text, p int, r int) AS v
+     WHERE true ON CONFLICT (limit_key, n) DO NOTHING",
+);
+
+/// Which of these permits are held; none of them can be given back before this transaction ends.
+static HOLD: Statement = Statement::new(
+    "SELECT 1 FROM permit WHERE (limit_key, n) IN (SELECT k, p FROM @rows(k text, p int) AS v) @share",
+);
+
+/// Runs that wait.
+static PARK: Statement = Statement::new(
+    "INSERT INTO parked (limit_key, place, at, run, queue)
+     SELECT k, p, t, r, q FROM @rows(k text, p int, t int, r int, q int) AS v",
+);
+
+/// Runs that need permits are told from all others.
+static FLAG: Statement = Statement::new(
+    "UPDATE run SET limited = 1 WHERE id IN (SELECT r FROM @runs(r int) AS v) AND limited = 0",
+);
+
+/// Gives the permits of ended runs back.
+static GIVE_BACK: Statement = Statement::new(
+    "DELETE FROM permit WHERE run IN (SELECT r FROM @runs(r int) AS v) RETURNING limit_key",
+);
+
+/// Gives back what runs do not keep between their attempts.
+static GIVE_BACK_BETWEEN: Statement = Statement::new(
+    "DELETE FROM permit WHERE run IN (SELECT r FROM @runs(r int) AS v) AND limit_key NOT LIKE 'overlap:%'
+     RETURNING limit_key",
+);
+
+/// Ended runs wait for nothing.
+static LEAVE: Statement =
+    Statement::new("DELETE FROM parked WHERE run IN (SELECT r FROM @runs(r int) AS v)");
+
+/// The first runs that wait for a permit of a limit. Two that hand on at once take different ones.
+static HAND_ON: Statement = Statement::new(
+    "DELETE FROM parked WHERE (limit_key, place, at, run) IN (SELECT limit_key, place, at, run FROM parked
+     WHERE limit_key = :key ORDER BY place, at, run LIMIT :most @skip_locked) RETURNING queue, at, run",
+);
+
+/// Who is parked under a limit, and at which attempt.
+static PARKED_UNDER: Statement = Statement::new(
+    "SELECT run.id, run.attempt FROM parked JOIN run ON run.id = parked.run WHERE parked.limit_key = :key",
+);
+
+/// Limits under which runs are parked though nobody holds a permit.
+static STRANDED: Statement = Statement::new(
+    "SELECT DISTINCT limit_key FROM parked
+     WHERE NOT EXISTS (SELECT 1 FROM permit WHERE permit.limit_key = parked.limit_key)",
+);
+
+/// Tells a running run's worker to end it, because a later occurrence takes its place.
+static REPLACE_RUNNING: Statement = Statement::new(
+    "UPDATE run SET cancel_requested = CASE WHEN cancel_requested = 0 THEN 2 ELSE cancel_requested END
+     WHERE id = :id AND state = 3",
+);
+
+/// At which attempt a waiting run is.
+static WAITING_ATTEMPT: Statement =
+    Statement::new("SELECT id, attempt FROM run WHERE id = :id AND state IN (1, 2)");
+
+impl Store {
+    pub(super) async fn standings_of(
+        &self,
+        keys: &[LimitKey],
+    ) -> Result<HashMap<LimitKey, Standing>, Error> {
+        let spelled = Table::default().texts(keys.iter().map(ToString::to_string));
+        let args = [("keys", spelled.into())];
+        let pool = &self.pools.leader_reader;
+        let mut found: HashMap<LimitKey, Standing> = HashMap::new();
+        for mut row in pool.rows(&HOLDERS, &args).await? {
+            let key = key_of(&mut row)?;
+            let (n, run) = (small(row.int("permit")?)?, row.int("permit")?);
+            let state = row.opt_int("run")?.and_then(State::from_i64);
+            found.entry(key).or_default().held.push(Held {
+                n,
+                run: RunId::from_i64(run),
+                state: state.unwrap_or(State::Running),
+            });
+        }
+        for mut row in pool.rows(&WAITERS, &args).await? {
+            let key = key_of(&mut row)?;
+            found.entry(key).or_default().parked = small(row.int("parked")?)?;
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn unpark_all_stranded(&self, term: &Term) -> Result<Option<usize>, Error> {
+        // Usually there is none, and nothing is written to find that out.
+        let rows = self.pools.leader_reader.rows(&STRANDED, &[]).await?;
+        let keys = rows.into_iter().map(|mut row| row.text("parked"));
+        let keys = keys.collect::<Result<Vec<String>, _>>()?;
+        if keys.is_empty() {
+            return Ok(Some(0));
+        }
+        transaction!(self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term).await? {
+                return Ok(Verdict::Rollback(None));
+            }
+            let mut count = 0;
+            for key in &keys {
+                count += hand_on(tx, key, HAND_ON_MAX).await?;
+            }
+            Ok(Verdict::Commit(Some(count)))
+        })
+    }
+
+    /// What a firing says about permits. Answers whether its decisions still hold.
+    pub(super) async fn fire_permits(&self, tx: &mut Tx, firing: &Firing) -> Result<bool, Failure> {
+        let now_ms = firing.at.as_ms();
+        for replaced in &firing.replaced {
+            if !replace(tx, &replaced.key, replaced.run, replaced.running, now_ms).await? {
+                return Ok(false);
+            }
+        }
+        let dropped: Vec<Ending> = firing
+            .dropped
+            .iter()
+            .map(|(run, reason)| never_starts(*run, 1, *reason, now_ms))
+            .collect();
+        end(tx, &dropped.iter().collect::<Vec<_>>(), false).await?;
+        let limited = firing.acquired.iter().map(|p| p.run);
+        let limited: BTreeSet<RunId> = limited.chain(firing.parked.iter().map(|p| p.run)).collect();
+        if limited.is_empty() {
+            return Ok(true);
+        }
+        let runs = Table::of(limited.iter().map(|id| id.as_i64()));
+        tx.write(&FLAG, &[("runs", runs.into())]).await?;
+        Ok(take(tx, &firing.acquired).await? && self.park(tx, firing).await?)
+    }
+
+    async fn park(&self, tx: &mut Tx, firing: &Firing) -> Result<bool, Failure> {
+        if firing.parked.is_empty() {
+            return Ok(true);
+        }
+        let full: BTreeSet<&(LimitKey, u32)> = firing.full.iter().collect();
+        let rows = Table::default()
+            .texts(full.iter().map(|(key, _)| key.to_string()))
+            .ints(full.iter().map(|(_, n)| i64::from(*n)));
+        if tx.rows(&HOLD, &[("rows", rows.into())]).await?.len() != full.len() {
+            return Ok(false);
+        }
+        let queues = firing.parked.iter().map(|p| self.queue_id(&p.queue));
+        let queues = queues.collect::<Result<Vec<i64>, _>>()?;
+        let of = |f: fn(&Parked) -> i64| firing.parked.iter().map(f);
+        let rows = Table::default()
+            .texts(firing.parked.iter().map(|p| p.key.to_string()))
+            .ints(of(|p| i64::from(9 - p.priority.min(9))))
+            .ints(of(|p| p.ready_at.as_ms()))
+            .ints(of(|p| p.run.as_i64()))
+            .ints(queues);
+        tx.write(&PARK, &[("rows", rows.into())]).await?;
+        Ok(true)
+    }
+}
+
+fn key_of(row: &mut Row) -> Result<LimitKey, Error> {
+    row.text("permit")?
+        .parse()
+        .map_err(|message| Error::Corrupt {
+            table: "permit",
+            message,
+        })
+}
+
+async fn take(tx: &mut Tx, permits: &[Permit]) -> Result<bool, Failure> {
+    if permits.is_empty() {
+        return Ok(true);
+    }
+    let rows = Table::default()
+        .texts(permits.iter().map(|p| p.key.to_string()))
+        .ints(permits.iter().map(|p| i64::from(p.n)))
+        .ints(permits.iter().map(|p| p.run.as_i64()));
+    let taken = tx.write(&TAKE, &[("rows", rows.into())]).await?;
+    Ok(usize::try_from(taken).ok() == Some(permits.len()))
+}
+
+/// Ends a run that never starts, or one whose place another takes between its attempts.
+fn never_starts(run: RunId, attempt: u32, reason: Reason, at: i64) -> Ending {
+    let state = if attempt == 1 {
+        State::Skipped
+    } else {
+        State::Cancelled
+    };
+    Ending {
+        run,
+        attempt: Some(attempt),
+        claim: None,
+        at,
+        outcome: Outcome::Over(state, reason),
+        error: None,
+        log: None,
+    }
+}
+
+/// Takes a run's place, and that of all who wait behind it. Answers whether it was as it was seen.
+async fn replace(
+    tx: &mut Tx,
+    key: &LimitKey,
+    run: RunId,
+    running: bool,
+    now_ms: i64,
+) -> Result<bool, Failure> {
+    let args = [("key", key.to_string().as_str().into())];
+    let mut over = tx.rows(&PARKED_UNDER, &args).await?;
+    let args = [("id", run.as_i64().into())];
+    if running {
+        if tx.write(&REPLACE_RUNNING, &args).await? != 1 {
+            return Ok(false);
+        }
+    } else {
+        over.extend(tx.rows(&WAITING_ATTEMPT, &args).await?);
+    }
+    let endings = over.into_iter().map(|mut row| {
+        let (run, attempt) = (RunId::from_i64(row.int("run")?), small(row.int("run")?)?);
+        Ok(never_starts(run, attempt, Reason::Replaced, now_ms))
+    });
+    let endings = endings.collect::<Result<Vec<_>, Error>>()?;
+    let ended = end(tx, &endings.iter().collect::<Vec<_>>(), false).await?;
+    Ok(running || ended.iter().any(|(ended, ..)| *ended == run))
+}
+
+/// Gives back the permits of runs that ended, or wait for their next attempt, and lets the next ones go on.
+pub(super) async fn release(tx: &mut Tx, runs: &[i64], ended: bool) -> Result<(), Failure> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let args = [("runs", Table::of(runs.iter().copied()).into())];
+    let given_back = if ended {
+        tx.write(&LEAVE, &args).await?;
+        tx.rows(&GIVE_BACK, &args).await?
+    } else {
+        tx.rows(&GIVE_BACK_BETWEEN, &args).await?
+    };
+    let mut free: HashMap<String, i64> = HashMap::new();
+    for mut row in given_back {
+        *free.entry(row.text("permit")?).or_default() += 1;
+    }
+    for (key, most) in free {
+        hand_on(tx, &key, most).await?;
+    }
+    Ok(())
+}
+
+/// Puts the timers of the first runs that wait under these limits, all of them: what changed may let them through.
+pub(super) async fn look_again(tx: &mut Tx, keys: &[LimitKey]) -> Result<(), Failure> {
+    for key in keys {
+        hand_on(tx, &key.to_string(), HAND_ON_MAX).await?;
+    }
+    Ok(())
+}
+
+async fn hand_on(tx: &mut Tx, key: &str, most: i64) -> Result<usize, Failure> {
+    let args = [("key", key.into()), ("most", most.into())];
+    let (mut queues, mut instants, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+    for mut row in tx.rows(&HAND_ON, &args).await? {
+        queues.push(row.int("parked")?);
+        instants.push(row.int("parked")?);
+        runs.push(row.int("parked")?);
+    }
+    let count = runs.len();
+    if count > 0 {
+        let rows = Table::of(queues).ints(instants).ints(runs);
+        tx.write(&PUT_TIMERS, &[("rows", rows.into())]).await?;
+    }
+    Ok(count)
+}

@@ -1,0 +1,159 @@
+//! Permits and parked runs of the memory store: giving out, giving back, handing on.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Tables;
+use crate::id::RunId;
+use crate::port::store::Error;
+use crate::protocol::permits::{Held, LimitKey, Parked, Standing};
+use crate::protocol::run as transitions;
+use crate::protocol::work::{DueKey, Firing, Owner};
+use crate::run::State;
+use crate::time::Timestamp;
+
+/// The order in which parked runs of one limit go on.
+pub(super) type Place = (LimitKey, u8, Timestamp, RunId);
+
+/// Parked runs in their order.
+pub(super) type ParkedRuns = BTreeMap<Place, Parked>;
+
+fn place(parked: &Parked) -> Place {
+    let rank = 9 - parked.priority.min(9);
+    (parked.key.clone(), rank, parked.ready_at, parked.run)
+}
+
+impl Tables {
+    pub(super) fn standing(&self, key: &LimitKey) -> Standing {
+        let held = self
+            .permits
+            .range((key.clone(), 0)..=(key.clone(), u32::MAX));
+        let held = held.map(|((_, n), run)| Held {
+            n: *n,
+            run: *run,
+            state: self.live.get(run).map_or(State::Running, |r| r.state),
+        });
+        Standing {
+            held: held.collect(),
+            parked: u32::try_from(self.parked_under(key).len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn parked_under(&self, key: &LimitKey) -> Vec<Parked> {
+        let of_key = self.parked.values().filter(|p| p.key == *key);
+        of_key.cloned().collect()
+    }
+
+    /// Gives a run's permits back, and for each lets the first parked run go on. One that goes on itself keeps what
+    /// [`LimitKey::is_kept`] says; one that has ended waits for nothing.
+    pub(super) fn release(&mut self, run: RunId, ended: bool) {
+        if ended {
+            self.parked.retain(|_, p| p.run != run);
+        }
+        let mine = self.permits.iter().filter(|(_, holder)| **holder == run);
+        let mine: Vec<_> = mine.map(|(permit, _)| permit.clone()).collect();
+        for permit in mine.into_iter().filter(|(key, _)| ended || !key.is_kept()) {
+            self.permits.remove(&permit);
+            self.unpark(&permit.0, 1);
+        }
+    }
+
+    /// Puts the timers of the first parked runs of a limit.
+    pub(super) fn unpark(&mut self, key: &LimitKey, most: usize) -> usize {
+        let first: Vec<Place> = self
+            .parked
+            .keys()
+            .filter(|place| place.0 == *key)
+            .take(most)
+            .cloned()
+            .collect();
+        for place in &first {
+            if let Some(parked) = self.parked.remove(place) {
+                self.due.insert(DueKey {
+                    queue: parked.queue,
+                    at: parked.ready_at,
+                    owner: Owner::Run(parked.run),
+                });
+            }
+        }
+        first.len()
+    }
+
+    /// Lets runs go on that nobody will ever wake.
+    pub(super) fn unpark_stranded(&mut self) -> usize {
+        let mut counts: HashMap<LimitKey, usize> = HashMap::new();
+        for parked in self.parked.values() {
+            *counts.entry(parked.key.clone()).or_default() += 1;
+        }
+        let stranded = counts
+            .into_keys()
+            .filter(|key| self.standing(key).held.is_empty());
+        let stranded: Vec<LimitKey> = stranded.collect();
+        stranded
+            .iter()
+            .map(|key| self.unpark(key, usize::MAX))
+            .sum()
+    }
+
+    /// Whether a firing's decisions about permits still hold.
+    pub(super) fn permits_allow(&self, firing: &Firing) -> bool {
+        let ends = |run: RunId| {
+            firing.replaced.iter().any(|r| r.run == run && !r.running)
+                || firing.dropped.iter().any(|(dropped, _)| *dropped == run)
+        };
+        let taken_here =
+            |key: &LimitKey, n: u32| firing.acquired.iter().any(|p| p.key == *key && p.n == n);
+        let replaced = firing.replaced.iter().all(|r| {
+            let state = self.live.get(&r.run).map(|run| run.state);
+            state.is_some_and(|s| (s == State::Running) == r.running)
+        });
+        let free = firing.acquired.iter().all(|p| {
+            let holder = self.permits.get(&(p.key.clone(), p.n));
+            holder.is_none_or(|holder| ends(*holder))
+        });
+        let full = firing
+            .full
+            .iter()
+            .all(|(key, n)| taken_here(key, *n) || self.permits.contains_key(&(key.clone(), *n)));
+        replaced && free && full
+    }
+
+    /// Carries out what a firing says about permits, which [`Tables::permits_allow`] has allowed.
+    pub(super) fn fire_permits(&mut self, firing: &Firing) -> Result<(), Error> {
+        let at = firing.at;
+        for replaced in &firing.replaced {
+            let mut ended = vec![replaced.run];
+            ended.extend(self.parked_under(&replaced.key).iter().map(|p| p.run));
+            for run in ended {
+                if let Some(run) = self
+                    .live
+                    .get(&run)
+                    .and_then(|r| transitions::replace(r, at))
+                {
+                    self.settle(run)?;
+                }
+            }
+        }
+        for (run, reason) in &firing.dropped {
+            let dropped = self.live.get(run);
+            if let Some(run) = dropped.and_then(|r| transitions::drop_waiting(r, *reason, at)) {
+                self.settle(run)?;
+            }
+        }
+        for permit in &firing.acquired {
+            self.permits
+                .insert((permit.key.clone(), permit.n), permit.run);
+            self.mark_limited(permit.run);
+        }
+        for parked in &firing.parked {
+            self.mark_limited(parked.run);
+            self.parked.insert(place(parked), parked.clone());
+        }
+        Ok(())
+    }
+
+    fn mark_limited(&mut self, run: RunId) {
+        if let Some(run) = self.live.get_mut(&run) {
+            run.limited = true;
+        }
+    }
+}

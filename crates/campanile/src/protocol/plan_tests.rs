@@ -1,0 +1,264 @@
+//! Tests of firings: permits, overlap, deadlines, catch-up, rows that are left alone.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use super::*;
+use crate::protocol::permits::{Held, Standing};
+use crate::task::TaskSpec;
+
+const START_MS: i64 = 1_800_000_000_000;
+
+fn at(s: i64) -> Timestamp {
+    Timestamp::from_ms(START_MS + s * 1_000)
+}
+
+fn compiled(more: serde_json::Value) -> Arc<Compiled> {
+    let mut json = serde_json::json!({
+        "name": "t", "schedule": "every 10s", "anchor": at(0), "handler": {"native": "noop"},
+    });
+    let fields = json.as_object_mut().unwrap();
+    fields.extend(more.as_object().unwrap().clone());
+    let spec: TaskSpec = serde_json::from_value(json).unwrap();
+    let timetable = spec.timetable(at(0), &|_| None).unwrap();
+    Arc::new(Compiled {
+        task: Arc::new(Task {
+            id: TaskId::from_i64(7),
+            version: 1,
+            spec,
+            created_at: at(0),
+            updated_at: at(0),
+            rests_from: None,
+        }),
+        timetable,
+    })
+}
+
+fn task_row(s: i64) -> DueRow {
+    DueRow {
+        key: DueKey {
+            queue: crate::task::QueueName::default(),
+            at: at(s),
+            owner: Owner::Task(TaskId::from_i64(7)),
+        },
+        waiting: None,
+    }
+}
+
+fn run_row(s: i64, run: &Run) -> DueRow {
+    DueRow {
+        key: DueKey {
+            queue: run.queue.clone(),
+            at: at(s),
+            owner: Owner::Run(run.id),
+        },
+        waiting: Some(Waiting {
+            run: run.clone(),
+            spec: None,
+        }),
+    }
+}
+
+fn overlap() -> LimitKey {
+    LimitKey::Overlap(TaskId::from_i64(7))
+}
+
+/// A board on which another run holds the task's permit.
+fn held(state: State, parked: u32) -> Board {
+    let holder = Held {
+        n: 0,
+        run: RunId::from_i64(99),
+        state,
+    };
+    let standing = Standing {
+        held: vec![holder],
+        parked,
+    };
+    Board::new(HashMap::from([(overlap(), standing)]))
+}
+
+/// Plans these rows at a second.
+fn plan(compiled: &Arc<Compiled>, rows: &[DueRow], now: i64, board: &mut Board) -> Planned {
+    let next = Cell::new(1_000);
+    let mint = |count: usize| {
+        let first = next.get();
+        next.set(first + i64::try_from(count).unwrap());
+        (first..next.get()).map(RunId::from_i64).collect()
+    };
+    let planner = Planner {
+        tasks: &|_| Lookup::Here(Arc::clone(compiled)),
+        rules: &Rules::default(),
+        board,
+        catch_up: &mut CatchUp::new(10),
+        moment: Moment {
+            now: at(now),
+            horizon: at(now).plus(limits::LOOK_AHEAD),
+            epoch: 1,
+            edits: 1,
+        },
+        outbox: OutboxId::from_i64(1),
+        mint: &mint,
+    };
+    planner.firing(rows)
+}
+
+#[test]
+fn what_needs_permits_is_decided_at_its_instant() {
+    let task = compiled(serde_json::json!({"overlap": "skip"}));
+    let early = plan(&task, &[task_row(10)], 9, &mut Board::default());
+    assert!(early.firing.is_empty());
+    assert_eq!((early.later, early.covered), (Some(at(10)), 1));
+    let due = plan(&task, &[task_row(10)], 10, &mut Board::default());
+    assert_eq!(due.entries.len(), 1);
+    assert_eq!(due.firing.acquired.len(), 1);
+    assert!(due.firing.runs[0].limited);
+    // A task without limits is planned ahead, and pays for nothing.
+    let plain = compiled(serde_json::json!({}));
+    let ahead = plan(&plain, &[task_row(10)], 9, &mut Board::default());
+    assert_eq!((ahead.entries.len(), ahead.later), (1, None));
+    assert!(ahead.firing.acquired.is_empty() && !ahead.firing.runs[0].limited);
+}
+
+#[test]
+fn skip_leaves_a_row_with_its_reason() {
+    let task = compiled(serde_json::json!({"overlap": "skip"}));
+    for state in [State::Scheduled, State::Queued, State::Running] {
+        let planned = plan(&task, &[task_row(10)], 10, &mut held(state, 0));
+        assert!(planned.entries.is_empty() && planned.firing.runs.is_empty());
+        let skipped = &planned.firing.skipped[0];
+        assert_eq!((skipped.reason, skipped.due_at), (Reason::Overlap, at(10)));
+        assert_eq!(planned.firing.advanced[0].at, at(20));
+    }
+}
+
+#[test]
+fn queue_parks_behind_the_holder_up_to_its_limit() {
+    let task = compiled(serde_json::json!({"overlap": "queue", "overlap_queue_max": 2}));
+    let planned = plan(&task, &[task_row(10)], 10, &mut held(State::Running, 1));
+    assert_eq!(planned.firing.parked.len(), 1);
+    assert_eq!(planned.firing.full, vec![(overlap(), 0)]);
+    assert_eq!(planned.firing.runs[0].id, planned.firing.parked[0].run);
+    assert!(planned.entries.is_empty() && planned.firing.outbox.is_none());
+    let planned = plan(&task, &[task_row(10)], 10, &mut held(State::Running, 2));
+    assert!(planned.firing.parked.is_empty());
+    assert_eq!(planned.firing.skipped[0].reason, Reason::Overlap);
+}
+
+#[test]
+fn replace_ends_a_waiting_run_and_takes_its_place() {
+    let task = compiled(serde_json::json!({"overlap": "replace"}));
+    let planned = plan(&task, &[task_row(10)], 10, &mut held(State::Queued, 1));
+    assert_eq!(planned.firing.replaced[0].run, RunId::from_i64(99));
+    assert!(!planned.firing.replaced[0].running);
+    assert_eq!(planned.entries.len(), 1);
+    assert_eq!(planned.firing.acquired[0].n, 0);
+}
+
+#[test]
+fn replace_waits_for_a_running_run_to_be_ended() {
+    let task = compiled(serde_json::json!({"overlap": "replace"}));
+    let planned = plan(&task, &[task_row(10)], 10, &mut held(State::Running, 1));
+    assert!(planned.firing.replaced[0].running);
+    assert_eq!(planned.firing.parked.len(), 1);
+    assert!(planned.entries.is_empty());
+}
+
+#[test]
+fn of_several_at_once_only_the_last_replaces() {
+    let task = compiled(serde_json::json!({"overlap": "replace", "misfire_limit": "10m"}));
+    let planned = plan(&task, &[task_row(10)], 40, &mut Board::default());
+    assert_eq!(planned.entries.len(), 1);
+    assert_eq!(planned.entries[0].waiting.run.due_at, at(40));
+    let replaced = planned.firing.skipped.iter();
+    assert!(replaced.clone().all(|r| r.reason == Reason::Replaced));
+    assert_eq!(replaced.count(), 3);
+}
+
+#[test]
+fn a_group_holds_back_all_but_as_many_as_it_lets_through() {
+    let task = compiled(serde_json::json!({"max_running": 2, "misfire_limit": "10m"}));
+    let planned = plan(&task, &[task_row(10)], 60, &mut Board::default());
+    assert_eq!((planned.entries.len(), planned.firing.parked.len()), (2, 4));
+    // The holders are this firing's own: they are what the parked wait for.
+    assert!(planned.firing.full.iter().all(|(_, n)| *n < 2));
+}
+
+#[test]
+fn what_is_caught_up_is_spaced_and_goes_behind() {
+    let task = compiled(serde_json::json!({"misfire": "all", "misfire_limit": "1s"}));
+    let planned = plan(&task, &[task_row(10)], 405, &mut Board::default());
+    assert_eq!(planned.firing.runs.len(), 40);
+    let starts: Vec<Timestamp> = planned.firing.runs.iter().map(|r| r.ready_at).collect();
+    assert_eq!(
+        (starts[0], starts[39]),
+        (at(405), at(409).minus(Duration::from_millis(100)))
+    );
+    assert!(planned.firing.runs.iter().all(|r| r.priority == 1));
+    // Those within the look-ahead go out, the others have a timer each.
+    assert_eq!(planned.entries.len(), 16);
+    let timers = planned.firing.advanced.iter();
+    let timers = timers.filter(|key| matches!(key.owner, Owner::Run(_)));
+    assert_eq!(timers.count(), 24);
+}
+
+#[test]
+fn a_start_deadline_ends_what_has_not_started() {
+    let task = compiled(serde_json::json!({"start_deadline": "5s"}));
+    let planned = plan(&task, &[task_row(10)], 10, &mut Board::default());
+    let run = &planned.firing.runs[0];
+    assert_eq!(run.deadline_at, Some(at(15)));
+    let timer = run_row(15, run);
+    assert!(planned.firing.advanced.contains(&timer.key));
+    let early = plan(&task, &[timer.clone()], 14, &mut Board::default());
+    assert_eq!((early.firing.is_empty(), early.later), (true, Some(at(15))));
+    let over = plan(&task, &[timer.clone()], 15, &mut Board::default());
+    assert_eq!(over.firing.dropped, vec![(run.id, Reason::StartDeadline)]);
+    // A run that has started once is not stopped from trying again.
+    let retried = Run {
+        attempt: 2,
+        ready_at: at(30),
+        ..run.clone()
+    };
+    let over = plan(&task, &[run_row(15, &retried)], 15, &mut Board::default());
+    assert!(over.firing.dropped.is_empty() && over.entries.is_empty());
+}
+
+#[test]
+fn jitter_moves_every_start_by_the_tasks_own_share() {
+    let task = compiled(serde_json::json!({"jitter": "5s"}));
+    let offset = task.task.spec.jitter_offset();
+    assert!(offset > Duration::ZERO && offset < Duration::from_secs(5));
+    let row = DueRow {
+        key: DueKey {
+            at: at(10).plus(offset),
+            ..task_row(10).key
+        },
+        waiting: None,
+    };
+    let planned = plan(&task, &[row], 14, &mut Board::default());
+    let run = &planned.firing.runs[0];
+    assert_eq!((run.due_at, run.ready_at), (at(10), at(10).plus(offset)));
+    assert_eq!(planned.firing.advanced[0].at, at(20).plus(offset));
+}
+
+#[test]
+fn rows_of_what_can_not_be_read_are_left_alone() {
+    let planner = |lookup: Lookup| {
+        let planner = Planner {
+            tasks: &|_| lookup.clone(),
+            rules: &Rules::default(),
+            board: &mut Board::default(),
+            catch_up: &mut CatchUp::new(10),
+            moment: Moment {
+                now: at(10),
+                horizon: at(10),
+                epoch: 1,
+                edits: 1,
+            },
+            outbox: OutboxId::from_i64(1),
+            mint: &|_| vec![],
+        };
+        planner.firing(&[task_row(10)]).firing.consumed.len()
+    };
+    assert_eq!((planner(Lookup::Unreadable), planner(Lookup::Gone)), (0, 1));
+}
