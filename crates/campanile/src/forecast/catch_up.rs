@@ -7,7 +7,8 @@ use super::report::{CatchUp, CatchUpTask, Cut};
 use super::starts::{Budget, just_before};
 use super::{CATCH_UP_STEPS_MAX, Outage};
 use crate::protocol::limits;
-use crate::protocol::plan::{Plan, occurrences};
+use crate::protocol::occurrences::occurrences;
+use crate::run::Reason;
 use crate::schedule::Timetable;
 use crate::task::TaskSpec;
 use crate::time::Timestamp;
@@ -27,17 +28,6 @@ pub(super) struct Sum {
     top: Vec<CatchUpTask>,
 }
 
-/// What the leader decides about a task's instants from `first` up to `horizon`, when it looks at `now`.
-fn decide(
-    timetable: &Timetable,
-    spec: &TaskSpec,
-    first: Timestamp,
-    now: Timestamp,
-    horizon: Timestamp,
-) -> Plan {
-    occurrences(timetable.schedule(), spec, first, now, horizon)
-}
-
 impl Sum {
     pub(super) const fn new(outage: Outage) -> Self {
         Self {
@@ -51,32 +41,36 @@ impl Sum {
         }
     }
 
-    /// Adds a task: plans it again and again at the outage's end, as the leader does until it has caught up.
+    /// Adds a task: plans it again and again at the outage's end, as the leader does until it has caught up. Jitter moves
+    /// the whole timetable, so the outage is seen that much earlier.
     pub(super) fn add(&mut self, spec: &TaskSpec, timetable: &Timetable) {
-        let Outage { from, until: now } = self.outage;
+        let offset = spec.jitter_offset();
+        let now = self.outage.until.minus(offset);
         let horizon = now.plus(limits::LOOK_AHEAD);
-        let late_from = now.minus(spec.misfire_limit);
-        let first = timetable.next(just_before(from.as_ms())).map(|e| e.at);
-        let mut next = first.filter(|t| *t < now);
+        let before = just_before(self.outage.from.minus(offset).as_ms());
+        let mut next = timetable.next(before).map(|e| e.at).filter(|t| *t < now);
         if next.is_none() || self.budget.is_spent() {
             return;
         }
         let (mut starts, mut skipped) = (0, 0);
         while let Some(first) = next.filter(|t| *t < now) {
-            let plan = decide(timetable, spec, first, now, horizon);
-            let of_outage = || plan.runs.iter().filter(|t| **t < now);
-            let late = of_outage().filter(|t| **t >= late_from).count();
-            self.late += u64::try_from(late).unwrap_or(0);
-            let started = u64::try_from(of_outage().count()).unwrap_or(0);
-            starts += started;
-            let mut steps = started;
-            for skip in &plan.skips {
-                let reason = skip.reason.as_str().to_owned();
-                *self.skipped.entry(reason).or_default() += skip.count;
-                skipped += skip.count;
-                steps += skip.count;
+            let plan = occurrences(timetable, spec, first, now, horizon);
+            let mut steps = 1;
+            for run in plan.runs.iter().filter(|run| run.at < now) {
+                steps += 1;
+                starts += 1;
+                self.late += u64::from(!run.catch_up);
             }
-            if !self.budget.spend(steps.max(1)) {
+            for skip in &plan.skips {
+                steps += skip.count;
+                // With or without an outage, these don't run at their instants.
+                if !matches!(skip.reason, Reason::Calendar | Reason::Moved) {
+                    let reason = skip.reason.as_str().to_owned();
+                    *self.skipped.entry(reason).or_default() += skip.count;
+                    skipped += skip.count;
+                }
+            }
+            if !self.budget.spend(steps) {
                 break;
             }
             next = plan.next;

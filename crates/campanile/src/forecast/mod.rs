@@ -1,6 +1,6 @@
 //! Looking ahead: what a set of tasks will start in the next days, minute by minute, computed from their timetables as
 //! if time had passed. Pure: the beginning is an argument, no clock is read, nothing is stored. It never decides what
-//! the engine decides: misfires are judged by [`crate::protocol::plan::occurrences`] itself, occurrences by
+//! the engine decides: misfires are judged by [`crate::protocol::occurrences::occurrences`] itself, occurrences by
 //! [`Timetable`].
 //!
 //! A *start* is an occurrence's instant plus its task's place in its jitter: minutes, days and the worst minutes are
@@ -206,7 +206,7 @@ impl Forecaster {
     /// Adds a task. Paused ones and those without a schedule are counted and start nothing.
     pub fn add(&mut self, spec: &TaskSpec, timetable: Timetable) {
         self.tasks.total += 1;
-        if spec.paused {
+        if spec.rests() {
             self.tasks.paused += 1;
             return;
         }

@@ -57,7 +57,7 @@ pub struct Tasks {
     pub total: u64,
     /// With a schedule that is at work.
     pub scheduled: u64,
-    /// Paused.
+    /// Paused, or not in use.
     pub paused: u64,
     /// Without a schedule.
     pub on_request: u64,
@@ -222,7 +222,7 @@ pub struct CatchUp {
     pub starts: u64,
     /// Those of them that are late by no more than their task's `misfire_limit`.
     pub late: u64,
-    /// Instants that are skipped.
+    /// Instants that are skipped because of the outage.
     pub skipped: u64,
     /// The same by reason.
     pub skipped_by_reason: BTreeMap<String, u64>,

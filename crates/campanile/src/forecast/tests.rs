@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::starts::{Budget, Subject};
 use super::*;
 use crate::protocol::limits;
-use crate::protocol::plan::occurrences;
+use crate::protocol::occurrences::occurrences;
 use crate::task::Overlap as Policy;
 
 fn t(text: &str) -> Timestamp {
@@ -401,8 +401,8 @@ fn the_catch_up_equals_what_the_leader_decides() {
             .map(|e| e.at);
         let (mut next, mut runs, mut skips) = (first, 0, 0);
         while let Some(first) = next.filter(|t| *t < until) {
-            let plan = occurrences(timetable.schedule(), spec, first, until, horizon);
-            runs += plan.runs.iter().filter(|t| **t < until).count() as u64;
+            let plan = occurrences(&timetable, spec, first, until, horizon);
+            runs += plan.runs.iter().filter(|run| run.at < until).count() as u64;
             skips += plan.skips.iter().map(|s| s.count).sum::<u64>();
             next = plan.next;
         }
