@@ -11,7 +11,6 @@ use crate::protocol::occurrences::occurrences;
 use crate::run::Reason;
 use crate::schedule::Timetable;
 use crate::task::TaskSpec;
-use crate::time::Timestamp;
 
 /// Tasks that are kept while it is not yet known which are the worst.
 const KEPT_MAX: usize = 1_000;
