@@ -195,22 +195,43 @@ fn day(
         }
         from = until;
     }
-    for (column, cell) in row.cells.iter().enumerate() {
-        if let Some(Cell { starts, peak }) = cell.filter(|c| c.peak > 0) {
-            let (x, next) = (layout.x(column), layout.x(column + 1));
+    // Neighbours that are alike are one rectangle: what recurs all day makes a small file.
+    let mut from = 0;
+    for cells in row.cells.chunk_by(|a, b| a == b) {
+        let until = from + cells.len();
+        if let Some(cell) = cells[0].filter(|c| c.peak > 0) {
+            let (x, next) = (layout.x(from), layout.x(until));
             let _ = writeln!(
                 out,
-                "<rect class=\"c{}\" x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{height}\"><title>{} {}: {} starts, \
-                 {} in the busiest minute</title></rect>",
-                class(bounds, peak),
+                "<rect class=\"c{}\" x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{height}\"><title>{} {}</title></rect>",
+                class(bounds, cell.peak),
                 next - x,
                 escape(&row.date),
-                time_of_day(column * layout.minutes),
-                grouped(starts),
-                grouped(u64::from(peak)),
+                about(
+                    cell,
+                    from * layout.minutes,
+                    until * layout.minutes,
+                    layout.minutes
+                ),
             );
         }
+        from = until;
     }
+}
+
+/// What a cell, or each of several alike, comes to.
+fn about(cell: Cell, from: usize, until: usize, minutes: usize) -> String {
+    let alike = if until - from > minutes {
+        format!(" to {}, each {minutes} minutes", time_of_day(until))
+    } else {
+        String::new()
+    };
+    format!(
+        "{}{alike}: {} starts, {} in the busiest minute",
+        time_of_day(from),
+        grouped(cell.starts),
+        grouped(u64::from(cell.peak)),
+    )
 }
 
 /// What a change of the clocks does to a day of the zone that is shown.
