@@ -13,6 +13,7 @@ use crate::protocol::limits;
 use crate::protocol::work::RunFilter;
 use crate::run::State;
 use crate::schedule::TimeZoneName;
+use crate::system;
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -23,6 +24,8 @@ const LOOKUP: usize = 100;
 
 /// Forecasts of this process: each takes a core for seconds, so they go one after another.
 static TURN: Semaphore = Semaphore::const_new(1);
+/// How long one of them may wait.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What is asked of the stored tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +51,8 @@ impl Control {
     /// What all tasks will start in the days ahead. Waits while another forecast is made.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the field that is out of range; the store's.
+    /// [`Error::Invalid`] with the field that is out of range; [`Error::Conflict`] when its turn does not come; the
+    /// store's.
     pub async fn forecast(&self, asked: &ForecastQuery) -> Result<Forecast, Error> {
         let from = match asked.from {
             Some(from) => from,
@@ -62,8 +66,11 @@ impl Control {
             zone: asked.zone.clone(),
         };
         let mut forecaster = Forecaster::new(&query)?;
-        // It is never closed.
-        let _turn = TURN.acquire().await.ok();
+        let Some(_turn) = system::within(TURN_WAIT_MAX, TURN.acquire()).await else {
+            let busy =
+                "other forecasts are being made: try again in a minute, or ask for fewer days";
+            return Err(Error::Conflict(busy.to_owned()));
+        };
         let mut after: Option<String> = None;
         loop {
             let page = limits::PAGE_ROWS_MAX;
