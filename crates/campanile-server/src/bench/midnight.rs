@@ -25,7 +25,7 @@ use super::history::{Counts, Key};
 use super::prepare;
 use super::progress::Progress;
 use super::record::{Noted, Record};
-use super::site::{self, PREFIX, Place, Site};
+use super::site::{self, Place, Site};
 use super::tally::{self, Numbers};
 use super::usage::{self, Cpu, Memory};
 use super::{Error, Line};
@@ -367,6 +367,7 @@ async fn look(meters: Arc<Meters>, stop: Arc<AtomicBool>, seen: Arc<Mutex<Seen>>
 
 #[cfg(test)]
 mod tests {
+    use super::super::site::PREFIX;
     use super::*;
 
     #[test]
