@@ -158,6 +158,7 @@ fn node_settings(settings: &Settings) -> NodeSettings {
         lease: node.lease,
         drain: node.drain,
         retention: cluster.retention,
+        catch_up_per_second: cluster.catch_up_per_second,
         ..NodeSettings::default()
     }
 }

@@ -4,10 +4,16 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use campanile::control::{self, Apply, Control};
+use campanile::calendar::CalendarSpec;
+use campanile::control::{self, Apply, Control, Definitions};
+use campanile::protocol::permits::LimitKey;
 use campanile::task::TaskSpec;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
+mod lines;
+
+use self::lines::Lines;
 use crate::api::problem::chain;
 use crate::config::nearest;
 
@@ -48,6 +54,10 @@ pub struct TaskFile {
     lines: Lines,
     /// Its tasks, in their order.
     pub tasks: Vec<TaskSpec>,
+    /// Its calendars.
+    pub calendars: Vec<CalendarSpec>,
+    /// Its limits of queues and groups.
+    pub limits: Vec<(LimitKey, u32)>,
 }
 
 impl TaskFile {
@@ -71,7 +81,11 @@ impl TaskFile {
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         let shown = path.display().to_string();
         let form = Form::of(path)?;
-        let values = form.values(text).map_err(|(line, message)| Error {
+        let Parts {
+            tasks: values,
+            calendars,
+            limits,
+        } = form.parts(text).map_err(|(line, message)| Error {
             place: Some(at(&shown, line)),
             message,
             ..Error::default()
@@ -81,7 +95,10 @@ impl TaskFile {
             path: shown,
             lines,
             tasks: Vec::with_capacity(values.len()),
+            calendars: Vec::with_capacity(calendars.len()),
+            limits: Vec::with_capacity(limits.len()),
         };
+        file.read_shared(calendars, limits)?;
         for (index, value) in values.into_iter().enumerate() {
             let named = name_of(&value, index);
             let spec = read_one(value).map_err(|e| Error {
@@ -108,7 +125,7 @@ impl TaskFile {
     /// What control refuses, with its place.
     pub async fn apply(&self, control: &Control) -> Result<(), Error> {
         let diff = control
-            .apply(&self.tasks, Apply::default())
+            .apply(&self.definitions(), Apply::default())
             .await
             .map_err(|error| self.refused(&error))?;
         tracing::info!(
@@ -118,6 +135,46 @@ impl TaskFile {
             "the task file {} is applied",
             self.path
         );
+        Ok(())
+    }
+
+    /// All that it defines.
+    #[must_use]
+    pub fn definitions(&self) -> Definitions {
+        Definitions {
+            tasks: self.tasks.clone(),
+            calendars: self.calendars.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
+    fn read_shared(&mut self, calendars: Vec<Value>, limits: Vec<Value>) -> Result<(), Error> {
+        let refused = |what: &str, value: &Value, index, message: String| {
+            let message = message
+                .split(" at line ")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            Error {
+                place: Some(self.path.clone()),
+                field: Some(format!("{what} {}", name_of(value, index))),
+                message,
+                ..Error::default()
+            }
+        };
+        let mut read = (Vec::new(), Vec::new());
+        for (index, value) in calendars.into_iter().enumerate() {
+            let spec = serde_json::from_value(value.clone());
+            read.0
+                .push(spec.map_err(|e| refused("calendar", &value, index, e.to_string()))?);
+        }
+        for (index, value) in limits.into_iter().enumerate() {
+            let limit = serde_json::from_value(value.clone()).map_err(|e| e.to_string());
+            let limit = limit.and_then(|l: LimitOf| Ok((l.limit.parse()?, l.max_running)));
+            read.1
+                .push(limit.map_err(|message| refused("limit", &value, index, message))?);
+        }
+        (self.calendars, self.limits) = read;
         Ok(())
     }
 
@@ -290,6 +347,22 @@ enum Form {
     Json,
 }
 
+/// The parts of a task file, unread.
+#[derive(Debug, Default)]
+struct Parts {
+    tasks: Vec<Value>,
+    calendars: Vec<Value>,
+    limits: Vec<Value>,
+}
+
+/// A limit as a file writes it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitOf {
+    limit: String,
+    max_running: u32,
+}
+
 type Refusal = (Option<usize>, String);
 
 impl Form {
@@ -308,8 +381,8 @@ impl Form {
         }
     }
 
-    /// The tasks of a text, unread.
-    fn values(self, text: &str) -> Result<Vec<Value>, Refusal> {
+    /// What a text holds, unread.
+    fn parts(self, text: &str) -> Result<Parts, Refusal> {
         let document: Value = match self {
             Self::Toml => toml::from_str(text).map_err(|e| {
                 let line = e
@@ -325,7 +398,7 @@ impl Form {
         };
         let Value::Object(mut root) = document else {
             return if document.is_null() {
-                Ok(Vec::new())
+                Ok(Parts::default())
             } else {
                 Err((
                     None,
@@ -333,108 +406,34 @@ impl Form {
                 ))
             };
         };
-        let tasks = root.remove("task");
-        if let Some(other) = root.keys().next() {
-            let line = text
-                .lines()
-                .position(|l| l.contains(other.as_str()))
-                .map(|l| l + 1);
-            let near = nearest(other, ["task"].into_iter())
-                .map_or(String::new(), |_| ", did you mean `task`?".to_owned());
-            return Err((
-                line,
-                format!(
-                    "`{other}` is not known at the top of a task file: tasks are under `task`{near}"
-                ),
-            ));
-        }
-        match tasks {
+        let mut take = |name: &str| match root.remove(name) {
             None => Ok(Vec::new()),
-            Some(Value::Array(tasks)) => Ok(tasks),
+            Some(Value::Array(values)) => Ok(values),
             Some(_) => Err((
                 None,
-                "`task` is not a list: write [[task]] before each task".to_owned(),
+                format!("`{name}` is not a list: write [[{name}]] before each {name}"),
             )),
-        }
-    }
-}
-
-/// Where the tasks of a text begin, as far as that can be told from its lines. Serves errors alone: where it can't be
-/// told, no line is named.
-#[derive(Debug, Clone, Default)]
-struct Lines {
-    text: Vec<String>,
-    /// The first line of each task, from 0; empty = unknown.
-    starts: Vec<usize>,
-}
-
-impl Lines {
-    fn find(text: &str, form: Form, tasks: usize) -> Self {
-        let text: Vec<String> = text.lines().map(str::to_owned).collect();
-        let starting = |begins: &dyn Fn(&str) -> bool| -> Vec<usize> {
-            (0..text.len()).filter(|i| begins(&text[*i])).collect()
         };
-        let indent = |l: &str| l.len() - l.trim_start().len();
-        let starts = match form {
-            Form::Toml => starting(&|l| l.trim_start().starts_with("[[task]]")),
-            Form::Yaml => {
-                let items = starting(&|l| l.trim_start().starts_with("- "));
-                let least = items.iter().map(|i| indent(&text[*i])).min().unwrap_or(0);
-                items
-                    .into_iter()
-                    .filter(|i| indent(&text[*i]) == least)
-                    .collect()
-            }
-            Form::Json => {
-                let names = starting(&|l| {
-                    l.trim_start()
-                        .trim_start_matches('{')
-                        .trim_start()
-                        .starts_with("\"name\"")
-                });
-                let least = names.iter().map(|i| indent(&text[*i])).min().unwrap_or(0);
-                names
-                    .into_iter()
-                    .filter(|i| indent(&text[*i]) == least)
-                    .collect()
-            }
+        let parts = Parts {
+            tasks: take("task")?,
+            calendars: take("calendar")?,
+            limits: take("limit")?,
         };
-        let starts = if starts.len() == tasks {
-            starts
-        } else {
-            Vec::new()
+        let Some(other) = root.keys().next() else {
+            return Ok(parts);
         };
-        Self { text, starts }
-    }
-
-    fn of(&self, index: usize, field: Option<&str>) -> Option<usize> {
-        let start = *self.starts.get(index)?;
-        let end = self
-            .starts
-            .get(index + 1)
-            .copied()
-            .unwrap_or(self.text.len());
-        let mut found = start;
-        for part in field.unwrap_or_default().split('.') {
-            let names = |line: &String| {
-                line.match_indices(part).any(|(at, _)| {
-                    let before = line[..at].chars().next_back();
-                    let after = line[at + part.len()..]
-                        .trim_start_matches(['"', '\''])
-                        .trim_start();
-                    let whole = before.is_none_or(|c| !c.is_alphanumeric() && c != '_');
-                    whole && (after.starts_with([':', '=']) || after.starts_with(['.', ']']))
-                })
-            };
-            if part.is_empty() {
-                break;
-            }
-            match (found..end).find(|i| names(&self.text[*i])) {
-                Some(line) => found = line,
-                None => break,
-            }
-        }
-        Some(found + 1)
+        let line = text
+            .lines()
+            .position(|l| l.contains(other.as_str()))
+            .map(|l| l + 1);
+        let near = nearest(other, ["task", "calendar", "limit"].into_iter())
+            .map_or(String::new(), |near| format!(", did you mean `{near}`?"));
+        Err((
+            line,
+            format!(
+                "`{other}` is not known at the top of a task file: tasks are under `task`{near}"
+            ),
+        ))
     }
 }
 

@@ -2,10 +2,10 @@
 //! reads files and never computes an instant (that is [`crate::schedule`]).
 
 mod check;
+mod handler;
 mod policy;
 mod texts;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,9 @@ use crate::time::Timestamp;
 
 use self::check::check_duration;
 pub use self::check::{check_handler, check_name, check_payload};
+pub use self::handler::{
+    CommandSpec, ExternalBody, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec,
+};
 pub use self::policy::{Backoff, Misfire, OnExcluded, Overlap, Retry, StartMode};
 pub use self::texts::Texts;
 
@@ -230,107 +233,6 @@ mod optional_duration {
     }
 }
 
-/// What runs when a run starts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HandlerSpec {
-    /// An HTTP request by the worker.
-    Http(HttpSpec),
-    /// A program on the worker's machine, where the worker's own settings allow it.
-    Command(CommandSpec),
-    /// A Rust handler registered under this name in the worker.
-    Native(String),
-    /// A JMS listener that is not ours.
-    External(ExternalSpec),
-}
-
-impl HandlerSpec {
-    /// The word for its kind: `http`, `command`, `native`, `external`.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Http(_) => "http",
-            Self::Command(_) => "command",
-            Self::Native(_) => "native",
-            Self::External(_) => "external",
-        }
-    }
-}
-
-/// An HTTP request. The payload is the body (as JSON) of methods that have one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpSpec {
-    /// `http://` or `https://`.
-    pub url: String,
-    /// `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD`.
-    #[serde(default = "get")]
-    pub method: String,
-    /// Sent as they are; `Idempotency-Key`, `Campanile-Run` and `Campanile-Attempt` are added.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// Status codes that mean success; empty = any 2xx.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub expect: Vec<u16>,
-}
-
-fn get() -> String {
-    "GET".to_owned()
-}
-
-/// A program: an argument list, never a shell string. Its environment holds `CAMPANILE_*` and `env`, nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CommandSpec {
-    /// The program (an absolute path) and its arguments.
-    pub argv: Vec<String>,
-    /// Added to the cleared environment.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// Where it runs; absent = `/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dir: Option<String>,
-    /// What it reads on standard input; absent = the payload as JSON, or nothing when there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stdin: Option<String>,
-}
-
-/// A JMS listener that exists already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExternalSpec {
-    /// The JMS queue it listens on, by its whole name.
-    pub destination: String,
-    /// What the message's body is.
-    #[serde(default)]
-    pub body: ExternalBody,
-    /// Whether it answers.
-    #[serde(default)]
-    pub reply: ExternalReply,
-}
-
-/// The body of an external message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum ExternalBody {
-    /// The message contract: JSON with run, attempt, task, payload.
-    #[default]
-    Envelope,
-    /// The payload alone: a string as it is, anything else as JSON.
-    Payload,
-}
-
-/// How an external run ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum ExternalReply {
-    /// By a signed answer on the reply queue.
-    #[default]
-    Signed,
-    /// As handed over, once the broker has confirmed the message.
-    None,
-}
-
 /// A task as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
@@ -346,6 +248,22 @@ pub struct Task {
     pub updated_at: Timestamp,
     /// While it rests: the instant from which on its occurrences do not run.
     pub rests_from: Option<Timestamp>,
+}
+
+impl Task {
+    /// Whether requests for it are taken.
+    ///
+    /// # Errors
+    /// A sentence with the remedy, if its definition disables it.
+    pub fn check_enabled(&self) -> Result<(), String> {
+        if self.spec.enabled {
+            return Ok(());
+        }
+        let name = &self.spec.name;
+        Err(format!(
+            "task `{name}` is disabled: put it with `enabled = true` first"
+        ))
+    }
 }
 
 /// A field of a task that can't be taken, and what to write instead.
@@ -435,7 +353,8 @@ impl TaskSpec {
     /// The compiled schedule with the calendars that it names; `find` looks them up.
     ///
     /// # Errors
-    /// As [`TaskSpec::compile`], and `calendars` for a name that `find` does not know.
+    /// As [`TaskSpec::compile`], `calendars` for a name that `find` does not know, and `on_excluded` where moving makes
+    /// no sense.
     pub fn timetable(
         &self,
         created_at: Timestamp,
@@ -453,7 +372,9 @@ impl TaskSpec {
             })
         });
         let calendars = calendars.collect::<Result<Vec<_>, _>>()?;
-        Ok(Timetable::new(schedule, calendars, self.on_excluded, zone))
+        let timetable = Timetable::new(schedule, calendars, self.on_excluded, zone);
+        timetable.check(created_at)?;
+        Ok(timetable)
     }
 
     /// How long after its instant an occurrence starts: the task's own place in its `jitter`, the same for each of its

@@ -143,7 +143,7 @@ async fn an_interval_keeps_its_anchor_through_edits() {
     w.clock.advance(Duration::from_secs(90));
     let diff = w
         .control
-        .apply(&[every.clone()], Apply::default())
+        .apply(&vec![every.clone()].into(), Apply::default())
         .await
         .unwrap();
     assert_eq!(diff.unchanged, ["e"]);

@@ -51,7 +51,10 @@ fn spec(n: usize, schedule: &str) -> TaskSpec {
 async fn all_pages_are_read_from_the_store_and_time_begins_now() {
     let control = control();
     let specs: Vec<_> = (0..2_500).map(|n| spec(n, "0 0 * * *")).collect();
-    let _ = control.apply(&specs, Apply::default()).await.unwrap();
+    let _ = control
+        .apply(&specs.to_vec().into(), Apply::default())
+        .await
+        .unwrap();
     let got = control.forecast(&asked()).await.unwrap();
     assert_eq!(got.from.to_string(), "2026-11-26T12:00:00.000Z");
     assert_eq!((got.tasks.total, got.starts), (2_500, 2_500));
@@ -75,7 +78,10 @@ async fn all_pages_are_read_from_the_store_and_time_begins_now() {
 async fn a_task_without_runs_has_no_duration() {
     let control = control();
     let specs = [spec(1, "* * * * *"), spec(2, "0 0 * * *")];
-    let _ = control.apply(&specs, Apply::default()).await.unwrap();
+    let _ = control
+        .apply(&specs.to_vec().into(), Apply::default())
+        .await
+        .unwrap();
     let got = control.forecast(&asked()).await.unwrap();
     assert_eq!((got.overlaps.candidates, got.overlaps.measured), (1, 0));
     assert_eq!(got.until.since(got.from), Duration::from_secs(86_400));

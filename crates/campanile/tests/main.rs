@@ -8,4 +8,5 @@
 mod control;
 mod engine;
 mod forecast;
+mod limits;
 mod support;

@@ -8,6 +8,7 @@ pub mod problem;
 
 mod cluster;
 pub mod forecast;
+mod rules;
 mod runs;
 mod tasks;
 
@@ -52,6 +53,15 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(tasks::why))
         .routes(routes!(tasks::apply))
         .routes(routes!(forecast::plan))
+        .routes(routes!(rules::backfill))
+        .routes(routes!(rules::calendars))
+        .routes(routes!(
+            rules::calendar,
+            rules::put_calendar,
+            rules::delete_calendar
+        ))
+        .routes(routes!(rules::limits))
+        .routes(routes!(rules::set_limit, rules::lift_limit))
         .routes(routes!(runs::list, runs::submit))
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
@@ -68,6 +78,9 @@ fn routes() -> OpenApiRouter<Shared> {
 /// The schema of a task's definition, written by hand: the definition is the library's, which knows no OpenAPI.
 const TASK_SCHEMA: &str = include_str!("task.schema.json");
 
+/// The same of a calendar's.
+const CALENDAR_SCHEMA: &str = include_str!("calendar.schema.json");
+
 /// The OpenAPI document, as it is served and committed.
 #[must_use]
 pub fn document() -> serde_json::Value {
@@ -82,8 +95,10 @@ pub fn document() -> serde_json::Value {
         Vec::<String>::new(),
     )]);
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    if let Ok(task) = serde_json::from_str(TASK_SCHEMA) {
-        document["components"]["schemas"]["Task"] = task;
+    for (name, schema) in [("Task", TASK_SCHEMA), ("CalendarView", CALENDAR_SCHEMA)] {
+        if let Ok(schema) = serde_json::from_str(schema) {
+            document["components"]["schemas"][name] = schema;
+        }
     }
     document
 }

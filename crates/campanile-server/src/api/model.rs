@@ -3,11 +3,14 @@
 
 mod cluster;
 mod forecast;
+mod rules;
 
 pub use self::cluster::{
     Applied, ChangedTask, FieldChange, LeaderView, Node, Queue, QueueKey, StatsView, WhyView,
 };
 pub use self::forecast::Plan;
+
+pub use self::rules::{BackfillView, CALENDAR_EXTRAS, CalendarView, LimitView};
 
 use campanile::control::{Event, RunRow, RunStory, TaskRow};
 use campanile::id::RunId;
@@ -88,7 +91,7 @@ pub struct Run {
     pub failures: u32,
     /// Attempts that died with their worker.
     pub losses: u32,
-    /// `schedule` or `request`.
+    /// `schedule`, `request` or `backfill`.
     pub origin: String,
     /// Where it is delivered.
     pub queue: String,

@@ -5,7 +5,7 @@ use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use campanile::control::Apply;
+use campanile::control::{Apply, Definitions};
 use campanile::task::TaskSpec;
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,8 +14,9 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::Shared;
 use super::input::{BigJson, Json, Params, field_in};
-use super::model::{Applied, Page, Submitted, TASK_EXTRAS, Task, WhyView};
+use super::model::{Applied, CalendarView, Page, Submitted, TASK_EXTRAS, Task, WhyView};
 use super::problem::Problem;
+use super::rules::calendar_spec;
 
 impl ToSchema for Task {}
 
@@ -72,20 +73,7 @@ pub async fn put(
     Path(name): Path<String>,
     Json(mut body): Json<Value>,
 ) -> Result<impl IntoResponse, Problem> {
-    if let Some(fields) = body.as_object_mut() {
-        for extra in TASK_EXTRAS {
-            fields.remove(extra);
-        }
-        let named = fields
-            .entry("name")
-            .or_insert_with(|| Value::String(name.clone()));
-        if named.as_str() != Some(name.as_str()) {
-            let detail = format!(
-                "name: is not `{name}`, as the path says: a task is not renamed, but put anew"
-            );
-            return Err(Problem::bad(Some("name"), detail));
-        }
-    }
+    named(&mut body, &name, "task", &TASK_EXTRAS)?;
     let (task, created) = control.put_task(&definition(body)?).await?;
     let status = if created {
         StatusCode::CREATED
@@ -93,6 +81,25 @@ pub async fn put(
         StatusCode::OK
     };
     Ok((status, Answer(Task::from(task))))
+}
+
+/// Takes the fields out that only answers have, and puts the path's name in.
+pub fn named(body: &mut Value, name: &str, what: &str, extras: &[&str]) -> Result<(), Problem> {
+    let Some(fields) = body.as_object_mut() else {
+        return Ok(());
+    };
+    for extra in extras {
+        fields.remove(*extra);
+    }
+    let named = fields
+        .entry("name")
+        .or_insert_with(|| Value::String(name.to_owned()));
+    if named.as_str() == Some(name) {
+        return Ok(());
+    }
+    let detail =
+        format!("name: is not `{name}`, as the path says: a {what} is not renamed, but put anew");
+    Err(Problem::bad(Some("name"), detail))
 }
 
 /// Deletes one task.
@@ -176,6 +183,23 @@ pub struct TaskList {
     /// Their definitions.
     #[schema(value_type = Vec<Task>)]
     tasks: Vec<Value>,
+    /// Calendars that they may name; those that are not in the list stay.
+    #[serde(default)]
+    #[schema(value_type = Vec<CalendarView>)]
+    calendars: Vec<Value>,
+    /// Limits of queues and groups; those that are not in the list stay.
+    #[serde(default)]
+    limits: Vec<LimitOf>,
+}
+
+/// A limit by its name.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitOf {
+    /// `queue:NAME` or `group:NAME`.
+    limit: String,
+    /// How many runs may be handed to workers at once.
+    max_running: u32,
 }
 
 /// How to apply.
@@ -204,11 +228,22 @@ pub async fn apply(
         let name = task.get("name").and_then(Value::as_str).map(str::to_owned);
         specs.push(definition(task).map_err(|p| Problem { task: name, ..p })?);
     }
+    let calendars = list.calendars.into_iter().map(calendar_spec);
+    let limits = list.limits.into_iter().map(|l| {
+        let key = l.limit.parse();
+        let key = key.map_err(|message: String| Problem::bad(Some("limits"), message))?;
+        Ok((key, l.max_running))
+    });
+    let wanted = Definitions {
+        tasks: specs,
+        calendars: calendars.collect::<Result<_, Problem>>()?,
+        limits: limits.collect::<Result<_, Problem>>()?,
+    };
     let how = Apply {
         dry_run: params.dry_run,
         prune: params.prune,
     };
-    Ok(Answer(control.apply(&specs, how).await?.into()))
+    Ok(Answer(control.apply(&wanted, how).await?.into()))
 }
 
 fn definition(body: Value) -> Result<TaskSpec, Problem> {

@@ -50,7 +50,7 @@ pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result
         prune: true,
         ..Apply::default()
     };
-    let _ = control.apply(specs, whole).await?;
+    let _ = control.apply(&specs.to_vec().into(), whole).await?;
     stored(site, specs).await
 }
 
@@ -59,7 +59,9 @@ pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result
 /// # Errors
 /// The store's.
 pub async fn add(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
-    let _ = control.apply(specs, Apply::default()).await?;
+    let _ = control
+        .apply(&specs.to_vec().into(), Apply::default())
+        .await?;
     stored(site, specs).await
 }
 

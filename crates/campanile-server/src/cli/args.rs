@@ -88,6 +88,12 @@ pub enum Command {
     /// Look at the leader, or ask it to hand over
     #[command(subcommand)]
     Leader(Leader),
+    /// Look at the calendars; `apply` puts them
+    #[command(subcommand)]
+    Calendar(Calendar),
+    /// Look at the limits of queues and groups, set or lift them
+    #[command(subcommand)]
+    Limit(Limit),
     /// Look at the queues, or give out a queue's key
     #[command(subcommand)]
     Queue(Queue),
@@ -205,10 +211,70 @@ pub enum Task {
         #[arg(long, value_name = "JSON")]
         payload: Option<String>,
     },
+    /// Run past instants of its schedule after all
+    Backfill(Backfill),
     /// Delete it; its history stays
     Delete {
         /// Its name
         name: String,
+    },
+}
+
+/// `task backfill`
+#[derive(Debug, Args)]
+pub struct Backfill {
+    /// The task
+    pub name: String,
+    /// The first instant (RFC 3339)
+    #[arg(long, value_name = "INSTANT")]
+    pub from: String,
+    /// The instant before which it ends (RFC 3339); not in the future
+    #[arg(long, value_name = "INSTANT")]
+    pub until: String,
+    /// Also instants that have a run already
+    #[arg(long)]
+    pub all: bool,
+    /// Only say how many
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How many start in a second, 1 to 1000; default 10
+    #[arg(long, value_name = "N")]
+    pub per_second: Option<u32>,
+}
+
+/// `calendar …`
+#[derive(Debug, Subcommand)]
+pub enum Calendar {
+    /// The calendars
+    List,
+    /// One calendar
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Delete one that no task names
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `limit …`
+#[derive(Debug, Subcommand)]
+pub enum Limit {
+    /// The limits, with what runs and waits under them
+    List,
+    /// Set a limit
+    Set {
+        /// queue:NAME or group:NAME
+        limit: String,
+        /// How many runs may be handed to workers at once, in the whole cluster: 1 to 1000
+        max_running: u32,
+    },
+    /// Lift a limit
+    Lift {
+        /// queue:NAME or group:NAME
+        limit: String,
     },
 }
 

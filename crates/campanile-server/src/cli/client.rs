@@ -84,6 +84,16 @@ impl Client {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// Puts something; the answer is not read.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<(), Failure> {
+        self.call::<Option<Value>>(Method::PUT, path, Some(body))
+            .await
+            .map(drop)
+    }
+
     /// Deletes something.
     ///
     /// # Errors

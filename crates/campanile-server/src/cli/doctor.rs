@@ -75,6 +75,10 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
     findings.extend(waiting("asking the lock", lock(&settings)).await);
     findings.extend(waiting("asking the broker", broker(&settings)).await);
     findings.extend(local(&settings));
+    findings.push(Finding::ok(
+        "zones",
+        format!("the zone rules are {}", campanile::schedule::zone_rules()),
+    ));
     out.show(&findings, |out, findings| {
         for finding in findings {
             let mark = match finding.level {

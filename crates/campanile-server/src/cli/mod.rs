@@ -12,6 +12,7 @@ mod import;
 mod out;
 mod plan;
 mod plan_text;
+mod rules;
 mod runs;
 mod serve;
 mod tasks;
@@ -93,6 +94,8 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Dev(dev) => return dev::run(&dev, out).await,
         Command::Serve(serve) => return serve::run(serve.settings, &environment, out).await,
         Command::Apply(apply) => tasks::apply(&client()?, &apply, out).await,
+        Command::Calendar(verb) => rules::calendar(&client()?, verb, out).await,
+        Command::Limit(verb) => rules::limit(&client()?, verb, out).await,
         Command::Task(task) => tasks::run(&client()?, task, out).await,
         Command::Run(run) => runs::run(&client()?, *run, out).await,
         Command::Node(args::Node::List) => cluster::nodes(&client()?, out).await,

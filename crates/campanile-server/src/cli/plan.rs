@@ -1,9 +1,10 @@
 //! `plan`: a look ahead, from the service or, with `--file`, from a task file without one. It asks and prints; what is
 //! ahead is reckoned by [`campanile::forecast`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use campanile::calendar::Calendar;
+use campanile::calendar::{Calendar, CalendarSpec};
 use campanile::control::parse_instant;
 use campanile::forecast::{Forecast, Forecaster, Outage, Query};
 use campanile::schedule::TimeZoneName;
@@ -100,9 +101,14 @@ async fn of_service(plan: &Plan, asked: &Asked, client: &Client) -> Result<Forec
     Ok(forecast)
 }
 
-/// A calendar by its name: none is known without a service.
-fn calendar(_name: &str) -> Option<Arc<Calendar>> {
-    None
+/// The file's calendars by their names; others are not known without a service.
+fn calendars(file: &TaskFile) -> Result<HashMap<String, Arc<Calendar>>, Failure> {
+    let read = |spec: &CalendarSpec| {
+        let calendar = Calendar::compile(spec.clone(), 0)
+            .map_err(|e| Failure::Usage(format!("calendar `{}`: {e}", spec.name)))?;
+        Ok((spec.name.clone(), Arc::new(calendar)))
+    };
+    file.calendars.iter().map(read).collect()
 }
 
 /// The tasks of a file as if they were created now.
@@ -117,6 +123,8 @@ fn of_file(plan: &Plan, asked: &Asked, file: &TaskFile) -> Result<Forecast, Fail
     };
     let refused = |e: campanile::task::Invalid| Failure::Usage(format!("--{e}"));
     let mut forecaster = Forecaster::new(&query).map_err(refused)?;
+    let calendars = calendars(file)?;
+    let calendar = |name: &str| calendars.get(name).cloned();
     for spec in &file.tasks {
         spec.validate(created_at).map_err(|e| {
             Failure::Usage(

@@ -14,7 +14,13 @@ use crate::taskfile::TaskFile;
 pub async fn apply(client: &Client, apply: &Apply, out: Out) -> Result<(), Failure> {
     let file = TaskFile::read(&apply.file).map_err(|e| Failure::Usage(e.to_string()))?;
     let path = format!("/apply?dry_run={}&prune={}", apply.dry_run, apply.prune);
-    let body = json!({ "tasks": file.tasks });
+    let limits = file.limits.iter();
+    let limits = limits.map(|(limit, n)| json!({ "limit": limit.to_string(), "max_running": n }));
+    let body = json!({
+        "tasks": file.tasks,
+        "calendars": file.calendars,
+        "limits": limits.collect::<Vec<_>>(),
+    });
     let answer: Applied = client
         .post(&path, &body)
         .await
@@ -61,6 +67,12 @@ fn show_difference(out: Out, answer: &Applied) {
     for name in &answer.deleted {
         out.line(format!("- {name}"));
     }
+    for name in &answer.calendars {
+        out.line(format!("~ calendar {name}"));
+    }
+    for limit in &answer.limits {
+        out.line(format!("~ limit {limit}"));
+    }
     for name in &answer.kept_paused {
         out.line(format!(
             "  {name} stays paused: `campanile task resume {name}` lets it go on"
@@ -106,6 +118,7 @@ pub async fn run(client: &Client, task: Task, out: Out) -> Result<(), Failure> {
             let answer: Submitted = client.post(&path, &body).await?;
             out.show(&answer, |out, answer| out.line(answer.id));
         }
+        Task::Backfill(what) => super::rules::backfill(client, what, out).await?,
         Task::Delete { name } => {
             client.delete(&format!("/tasks/{}", escape(&name))).await?;
             out.show(&json!({ "name": name, "deleted": true }), |out, _| {
@@ -137,12 +150,14 @@ fn list(out: Out, page: &Value) {
             .and_then(|h| h.keys().next().cloned());
         let next = if task["paused"] == json!(true) {
             "paused".to_owned()
+        } else if task["enabled"] == json!(false) {
+            "disabled".to_owned()
         } else {
             text(task, "next_due_at")
         };
         vec![
             text(task, "name"),
-            short(&text(task, "schedule"), 40),
+            short(&schedule(task), 40),
             text(task, "timezone"),
             handler.unwrap_or_default(),
             text(task, "queue"),
@@ -154,6 +169,18 @@ fn list(out: Out, page: &Value) {
         rows.collect(),
     );
     more(out, page);
+}
+
+/// A schedule, or several.
+fn schedule(task: &Value) -> String {
+    match &task["schedule"] {
+        Value::String(one) => one.replace('\n', " "),
+        Value::Array(all) => {
+            let texts: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
+            texts.join("; ")
+        }
+        _ => "-".to_owned(),
+    }
 }
 
 /// Says that a list goes on.

@@ -160,6 +160,12 @@ pub const KEYS: &[Key] = &[
         "How long finished runs are kept",
     ),
     text(
+        "catch_up_per_second",
+        "100",
+        "N",
+        "Missed occurrences that are started in a second, at most, after an outage, 1 to 1000",
+    ),
+    text(
         "tasks",
         "",
         "FILE",

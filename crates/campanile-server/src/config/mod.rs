@@ -113,6 +113,8 @@ pub struct Cluster {
     pub lock_ttl: Duration,
     /// How long finished runs are kept.
     pub retention: Duration,
+    /// How many missed occurrences are started in a second, at most, after an outage.
+    pub catch_up_per_second: u32,
 }
 
 /// What the node is and does.
@@ -246,6 +248,7 @@ impl Written {
                 Duration::from_secs(300),
             )?,
             retention: self.duration("retention", Duration::from_secs(60), DAYS_MAX)?,
+            catch_up_per_second: self.number("catch_up_per_second", 1_000)?,
         })
     }
 
@@ -259,7 +262,7 @@ impl Written {
             name: self.name("name")?.unwrap_or_else(default_name),
             roles: self.roles()?,
             queues,
-            slots: self.slots()?,
+            slots: self.number("slots", 10_000)?,
             lease: self.duration("lease", Duration::from_secs(2), Duration::from_secs(600))?,
             drain: self.duration("drain", Duration::ZERO, Duration::from_secs(86_400))?,
             tasks: self.text("tasks").map(PathBuf::from),
@@ -340,16 +343,15 @@ impl Written {
         Ok(roles)
     }
 
-    fn slots(&self) -> Result<u32, Wrong> {
-        let text = self.required("slots")?;
+    /// A whole number from 1 to `max`.
+    fn number(&self, key: &'static str, max: u32) -> Result<u32, Wrong> {
+        let text = self.required(key)?;
         text.parse()
             .ok()
-            .filter(|n| (1..=10_000).contains(n))
+            .filter(|n| (1..=max).contains(n))
             .ok_or_else(|| {
-                self.wrong(
-                    "slots",
-                    format!("`{text}` is out of range: write 1 to 10000"),
-                )
+                let message = format!("`{text}` is out of range: write 1 to {max}");
+                self.wrong(key, message)
             })
     }
 

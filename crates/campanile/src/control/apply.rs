@@ -6,12 +6,16 @@
 
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use super::shared::{check_limit, overlay};
 use super::{Control, EDIT_TRIES_MAX, Error};
+use crate::calendar::{Calendar, CalendarSpec};
+use crate::id::TaskId;
 use crate::port::Written;
 use crate::protocol::limits;
-use crate::protocol::permits::Rules;
-use crate::protocol::work::{Edit, Upsert};
+use crate::protocol::permits::{LimitKey, Rules};
+use crate::protocol::work::{DueChange, Edit, Upsert};
 use crate::task::{Task, TaskSpec};
 use crate::time::Timestamp;
 
@@ -22,6 +26,26 @@ pub struct Apply {
     pub dry_run: bool,
     /// Delete tasks that are not named.
     pub prune: bool,
+}
+
+/// What a file defines.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Definitions {
+    /// Tasks.
+    pub tasks: Vec<TaskSpec>,
+    /// Calendars. Those that are not named stay as they are, whatever [`Apply::prune`] says.
+    pub calendars: Vec<CalendarSpec>,
+    /// Limits of queues and groups; likewise.
+    pub limits: Vec<(LimitKey, u32)>,
+}
+
+impl From<Vec<TaskSpec>> for Definitions {
+    fn from(tasks: Vec<TaskSpec>) -> Self {
+        Self {
+            tasks,
+            ..Self::default()
+        }
+    }
 }
 
 /// What an apply changes (or would).
@@ -39,6 +63,10 @@ pub struct Diff {
     pub deleted: Vec<String>,
     /// Tasks that somebody paused and that stay paused, though the file does not say so.
     pub kept_paused: Vec<String>,
+    /// Calendars that are new or change.
+    pub calendars: Vec<String>,
+    /// Limits that are new or change, as in `queue:reports = 5`.
+    pub limits: Vec<String>,
 }
 
 /// A task that changes.
@@ -66,16 +94,22 @@ impl Control {
     ///
     /// # Errors
     /// The first field at fault with its task; [`Error::Conflict`] when others edit the same tasks all the time.
-    pub async fn apply(&self, specs: &[TaskSpec], how: Apply) -> Result<Diff, Error> {
-        check_list(specs)?;
+    pub async fn apply(&self, wanted: &Definitions, how: Apply) -> Result<Diff, Error> {
+        check_list(&wanted.tasks)?;
+        for (key, most) in &wanted.limits {
+            check_limit(key, Some(*most))?;
+        }
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;
-            let (edit, mut diff) = self.plan_apply(specs, how, now).await?;
+            let (edit, mut diff) = self.plan_apply(wanted, how, now).await?;
             if how.dry_run {
                 return Ok(diff);
             }
-            let nothing = edit.upserts.is_empty() && edit.deletes.is_empty();
-            if nothing || self.edit(&edit, now).await?.is_applied() {
+            let nothing = Edit {
+                edits: edit.edits,
+                ..Edit::default()
+            };
+            if edit == nothing || self.edit(&edit, now).await?.is_applied() {
                 diff.applied = true;
                 return Ok(diff);
             }
@@ -94,21 +128,18 @@ impl Control {
 
     async fn plan_apply(
         &self,
-        specs: &[TaskSpec],
+        wanted: &Definitions,
         how: Apply,
         now: Timestamp,
     ) -> Result<(Edit, Diff), Error> {
-        let (rules, edits) = self.rules_for(specs).await?;
-        let mut existing = if how.prune {
+        let specs = &wanted.tasks;
+        let (rules, mut edit, mut diff) = self.plan_rules(wanted).await?;
+        let mut existing = if how.prune || !edit.calendars.is_empty() {
             self.all_tasks().await?
         } else {
             self.tasks_named(specs).await?
         };
-        let mut diff = Diff::default();
-        let mut edit = Edit {
-            edits,
-            ..Edit::default()
-        };
+        self.plan_moves(&rules, &mut edit, &existing, now).await?;
         for spec in specs {
             let old = existing.remove(&spec.name);
             let mut wanted = spec.clone();
@@ -127,13 +158,66 @@ impl Control {
                 edit.upserts.push(change.upsert);
             }
         }
+        let replaced = edit.upserts.iter().filter(|u| u.due != DueChange::Keep);
+        let replaced: HashSet<TaskId> = replaced.map(|u| u.id).collect();
+        edit.moves.retain(|m| !replaced.contains(&m.task));
         if how.prune {
             let mut gone: Vec<&Task> = existing.values().collect();
             gone.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+            let gone_ids: HashSet<TaskId> = gone.iter().map(|t| t.id).collect();
+            edit.moves.retain(|m| !gone_ids.contains(&m.task));
             edit.deletes = gone.iter().map(|t| (t.id, t.version)).collect();
             diff.deleted = gone.iter().map(|t| t.spec.name.clone()).collect();
         }
         Ok((edit, diff))
+    }
+
+    /// The calendars as they will be, and the edit of what tasks share.
+    async fn plan_rules(&self, wanted: &Definitions) -> Result<(Rules, Edit, Diff), Error> {
+        let (mut edit, mut diff) = (Edit::default(), Diff::default());
+        if wanted.calendars.is_empty() && wanted.limits.is_empty() {
+            let (rules, edits) = self.rules_for(&wanted.tasks).await?;
+            edit.edits = edits;
+            return Ok((rules, edit, diff));
+        }
+        edit.edits = Some(self.leader_row().await?.edits);
+        let mut rules = self.parts.store.rules().await?;
+        for spec in &wanted.calendars {
+            let same = |c: &Arc<Calendar>| c.spec == *spec;
+            if !rules.calendar(&spec.name).as_ref().is_some_and(same) {
+                diff.calendars.push(spec.name.clone());
+                edit.calendars.push((spec.name.clone(), Some(spec.clone())));
+            }
+        }
+        for (key, most) in &wanted.limits {
+            if rules.limits.get(key) != Some(most) {
+                diff.limits.push(format!("{key} = {most}"));
+                edit.limits.push((key.clone(), Some(*most)));
+            }
+        }
+        overlay(&mut rules, &wanted.calendars)?;
+        Ok((rules, edit, diff))
+    }
+
+    /// The due rows that calendars move which change.
+    async fn plan_moves(
+        &self,
+        rules: &Rules,
+        edit: &mut Edit,
+        existing: &HashMap<String, Task>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let changed: HashSet<&String> = edit.calendars.iter().map(|(name, _)| name).collect();
+        let names_one = |task: &&Task| {
+            let mut names = task.spec.calendars.as_slice().iter();
+            names.any(|name| changed.contains(name))
+        };
+        let mut moves = Vec::new();
+        for task in existing.values().filter(names_one) {
+            moves.extend(self.move_of(rules, task, now).await?);
+        }
+        edit.moves = moves;
+        Ok(())
     }
 
     /// The calendars, if any of these names one: then the edit rests on them, and on the edit counter.

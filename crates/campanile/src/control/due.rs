@@ -2,9 +2,8 @@
 //! An instant of the schedule that passes while the task rests, or that was overdue when its schedule was changed, is
 //! recorded as skipped: nothing disappears because somebody edited a task.
 
-use std::time::Duration;
-
 use super::{Control, Error};
+use crate::engine::zones::first_unplanned;
 use crate::id::TaskId;
 use crate::protocol::occurrences::rested;
 use crate::protocol::permits::Rules;
@@ -14,9 +13,6 @@ use crate::run::{Reason, Run};
 use crate::schedule::Timetable;
 use crate::task::{Task, TaskSpec, Texts};
 use crate::time::Timestamp;
-
-/// Instants up to this far ahead may have been planned already: they are looked up before a due row is put on one.
-const PLANNED_AHEAD: Duration = Duration::from_secs(10);
 
 /// A task to write, with the instants that will not run because of it.
 #[derive(Debug)]
@@ -129,7 +125,8 @@ impl Control {
                 skipped,
             });
         }
-        let next = self.skip_planned(old.id, timetable, first, now).await?;
+        let store = &*self.parts.store;
+        let next = first_unplanned(store, old.id, timetable, first, now).await?;
         Ok(Placed {
             due: replace(next),
             rests_from: None,
@@ -149,25 +146,6 @@ impl Control {
         let range = rested(&schedule, from, now, reason)?;
         let id = self.parts.mint.runs(now, 1).pop()?;
         Some(transitions::skip(id, old, &range, 0, now))
-    }
-
-    /// The first instant from `first` on that has no run or skip yet: the leader plans a little ahead, and an instant
-    /// has one run.
-    pub(super) async fn skip_planned(
-        &self,
-        task: TaskId,
-        timetable: &Timetable,
-        first: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, Error> {
-        let mut at = first;
-        while let Some(instant) = at.filter(|t| *t <= now.plus(PLANNED_AHEAD)) {
-            if self.parts.store.occurrence(task, instant).await?.is_none() {
-                break;
-            }
-            at = timetable.next(instant).map(|event| event.at);
-        }
-        Ok(at)
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::{Control, Error};
-use crate::calendar::Calendar;
 use crate::forecast::{Forecast, Forecaster, Outage, Query};
 use crate::protocol::limits;
+use crate::protocol::permits::Rules;
 use crate::protocol::work::RunFilter;
 use crate::run::State;
 use crate::schedule::TimeZoneName;
@@ -42,11 +42,6 @@ pub struct ForecastQuery {
     pub zone: TimeZoneName,
 }
 
-/// A calendar by its name: none is known, as none is stored.
-fn calendar(_name: &str) -> Option<Arc<Calendar>> {
-    None
-}
-
 impl Control {
     /// What all tasks will start in the days ahead. Waits while another forecast is made.
     ///
@@ -71,11 +66,13 @@ impl Control {
                 "other forecasts are being made: try again in a minute, or ask for fewer days";
             return Err(Error::Conflict(busy.to_owned()));
         };
+        let rules = Arc::new(self.parts.store.rules().await?);
         let mut after: Option<String> = None;
         loop {
             let page = limits::PAGE_ROWS_MAX;
             let page = self.parts.store.tasks(after.as_deref(), page).await?;
-            forecaster = apart(move || add(forecaster, page.tasks)).await?;
+            let rules = Arc::clone(&rules);
+            forecaster = apart(move || add(forecaster, page.tasks, &rules)).await?;
             after = page.next;
             if after.is_none() {
                 break;
@@ -106,7 +103,8 @@ impl Control {
     }
 }
 
-fn add(mut forecaster: Forecaster, tasks: Vec<Task>) -> Forecaster {
+fn add(mut forecaster: Forecaster, tasks: Vec<Task>, rules: &Rules) -> Forecaster {
+    let calendar = |name: &str| rules.calendar(name);
     for task in tasks {
         match task.spec.timetable(task.created_at, &calendar) {
             Ok(timetable) => forecaster.add(&task.spec, timetable),

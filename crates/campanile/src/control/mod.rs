@@ -3,12 +3,14 @@
 //! leads nothing and runs nothing: it writes rows through [`crate::port::store::Control`] and lets the leader know.
 
 mod apply;
+mod backfill;
 mod cluster;
 mod due;
 mod error;
 mod forecast;
 mod instant;
 mod runs;
+mod shared;
 mod submit;
 mod tasks;
 mod why;
@@ -17,12 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use self::apply::{Apply, Changed, Diff, FieldChange};
+pub use self::apply::{Apply, Changed, Definitions, Diff, FieldChange};
+pub use self::backfill::{Backfill, Backfilled, PER_SECOND as BACKFILL_PER_SECOND};
 pub use self::cluster::{Leader, Stats};
 pub use self::error::Error;
 pub use self::forecast::ForecastQuery;
 pub use self::instant::parse as parse_instant;
 pub use self::runs::{Event, RunPage, RunQuery, RunRow, RunStory};
+pub use self::shared::{CalendarRow, LimitRow};
 pub use self::submit::Request;
 pub use self::tasks::{TaskRow, TaskRows};
 pub use self::why::{Verdict, Why};

@@ -119,6 +119,8 @@ fn submission(
             tasks.get(at)
         }
     };
+    task.map_or(Ok(()), Task::check_enabled)
+        .map_err(Error::Conflict)?;
     let mut like = match (task, &request.handler) {
         (Some(task), _) => task.spec.clone(),
         (None, Some(handler)) => TaskSpec::for_handler(handler.clone()),

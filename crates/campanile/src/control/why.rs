@@ -3,7 +3,8 @@
 
 use super::runs::RunRow;
 use super::{Control, Error};
-use crate::run::{Reason, State};
+use crate::protocol::work::RunFilter;
+use crate::run::{Origin, Reason, State};
 use crate::task::Task;
 use crate::time::{Timestamp, format_duration};
 
@@ -22,8 +23,10 @@ pub enum Verdict {
     NotAnInstant,
     /// The task was created later.
     NotCreatedYet,
-    /// The task's schedule rests.
+    /// The task is paused.
     Paused,
+    /// The task is disabled by its definition.
+    Disabled,
     /// The instant is still to come.
     NotDueYet,
     /// It is due, and no leader has planned it yet.
@@ -44,6 +47,7 @@ impl Verdict {
             Self::NotAnInstant => "not-an-instant",
             Self::NotCreatedYet => "not-created-yet",
             Self::Paused => "paused",
+            Self::Disabled => "disabled",
             Self::NotDueYet => "not-due-yet",
             Self::NotPlannedYet => "not-planned-yet",
             Self::NoRecord => "no-record",
@@ -80,7 +84,10 @@ impl Control {
         let task = self.find_task(name).await?;
         let at = super::parse_instant(instant, &task.spec.timezone, now)
             .map_err(|message| Error::invalid("at", message))?;
-        let schedule = task.spec.compile(task.created_at)?;
+        let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
+        let find = |name: &str| rules.calendar(name);
+        let timetable = task.spec.timetable(task.created_at, &find)?;
+        let schedule = timetable.schedule();
         let mut why = Why {
             task: task.spec.name.clone(),
             instant: at,
@@ -93,16 +100,50 @@ impl Control {
         if let Some(run) = self.parts.store.occurrence(task.id, at).await? {
             let row = self.row(run).await?;
             (why.verdict, why.sentences) = told_by_row(&row, &task, at, now);
+            why.sentences
+                .extend(self.told_by_backfills(&task, at).await?);
             why.run = Some(row);
             return Ok(why);
         }
-        let is_instant = schedule.next(at.minus(std::time::Duration::from_millis(1))) == Some(at);
-        let (verdict, sentences) = match told_by_task(&task, &why, is_instant, now) {
+        let event = timetable.next(Timestamp::from_ms(at.as_ms() - 1));
+        let event = event.filter(|event| event.at == at);
+        let (verdict, sentences) = match told_by_task(&task, &why, event.is_some(), now) {
             Some(told) => told,
             None => self.told_by_plan(&task, at, now).await?,
         };
         (why.verdict, why.sentences) = (verdict, sentences);
+        if let Some(calendar) = timetable.excluded_by(at) {
+            let name = &calendar.spec.name;
+            why.sentences.push(format!(
+                "By the present calendar `{name}` (version {}) the task does not run at that instant.",
+                calendar.version
+            ));
+        }
+        why.sentences
+            .extend(self.told_by_backfills(&task, at).await?);
         Ok(why)
+    }
+
+    /// What backfills made of the instant.
+    async fn told_by_backfills(&self, task: &Task, at: Timestamp) -> Result<Vec<String>, Error> {
+        let filter = RunFilter {
+            task: Some(task.id),
+            since: Some(at),
+            until: Some(Timestamp::from_ms(at.as_ms() + 1)),
+            ..RunFilter::default()
+        };
+        let runs = self.parts.store.runs(&filter, None, 10).await?;
+        let runs = runs
+            .into_iter()
+            .filter(|run| run.origin == Origin::Backfill);
+        let told = runs.map(|run| {
+            let state = run.state.as_str();
+            format!(
+                "A backfill has made run {} for this instant: {state}.",
+                run.id
+            )
+        });
+        Ok(told.collect())
     }
 
     /// A past instant of the schedule without a row: not planned yet, or not kept any more.
@@ -140,7 +181,7 @@ impl Control {
         said.push(if task.updated_at > at {
             format!(
                 "The task was changed at {}, after that instant: by then it may have had another schedule, or have been \
-                 paused (while paused a task has no occurrences).",
+                 paused.",
                 task.updated_at
             )
         } else {
@@ -167,10 +208,10 @@ fn told_by_row(row: &RunRow, task: &Task, at: Timestamp, now: Timestamp) -> (Ver
             Verdict::Skipped
         }
         State::Cancelled if run.started_at.is_none() => {
-            let why = if run.reason == Reason::TaskDeleted {
-                "because its task was deleted"
-            } else {
-                "because somebody asked"
+            let why = match run.reason {
+                Reason::TaskDeleted => "because its task was deleted",
+                Reason::Replaced => "because a later occurrence took its place",
+                _ => "because somebody asked",
             };
             said.push(format!(
                 "Run {} of {at} was cancelled before it started, {why}.",
@@ -232,6 +273,11 @@ fn ended_sentence(row: &RunRow) -> String {
             format!("It failed{end}: the worker's own settings do not allow its handler.")
         }
         (State::Failed, _) => format!("It failed{end}, and no attempt was left."),
+        (State::Cancelled, Reason::Replaced) => {
+            format!(
+                "It was cancelled{end} while it ran: a later occurrence took its place (`overlap = \"replace\"`)."
+            )
+        }
         (State::Cancelled, _) => format!("It was cancelled{end} while it ran."),
         _ => "It is still running.".to_owned(),
     }
@@ -254,10 +300,7 @@ fn skipped_sentence(row: &RunRow, task: &Task, at: Timestamp) -> String {
             "when the scheduler came to it, it was later than the task's misfire limit of {}, and the policy `misfire = \
              \"{}\"` drops such instants",
             format_duration(spec.misfire_limit),
-            serde_json::to_value(spec.misfire)
-                .ok()
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default()
+            word(&spec.misfire)
         ),
         Reason::TooLate => {
             "when the scheduler came to it, it was older than the task's max_lateness".to_owned()
@@ -266,9 +309,36 @@ fn skipped_sentence(row: &RunRow, task: &Task, at: Timestamp) -> String {
             "more instants were missed than catch-up takes, and it was not among the latest"
                 .to_owned()
         }
+        Reason::Overlap => format!(
+            "an earlier run of the task was active, and the policy `overlap = \"{}\"` lets no more wait",
+            word(&spec.overlap)
+        ),
+        Reason::StartDeadline => {
+            "it had not started when its start_deadline passed".to_owned()
+        }
+        Reason::Calendar => "a calendar of the task excluded it".to_owned(),
+        Reason::Moved => format!(
+            "a calendar of the task excluded it, and it was moved to {} (`on_excluded = \"{}\"`)",
+            run.ready_at,
+            word(&spec.on_excluded)
+        ),
+        Reason::Paused => "the task was paused".to_owned(),
+        Reason::Disabled => "the task was disabled by its definition (`enabled = false`)".to_owned(),
+        Reason::Changed => {
+            "it was overdue when the task's schedule was changed, and the new schedule begins after that".to_owned()
+        }
+        Reason::Replaced => {
+            "a later occurrence took its place before it started (`overlap = \"replace\"`)".to_owned()
+        }
         other => format!("the reason recorded is `{}`", other.as_str()),
     };
     format!("{at} was skipped{range}: {why}{when}.")
+}
+
+/// A policy as it is written.
+fn word<T: serde::Serialize>(policy: &T) -> String {
+    let value = serde_json::to_value(policy).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// What the definition alone can tell about an instant without a row.
@@ -309,12 +379,22 @@ fn told_by_task(
         }
         return Some((Verdict::NotAnInstant, said));
     }
-    if task.spec.paused && at >= task.updated_at {
+    if let Some(from) = task
+        .rests_from
+        .filter(|from| task.spec.rests() && at >= *from)
+    {
+        let (verdict, what, remedy) = if task.spec.enabled {
+            let resume = format!("`campanile task resume {name}`");
+            (Verdict::Paused, "paused", resume)
+        } else {
+            let enable = "it is put with `enabled = true`".to_owned();
+            (Verdict::Disabled, "disabled by its definition", enable)
+        };
         let said = format!(
-            "`{name}` is paused, since {} at the latest: it has no occurrences until `campanile task resume {name}`.",
-            task.updated_at
+            "`{name}` is {what}: from {from} on its instants do not run, and are recorded as skipped when it goes on, by \
+             {remedy}."
         );
-        return Some((Verdict::Paused, vec![said]));
+        return Some((verdict, vec![said]));
     }
     if at > now {
         let wait = format_duration(at.since(now));

@@ -1,5 +1,5 @@
-//! What runs only while a term is ours: planner, dispatcher, settler, reaper and retention, started together with empty
-//! memory and dropped together. Whichever finds the term over ends them all.
+//! What runs only while a term is ours: planner, dispatcher, settler, reaper, retention and the watch over the zone
+//! database, started together with empty memory and dropped together. Whichever finds the term over ends them all.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::dispatcher::{self, Desk};
 use super::elector::{Leadership, causes};
 use super::meters::Meters;
-use super::{Shared, planner, reaper};
+use super::{Shared, planner, reaper, zones};
 use crate::port::Written;
 use crate::port::store::Error;
 
@@ -123,6 +123,7 @@ impl Leader {
         duties.spawn(dispatcher::settle(Arc::clone(&duty)));
         duties.spawn(reaper::sweep(Arc::clone(&duty)));
         duties.spawn(reaper::retention(Arc::clone(&duty)));
+        duties.spawn(zones::keep(Arc::clone(&duty)));
         let first = tokio::select! {
             () = leadership.over.cancelled() => None,
             ended = duties.join_next() => ended,

@@ -18,6 +18,7 @@ mod planner;
 mod reaper;
 mod running;
 mod worker;
+pub(crate) mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;

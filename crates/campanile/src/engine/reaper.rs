@@ -60,6 +60,25 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
         if !dead.is_empty() {
             give_on(duty).await?;
         }
+        wake_stranded(duty).await?;
+    }
+}
+
+/// Lets runs go on that are parked though nobody holds what they wait for.
+async fn wake_stranded(duty: &Duty) -> Result<(), TermOver> {
+    let store = &duty.shared.parts.store;
+    match store.unpark_stranded(&duty.leadership.term).await {
+        Ok(Some(0)) => Ok(()),
+        Ok(Some(count)) => {
+            tracing::warn!(
+                count,
+                "{count} runs waited for permits that nobody held; they go on"
+            );
+            duty.shared.wake.notify_one();
+            Ok(())
+        }
+        Ok(None) => Err(duty.fenced()),
+        Err(error) => duty.failed(&error),
     }
 }
 

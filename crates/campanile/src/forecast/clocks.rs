@@ -68,7 +68,7 @@ impl Clocks {
         if changes.is_empty() || self.budget.is_spent() {
             return;
         }
-        let Some(wall) = on_a_plain_wall(spec) else {
+        let Some(wall) = on_a_plain_wall(spec, self.window) else {
             return;
         };
         for change in changes {
@@ -117,14 +117,22 @@ fn changes(zone: &TimeZone, window: Window) -> Vec<Change> {
 
 /// The schedule's wall times alone, as if the clocks were never changed: read in UTC, without its bounds. `None` where it
 /// has none, because it is about elapsed time.
-fn on_a_plain_wall(spec: &TaskSpec) -> Option<Schedule> {
-    let is_wall = |text: &&String| !["every ", "at "].iter().any(|w| text.trim().starts_with(w));
+fn on_a_plain_wall(spec: &TaskSpec, window: Window) -> Option<Schedule> {
+    let is_wall = |text: &&String| {
+        let word = text.split_whitespace().next().unwrap_or_default();
+        !["every", "at"].iter().any(|w| word.eq_ignore_ascii_case(w))
+    };
     let texts = spec.schedule.as_ref()?.as_slice().iter();
     let texts: Texts = texts.filter(is_wall).cloned().collect();
     if texts.is_empty() {
         return None;
     }
+    // What a recurrence is counted from stands at the same wall time.
+    let anchor = spec.anchor.unwrap_or(window.from());
+    let instant = jiff::Timestamp::from_millisecond(anchor.as_ms()).unwrap_or_default();
+    let offset_s = i64::from(rules(&spec.timezone).to_offset(instant).seconds());
     let plain = TaskSpec {
+        anchor: Some(Timestamp::from_ms(anchor.as_ms() + offset_s * 1_000)),
         name: spec.name.clone(),
         schedule: Some(texts),
         dialect: spec.dialect,

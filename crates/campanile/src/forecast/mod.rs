@@ -12,6 +12,8 @@ mod clocks;
 mod count;
 mod days;
 mod overlap;
+#[cfg(test)]
+mod policy_tests;
 mod report;
 mod starts;
 #[cfg(test)]

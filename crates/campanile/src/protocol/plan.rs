@@ -329,7 +329,7 @@ impl Planner<'_> {
                 planned.firing.acquired.extend(got);
                 self.place(planned, candidate);
             }
-            Err(full) => self.park(planned, candidate, full),
+            Err(full) => self.park(planned, &candidate, full),
         }
     }
 
@@ -357,13 +357,13 @@ impl Planner<'_> {
         !running
     }
 
-    fn park(&mut self, planned: &mut Planned, candidate: Candidate<'_>, full: Full) {
+    fn park(&mut self, planned: &mut Planned, candidate: &Candidate<'_>, full: Full) {
         let standing = self.board.standing(&full.key);
         let most = candidate
             .spec_task()
             .map_or(0, |t| t.spec.overlap_queue_max);
         if full.key.is_kept() && standing.parked >= most {
-            return self.refuse(planned, &candidate, Reason::Overlap);
+            return self.refuse(planned, candidate, Reason::Overlap);
         }
         standing.parked += 1;
         let run = candidate.run();
@@ -377,7 +377,7 @@ impl Planner<'_> {
         planned.firing.acquired.extend(full.got);
         let held = full.held.iter().map(|h| (full.key.clone(), h.n));
         planned.firing.full.extend(held);
-        self.insert(planned, &candidate);
+        self.insert(planned, candidate);
     }
 
     /// It never starts.

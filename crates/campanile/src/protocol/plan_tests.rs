@@ -13,7 +13,7 @@ fn at(s: i64) -> Timestamp {
     Timestamp::from_ms(START_MS + s * 1_000)
 }
 
-fn compiled(more: serde_json::Value) -> Arc<Compiled> {
+fn compiled(more: &serde_json::Value) -> Arc<Compiled> {
     let mut json = serde_json::json!({
         "name": "t", "schedule": "every 10s", "anchor": at(0), "handler": {"native": "noop"},
     });
@@ -104,7 +104,7 @@ fn plan(compiled: &Arc<Compiled>, rows: &[DueRow], now: i64, board: &mut Board) 
 
 #[test]
 fn what_needs_permits_is_decided_at_its_instant() {
-    let task = compiled(serde_json::json!({"overlap": "skip"}));
+    let task = compiled(&serde_json::json!({"overlap": "skip"}));
     let early = plan(&task, &[task_row(10)], 9, &mut Board::default());
     assert!(early.firing.is_empty());
     assert_eq!((early.later, early.covered), (Some(at(10)), 1));
@@ -113,7 +113,7 @@ fn what_needs_permits_is_decided_at_its_instant() {
     assert_eq!(due.firing.acquired.len(), 1);
     assert!(due.firing.runs[0].limited);
     // A task without limits is planned ahead, and pays for nothing.
-    let plain = compiled(serde_json::json!({}));
+    let plain = compiled(&serde_json::json!({}));
     let ahead = plan(&plain, &[task_row(10)], 9, &mut Board::default());
     assert_eq!((ahead.entries.len(), ahead.later), (1, None));
     assert!(ahead.firing.acquired.is_empty() && !ahead.firing.runs[0].limited);
@@ -121,7 +121,7 @@ fn what_needs_permits_is_decided_at_its_instant() {
 
 #[test]
 fn skip_leaves_a_row_with_its_reason() {
-    let task = compiled(serde_json::json!({"overlap": "skip"}));
+    let task = compiled(&serde_json::json!({"overlap": "skip"}));
     for state in [State::Scheduled, State::Queued, State::Running] {
         let planned = plan(&task, &[task_row(10)], 10, &mut held(state, 0));
         assert!(planned.entries.is_empty() && planned.firing.runs.is_empty());
@@ -133,7 +133,7 @@ fn skip_leaves_a_row_with_its_reason() {
 
 #[test]
 fn queue_parks_behind_the_holder_up_to_its_limit() {
-    let task = compiled(serde_json::json!({"overlap": "queue", "overlap_queue_max": 2}));
+    let task = compiled(&serde_json::json!({"overlap": "queue", "overlap_queue_max": 2}));
     let planned = plan(&task, &[task_row(10)], 10, &mut held(State::Running, 1));
     assert_eq!(planned.firing.parked.len(), 1);
     assert_eq!(planned.firing.full, vec![(overlap(), 0)]);
@@ -146,7 +146,7 @@ fn queue_parks_behind_the_holder_up_to_its_limit() {
 
 #[test]
 fn replace_ends_a_waiting_run_and_takes_its_place() {
-    let task = compiled(serde_json::json!({"overlap": "replace"}));
+    let task = compiled(&serde_json::json!({"overlap": "replace"}));
     let planned = plan(&task, &[task_row(10)], 10, &mut held(State::Queued, 1));
     assert_eq!(planned.firing.replaced[0].run, RunId::from_i64(99));
     assert!(!planned.firing.replaced[0].running);
@@ -156,7 +156,7 @@ fn replace_ends_a_waiting_run_and_takes_its_place() {
 
 #[test]
 fn replace_waits_for_a_running_run_to_be_ended() {
-    let task = compiled(serde_json::json!({"overlap": "replace"}));
+    let task = compiled(&serde_json::json!({"overlap": "replace"}));
     let planned = plan(&task, &[task_row(10)], 10, &mut held(State::Running, 1));
     assert!(planned.firing.replaced[0].running);
     assert_eq!(planned.firing.parked.len(), 1);
@@ -165,7 +165,7 @@ fn replace_waits_for_a_running_run_to_be_ended() {
 
 #[test]
 fn of_several_at_once_only_the_last_replaces() {
-    let task = compiled(serde_json::json!({"overlap": "replace", "misfire_limit": "10m"}));
+    let task = compiled(&serde_json::json!({"overlap": "replace", "misfire_limit": "10m"}));
     let planned = plan(&task, &[task_row(10)], 40, &mut Board::default());
     assert_eq!(planned.entries.len(), 1);
     assert_eq!(planned.entries[0].waiting.run.due_at, at(40));
@@ -176,7 +176,7 @@ fn of_several_at_once_only_the_last_replaces() {
 
 #[test]
 fn a_group_holds_back_all_but_as_many_as_it_lets_through() {
-    let task = compiled(serde_json::json!({"max_running": 2, "misfire_limit": "10m"}));
+    let task = compiled(&serde_json::json!({"max_running": 2, "misfire_limit": "10m"}));
     let planned = plan(&task, &[task_row(10)], 60, &mut Board::default());
     assert_eq!((planned.entries.len(), planned.firing.parked.len()), (2, 4));
     // The holders are this firing's own: they are what the parked wait for.
@@ -185,7 +185,7 @@ fn a_group_holds_back_all_but_as_many_as_it_lets_through() {
 
 #[test]
 fn what_is_caught_up_is_spaced_and_goes_behind() {
-    let task = compiled(serde_json::json!({"misfire": "all", "misfire_limit": "1s"}));
+    let task = compiled(&serde_json::json!({"misfire": "all", "misfire_limit": "1s"}));
     let planned = plan(&task, &[task_row(10)], 405, &mut Board::default());
     assert_eq!(planned.firing.runs.len(), 40);
     let starts: Vec<Timestamp> = planned.firing.runs.iter().map(|r| r.ready_at).collect();
@@ -203,15 +203,20 @@ fn what_is_caught_up_is_spaced_and_goes_behind() {
 
 #[test]
 fn a_start_deadline_ends_what_has_not_started() {
-    let task = compiled(serde_json::json!({"start_deadline": "5s"}));
+    let task = compiled(&serde_json::json!({"start_deadline": "5s"}));
     let planned = plan(&task, &[task_row(10)], 10, &mut Board::default());
     let run = &planned.firing.runs[0];
     assert_eq!(run.deadline_at, Some(at(15)));
     let timer = run_row(15, run);
     assert!(planned.firing.advanced.contains(&timer.key));
-    let early = plan(&task, &[timer.clone()], 14, &mut Board::default());
+    let early = plan(
+        &task,
+        std::slice::from_ref(&timer),
+        14,
+        &mut Board::default(),
+    );
     assert_eq!((early.firing.is_empty(), early.later), (true, Some(at(15))));
-    let over = plan(&task, &[timer.clone()], 15, &mut Board::default());
+    let over = plan(&task, &[timer], 15, &mut Board::default());
     assert_eq!(over.firing.dropped, vec![(run.id, Reason::StartDeadline)]);
     // A run that has started once is not stopped from trying again.
     let retried = Run {
@@ -225,7 +230,7 @@ fn a_start_deadline_ends_what_has_not_started() {
 
 #[test]
 fn jitter_moves_every_start_by_the_tasks_own_share() {
-    let task = compiled(serde_json::json!({"jitter": "5s"}));
+    let task = compiled(&serde_json::json!({"jitter": "5s"}));
     let offset = task.task.spec.jitter_offset();
     assert!(offset > Duration::ZERO && offset < Duration::from_secs(5));
     let row = DueRow {

@@ -1,6 +1,8 @@
 //! Bounds of a schedule: its first and its last instant, and how many there are. A count becomes a last instant when
 //! the schedule is read, by counting: so no counter is kept that a crash could leave wrong.
 
+use std::ops::RangeInclusive;
+
 use super::Schedule;
 use crate::time::Timestamp;
 
@@ -23,6 +25,9 @@ pub struct Bounded {
     inner: Schedule,
     first: Timestamp,
     last: Timestamp,
+    /// What was written, without what a count made of it.
+    starts_at: Timestamp,
+    ends_at: Timestamp,
 }
 
 impl Schedule {
@@ -47,6 +52,8 @@ impl Schedule {
             inner: self,
             first,
             last,
+            starts_at: bounds.starts_at.unwrap_or(Timestamp::MIN),
+            ends_at: bounds.ends_at.unwrap_or(Timestamp::MAX),
         }))
     }
 }
@@ -56,6 +63,12 @@ impl Bounded {
     #[must_use]
     pub fn inner(&self) -> &Schedule {
         &self.inner
+    }
+
+    /// The first and the last instant at which anything may be due, also what a calendar moves. A count is none of
+    /// them: the last occurrence counts, wherever it is moved.
+    pub(super) fn window(&self) -> RangeInclusive<Timestamp> {
+        self.starts_at..=self.ends_at
     }
 
     pub(super) fn next(&self, after: Timestamp) -> Option<Timestamp> {

@@ -3,22 +3,22 @@
 //! the search for a fire time lives in here and must cost nanoseconds.
 
 /// Seconds in a day on the wall.
-pub(super) const DAY_S: i64 = 86_400;
+pub(crate) const DAY_S: i64 = 86_400;
 /// The last year that an instant can name.
-pub(super) const YEAR_MAX: i32 = 9_999;
+pub(crate) const YEAR_MAX: i32 = 9_999;
 
 /// A date on the wall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Date {
-    pub(super) year: i32,
+pub(crate) struct Date {
+    pub(crate) year: i32,
     /// 1 to 12.
-    pub(super) month: u32,
+    pub(crate) month: u32,
     /// 1 to 31.
-    pub(super) day: u32,
+    pub(crate) day: u32,
 }
 
 /// Days since 1970-01-01. Years begin in March here, so that the leap day is a year's last.
-pub(super) fn days_of(date: Date) -> i64 {
+pub(crate) fn days_of(date: Date) -> i64 {
     let year = i64::from(date.year) - i64::from(date.month <= 2);
     let month = (i64::from(date.month) + 9) % 12;
     let cycle = year.div_euclid(400);
@@ -29,7 +29,7 @@ pub(super) fn days_of(date: Date) -> i64 {
 }
 
 /// The date of a day number: the inverse of [`days_of`].
-pub(super) fn date_of(days: i64) -> Date {
+pub(crate) fn date_of(days: i64) -> Date {
     let shifted = days + 719_468;
     let cycle = shifted.div_euclid(146_097);
     let day = shifted.rem_euclid(146_097);
@@ -52,7 +52,7 @@ fn narrow(n: i64) -> i32 {
 }
 
 /// 28 to 31.
-pub(super) fn days_in_month(year: i32, month: u32) -> u32 {
+pub(crate) fn days_in_month(year: i32, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
@@ -62,7 +62,7 @@ pub(super) fn days_in_month(year: i32, month: u32) -> u32 {
 }
 
 /// 0 is Sunday, 6 is Saturday.
-pub(super) fn weekday_of(days: i64) -> u32 {
+pub(crate) fn weekday_of(days: i64) -> u32 {
     narrow((days + 4).rem_euclid(7)).unsigned_abs()
 }
 

@@ -8,16 +8,19 @@
 //! other crons.
 
 mod bounds;
-mod civil;
+pub(crate) mod civil;
 mod cron;
 pub mod crontab;
 mod every;
 mod fields;
 mod item;
 mod parse;
+mod recur;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod timetable;
+mod walls;
 mod zone;
 
 use std::fmt;
@@ -29,7 +32,9 @@ use serde::{Deserialize, Serialize};
 pub use self::bounds::{Bounded, Bounds};
 pub use self::cron::Cron;
 pub use self::every::{Every, INTERVAL_MIN};
-pub use self::timetable::{Event, Timetable, What};
+pub use self::recur::Recur;
+pub use self::rules::zone_rules;
+pub use self::timetable::{Event, MOVES_OF_A_DAY_MAX, Timetable, What};
 pub use self::zone::{TimeZoneName, format_in_zone};
 use crate::protocol::limits;
 use crate::time::{Timestamp, duration_ms, parse_duration};
@@ -44,6 +49,8 @@ pub enum Schedule {
     Cron(Cron),
     /// At a fixed interval.
     Every(Every),
+    /// At the times of an RFC 5545 recurrence.
+    Recur(Recur),
     /// Once.
     At(Timestamp),
     /// At the times of each of several; an instant of two of them is one occurrence.
@@ -173,8 +180,8 @@ fn quoted(text: &str) -> String {
 }
 
 impl Schedule {
-    /// Reads a schedule: a cron expression (`0 2 * * *`, `@daily`), `every 10s`, `at 2026-12-01T08:00:00+01:00`, or
-    /// nothing for only on request.
+    /// Reads a schedule: a cron expression (`0 2 * * *`, `@daily`), `every 10s`, `at 2026-12-01T08:00:00+01:00`,
+    /// `rrule FREQ=WEEKLY;BYDAY=MO`, or nothing for only on request.
     ///
     /// # Errors
     /// Names the field that can't be read and what would be right. What can never fire is refused as well.
@@ -201,6 +208,7 @@ impl Schedule {
                     .map_err(|message| Error::new("at", rest_at, message))?;
                 Ok(Self::At(instant))
             }
+            _ if Recur::is_meant(word) => Recur::parse(text, options).map(Self::Recur),
             _ => Cron::parse(text, options).map(Self::Cron),
         }
     }
@@ -240,6 +248,7 @@ impl Schedule {
         match self {
             Self::Cron(cron) => cron.next(after),
             Self::Every(every) => every.next(after),
+            Self::Recur(recur) => recur.next(after),
             Self::At(instant) => (*instant > after).then_some(*instant),
             Self::Union(all) => all.iter().filter_map(|s| s.next(after)).min(),
             Self::Bounded(bounded) => bounded.next(after),
@@ -253,6 +262,7 @@ impl Schedule {
         match self {
             Self::Cron(cron) => cron.previous(before),
             Self::Every(every) => every.previous(before),
+            Self::Recur(recur) => recur.previous(before),
             Self::At(instant) => (*instant < before).then_some(*instant),
             Self::Union(all) => all.iter().filter_map(|s| s.previous(before)).max(),
             Self::Bounded(bounded) => bounded.previous(before),
@@ -267,6 +277,7 @@ impl fmt::Display for Schedule {
         match self {
             Self::Cron(cron) => cron.fmt(f),
             Self::Every(every) => every.fmt(f),
+            Self::Recur(recur) => recur.fmt(f),
             Self::At(instant) => write!(f, "at {instant}"),
             Self::Union(all) => {
                 let texts: Vec<String> = all.iter().map(ToString::to_string).collect();

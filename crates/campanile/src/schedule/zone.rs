@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Error;
@@ -61,6 +61,39 @@ impl TimeZoneName {
             offset_s: self.offset_at(start_s.unwrap_or(at_s)),
             old_wall_s: start_s.map_or(i64::MIN, |start| start + self.offset_at(start - 1)),
         }
+    }
+
+    /// What a wall in this zone shows at an instant: milliseconds since 1970-01-01T00:00 on that wall.
+    pub(crate) fn wall_ms(&self, at: Timestamp) -> i64 {
+        at.as_ms() + self.offset_at(at.as_ms().div_euclid(1_000)) * 1_000
+    }
+
+    /// The instant of a wall time in milliseconds: of one that comes twice the first, and one that the clocks leave out
+    /// as if they had not been changed.
+    pub(crate) fn at_wall_ms(&self, wall_ms: i64) -> Timestamp {
+        let (wall_s, ms) = (wall_ms.div_euclid(1_000), wall_ms.rem_euclid(1_000));
+        let wall = Offset::UTC.to_datetime(instant(wall_s));
+        let at_s = match self.0.to_ambiguous_timestamp(wall).compatible() {
+            Ok(t) => t.as_second(),
+            Err(_) => wall_s,
+        };
+        Timestamp::from_ms(at_s * 1_000 + ms)
+    }
+
+    /// The first instant of a day (its number since 1970-01-01) on this zone's walls, or of the next day where the
+    /// clocks leave the whole day out.
+    pub(crate) fn day_start(&self, day: i64) -> Timestamp {
+        let wall_s = day * DAY_S;
+        let midnight = Offset::UTC.to_datetime(instant(wall_s));
+        let at_s = match self.0.to_ambiguous_timestamp(midnight).offset() {
+            AmbiguousOffset::Unambiguous { offset } => wall_s - i64::from(offset.seconds()),
+            AmbiguousOffset::Fold { before, .. } => wall_s - i64::from(before.seconds()),
+            AmbiguousOffset::Gap { before, .. } => {
+                self.segment_at(wall_s - i64::from(before.seconds()))
+                    .start_s
+            }
+        };
+        Timestamp::from_ms(at_s * 1_000)
     }
 
     /// Seconds east of UTC at an instant.

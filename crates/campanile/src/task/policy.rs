@@ -15,7 +15,7 @@ pub enum Misfire {
     Last,
     /// All missed ones are skipped.
     Skip,
-    /// All missed ones run, the latest [`limits::CATCH_UP_RUNS_MAX`] of them at most.
+    /// All missed ones run, the latest [`CATCH_UP_RUNS_MAX`](crate::protocol::limits::CATCH_UP_RUNS_MAX) of them at most.
     All,
 }
 

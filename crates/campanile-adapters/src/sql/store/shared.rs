@@ -61,7 +61,15 @@ impl Store {
         for mut row in pool.rows(&CALENDARS, &[]).await? {
             let (name, version) = (row.text("calendar")?, row.int("calendar")?);
             let spec = from_json(&row.text("calendar")?, "calendar")?;
-            calendars.insert(name, Arc::new(Calendar { spec, version }));
+            match Calendar::compile(spec, version) {
+                Ok(calendar) => {
+                    calendars.insert(name, Arc::new(calendar));
+                }
+                // Valid when it was stored: a newer version's fields, or another zone database. Tasks that name it wait.
+                Err(error) => {
+                    tracing::error!(calendar = %name, %error, "calendar `{name}` can't be read here: {error}");
+                }
+            }
         }
         let mut limits = HashMap::new();
         for mut row in pool.rows(&LIMITS, &[]).await? {

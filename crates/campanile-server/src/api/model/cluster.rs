@@ -193,6 +193,12 @@ pub struct Applied {
     pub deleted: Vec<String>,
     /// Tasks that somebody paused and that stay paused, though the list does not say so.
     pub kept_paused: Vec<String>,
+    /// Calendars that are new or change.
+    #[serde(default)]
+    pub calendars: Vec<String>,
+    /// Limits that are new or change, as in `queue:reports = 5`.
+    #[serde(default)]
+    pub limits: Vec<String>,
 }
 
 impl From<Diff> for Applied {
@@ -216,6 +222,8 @@ impl From<Diff> for Applied {
             unchanged: diff.unchanged,
             deleted: diff.deleted,
             kept_paused: diff.kept_paused,
+            calendars: diff.calendars,
+            limits: diff.limits,
         }
     }
 }
@@ -228,7 +236,7 @@ pub struct WhyView {
     /// The instant.
     #[schema(value_type = String, format = DateTime)]
     pub instant: Timestamp,
-    /// `ran`, `waiting`, `skipped`, `cancelled`, `not-an-instant`, `not-created-yet`, `paused`, `not-due-yet`,
+    /// `ran`, `waiting`, `skipped`, `cancelled`, `not-an-instant`, `not-created-yet`, `paused`, `disabled`, `not-due-yet`,
     /// `not-planned-yet` or `no-record`.
     pub verdict: String,
     /// The instant's run, if it has one.

@@ -72,10 +72,8 @@ fn edit_shared(tables: &mut Tables, edit: &Edit) -> Result<(), Error> {
         let version = tables.calendars.get(name).map_or(0, |c| c.version);
         match spec {
             Some(spec) => {
-                let calendar = Calendar {
-                    spec: spec.clone(),
-                    version: version + 1,
-                };
+                let calendar = Calendar::compile(spec.clone(), version + 1)
+                    .map_err(|e| Error::Refused(e.into()))?;
                 tables.calendars.insert(name.clone(), calendar);
             }
             None => {
@@ -284,9 +282,8 @@ impl Control for MemoryStore {
                 .map_or(Cancel::Unknown, |r| Cancel::Ended(r.state)));
         };
         let (answer, changed) = transitions::cancel(run, at);
-        match changed {
-            Some(run) => tables.settle(run)?,
-            None => {}
+        if let Some(run) = changed {
+            tables.settle(run)?;
         }
         Ok(answer)
     }

@@ -4,7 +4,9 @@ mod clocks;
 mod crontabs;
 mod errors;
 mod properties;
+mod recurrences;
 mod tables;
+mod timetables;
 mod walker;
 
 use super::*;

@@ -1,0 +1,181 @@
+//! Backfill: past instants of a task's schedule that somebody wants to have run after all. What an instant's own row
+//! says stays as it is (terminal rows never change); a backfill is a run beside it, with the instant's key, so that a
+//! target that remembers keys is not asked twice.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::{Control, Error};
+use crate::protocol::limits;
+use crate::protocol::run as transitions;
+use crate::protocol::work::{RunFilter, Submission};
+use crate::run::State;
+use crate::schedule::What;
+use crate::task::Task;
+use crate::time::Timestamp;
+
+/// Starts in a second, if nothing else is asked for.
+pub const PER_SECOND: u32 = 10;
+
+/// Which instants are to be run after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backfill {
+    /// The first instant.
+    pub from: Timestamp,
+    /// The instant before which it ends.
+    pub until: Timestamp,
+    /// Also those that have a run already; else only those that have none.
+    pub all: bool,
+    /// Only say how many.
+    pub dry_run: bool,
+    /// How many start in a second, 1 to 1000.
+    pub per_second: u32,
+}
+
+/// What a backfill starts, or would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backfilled {
+    /// Instants of the schedule in the range.
+    pub instants: usize,
+    /// Of them, those that have a run already.
+    pub ran: usize,
+    /// Of them, those that are to be run.
+    pub count: usize,
+    /// The first of those.
+    pub first: Option<Timestamp>,
+    /// The last of those.
+    pub last: Option<Timestamp>,
+    /// New runs; an instant that an earlier backfill has made a run for gets no second one.
+    pub created: usize,
+    /// Whether nothing was done.
+    pub dry_run: bool,
+}
+
+impl Control {
+    /// Makes runs for past instants of a task's schedule: all or none. They start spaced, and behind what is on time.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; a range that is no range of the past; more instants than one backfill takes.
+    pub async fn backfill(&self, name: &str, what: &Backfill) -> Result<Backfilled, Error> {
+        let now = self.now().await?;
+        let task = self.find_task(name).await?;
+        check(what, &task, now)?;
+        let instants = self.instants(&task, what).await?;
+        let ran = self.instants_that_ran(&task, what).await?;
+        let is_wanted = |t: &&Timestamp| what.all || !ran.contains(t);
+        let wanted: Vec<Timestamp> = instants.iter().filter(is_wanted).copied().collect();
+        let mut answer = Backfilled {
+            instants: instants.len(),
+            ran: instants.iter().filter(|t| ran.contains(t)).count(),
+            count: wanted.len(),
+            first: wanted.first().copied(),
+            last: wanted.last().copied(),
+            created: 0,
+            dry_run: what.dry_run,
+        };
+        if what.dry_run || wanted.is_empty() {
+            return Ok(answer);
+        }
+        let apart = Duration::from_secs(1) / what.per_second.max(1);
+        let ids = self.parts.mint.runs(now, wanted.len());
+        let one = |(n, (at, id)): (usize, (&Timestamp, _))| {
+            let ready_at = now.plus(apart * u32::try_from(n).unwrap_or(u32::MAX));
+            Submission {
+                run: transitions::backfill(id, &task, *at, ready_at),
+                spec: None,
+                idempotency_key: (!what.all)
+                    .then(|| format!("backfill:{}:{}", task.id, at.as_ms())),
+            }
+        };
+        let submissions: Vec<Submission> = wanted.iter().zip(ids).enumerate().map(one).collect();
+        let answers = self.parts.store.submit(&submissions).await?;
+        answer.created = answers.iter().filter(|a| a.created).count();
+        self.work();
+        Ok(answer)
+    }
+
+    /// The instants of the range at which the task was due, calendars obeyed.
+    async fn instants(&self, task: &Task, what: &Backfill) -> Result<Vec<Timestamp>, Error> {
+        let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
+        let find = |name: &str| rules.calendar(name);
+        let timetable = task.spec.timetable(task.created_at, &find)?;
+        let mut instants = Vec::new();
+        let mut next = timetable.next(Timestamp::from_ms(what.from.as_ms() - 1));
+        for _ in 0..limits::REST_STEPS_MAX {
+            let Some(event) = next.filter(|event| event.at < what.until) else {
+                return Ok(instants);
+            };
+            if event.what == What::Due {
+                instants.push(event.at);
+            }
+            if instants.len() > limits::BACKFILL_RUNS_MAX {
+                break;
+            }
+            next = timetable.next(event.at);
+        }
+        let message = format!(
+            "the range has more than {} instants: take a shorter one",
+            limits::BACKFILL_RUNS_MAX
+        );
+        Err(Error::invalid("until", message))
+    }
+
+    /// The instants of the range that have a run, from the schedule or from a backfill.
+    async fn instants_that_ran(
+        &self,
+        task: &Task,
+        what: &Backfill,
+    ) -> Result<HashSet<Timestamp>, Error> {
+        let filter = RunFilter {
+            task: Some(task.id),
+            since: Some(what.from),
+            until: Some(what.until),
+            ..RunFilter::default()
+        };
+        let mut ran = HashSet::new();
+        let mut before = None;
+        loop {
+            let page = self
+                .parts
+                .store
+                .runs(&filter, before, limits::PAGE_ROWS_MAX)
+                .await?;
+            before = page.last().map(|run| run.id);
+            let full = page.len() == limits::PAGE_ROWS_MAX;
+            let runs = page.into_iter().filter(|run| {
+                run.origin.is_occurrence()
+                    && !matches!(run.state, State::Skipped | State::Cancelled)
+            });
+            ran.extend(runs.map(|run| run.due_at));
+            if !full {
+                return Ok(ran);
+            }
+        }
+    }
+}
+
+fn check(what: &Backfill, task: &Task, now: Timestamp) -> Result<(), Error> {
+    if task.spec.schedule.is_none() {
+        let message = format!(
+            "task `{}` has no schedule: it has no instants, trigger it instead",
+            task.spec.name
+        );
+        return Err(Error::invalid("task", message));
+    }
+    if what.until <= what.from {
+        let message = format!("{} is not after from ({})", what.until, what.from);
+        return Err(Error::invalid("until", message));
+    }
+    if what.until > now {
+        let message = format!(
+            "{} is still to come (it is {now}): what is due from now on runs by its schedule",
+            what.until
+        );
+        return Err(Error::invalid("until", message));
+    }
+    if what.per_second == 0 || what.per_second > 1_000 {
+        let message = format!("{} is out of range: write 1 to 1000", what.per_second);
+        return Err(Error::invalid("per_second", message));
+    }
+    task.check_enabled().map_err(Error::Conflict)
+}

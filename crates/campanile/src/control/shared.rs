@@ -1,0 +1,251 @@
+//! What tasks share: calendars, and the limits of queues and groups. An edit of a calendar moves the due rows of the
+//! tasks that name it, in the same transaction.
+
+use std::sync::Arc;
+
+use super::due::due_key;
+use super::{Control, EDIT_TRIES_MAX, Error};
+use crate::calendar::{Calendar, CalendarSpec};
+use crate::engine::zones::first_unplanned;
+use crate::protocol::limits;
+use crate::protocol::permits::{LimitKey, Rules};
+use crate::protocol::work::{Edit, Move};
+use crate::task::{Task, check_name};
+use crate::time::Timestamp;
+
+/// A limit with its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitRow {
+    /// What it is about: `queue:NAME` or `group:NAME`.
+    pub key: LimitKey,
+    /// How many runs may be handed to workers at once.
+    pub max_running: u32,
+    /// How many are.
+    pub held: u32,
+    /// How many wait for their turn.
+    pub parked: u32,
+}
+
+/// A calendar with the tasks that name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalendarRow {
+    /// The calendar.
+    pub calendar: Arc<Calendar>,
+    /// Names of tasks, in their order.
+    pub tasks: Vec<String>,
+}
+
+impl Control {
+    /// The limits of queues and groups, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn limits(&self) -> Result<Vec<LimitRow>, Error> {
+        let rules = self.parts.store.rules().await?;
+        let mut keys: Vec<LimitKey> = rules.limits.keys().cloned().collect();
+        keys.sort();
+        let mut standings = self.parts.store.standings(&keys).await?;
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let row = |key: LimitKey| {
+            let standing = standings.remove(&key).unwrap_or_default();
+            LimitRow {
+                max_running: rules.limits.get(&key).copied().unwrap_or(0),
+                held: count(standing.held.len()),
+                parked: standing.parked,
+                key,
+            }
+        };
+        Ok(keys.into_iter().map(row).collect())
+    }
+
+    /// Sets the limit of a queue or a group, or lifts it. Runs that wait for their turn are looked at again.
+    ///
+    /// # Errors
+    /// A key or a number that can't be.
+    pub async fn set_limit(&self, key: &LimitKey, most: Option<u32>) -> Result<(), Error> {
+        check_limit(key, most)?;
+        let now = self.now().await?;
+        let edit = Edit {
+            limits: vec![(key.clone(), most)],
+            ..Edit::default()
+        };
+        // Stale can't be: this edit rests on nothing.
+        self.edit(&edit, now).await.map(drop)
+    }
+
+    /// The calendars, in the order of their names, with the tasks that name them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn calendars(&self) -> Result<Vec<CalendarRow>, Error> {
+        let rules = self.parts.store.rules().await?;
+        let mut rows: Vec<CalendarRow> = rules
+            .calendars
+            .into_values()
+            .map(|calendar| CalendarRow {
+                calendar,
+                tasks: Vec::new(),
+            })
+            .collect();
+        rows.sort_by(|a, b| a.calendar.spec.name.cmp(&b.calendar.spec.name));
+        if !rows.is_empty() {
+            let tasks = self.all_tasks().await?;
+            for row in &mut rows {
+                row.tasks = naming(tasks.values(), &row.calendar.spec.name);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// One calendar.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn calendar(&self, name: &str) -> Result<CalendarRow, Error> {
+        let rows = self.calendars().await?;
+        let mut rows = rows.into_iter();
+        rows.find(|row| row.calendar.spec.name == name)
+            .ok_or_else(|| no_calendar(name))
+    }
+
+    /// Puts a calendar under its name, whole, and moves the due rows of the tasks that name it. Answers whether it is
+    /// new.
+    ///
+    /// # Errors
+    /// The field at fault; [`Error::Conflict`] when others edit all the time.
+    pub async fn put_calendar(&self, spec: &CalendarSpec) -> Result<bool, Error> {
+        for _ in 0..EDIT_TRIES_MAX {
+            let now = self.now().await?;
+            let edits = self.leader_row().await?.edits;
+            let mut rules = self.parts.store.rules().await?;
+            let old = rules.calendar(&spec.name);
+            if old.as_ref().is_some_and(|c| c.spec == *spec) {
+                return Ok(false);
+            }
+            overlay(&mut rules, std::slice::from_ref(spec))?;
+            let tasks = self.all_tasks().await?;
+            let tasks = tasks.values().filter(|t| names(t, &spec.name));
+            let mut moves = Vec::new();
+            for task in tasks {
+                moves.extend(self.move_of(&rules, task, now).await?);
+            }
+            let edit = Edit {
+                edits: Some(edits),
+                calendars: vec![(spec.name.clone(), Some(spec.clone()))],
+                moves,
+                ..Edit::default()
+            };
+            if self.edit(&edit, now).await?.is_applied() {
+                return Ok(old.is_none());
+            }
+        }
+        Err(super::apply::edited_meanwhile())
+    }
+
+    /// Deletes a calendar that no task names.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] with the tasks that name it.
+    pub async fn delete_calendar(&self, name: &str) -> Result<(), Error> {
+        for _ in 0..EDIT_TRIES_MAX {
+            let now = self.now().await?;
+            let edits = self.leader_row().await?.edits;
+            let row = self.calendar(name).await?;
+            if let Some(first) = row.tasks.first() {
+                let others = match row.tasks.len() - 1 {
+                    0 => String::new(),
+                    n => format!(" and {n} others"),
+                };
+                return Err(Error::Conflict(format!(
+                    "calendar `{name}` is named by task `{first}`{others}: take it out of their `calendars` first"
+                )));
+            }
+            let edit = Edit {
+                edits: Some(edits),
+                calendars: vec![(name.to_owned(), None)],
+                ..Edit::default()
+            };
+            if self.edit(&edit, now).await?.is_applied() {
+                return Ok(());
+            }
+        }
+        Err(super::apply::edited_meanwhile())
+    }
+
+    /// Where the due row of a task goes under these rules. What is overdue stays.
+    pub(super) async fn move_of(
+        &self,
+        rules: &Rules,
+        task: &Task,
+        now: Timestamp,
+    ) -> Result<Option<Move>, Error> {
+        let store = &*self.parts.store;
+        let seen = store.next_due(task.id).await?;
+        let offset = task.spec.jitter_offset();
+        if task.spec.rests() || seen.is_some_and(|at| at.minus(offset) <= now) {
+            return Ok(None);
+        }
+        let timetable = task
+            .spec
+            .timetable(task.created_at, &|name| rules.calendar(name))?;
+        let first = timetable.next(now).map(|event| event.at);
+        let next = first_unplanned(store, task.id, &timetable, first, now).await?;
+        Ok(Some(Move {
+            task: task.id,
+            seen,
+            next: next.map(|at| due_key(&task.spec, at, task.id)),
+        }))
+    }
+}
+
+/// Puts calendars over those that are kept, as if they were.
+pub(super) fn overlay(rules: &mut Rules, specs: &[CalendarSpec]) -> Result<(), Error> {
+    for spec in specs {
+        let version = rules.calendar(&spec.name).map_or(1, |c| c.version + 1);
+        let calendar = Calendar::compile(spec.clone(), version)
+            .map_err(|e| Error::from(e).inside(&format!("calendar `{}`: ", spec.name)))?;
+        rules
+            .calendars
+            .insert(spec.name.clone(), Arc::new(calendar));
+    }
+    Ok(())
+}
+
+/// Checks a limit of a queue or a group.
+pub(super) fn check_limit(key: &LimitKey, most: Option<u32>) -> Result<(), Error> {
+    match key {
+        LimitKey::Queue(name) => check_name("queue", name.as_str())?,
+        LimitKey::Group(name) => check_name("group", name)?,
+        LimitKey::Overlap(_) | LimitKey::Task(_) => {
+            let message = format!("`{key}` is a task's own: set it in the task's definition");
+            return Err(Error::invalid("limit", message));
+        }
+    }
+    match most {
+        Some(n) if n == 0 || n > limits::PERMITS_MAX => {
+            let message = format!("{n} is out of range: write 1 to {}", limits::PERMITS_MAX);
+            Err(Error::invalid("max_running", message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn names(task: &Task, calendar: &str) -> bool {
+    let calendars = task.spec.calendars.as_slice();
+    calendars.iter().any(|name| name == calendar)
+}
+
+fn naming<'a>(tasks: impl Iterator<Item = &'a Task>, calendar: &str) -> Vec<String> {
+    let tasks = tasks.filter(|task| names(task, calendar));
+    let mut all: Vec<String> = tasks.map(|task| task.spec.name.clone()).collect();
+    all.sort();
+    all
+}
+
+fn no_calendar(name: &str) -> Error {
+    Error::NotFound {
+        what: "calendar",
+        name: name.to_owned(),
+        remedy: "`campanile calendar list` shows them",
+    }
+}

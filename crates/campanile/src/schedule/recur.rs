@@ -1,0 +1,142 @@
+//! RFC 5545 recurrences: `RRULE` with `DTSTART`, `EXDATE` and `RDATE`, as calendar programs write them. Owns the set that
+//! these make together; `rule` searches one rule, `read` and `parts` read the text, and [`super::walls`] maps wall times to
+//! instants in the task's zone, so that all schedules share one idea of zones and of clock changes.
+//!
+//! Why this is not left to a crate is told in `docs/decisions/008-rrule.md`.
+
+mod parts;
+mod read;
+mod rule;
+
+use std::fmt;
+
+use self::rule::Rule;
+use super::civil::DAY_S;
+use super::walls::{self, Walls};
+use super::zone::TimeZoneName;
+use super::{Dst, Error, Options};
+use crate::time::Timestamp;
+
+/// A recurrence in its zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recur {
+    set: Box<Set>,
+    zone: TimeZoneName,
+    dst: Dst,
+}
+
+/// The wall times of a recurrence: those of its rule and the added ones, without those taken out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Set {
+    rule: Option<Rule>,
+    added: Vec<i64>,
+    taken_out: Vec<i64>,
+    days_taken_out: Vec<i64>,
+    text: String,
+}
+
+impl Recur {
+    /// Whether a schedule's text is a recurrence: by its first word.
+    pub(super) fn is_meant(text: &str) -> bool {
+        let word = text.split([' ', '\t', '\r', '\n', ':', ';', '=']).next();
+        let known = ["RRULE", "DTSTART", "EXDATE", "RDATE", "FREQ"];
+        word.is_some_and(|w| known.iter().any(|k| k.eq_ignore_ascii_case(w)))
+    }
+
+    /// Reads a recurrence; see [`super::Schedule::parse`].
+    ///
+    /// # Errors
+    /// Names the property or the part that can't be read, and what would be right.
+    pub fn parse(text: &str, options: &Options) -> Result<Self, Error> {
+        let set = Box::new(read::recurrence(text, options)?);
+        if set.next_wall(i64::MIN / 2).is_none() {
+            return Err(Error {
+                never_fires: true,
+                ..Error::new(
+                    "rrule",
+                    0,
+                    "never fires: no day and time from DTSTART on satisfies all of its parts",
+                )
+            });
+        }
+        Ok(Self {
+            set,
+            zone: options.timezone.clone(),
+            dst: options.dst,
+        })
+    }
+
+    /// The zone whose wall time it is about.
+    #[must_use]
+    pub fn timezone(&self) -> &TimeZoneName {
+        &self.zone
+    }
+
+    /// The first occurrence strictly after an instant.
+    #[must_use]
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        walls::next(self.set.as_ref(), &self.zone, self.dst, after)
+    }
+
+    /// The last occurrence strictly before an instant.
+    #[must_use]
+    pub fn previous(&self, before: Timestamp) -> Option<Timestamp> {
+        walls::previous(self.set.as_ref(), &self.zone, self.dst, before)
+    }
+}
+
+impl fmt::Display for Recur {
+    /// On one line, as it is read back: properties apart by a space, in capitals.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.set.text)
+    }
+}
+
+impl Set {
+    fn is_taken_out(&self, wall_s: i64) -> bool {
+        self.taken_out.binary_search(&wall_s).is_ok()
+            || self
+                .days_taken_out
+                .binary_search(&wall_s.div_euclid(DAY_S))
+                .is_ok()
+    }
+
+    /// The first wall time at or after another that is not taken out as part of a whole day.
+    fn skip(&self, wall_s: i64, step: i64) -> i64 {
+        match self.days_taken_out.binary_search(&wall_s.div_euclid(DAY_S)) {
+            Ok(_) if step > 0 => (wall_s.div_euclid(DAY_S) + 1) * DAY_S,
+            Ok(_) => wall_s.div_euclid(DAY_S) * DAY_S - 1,
+            Err(_) => wall_s + step,
+        }
+    }
+}
+
+impl Walls for Set {
+    // Each round takes one written exception, and those are bounded.
+    fn next_wall(&self, from_s: i64) -> Option<i64> {
+        let mut from_s = from_s;
+        loop {
+            let rule = self.rule.as_ref().and_then(|r| r.next_wall(from_s));
+            let at = self.added.partition_point(|w| *w < from_s);
+            let wall = rule.into_iter().chain(self.added.get(at).copied()).min()?;
+            if !self.is_taken_out(wall) {
+                return Some(wall);
+            }
+            from_s = self.skip(wall, 1);
+        }
+    }
+
+    fn previous_wall(&self, to_s: i64) -> Option<i64> {
+        let mut to_s = to_s;
+        loop {
+            let rule = self.rule.as_ref().and_then(|r| r.previous_wall(to_s));
+            let at = self.added.partition_point(|w| *w <= to_s);
+            let added = at.checked_sub(1).and_then(|at| self.added.get(at)).copied();
+            let wall = rule.into_iter().chain(added).max()?;
+            if !self.is_taken_out(wall) {
+                return Some(wall);
+            }
+            to_s = self.skip(wall, -1);
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! One RFC 5545 recurrence rule as numbers, and the search for its wall times. Owns which days and times a rule allows;
+//! it reads no text and knows no zone.
+//!
+//! A search never goes through what came before. Days are found month by month, from a set of the month's allowed days;
+//! the period (every second week, say) that a day belongs to is a division. So a rule is asked about any year at the
+//! same cost, and a COUNT becomes a last wall time once, when the rule is read.
+
+use crate::schedule::civil::{DAY_S, Date, YEAR_MAX, date_of, days_in_month, days_of, weekday_of};
+
+/// Months searched for an allowed day: all of the calendar's 400 years.
+const MONTHS_MAX: u32 = 4_800;
+/// Steps of one search. Whole days repeat after 146,097 periods at most, so only rules in hours, minutes or seconds that
+/// fire less than once in so many of them are cut short.
+const STEPS_MAX: u32 = 200_000;
+
+/// How often a rule's periods come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Freq {
+    Secondly,
+    Minutely,
+    Hourly,
+    Daily,
+    Weekly,
+    Monthly,
+    Yearly,
+}
+
+/// A rule. Empty sets and zero masks allow everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) freq: Freq,
+    pub(super) interval: i64,
+    /// The first day of a week, Sunday 0.
+    pub(super) week_start: u32,
+    /// Bit m: the month m.
+    pub(super) months: u32,
+    /// Bit d: the day d of a month.
+    pub(super) month_days: u32,
+    /// Bit d: the day d from the end of a month.
+    pub(super) month_days_back: u32,
+    pub(super) year_days: Vec<i64>,
+    pub(super) weeks: Vec<i64>,
+    /// Bit w: each weekday w.
+    pub(super) weekdays: u32,
+    /// The nth (from the end if negative) of a weekday, in the month or the year.
+    pub(super) nth_weekdays: Vec<(i64, u32)>,
+    /// Bit h, m, s. In rules by days they are spelled out in `times`.
+    pub(super) hours: u64,
+    pub(super) minutes: u64,
+    pub(super) seconds: u64,
+    pub(super) positions: Vec<i64>,
+    /// Seconds from the beginning of a day (of an hour, a minute or a second in rules by those), in order.
+    pub(super) times: Vec<i64>,
+    pub(super) start_s: i64,
+    /// The last wall time there is.
+    pub(super) last_s: i64,
+}
+
+impl Rule {
+    /// The first wall time at or after another.
+    pub(super) fn next_wall(&self, from_s: i64) -> Option<i64> {
+        let from_s = from_s.max(self.start_s);
+        let found = match self.freq {
+            Freq::Secondly | Freq::Minutely | Freq::Hourly => self.next_by_units(from_s),
+            _ if self.positions.is_empty() => self.next_by_days(from_s),
+            _ => self.next_by_positions(from_s),
+        };
+        found.filter(|w| *w <= self.last_s)
+    }
+
+    /// The last wall time at or before another.
+    pub(super) fn previous_wall(&self, to_s: i64) -> Option<i64> {
+        let to_s = to_s.min(self.last_s);
+        if to_s < self.start_s {
+            return None;
+        }
+        let found = match self.freq {
+            Freq::Secondly | Freq::Minutely | Freq::Hourly => self.previous_by_units(to_s),
+            _ if self.positions.is_empty() => self.previous_by_days(to_s),
+            _ => self.previous_by_positions(to_s),
+        };
+        found.filter(|w| *w >= self.start_s)
+    }
+
+    fn next_by_days(&self, from_s: i64) -> Option<i64> {
+        let mut day = from_s.div_euclid(DAY_S);
+        for _ in 0..STEPS_MAX {
+            let allowed = self.allowed_from(day)?;
+            let (first, _) = self.period_from(allowed)?;
+            if first > allowed {
+                day = first;
+                continue;
+            }
+            let time = |t: &&i64| allowed * DAY_S + **t >= from_s;
+            if let Some(time) = self.times.iter().find(time) {
+                return Some(allowed * DAY_S + time);
+            }
+            day = allowed + 1;
+        }
+        None
+    }
+
+    fn previous_by_days(&self, to_s: i64) -> Option<i64> {
+        let mut day = to_s.div_euclid(DAY_S);
+        for _ in 0..STEPS_MAX {
+            let allowed = self.allowed_until(day)?;
+            let (_, end) = self.period_until(allowed)?;
+            if end <= allowed {
+                day = end - 1;
+                continue;
+            }
+            let time = |t: &&i64| allowed * DAY_S + **t <= to_s;
+            if let Some(time) = self.times.iter().rev().find(time) {
+                return Some(allowed * DAY_S + time);
+            }
+            day = allowed - 1;
+        }
+        None
+    }
+
+    fn next_by_positions(&self, from_s: i64) -> Option<i64> {
+        let mut day = from_s.div_euclid(DAY_S);
+        for _ in 0..STEPS_MAX {
+            let (first, end) = self.period_from(day)?;
+            let later = self
+                .in_period(first, end)
+                .into_iter()
+                .filter(|w| *w >= from_s);
+            if let Some(wall) = later.min() {
+                return Some(wall);
+            }
+            // The period of the next allowed day may be one that is left out: then the one after it is meant.
+            day = self.allowed_from(end)?;
+        }
+        None
+    }
+
+    fn previous_by_positions(&self, to_s: i64) -> Option<i64> {
+        let mut day = to_s.div_euclid(DAY_S);
+        for _ in 0..STEPS_MAX {
+            let (first, end) = self.period_until(day)?;
+            let earlier = self
+                .in_period(first, end)
+                .into_iter()
+                .filter(|w| *w <= to_s);
+            if let Some(wall) = earlier.max() {
+                return Some(wall);
+            }
+            day = self.allowed_until(first - 1)?;
+        }
+        None
+    }
+
+    /// The wall times of one period at the asked-for positions.
+    fn in_period(&self, first: i64, end: i64) -> Vec<i64> {
+        let next = |day: &i64| self.allowed_from(day + 1).filter(|d| *d < end);
+        let days = std::iter::successors(self.allowed_from(first).filter(|d| *d < end), next);
+        let days: Vec<i64> = days.collect();
+        let (times, total) = (self.times.len(), days.len() * self.times.len());
+        let wall = |position: &i64| {
+            let index = index_of(*position, total)?;
+            Some(days.get(index / times)? * DAY_S + self.times.get(index % times)?)
+        };
+        self.positions.iter().filter_map(wall).collect()
+    }
+
+    /// The first day at or after another that the rule's days allow.
+    fn allowed_from(&self, day: i64) -> Option<i64> {
+        let date = date_of(day);
+        let (mut year, mut month, mut least) = (date.year, date.month, date.day);
+        for _ in 0..=MONTHS_MAX {
+            if year > YEAR_MAX {
+                return None;
+            }
+            let set = self.days_of_month(year, month) & u32::MAX.checked_shl(least).unwrap_or(0);
+            if set != 0 {
+                let day = set.trailing_zeros();
+                return Some(days_of(Date { year, month, day }));
+            }
+            (year, month) = if month == 12 {
+                (year + 1, 1)
+            } else {
+                (year, month + 1)
+            };
+            least = 1;
+        }
+        None
+    }
+
+    /// The last day at or before another that the rule's days allow.
+    fn allowed_until(&self, day: i64) -> Option<i64> {
+        let date = date_of(day);
+        let (mut year, mut month, mut most) = (date.year, date.month, date.day);
+        let start_year = date_of(self.start_s.div_euclid(DAY_S)).year;
+        for _ in 0..=MONTHS_MAX {
+            if year < start_year {
+                return None;
+            }
+            let set = self.days_of_month(year, month) & (u32::MAX >> (31 - most.min(31)));
+            if set != 0 {
+                let day = 31 - set.leading_zeros();
+                return Some(days_of(Date { year, month, day }));
+            }
+            (year, month) = if month == 1 {
+                (year - 1, 12)
+            } else {
+                (year, month - 1)
+            };
+            most = 31;
+        }
+        None
+    }
+
+    /// Bit d: the day d of a month is allowed.
+    fn days_of_month(&self, year: i32, month: u32) -> u32 {
+        if self.months != 0 && self.months >> month & 1 == 0 {
+            return 0;
+        }
+        let length = days_in_month(year, month);
+        let mut set = (u32::MAX >> (31 - length)) & !1;
+        if self.month_days | self.month_days_back != 0 {
+            let back = (1..=length).filter(|d| self.month_days_back >> (length + 1 - d) & 1 == 1);
+            set &= back.fold(self.month_days, |set, d| set | 1 << d);
+        }
+        let first = days_of(Date {
+            year,
+            month,
+            day: 1,
+        });
+        if self.weekdays != 0 || !self.nth_weekdays.is_empty() {
+            set &= self.weekdays_of_month(year, month, first, length);
+        }
+        if set == 0 || (self.year_days.is_empty() && self.weeks.is_empty()) {
+            return set;
+        }
+        let january = days_of(Date {
+            year,
+            month: 1,
+            day: 1,
+        });
+        let year_length = days_of(Date {
+            year: year + 1,
+            month: 1,
+            day: 1,
+        }) - january;
+        let wanted = |day: i64| {
+            let n = day - january + 1;
+            let by_day = self.year_days.is_empty()
+                || self.year_days.contains(&n)
+                || self.year_days.contains(&(n - year_length - 1));
+            by_day && (self.weeks.is_empty() || self.has_week_of(day))
+        };
+        let days = (1..=length).filter(|d| set >> d & 1 == 1 && wanted(first + i64::from(*d) - 1));
+        days.fold(0, |set, d| set | 1 << d)
+    }
+
+    fn weekdays_of_month(&self, year: i32, month: u32, first: i64, length: u32) -> u32 {
+        let weekday = weekday_of(first);
+        let plain = (1..=length).filter(|d| self.weekdays >> ((weekday + d - 1) % 7) & 1 == 1);
+        let mut set = plain.fold(0, |set, d| set | 1 << d);
+        let by_month = self.freq == Freq::Monthly || self.months != 0;
+        let (scope, scope_end) = if by_month {
+            (first, first + i64::from(length))
+        } else {
+            let january = |year| {
+                days_of(Date {
+                    year,
+                    month: 1,
+                    day: 1,
+                })
+            };
+            (january(year), january(year + 1))
+        };
+        for (n, weekday) in &self.nth_weekdays {
+            let day = if *n > 0 {
+                let ahead = (weekday + 7 - weekday_of(scope)) % 7;
+                scope + i64::from(ahead) + (n - 1) * 7
+            } else {
+                let back = (weekday_of(scope_end - 1) + 7 - weekday) % 7;
+                scope_end - 1 - i64::from(back) + (n + 1) * 7
+            };
+            let date = date_of(day);
+            if (scope..scope_end).contains(&day) && (date.year, date.month) == (year, month) {
+                set |= 1 << date.day;
+            }
+        }
+        set
+    }
+
+    /// Whether a day is in one of the rule's weeks. A week belongs to the year of its fourth day.
+    fn has_week_of(&self, day: i64) -> bool {
+        let (year, n) = self.week_of(day);
+        let last = self
+            .week_of(days_of(Date {
+                year,
+                month: 12,
+                day: 28,
+            }))
+            .1;
+        self.weeks.contains(&n) || self.weeks.contains(&(n - last - 1))
+    }
+
+    fn week_of(&self, day: i64) -> (i32, i64) {
+        let fourth = self.week_start_of(day) + 3;
+        let year = date_of(fourth).year;
+        (
+            year,
+            (fourth
+                - days_of(Date {
+                    year,
+                    month: 1,
+                    day: 1,
+                }))
+                / 7
+                + 1,
+        )
+    }
+
+    fn week_start_of(&self, day: i64) -> i64 {
+        day - i64::from((weekday_of(day) + 7 - self.week_start) % 7)
+    }
+
+    /// The first day of a period that counts, and the day after it: the one that holds a day, or the next.
+    fn period_from(&self, day: i64) -> Option<(i64, i64)> {
+        let away = self.periods_to(day);
+        let periods =
+            away.div_euclid(self.interval) + i64::from(away.rem_euclid(self.interval) != 0);
+        self.period(periods * self.interval)
+    }
+
+    /// The same, but the one that holds a day, or the one before.
+    fn period_until(&self, day: i64) -> Option<(i64, i64)> {
+        let away = self.periods_to(day);
+        if away < 0 {
+            return None;
+        }
+        self.period(away / self.interval * self.interval)
+    }
+
+    /// Periods, also those that don't count, from that of the start to that of a day.
+    fn periods_to(&self, day: i64) -> i64 {
+        let start = self.start_s.div_euclid(DAY_S);
+        let months = |day| {
+            let date = date_of(day);
+            i64::from(date.year) * 12 + i64::from(date.month)
+        };
+        match self.freq {
+            Freq::Yearly => i64::from(date_of(day).year) - i64::from(date_of(start).year),
+            Freq::Monthly => months(day) - months(start),
+            Freq::Weekly => (self.week_start_of(day) - self.week_start_of(start)) / 7,
+            _ => day - start,
+        }
+    }
+
+    fn period(&self, n: i64) -> Option<(i64, i64)> {
+        let start = self.start_s.div_euclid(DAY_S);
+        let date = date_of(start);
+        let month = |n: i64| {
+            let year = i32::try_from(n.div_euclid(12))
+                .ok()
+                .filter(|y| *y <= YEAR_MAX + 1)?;
+            let month = u32::try_from(n.rem_euclid(12)).ok()? + 1;
+            Some(days_of(Date {
+                year,
+                month,
+                day: 1,
+            }))
+        };
+        let months = i64::from(date.year) * 12 + i64::from(date.month) - 1;
+        match self.freq {
+            Freq::Yearly => {
+                let year = (i64::from(date.year) + n) * 12;
+                Some((month(year)?, month(year + 12)?))
+            }
+            Freq::Monthly => Some((month(months + n)?, month(months + n + 1)?)),
+            Freq::Weekly => {
+                let first = self.week_start_of(start) + 7 * n;
+                Some((first, first + 7))
+            }
+            _ => Some((start + n, start + n + 1)),
+        }
+    }
+
+    /// Seconds of an hour, a minute or a second.
+    fn unit_s(&self) -> i64 {
+        match self.freq {
+            Freq::Hourly => 3_600,
+            Freq::Minutely => 60,
+            _ => 1,
+        }
+    }
+
+    fn next_by_units(&self, from_s: i64) -> Option<i64> {
+        let (unit, base) = (
+            self.unit_s(),
+            self.start_s - self.start_s.rem_euclid(self.unit_s()),
+        );
+        let step = unit * self.interval;
+        let mut cursor = from_s;
+        for _ in 0..STEPS_MAX {
+            let away = cursor.div_euclid(unit) * unit - base;
+            let periods = away.div_euclid(step) + i64::from(away.rem_euclid(step) != 0);
+            let at = base + periods * step;
+            let day = self.allowed_from(at.div_euclid(DAY_S))?;
+            cursor = if day > at.div_euclid(DAY_S) {
+                day * DAY_S
+            } else if let Some(refused) = self.refused_stretch(at) {
+                (at.div_euclid(refused) + 1) * refused
+            } else if let Some(time) = self.times.iter().find(|t| at + **t >= from_s) {
+                return Some(at + time);
+            } else {
+                at + unit
+            };
+        }
+        None
+    }
+
+    fn previous_by_units(&self, to_s: i64) -> Option<i64> {
+        let (unit, base) = (
+            self.unit_s(),
+            self.start_s - self.start_s.rem_euclid(self.unit_s()),
+        );
+        let step = unit * self.interval;
+        let mut cursor = to_s;
+        for _ in 0..STEPS_MAX {
+            if cursor < base {
+                return None;
+            }
+            let at = base + (cursor - base) / step * step;
+            let day = self.allowed_until(at.div_euclid(DAY_S))?;
+            cursor = if day < at.div_euclid(DAY_S) {
+                (day + 1) * DAY_S - 1
+            } else if let Some(refused) = self.refused_stretch(at) {
+                at.div_euclid(refused) * refused - 1
+            } else if let Some(time) = self.times.iter().rev().find(|t| at + **t <= to_s) {
+                return Some(at + time);
+            } else {
+                at - 1
+            };
+        }
+        None
+    }
+
+    /// The length of the hour, minute or second around a wall time that the rule refuses.
+    fn refused_stretch(&self, at_s: i64) -> Option<i64> {
+        let refuses = |set: u64, n: i64| set != 0 && set >> n & 1 == 0;
+        if refuses(self.hours, at_s.rem_euclid(DAY_S) / 3_600) {
+            Some(3_600)
+        } else if self.freq <= Freq::Minutely && refuses(self.minutes, at_s.rem_euclid(3_600) / 60)
+        {
+            Some(60)
+        } else if self.freq == Freq::Secondly && refuses(self.seconds, at_s.rem_euclid(60)) {
+            Some(1)
+        } else {
+            None
+        }
+    }
+}
+
+/// The index of a position that counts from 1, or from the end if it is negative.
+pub(super) fn index_of(position: i64, total: usize) -> Option<usize> {
+    let index = if position > 0 {
+        usize::try_from(position - 1).ok()?
+    } else {
+        total.checked_sub(usize::try_from(-position).ok()?)?
+    };
+    (index < total).then_some(index)
+}
