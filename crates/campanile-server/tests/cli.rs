@@ -13,7 +13,7 @@ fn campanile(folder: &TempDir) -> Command {
     command
 }
 
-fn run(folder: &TempDir, args: &[&str]) -> Output {
+pub fn run(folder: &TempDir, args: &[&str]) -> Output {
     campanile(folder).args(args).output().unwrap()
 }
 
@@ -28,11 +28,11 @@ async fn client(service: &Service, args: &[&str]) -> Output {
         .unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -323,14 +323,14 @@ async fn a_store_of_a_newer_program_is_left_alone() {
 }
 
 /// Calls the program with words that hold no blanks; it must succeed. Answers its result.
-async fn done(service: &Service, words: &str) -> String {
+pub async fn done(service: &Service, words: &str) -> String {
     let args: Vec<&str> = words.split(' ').collect();
     let got = client(service, &args).await;
     assert_eq!(got.status.code(), Some(0), "{words}: {}", err(&got));
     out(&got)
 }
 
-fn two_tasks(service: &Service) -> String {
+pub fn two_tasks(service: &Service) -> String {
     format!(
         "[[task]]\nname = \"check\"\nschedule = \"every 200ms\"\nhandler = {{ http = {{ url = \"{}/healthz\" }} }}\n\
          [[task]]\nname = \"manual\"\nhandler = {{ native = \"nobody\" }}\n",

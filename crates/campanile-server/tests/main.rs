@@ -8,6 +8,7 @@
 
 mod api;
 mod cli;
+mod plan;
 mod process;
 mod reference;
 mod refusals;

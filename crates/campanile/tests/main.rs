@@ -8,5 +8,6 @@
 mod control;
 mod control_shared;
 mod engine;
+mod forecast;
 mod limits;
 mod support;

@@ -7,6 +7,7 @@ pub mod model;
 pub mod problem;
 
 mod cluster;
+pub mod forecast;
 mod rules;
 mod runs;
 mod tasks;
@@ -51,6 +52,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(tasks::trigger))
         .routes(routes!(tasks::why))
         .routes(routes!(tasks::apply))
+        .routes(routes!(forecast::plan))
         .routes(routes!(rules::backfill))
         .routes(routes!(rules::calendars))
         .routes(routes!(

@@ -2,11 +2,13 @@
 //! They are made from control's values and decide nothing. Here: tasks and runs; the rest is in `model/cluster.rs`.
 
 mod cluster;
+mod forecast;
 mod rules;
 
 pub use self::cluster::{
     Applied, ChangedTask, FieldChange, LeaderView, Node, Queue, QueueKey, StatsView, WhyView,
 };
+pub use self::forecast::Plan;
 
 pub use self::rules::{BackfillView, CALENDAR_EXTRAS, CalendarView, LimitView};
 

@@ -134,7 +134,7 @@ async fn warm_up(stand: &Stand<'_>) -> Result<Duration, Error> {
     let now = stand.site.now().await?;
     let progress = Progress::new("warm-up", WARM_UP);
     let stored = stand.submit(WARM_UP, now, &progress).await?;
-    if wait_ended(&stand.app.node, target, &progress).await < target {
+    if wait_ended(&stand.app.node, target, STALL, &progress).await < target {
         return Err(Error::Impossible(
             "the runs of the warm-up don't end; see the log".to_owned(),
         ));
@@ -169,7 +169,7 @@ pub async fn once(stand: &Stand<'_>, count: usize) -> Result<Burst, Error> {
     let target = ended(node) + count as u64;
     let running = Progress::new("run", count);
     site.sleep_until(&before, due).await;
-    let _ = wait_ended(node, target, &running).await;
+    let _ = wait_ended(node, target, STALL, &running).await;
     let last_us = now_us();
     let cpu_s = stand.watched.since(&mark);
     let memory = usage::memory();
@@ -214,18 +214,18 @@ async fn verdict(
 }
 
 /// Ends that the store has answered.
-fn ended(node: &Node) -> u64 {
+pub fn ended(node: &Node) -> u64 {
     let meters = node.meters();
     meters.attempts_succeeded.load(Ordering::Relaxed)
 }
 
 /// Waits until so many ends are recorded, or none came for too long; says how many there are.
-async fn wait_ended(node: &Node, target: u64, progress: &Progress) -> u64 {
+pub async fn wait_ended(node: &Node, target: u64, stall: Duration, progress: &Progress) -> u64 {
     let from = ended(node);
     let (mut last, mut moved_us) = (from, now_us());
     loop {
         let now = ended(node);
-        if now >= target || (now == last && seconds_since(moved_us) > STALL.as_secs_f64()) {
+        if now >= target || (now == last && seconds_since(moved_us) > stall.as_secs_f64()) {
             return now;
         }
         if now != last {

@@ -13,6 +13,7 @@ mod growth;
 mod history;
 mod idle;
 mod limit;
+mod midnight;
 mod prepare;
 mod progress;
 mod record;
@@ -57,6 +58,8 @@ enum Workload {
     Growth(growth::Args),
     /// Steady load on three nodes while leaders are killed and stopped
     Failover(failover::Args),
+    /// Many tasks that are all due at one instant, or spread behind it by their jitter
+    Midnight(midnight::Args),
     /// What store and broker do without the engine: the ceilings
     Limit(limit::Args),
     /// One node of `failover`; not for people
@@ -216,6 +219,7 @@ pub async fn run(args: &Args) -> Result<Done, Error> {
         Workload::Idle(args) => idle::run(args).await,
         Workload::Growth(args) => growth::run(args).await,
         Workload::Failover(args) => failover::run(args).await,
+        Workload::Midnight(args) => midnight::run(args).await,
         Workload::Limit(args) => limit::run(args).await,
         Workload::Node(args) => return child::run(args).await.map(Done::Node),
     };

@@ -51,6 +51,21 @@ pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result
         ..Apply::default()
     };
     let _ = control.apply(&specs.to_vec().into(), whole).await?;
+    stored(site, specs).await
+}
+
+/// Stores these tasks beside those that are there; answers with them in the same order.
+///
+/// # Errors
+/// The store's.
+pub async fn add(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
+    let _ = control
+        .apply(&specs.to_vec().into(), Apply::default())
+        .await?;
+    stored(site, specs).await
+}
+
+async fn stored(site: &Site, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
     let mut tasks = Vec::with_capacity(specs.len());
     for chunk in specs.chunks(LOOKUP) {
         let names: Vec<String> = chunk.iter().map(|s| s.name.clone()).collect();

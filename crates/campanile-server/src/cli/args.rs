@@ -99,6 +99,8 @@ pub enum Command {
     Queue(Queue),
     /// Why did a task (not) run at an instant?
     Why(Why),
+    /// Look ahead: what will start when, the worst minutes, clock changes, overlaps, the catch-up after an outage
+    Plan(Plan),
     /// Reckon with cron expressions
     #[command(subcommand)]
     Cron(Cron),
@@ -388,6 +390,32 @@ pub struct Why {
     pub task: String,
     /// The instant: RFC 3339, or a wall time in the task's zone (2026-11-22T02:30, or 02:30)
     pub instant: String,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// How many times 24 hours, 1 to 366
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub days: u16,
+    /// From this instant on: RFC 3339, or a wall time of --tz (2026-11-27T00:00); default: now
+    #[arg(long, value_name = "INSTANT")]
+    pub from: Option<String>,
+    /// Show what would be caught up if nothing were planned from the one instant to the other
+    #[arg(long, value_name = "FROM/UNTIL")]
+    pub outage: Option<String>,
+    /// How many worst minutes, and tasks of other lists, 1 to 50
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// In whose days and on whose wall it is shown (IANA)
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    pub tz: String,
+    /// Draw a heat map (SVG) into this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Look at the tasks of this file instead of the service's: without a service, and without measured durations
+    #[arg(long, value_name = "TASKS")]
+    pub file: Option<PathBuf>,
 }
 
 /// `cron …`

@@ -10,6 +10,8 @@ mod doctor;
 mod flags;
 mod import;
 mod out;
+mod plan;
+mod plan_text;
 mod rules;
 mod runs;
 mod serve;
@@ -100,6 +102,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Leader(leader) => cluster::leader(&client()?, &leader, out).await,
         Command::Queue(queue) => cluster::queue(&client()?, &queue, out).await,
         Command::Why(why) => cluster::why(&client()?, &why, out).await,
+        Command::Plan(plan) => plan::run(&plan, client, out).await,
         Command::Cron(args::Cron::Next(next)) => cron::next(&next, out),
         Command::Import(args::Import::Crontab(import)) => return import::crontab(&import, out),
         Command::Import(args::Import::Ics(import)) => return import::ics(&import, out),

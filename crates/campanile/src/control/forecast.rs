@@ -1,0 +1,121 @@
+//! Looking ahead over the stored tasks: reads them page by page, has [`crate::forecast`] reckon, and measures how long
+//! runs typically take where that matters. Decides nothing about the future itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::{Control, Error};
+use crate::forecast::{Forecast, Forecaster, Outage, Query};
+use crate::protocol::limits;
+use crate::protocol::permits::Rules;
+use crate::protocol::work::RunFilter;
+use crate::run::State;
+use crate::schedule::TimeZoneName;
+use crate::system;
+use crate::task::Task;
+use crate::time::Timestamp;
+
+/// Recent runs whose middle duration stands for a task's.
+const SAMPLES: usize = 20;
+/// Names that are looked up at once.
+const LOOKUP: usize = 100;
+
+/// Forecasts of this process: each takes a core for seconds, so they go one after another.
+static TURN: Semaphore = Semaphore::const_new(1);
+/// How long one of them may wait.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What is asked of the stored tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForecastQuery {
+    /// The first instant; `None` = now.
+    pub from: Option<Timestamp>,
+    /// How many times 24 hours.
+    pub days: u16,
+    /// A time in which nothing is planned.
+    pub outage: Option<Outage>,
+    /// How many worst minutes are named, and tasks of other lists.
+    pub top: usize,
+    /// In whose days the result is shown.
+    pub zone: TimeZoneName,
+}
+
+impl Control {
+    /// What all tasks will start in the days ahead. Waits while another forecast is made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the field that is out of range; [`Error::Conflict`] when its turn does not come; the
+    /// store's.
+    pub async fn forecast(&self, asked: &ForecastQuery) -> Result<Forecast, Error> {
+        let from = match asked.from {
+            Some(from) => from,
+            None => self.now().await?,
+        };
+        let query = Query {
+            from,
+            days: asked.days,
+            outage: asked.outage,
+            top: asked.top,
+            zone: asked.zone.clone(),
+        };
+        let mut forecaster = Forecaster::new(&query)?;
+        let Some(_turn) = system::within(TURN_WAIT_MAX, TURN.acquire()).await else {
+            let busy =
+                "other forecasts are being made: try again in a minute, or ask for fewer days";
+            return Err(Error::Conflict(busy.to_owned()));
+        };
+        let rules = Arc::new(self.parts.store.rules().await?);
+        let mut after: Option<String> = None;
+        loop {
+            let page = limits::PAGE_ROWS_MAX;
+            let page = self.parts.store.tasks(after.as_deref(), page).await?;
+            let rules = Arc::clone(&rules);
+            forecaster = apart(move || add(forecaster, page.tasks, &rules)).await?;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for names in forecaster.candidates().chunks(LOOKUP) {
+            for task in self.parts.store.tasks_by_name(names).await? {
+                if let Some(typical) = self.typical_duration(&task).await? {
+                    forecaster.measure(&task.spec.name, typical);
+                }
+            }
+        }
+        apart(move || forecaster.finish()).await
+    }
+
+    /// The middle one of the durations of a task's recent good runs; `None` when there are none.
+    async fn typical_duration(&self, task: &Task) -> Result<Option<Duration>, Error> {
+        let filter = RunFilter {
+            task: Some(task.id),
+            state: Some(State::Succeeded),
+            ..RunFilter::default()
+        };
+        let runs = self.parts.store.runs(&filter, None, SAMPLES).await?;
+        let lasted = |run: &crate::run::Run| Some(run.finished_at?.since(run.started_at?));
+        let mut durations: Vec<Duration> = runs.iter().filter_map(lasted).collect();
+        durations.sort_unstable();
+        Ok(durations.get(durations.len() / 2).copied())
+    }
+}
+
+fn add(mut forecaster: Forecaster, tasks: Vec<Task>, rules: &Rules) -> Forecaster {
+    let calendar = |name: &str| rules.calendar(name);
+    for task in tasks {
+        match task.spec.timetable(task.created_at, &calendar) {
+            Ok(timetable) => forecaster.add(&task.spec, timetable),
+            Err(error) => forecaster.refuse(&task.spec.name, error.to_string()),
+        }
+    }
+    forecaster
+}
+
+/// Reckons where no connection waits for it.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::Conflict(format!("the forecast was not finished: {e}")))
+}
