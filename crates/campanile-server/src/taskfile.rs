@@ -406,6 +406,9 @@ impl Form {
                 ))
             };
         };
+        if let Some(other) = root.keys().find(|key| !LISTS.contains(&key.as_str())) {
+            return Err(unknown_list(text, other));
+        }
         let mut take = |name: &str| match root.remove(name) {
             None => Ok(Vec::new()),
             Some(Value::Array(values)) => Ok(values),
@@ -414,27 +417,25 @@ impl Form {
                 format!("`{name}` is not a list: write [[{name}]] before each {name}"),
             )),
         };
-        let parts = Parts {
+        Ok(Parts {
             tasks: take("task")?,
             calendars: take("calendar")?,
             limits: take("limit")?,
-        };
-        let Some(other) = root.keys().next() else {
-            return Ok(parts);
-        };
-        let line = text
-            .lines()
-            .position(|l| l.contains(other.as_str()))
-            .map(|l| l + 1);
-        let near = nearest(other, ["task", "calendar", "limit"].into_iter())
-            .map_or(String::new(), |near| format!(", did you mean `{near}`?"));
-        Err((
-            line,
-            format!(
-                "`{other}` is not known at the top of a task file: tasks are under `task`{near}"
-            ),
-        ))
+        })
     }
+}
+
+/// The lists of a task file.
+const LISTS: [&str; 3] = ["task", "calendar", "limit"];
+
+fn unknown_list(text: &str, other: &str) -> Refusal {
+    let line = text.lines().position(|l| l.contains(other)).map(|l| l + 1);
+    let near = nearest(other, LISTS.into_iter())
+        .map_or(String::new(), |near| format!(", did you mean `{near}`?"));
+    (
+        line,
+        format!("`{other}` is not known at the top of a task file: tasks are under `task`{near}"),
+    )
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod fixture;
 mod leading;
 mod permits;
 mod policies;
+mod shared;
 mod working;
 
 pub use control::*;
@@ -18,6 +19,7 @@ pub use firing::*;
 pub use leading::*;
 pub use permits::*;
 pub use policies::*;
+pub use shared::*;
 pub use working::*;
 
 /// Makes a test of each behaviour. See [`crate::conformance::store`].
