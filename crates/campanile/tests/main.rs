@@ -10,4 +10,5 @@ mod control_shared;
 mod engine;
 mod forecast;
 mod limits;
+mod model;
 mod support;

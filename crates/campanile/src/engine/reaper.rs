@@ -10,8 +10,8 @@ use super::meters::Meters;
 use crate::id::{RunId, TaskId};
 use crate::protocol::limits;
 use crate::protocol::lost::{Watch, beat_period};
-use crate::protocol::run::conclude_lost;
-use crate::protocol::work::{End, Finish};
+use crate::protocol::run::lose;
+use crate::protocol::work::Finish;
 use crate::run::Run;
 use crate::task::StartMode;
 
@@ -164,21 +164,7 @@ fn lost(
         .and_then(|id| starts.get(&id))
         .copied()
         .unwrap_or_default();
-    let end = if run.cancel.is_some() {
-        End::Cancelled(crate::run::Reason::Requested)
-    } else {
-        conclude_lost(start, run.losses, now)
-    };
-    Some(Finish {
-        run: run.id,
-        attempt: run.attempt,
-        claim: run.claim?,
-        end,
-        at: now,
-        error: Some("its worker was lost".to_owned()),
-        log: None,
-        limited: run.limited,
-    })
+    lose(run, start, now)
 }
 
 /// Removes old history until the term ends.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::limits;
-use super::work::{Cancel, End};
+use super::work::{Cancel, End, Finish};
 use crate::id::{ClaimId, NodeId, RunId};
 use crate::port::handler::Failure;
 use crate::run::{Origin, Reason, Run, State};
@@ -330,6 +330,27 @@ pub fn conclude_lost(start: StartMode, losses: u32, now: Timestamp) -> End {
             why: Reason::Lost,
         }
     }
+}
+
+/// The end that the leader writes for a run whose worker died, under the claim that died with it. A run whose end was
+/// asked for is not started again. `None` for a row without a claim.
+#[must_use]
+pub fn lose(run: &Run, start: StartMode, now: Timestamp) -> Option<Finish> {
+    let end = if run.cancel.is_some() {
+        End::Cancelled(Reason::Requested)
+    } else {
+        conclude_lost(start, run.losses, now)
+    };
+    Some(Finish {
+        run: run.id,
+        attempt: run.attempt,
+        claim: run.claim?,
+        end,
+        at: now,
+        error: Some("its worker was lost".to_owned()),
+        log: None,
+        limited: run.limited,
+    })
 }
 
 /// The wait after failure number `failures` (from 0): full jitter between half of it and the whole, so that retries of

@@ -1,0 +1,162 @@
+//! Permits and parked runs of the abstract store, as the memory store has them: giving out, giving back, handing on.
+
+use std::collections::HashMap;
+
+use campanile::id::RunId;
+use campanile::protocol::permits::{Board, Held, LimitKey, Parked, Permit, Standing};
+use campanile::protocol::run as transitions;
+use campanile::protocol::work::{DueKey, Firing, Owner};
+use campanile::run::{Run, State};
+use campanile::time::Timestamp;
+
+use super::bounds::Guards;
+use super::store::Store;
+
+fn place(parked: &Parked) -> (LimitKey, u8, Timestamp, Parked) {
+    let rank = 9 - parked.priority.min(9);
+    (parked.key.clone(), rank, parked.ready_at, parked.clone())
+}
+
+impl Store {
+    fn standing(&self, key: &LimitKey) -> Standing {
+        let state = |run| self.run(run).map_or(State::Running, |r| r.state);
+        let held = self.permits.iter().filter(|p| p.key == *key);
+        Standing {
+            held: held
+                .map(|p| Held {
+                    n: p.n,
+                    run: p.run,
+                    state: state(p.run),
+                })
+                .collect(),
+            parked: u32::try_from(self.parked_under(key).count()).unwrap(),
+        }
+    }
+
+    /// What a leader reads of these limits.
+    pub fn board(&self, keys: &[(LimitKey, u32)]) -> Board {
+        let standings: HashMap<_, _> = keys
+            .iter()
+            .map(|(key, _)| (key.clone(), self.standing(key)))
+            .collect();
+        Board::new(standings)
+    }
+
+    pub fn is_parked(&self, run: RunId) -> bool {
+        self.parked.iter().any(|p| p.3.run == run)
+    }
+
+    fn parked_under(&self, key: &LimitKey) -> impl Iterator<Item = &Parked> {
+        let key = key.clone();
+        self.parked.iter().filter(move |p| p.0 == key).map(|p| &p.3)
+    }
+
+    /// Gives a run's permits back, and for each lets the first parked run go on.
+    pub fn release(&mut self, run: RunId, ended: bool, guards: &Guards) {
+        if !guards.end_releases {
+            return;
+        }
+        if ended {
+            self.parked.retain(|p| p.3.run != run);
+        }
+        let mine = |p: &&Permit| p.run == run && (ended || !p.key.is_kept());
+        let mine: Vec<Permit> = self.permits.iter().filter(mine).cloned().collect();
+        for permit in mine {
+            self.permits.remove(&permit);
+            if guards.release_hands_on {
+                self.unpark(&permit.key, 1);
+            }
+        }
+    }
+
+    /// Puts the timers of the first parked runs of a limit.
+    pub fn unpark(&mut self, key: &LimitKey, most: usize) {
+        let first: Vec<Parked> = self.parked_under(key).take(most).cloned().collect();
+        for parked in first {
+            self.parked.remove(&place(&parked));
+            self.due.insert(DueKey {
+                queue: parked.queue,
+                at: parked.ready_at,
+                owner: Owner::Run(parked.run),
+            });
+        }
+    }
+
+    /// Lets runs go on that nobody will ever wake. Answers whether there were any.
+    pub fn unpark_stranded(&mut self) -> bool {
+        let keys: Vec<LimitKey> = self.parked.iter().map(|p| p.0.clone()).collect();
+        let mut any = false;
+        for key in keys {
+            if self.standing(&key).held.is_empty() {
+                any = true;
+                self.unpark(&key, usize::MAX);
+            }
+        }
+        any
+    }
+
+    /// Whether a firing's decisions about permits still hold.
+    pub fn permits_allow(&self, firing: &Firing, guards: &Guards) -> bool {
+        let ends = |run: RunId| {
+            firing.replaced.iter().any(|r| r.run == run && !r.running)
+                || firing.dropped.iter().any(|(dropped, _)| *dropped == run)
+        };
+        let taken_here =
+            |key: &LimitKey, n: u32| firing.acquired.iter().any(|p| p.key == *key && p.n == n);
+        let holder =
+            |key: &LimitKey, n: u32| self.permits.iter().find(|p| p.key == *key && p.n == n);
+        let replaced = firing.replaced.iter().all(|r| {
+            self.live(r.run)
+                .is_some_and(|run| (run.state == State::Running) == r.running)
+        });
+        let free = firing
+            .acquired
+            .iter()
+            .all(|p| holder(&p.key, p.n).is_none_or(|p| ends(p.run)));
+        let full = firing
+            .full
+            .iter()
+            .all(|(key, n)| taken_here(key, *n) || holder(key, *n).is_some());
+        (replaced || !guards.replace_demands_state)
+            && (free || !guards.permit_is_unique)
+            && (full || !guards.park_demands_holders)
+    }
+
+    /// Carries out what a firing says about permits, which [`Store::permits_allow`] has allowed.
+    pub fn fire_permits(&mut self, firing: &Firing, guards: &Guards) {
+        let at = firing.at;
+        for replaced in &firing.replaced {
+            let mut ended = vec![replaced.run];
+            ended.extend(self.parked_under(&replaced.key).map(|p| p.run));
+            for run in ended {
+                if let Some(run) = self.live(run).and_then(|r| transitions::replace(r, at)) {
+                    self.settle(run, guards);
+                }
+            }
+        }
+        for (run, reason) in &firing.dropped {
+            let run = self.live(*run);
+            if let Some(run) = run.and_then(|r| transitions::drop_waiting(r, *reason, at)) {
+                self.settle(run, guards);
+            }
+        }
+        for permit in &firing.acquired {
+            self.permits.insert(permit.clone());
+            self.mark_limited(permit.run);
+        }
+        for parked in &firing.parked {
+            self.mark_limited(parked.run);
+            self.parked.insert(place(parked));
+        }
+    }
+
+    fn mark_limited(&mut self, run: RunId) {
+        let limited = self.live(run).map(|run| Run {
+            limited: true,
+            ..Run::clone(run)
+        });
+        if let Some(run) = limited {
+            self.settle(run, &Guards::default());
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What must hold in every world, what must be possible in some, and how a step is judged. The predicates are those of
+//! [`campanile::protocol::invariants`], which the engine's tests and the history checker ask too; this file gives them
+//! their worlds. Never changes anything but a world's record of what was broken.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use campanile::id::TaskId;
+use campanile::protocol::invariants::{self, Snapshot, Start};
+use campanile::protocol::work::{DueKey, Owner, Term};
+use campanile::run::{Reason, Run, State};
+use campanile::task::StartMode;
+use campanile::time::Timestamp;
+use stateright::{Model as _, Property};
+
+use super::bounds::{TASK, occurrence};
+use super::scheduler::Scheduler;
+use super::store::{Row, Store};
+use super::world::{Scene, World};
+
+pub const I1: &str = "I1 an occurrence has one run";
+pub const I2: &str = "I2 terms and attempts grow";
+pub const I3: &str = "I3 only the present term writes";
+pub const I4: &str = "I4 an attempt starts once";
+pub const I5: &str = "I5 an end is final";
+pub const I6: &str = "I6 nothing starts early";
+pub const I6_CLAIM: &str = "I6 a start follows its claim";
+pub const I7: &str = "I7 counts agree";
+pub const I8: &str = "I8 permits fit";
+pub const I8_ONE: &str = "I8 one at a time";
+pub const I9: &str = "I9 whatever waits is kept";
+pub const I9_WORK: &str = "I9 work goes on";
+pub const G2: &str = "G2 no gap";
+pub const EDITS: &str = "edits: a firing rests on the present definitions";
+
+/// The properties that must always hold, in the order of their bits. The last is judged by what can happen next.
+const ALWAYS: [&str; 13] = [
+    I1, I2, I3, I4, I5, I6, I6_CLAIM, I7, I8, I8_ONE, I9, G2, EDITS,
+];
+
+/// What a step broke: one bit for each of [`ALWAYS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Broken(u16);
+
+impl Broken {
+    fn note(&mut self, name: &str, holds: bool) {
+        if !holds && let Some(bit) = ALWAYS.iter().position(|n| *n == name) {
+            self.0 |= 1 << bit;
+        }
+    }
+
+    const fn has(self, bit: u16) -> bool {
+        self.0 & (1 << bit) != 0
+    }
+
+    /// A leader's transaction was written (or not) while this was the store's term.
+    pub fn note_write(&mut self, store: &Store, term: &Term, written: bool) {
+        self.note(I3, !written || store.is_present(term));
+    }
+
+    /// Whether a firing that was written rests on the present edit counter.
+    pub fn note_edits(&mut self, present: bool) {
+        self.note(EDITS, present);
+    }
+}
+
+/// Judges the step from one world to the next.
+pub fn judge(scene: &Scene, last: &World, world: &mut World) {
+    let mut broken = world.broken;
+    let (before, after) = (&last.store, &world.store);
+    let began = before.term != after.term;
+    broken.note(I2, !began || after.epoch() > before.epoch());
+    if let Err(violation) = forward(before, after) {
+        broken.note(if violation == "I2" { I2 } else { I5 }, false);
+    }
+    let spec = &scene.task(after.edits).task.spec;
+    let at_most_once = |run: &Row| (spec.start == StartMode::AtMostOnce).then_some(run.0.id);
+    let once = after.runs.iter().filter_map(at_most_once).collect();
+    let starts = world.starts.iter().map(|(run, attempt)| Start {
+        run: *run,
+        attempt: *attempt,
+    });
+    let starts: Vec<Start> = starts.collect();
+    broken.note(I4, invariants::started_once(&starts, &once).is_ok());
+    let claimed = |s: &Start| after.run(s.run).is_some() && !after.waits(s.run, s.attempt);
+    broken.note(I6_CLAIM, starts.iter().all(claimed));
+    if before != after {
+        moment(scene, &after.snapshot(), &mut broken);
+    }
+    world.broken = broken;
+}
+
+/// The predicates over one moment of the store.
+fn moment(scene: &Scene, snapshot: &Snapshot, broken: &mut Broken) {
+    let runs = &snapshot.runs;
+    broken.note(I1, invariants::one_run_per_occurrence(runs).is_ok());
+    for run in runs {
+        broken.note(I6, invariants::never_early(run).is_ok());
+        broken.note(I7, invariants::counts_within_limits(run).is_ok());
+    }
+    broken.note(I8, invariants::permits_fit(snapshot).is_ok());
+    let task = TaskId::from_i64(TASK);
+    if scene.task(0).task.spec.is_exclusive() {
+        let exclusive = HashSet::from([task]);
+        broken.note(
+            I8_ONE,
+            invariants::one_at_a_time(snapshot, &exclusive).is_ok(),
+        );
+    }
+    broken.note(I9, invariants::no_wedge(snapshot).is_ok());
+    let next = snapshot.due.iter().find_map(next_instant);
+    let all = (0..i64::from(scene.bounds.occurrences)).map(occurrence);
+    let passed: Vec<Timestamp> = all
+        .filter(|at| next.is_none_or(|next| *at < next))
+        .collect();
+    broken.note(G2, invariants::no_gap(task, &passed, runs).is_ok());
+}
+
+const fn next_instant(key: &DueKey) -> Option<Timestamp> {
+    match key.owner {
+        Owner::Task(_) => Some(key.at),
+        Owner::Run(_) => None,
+    }
+}
+
+/// [`invariants::only_forward`] over the rows that a step changed.
+fn forward(before: &Store, after: &Store) -> Result<(), &'static str> {
+    let changed = |row: &&Row| {
+        after
+            .run(row.0.id)
+            .is_none_or(|new| !Arc::ptr_eq(new, &row.0))
+    };
+    let of = |runs: Vec<Run>| Snapshot {
+        runs,
+        ..Snapshot::default()
+    };
+    let old: Vec<Run> = before
+        .runs
+        .iter()
+        .filter(changed)
+        .map(|row| Run::clone(&row.0))
+        .collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    let new = old.iter().filter_map(|run| after.run(run.id));
+    let new = new.map(|run| Run::clone(run)).collect();
+    invariants::only_forward(&of(old), &of(new)).map_err(|violation| violation.invariant)
+}
+
+/// Whether all occurrences were fired and all runs have ended.
+pub fn is_done(world: &World) -> bool {
+    let ended = |row: &Row| row.0.state.is_terminal();
+    world.store.due.is_empty() && world.store.runs.iter().all(ended)
+}
+
+/// I9: while a leader and a worker are well, either all is done, or one of them can do something about it. Worlds
+/// without a leader are not judged: where the bounds allow another term, the worlds that follow are.
+fn work_goes_on(scene: &Scene, world: &World) -> bool {
+    let present = |s: &Scheduler| s.leads().is_some_and(|term| world.store.is_present(&term));
+    if is_done(world) || !world.schedulers.iter().any(present) {
+        return true;
+    }
+    let mut actions = Vec::new();
+    scene.actions(world, &mut actions);
+    let works = |a: &super::world::Action| a.is_work() && scene.step(world, *a).is_some();
+    actions.iter().any(works)
+}
+
+/// What must be possible, or the checks above say nothing: name and whether it is so in a world.
+type Sometimes = (&'static str, fn(&Scene, &World) -> bool);
+
+pub const ALL_DONE: &str = "all is done";
+pub const FENCED: &str = "a leader is deposed between plan and commit";
+pub const STALE_CLAIM: &str = "a stale claim is refused";
+pub const TWICE: &str = "a message is delivered twice";
+pub const RECOVERED: &str = "a lost run is recovered";
+pub const ZOMBIE: &str = "a zombie ends what others were given";
+pub const LATE_REAPER: &str = "a run ends before its worker's burial is seen through";
+pub const INHERITED: &str = "a leader publishes what another one fired";
+pub const RETRIED: &str = "a failed run succeeds";
+pub const WAITS: &str = "a run waits for a permit";
+pub const REFUSED: &str = "an occurrence is refused";
+pub const REPLACED: &str = "a run's place is taken";
+pub const CANCELLED: &str = "a run is cancelled";
+pub const EDITED: &str = "a firing rests on an older definition";
+pub const LOST: &str = "a run ends lost";
+
+fn sometimes() -> Vec<Sometimes> {
+    vec![
+        (ALL_DONE, |_, w| is_done(w)),
+        (FENCED, |_, w| {
+            let deposed = |s: &Scheduler| s.leads().is_some_and(|t| !w.store.is_present(&t));
+            w.schedulers
+                .iter()
+                .any(|s| s.memory.pending.is_some() && deposed(s))
+        }),
+        (STALE_CLAIM, |_, w| {
+            let stale = |m: &super::world::Message| {
+                w.store.live(m.run).is_some_and(|r| r.attempt > m.attempt)
+            };
+            w.workers.iter().any(|w| w.up && w.hand.is_empty()) && w.mail.iter().any(stale)
+        }),
+        (TWICE, |_, w| {
+            let won = |m: &super::world::Message| w.starts.contains(&(m.run, m.attempt));
+            w.mail.iter().any(won)
+        }),
+        (RECOVERED, |_, w| {
+            any_run(w, |r| r.losses > 0 && r.state == State::Succeeded)
+        }),
+        (ZOMBIE, |_, w| {
+            let void = |h: &super::worker::InHand| {
+                h.started
+                    && w.store
+                        .run(h.won.run)
+                        .is_some_and(|r| r.claim != Some(h.won.claim))
+            };
+            w.workers.iter().any(|w| w.up && w.hand.iter().any(void))
+        }),
+        (LATE_REAPER, |_, w| {
+            let ended = |s: &Scheduler| {
+                let ends = s.memory.ends.iter().flat_map(|e| e.0.iter());
+                ends.into_iter().any(|e| w.store.live(e.run).is_none())
+            };
+            w.schedulers.iter().any(ended)
+        }),
+        (INHERITED, |_, w| {
+            let inherited = |s: &Scheduler| {
+                let epoch = s.leads().map_or(0, |t| t.epoch);
+                s.memory.desk.iter().any(|e| e.row.as_i64() / 32 < epoch)
+            };
+            w.schedulers.iter().any(inherited)
+        }),
+        (RETRIED, |_, w| {
+            any_run(w, |r| r.failures > 0 && r.state == State::Succeeded)
+        }),
+        (WAITS, |_, w| !w.store.parked.is_empty()),
+        (REFUSED, |_, w| any_run(w, |r| r.reason == Reason::Overlap)),
+        (REPLACED, |_, w| {
+            any_run(w, |r| r.reason == Reason::Replaced && r.state.is_terminal())
+        }),
+        (CANCELLED, |_, w| {
+            any_run(w, |r| r.state == State::Cancelled)
+        }),
+        (EDITED, |_, w| {
+            let old = |s: &Scheduler| {
+                let pending = s.memory.pending.as_ref();
+                pending.is_some_and(|p| p.0.edits < w.store.edits)
+            };
+            w.schedulers.iter().any(old)
+        }),
+        (LOST, |_, w| any_run(w, |r| r.reason == Reason::Lost)),
+    ]
+}
+
+fn any_run(world: &World, is: impl Fn(&Run) -> bool) -> bool {
+    world.store.runs.iter().any(|row| is(&row.0))
+}
+
+/// All properties, for the checker.
+pub fn all() -> Vec<Property<Scene>> {
+    macro_rules! always {
+        ($($bit:literal),*) => {
+            vec![$(Property::<Scene>::always(ALWAYS[$bit], |_, w| !w.broken.has($bit))),*]
+        };
+    }
+    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+    all.push(Property::always(I9_WORK, work_goes_on));
+    let sometimes = sometimes().into_iter();
+    all.extend(sometimes.map(|(name, is)| Property::sometimes(name, is)));
+    all
+}

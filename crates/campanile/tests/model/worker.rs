@@ -1,0 +1,124 @@
+//! One worker process: the attempts that it won, and its ways to claim, start and end them, to die, and to join anew.
+//! How an attempt ends is [`transitions::conclude`]'s decision. Never touches a leader's memory.
+
+use campanile::id::{ClaimId, NodeId};
+use campanile::port::handler::Failure;
+use campanile::protocol::run::{self as transitions, Outcome};
+use campanile::protocol::work::Finish;
+use campanile::time::Timestamp;
+
+use super::store::{Store, Won};
+use super::world::{Message, Scene, Starts};
+
+/// An attempt in a worker's hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct InHand {
+    pub won: Won,
+    pub started: bool,
+}
+
+/// A worker process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Worker {
+    /// Under which name it has joined.
+    pub node: NodeId,
+    pub up: bool,
+    pub hand: Vec<InHand>,
+    /// Claims made under this name: their ids never come back.
+    claims: i64,
+}
+
+/// How a handler ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    Succeeds,
+    Fails,
+    IsCancelled,
+}
+
+impl Worker {
+    pub fn new(place: usize) -> Self {
+        Self {
+            node: NodeId::from_i64(i64::try_from(place).unwrap() * 16 + 1),
+            up: true,
+            hand: Vec::new(),
+            claims: 0,
+        }
+    }
+
+    /// Claims what a message names. With `told` false the answer of the store is lost.
+    pub fn claim(
+        &mut self,
+        message: Message,
+        told: bool,
+        scene: &Scene,
+        store: &mut Store,
+        now: Timestamp,
+        starts: &mut Starts,
+    ) {
+        let offer = (message.run, message.attempt);
+        if !scene.guards.start_follows_claim {
+            starts.push(offer);
+        }
+        let claim = ClaimId::from_i64(self.node.as_i64() * 16 + self.claims);
+        let won = store.claim(offer, claim, self.node, now, &scene.guards);
+        let Some(won) = won else { return };
+        self.claims += 1;
+        if told {
+            self.hand.push(InHand {
+                won,
+                started: !scene.guards.start_follows_claim,
+            });
+        }
+    }
+
+    pub fn start(&mut self, place: usize, starts: &mut Starts) {
+        let in_hand = &mut self.hand[place];
+        in_hand.started = true;
+        starts.push((in_hand.won.run, in_hand.won.attempt));
+    }
+
+    /// What the worker asks the store to write when a handler ends.
+    pub fn end(
+        &self,
+        place: usize,
+        way: Way,
+        scene: &Scene,
+        store: &Store,
+        at: Timestamp,
+    ) -> Finish {
+        let won = self.hand[place].won;
+        let outcome = match way {
+            Way::Succeeds => Outcome::Succeeded,
+            Way::Fails => Outcome::Failed(Failure::Retry(String::new())),
+            Way::IsCancelled => Outcome::Cancelled,
+        };
+        let spec = &scene.task(store.edits).task.spec;
+        Finish {
+            run: won.run,
+            attempt: won.attempt,
+            claim: won.claim,
+            end: transitions::conclude(&outcome, spec, won.failures, at, 0),
+            at,
+            error: None,
+            log: None,
+            limited: false,
+        }
+    }
+
+    /// The process dies: what it had in its hands is gone, and the store does not know.
+    pub fn die(&mut self) {
+        self.up = false;
+        self.hand.clear();
+    }
+
+    /// Joins under a new name, with empty hands.
+    pub fn join(&mut self, store: &mut Store) {
+        self.node = NodeId::from_i64(self.node.as_i64() + 1);
+        self.up = true;
+        self.hand.clear();
+        self.claims = 0;
+        store.living.push(self.node);
+        store.living.sort_unstable();
+    }
+}

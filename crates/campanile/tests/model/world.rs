@@ -1,0 +1,526 @@
+//! The world as Stateright sees it: store, lock, mail, schedulers and workers in one value, what can happen next, and
+//! what the world is after it. Every step is one atomic act of one party, so that delays and pauses are the order in
+//! which steps come; faults are steps with a budget. What is right or wrong about a world is in `properties`.
+
+use std::sync::Arc;
+
+use campanile::id::RunId;
+use campanile::protocol::permits::Rules;
+use campanile::protocol::plan::Compiled;
+use campanile::protocol::work::{DueKey, Fired, Owner, Term};
+use campanile::task::QueueName;
+use campanile::time::Timestamp;
+use stateright::{Model, Property};
+
+use super::bounds::{Bounds, Guards, TASK, occurrence, tick};
+use super::properties::{self, Broken};
+use super::scheduler::{Post, Scheduler, Stage, looks_present};
+use super::store::Store;
+use super::worker::{Way, Worker};
+
+/// What is the same in every world of one check.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    pub bounds: Bounds,
+    pub guards: Guards,
+    pub rules: Rules,
+    tasks: [Arc<Compiled>; 2],
+}
+
+impl Scene {
+    pub fn new(bounds: Bounds, guards: Guards) -> Self {
+        let tasks = [bounds.compile(false), bounds.compile(true)];
+        let rules = bounds.rules();
+        Self {
+            bounds,
+            guards,
+            rules,
+            tasks,
+        }
+    }
+
+    /// The task as of this value of the edit counter.
+    pub fn task(&self, edits: i64) -> &Arc<Compiled> {
+        &self.tasks[usize::from(edits > 0)]
+    }
+}
+
+/// A message at the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Message {
+    pub run: RunId,
+    pub attempt: u32,
+}
+
+/// Attempts whose handlers were started, in order.
+pub type Starts = Vec<(RunId, u32)>;
+
+/// All of the world at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World {
+    pub clock: u8,
+    pub store: Store,
+    /// Which scheduler has the lock.
+    pub lock: Option<usize>,
+    pub schedulers: Vec<Scheduler>,
+    pub workers: Vec<Worker>,
+    /// What the broker holds, sorted.
+    pub mail: Vec<Message>,
+    pub starts: Starts,
+    pub left: super::bounds::Left,
+    /// What the step that led here broke.
+    pub broken: Broken,
+}
+
+impl World {
+    /// When decisions about ends are made.
+    pub fn early(&self) -> Timestamp {
+        tick(self.clock)
+    }
+
+    /// When scans and claims read the store's clock: a back-off that began in this tick is over.
+    pub fn late(&self) -> Timestamp {
+        self.early().plus(std::time::Duration::from_millis(500))
+    }
+}
+
+/// What can happen. Numbers are places in the lists of [`World`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    Tick,
+    LockExpires,
+    Elect(usize),
+    FindLockLost(usize),
+    LoseBelief(usize),
+    Recover(usize),
+    Plan(usize),
+    Fire(usize),
+    FireInDoubt(usize),
+    Publish(usize, usize),
+    Look(usize),
+    MarkSent(usize),
+    Bury(usize, usize),
+    SeekOrphans(usize),
+    EndLost(usize),
+    WakeStranded(usize),
+    Lose(usize),
+    Duplicate(usize),
+    Claim(usize, usize),
+    ClaimUnanswered(usize, usize),
+    Start(usize, usize),
+    End(usize, usize, Way),
+    EndUnanswered(usize, usize),
+    Die(usize),
+    JoinAnew(usize),
+    Cancel(RunId),
+    Edit,
+}
+
+impl Action {
+    /// Whether it moves the work on, by a leader or a worker that are well: no fault, no request, no change of leaders.
+    pub const fn is_work(self) -> bool {
+        matches!(
+            self,
+            Self::Tick
+                | Self::Plan(_)
+                | Self::Fire(_)
+                | Self::Publish(..)
+                | Self::Look(_)
+                | Self::MarkSent(_)
+                | Self::SeekOrphans(_)
+                | Self::EndLost(_)
+                | Self::WakeStranded(_)
+                | Self::Bury(..)
+                | Self::Claim(..)
+                | Self::Start(..)
+                | Self::End(.., Way::Succeeds | Way::IsCancelled)
+                | Self::JoinAnew(_)
+        )
+    }
+}
+
+impl Scene {
+    fn scheduler_actions(&self, world: &World, n: usize, actions: &mut Vec<Action>) {
+        let node = &world.schedulers[n];
+        actions.push(Action::Elect(n));
+        if node.post != Post::Waiting && world.left.stops > 0 {
+            actions.push(Action::LoseBelief(n));
+        }
+        let Post::Leading(_) = node.post else { return };
+        if world.lock != Some(n) {
+            actions.push(Action::FindLockLost(n));
+        }
+        let memory = &node.memory;
+        if !memory.recovered {
+            return actions.push(Action::Recover(n));
+        }
+        if memory.pending.is_some() {
+            actions.push(Action::Fire(n));
+            if world.left.doubts > 0 {
+                actions.push(Action::FireInDoubt(n));
+            }
+        } else {
+            actions.push(Action::Plan(n));
+        }
+        actions.extend((0..memory.desk.len()).map(|entry| Action::Publish(n, entry)));
+        if memory.desk.iter().any(|e| e.stage != Stage::Ready) {
+            actions.push(Action::Look(n));
+        }
+        if !memory.marks.is_empty() || !memory.done.is_empty() {
+            actions.push(Action::MarkSent(n));
+        }
+        if memory.ends.is_some() {
+            actions.push(Action::EndLost(n));
+        } else if memory.sweep {
+            actions.push(Action::SeekOrphans(n));
+        }
+        if !world.store.parked.is_empty() && self.guards.stranded_are_woken {
+            actions.push(Action::WakeStranded(n));
+        }
+        for (place, worker) in world.workers.iter().enumerate() {
+            let zombie = worker.up && world.left.zombies > 0;
+            if world.store.living.contains(&worker.node) && (!worker.up || zombie) {
+                actions.push(Action::Bury(n, place));
+            }
+        }
+    }
+
+    fn worker_actions(&self, world: &World, w: usize, actions: &mut Vec<Action>) {
+        let worker = &world.workers[w];
+        let buried = !world.store.living.contains(&worker.node);
+        if buried {
+            actions.push(Action::JoinAnew(w));
+        }
+        if !worker.up {
+            return;
+        }
+        if world.left.crashes > 0 {
+            actions.push(Action::Die(w));
+        }
+        for (place, in_hand) in worker.hand.iter().enumerate() {
+            if !in_hand.started {
+                actions.push(Action::Start(w, place));
+                continue;
+            }
+            actions.push(Action::End(w, place, Way::Succeeds));
+            if world.left.failures > 0 {
+                actions.push(Action::End(w, place, Way::Fails));
+            }
+            if world.left.unanswered_ends > 0 {
+                actions.push(Action::EndUnanswered(w, place));
+            }
+            let run = world.store.live(in_hand.won.run);
+            if run.is_some_and(|r| r.cancel.is_some() && r.worker == Some(worker.node)) {
+                actions.push(Action::End(w, place, Way::IsCancelled));
+            }
+        }
+        if worker.hand.len() < self.bounds.slots {
+            for (place, message) in world.mail.iter().enumerate() {
+                if place > 0 && world.mail[place - 1] == *message {
+                    continue;
+                }
+                actions.push(Action::Claim(w, place));
+                if world.left.unanswered_claims > 0 {
+                    actions.push(Action::ClaimUnanswered(w, place));
+                }
+            }
+        }
+    }
+
+    fn other_actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.clock < self.bounds.last_tick {
+            actions.push(Action::Tick);
+        }
+        if world.lock.is_some() && world.store.epoch() < self.bounds.terms {
+            actions.push(Action::LockExpires);
+        }
+        for place in 0..world.mail.len() {
+            if place > 0 && world.mail[place - 1] == world.mail[place] {
+                continue;
+            }
+            if world.left.losses > 0 {
+                actions.push(Action::Lose(place));
+            }
+            if world.left.duplicates > 0 {
+                actions.push(Action::Duplicate(place));
+            }
+        }
+        if world.left.cancels > 0 {
+            let live = world.store.runs.iter().filter(|r| !r.0.state.is_terminal());
+            actions.extend(live.map(|r| Action::Cancel(r.0.id)));
+        }
+        if world.left.edits > 0 {
+            actions.push(Action::Edit);
+        }
+    }
+}
+
+/// Takes one from a budget.
+fn spend(left: &mut u8) {
+    *left = left.saturating_sub(1);
+}
+
+impl Scene {
+    /// The world after an action; `None` if nothing happens.
+    pub fn step(&self, last: &World, action: Action) -> Option<World> {
+        let mut world = last.clone();
+        world.broken = Broken::default();
+        let done = match action {
+            Action::Elect(n)
+            | Action::FindLockLost(n)
+            | Action::LoseBelief(n)
+            | Action::Recover(n) => self.election_step(&mut world, n, action),
+            Action::Plan(n)
+            | Action::Fire(n)
+            | Action::FireInDoubt(n)
+            | Action::Publish(n, _)
+            | Action::Look(n)
+            | Action::MarkSent(n)
+            | Action::Bury(n, _)
+            | Action::SeekOrphans(n)
+            | Action::EndLost(n)
+            | Action::WakeStranded(n) => {
+                let term = world.schedulers[n].leads()?;
+                self.leader_step(&mut world, n, &term, action)
+            }
+            _ => self.outer_step(&mut world, action),
+        };
+        if !done {
+            return None;
+        }
+        properties::judge(self, last, &mut world);
+        Some(world)
+    }
+
+    fn election_step(&self, world: &mut World, n: usize, action: Action) -> bool {
+        let node = &mut world.schedulers[n];
+        match action {
+            Action::Recover(_) => node.recover(self, &world.store),
+            Action::LoseBelief(_) => {
+                spend(&mut world.left.stops);
+                node.lose_belief(n, &mut world.lock);
+            }
+            Action::FindLockLost(_) => node.find_lock_lost(n, &mut world.lock),
+            _ => return node.elect(n, self, &mut world.store, &mut world.lock),
+        }
+        true
+    }
+
+    fn leader_step(&self, world: &mut World, n: usize, term: &Term, action: Action) -> bool {
+        let (early, late) = (world.early(), world.late());
+        let node = &mut world.schedulers[n];
+        let (store, guards) = (&mut world.store, &self.guards);
+        match action {
+            Action::Plan(_) if !looks_present(term, store, guards) => {
+                node.guarded(n, false, &mut world.lock);
+            }
+            Action::Plan(_) => return node.plan(term, self, store, late),
+            Action::Fire(_) => return self.fire(world, n, term, true),
+            Action::FireInDoubt(_) => return self.fire(world, n, term, false),
+            Action::Publish(_, entry) => return self.publish(world, n, entry),
+            Action::Look(_) => return node.look(self, store),
+            Action::MarkSent(_) => {
+                let marks = std::mem::take(&mut node.memory.marks);
+                let done = std::mem::take(&mut node.memory.done);
+                let written = store.mark_sent(term, &marks, early, &done, guards);
+                world.broken.note_write(store, term, written.is_applied());
+                node.guarded(n, written.is_applied(), &mut world.lock);
+            }
+            Action::Bury(_, w) => {
+                let worker = &world.workers[w];
+                let holds = store.holds(term, guards) || !guards.burial_is_fenced;
+                if holds {
+                    store.living.retain(|id| *id != worker.node);
+                    node.memory.sweep = true;
+                    if worker.up {
+                        spend(&mut world.left.zombies);
+                    }
+                }
+                node.guarded(n, holds, &mut world.lock);
+            }
+            Action::SeekOrphans(_) => return node.seek_orphans(self, store, early),
+            Action::EndLost(_) => {
+                let Some(ends) = node.memory.ends.take() else {
+                    return false;
+                };
+                let holds = store.holds(term, guards) || !guards.lost_end_is_fenced;
+                for end in ends.0.iter().filter(|_| holds) {
+                    store.finish(end, guards);
+                }
+                node.guarded(n, holds, &mut world.lock);
+            }
+            _ => {
+                if !store.holds(term, guards) {
+                    node.guarded(n, false, &mut world.lock);
+                    return true;
+                }
+                return store.unpark_stranded();
+            }
+        }
+        true
+    }
+
+    fn fire(&self, world: &mut World, n: usize, term: &Term, told: bool) -> bool {
+        let node = &mut world.schedulers[n];
+        let Some(pending) = node.memory.pending.take() else {
+            return false;
+        };
+        let firing = &pending.0;
+        let store = &mut world.store;
+        let present = firing.edits == store.edits;
+        let fired = store.fire(term, firing, &self.guards);
+        let applied = fired == Fired::Applied;
+        world.broken.note_write(store, term, applied);
+        world.broken.note_edits(!applied || present);
+        if !told {
+            spend(&mut world.left.doubts);
+            if self.guards.doubt_ends_term {
+                node.guarded(n, false, &mut world.lock);
+            }
+            return true;
+        }
+        if applied {
+            node.fired(firing);
+        }
+        node.guarded(n, fired != Fired::Fenced, &mut world.lock);
+        true
+    }
+
+    /// A message goes out. One that the broker still holds is not sent beside itself: that is `Duplicate`.
+    fn publish(&self, world: &mut World, n: usize, entry: usize) -> bool {
+        let memory = &mut world.schedulers[n].memory;
+        let on_desk = &mut memory.desk[entry];
+        let message = Message {
+            run: on_desk.run,
+            attempt: on_desk.attempt,
+        };
+        let again = on_desk.stage != Stage::Ready;
+        // Again means after a minute without news: whoever was taken has been seen by then.
+        let taken = !world.store.waits(message.run, message.attempt);
+        if world.mail.contains(&message) || (again && (!self.guards.republish || taken)) {
+            return false;
+        }
+        if !again {
+            on_desk.stage = Stage::Published;
+        }
+        let row = on_desk.row;
+        world.mail.push(message);
+        world.mail.sort_unstable();
+        let of_row = |e: &&super::scheduler::OnDesk| e.row == row;
+        let all_out = memory
+            .desk
+            .iter()
+            .filter(of_row)
+            .all(|e| e.stage != Stage::Ready);
+        if all_out && !self.guards.outbox_waits_for_claims && !memory.done.contains(&row) {
+            memory.done.push(row);
+        }
+        true
+    }
+
+    fn outer_step(&self, world: &mut World, action: Action) -> bool {
+        let (early, late) = (world.early(), world.late());
+        match action {
+            Action::Tick => world.clock += 1,
+            Action::LockExpires => world.lock = None,
+            Action::Lose(place) => {
+                world.mail.remove(place);
+                spend(&mut world.left.losses);
+            }
+            Action::Duplicate(place) => {
+                world.mail.insert(place, world.mail[place]);
+                spend(&mut world.left.duplicates);
+            }
+            Action::Claim(w, place) | Action::ClaimUnanswered(w, place) => {
+                let told = matches!(action, Action::Claim(..));
+                if !told {
+                    spend(&mut world.left.unanswered_claims);
+                }
+                let message = world.mail.remove(place);
+                let (worker, starts) = (&mut world.workers[w], &mut world.starts);
+                worker.claim(message, told, self, &mut world.store, late, starts);
+            }
+            Action::Start(w, place) => world.workers[w].start(place, &mut world.starts),
+            Action::End(w, place, way) => {
+                if way == Way::Fails {
+                    spend(&mut world.left.failures);
+                }
+                let end = world.workers[w].end(place, way, self, &world.store, early);
+                world.store.finish(&end, &self.guards);
+                world.workers[w].hand.remove(place);
+            }
+            Action::EndUnanswered(w, place) => {
+                spend(&mut world.left.unanswered_ends);
+                let end = world.workers[w].end(place, Way::Succeeds, self, &world.store, early);
+                world.store.finish(&end, &self.guards);
+            }
+            Action::Die(w) => {
+                spend(&mut world.left.crashes);
+                world.workers[w].die();
+            }
+            Action::JoinAnew(w) => world.workers[w].join(&mut world.store),
+            Action::Cancel(run) => {
+                spend(&mut world.left.cancels);
+                return world.store.cancel(run, early, &self.guards);
+            }
+            _ => {
+                spend(&mut world.left.edits);
+                world.store.edits += 1;
+            }
+        }
+        true
+    }
+}
+
+impl Model for Scene {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        let workers: Vec<Worker> = (0..self.bounds.workers).map(Worker::new).collect();
+        let mut store = Store {
+            living: workers.iter().map(|w| w.node).collect(),
+            ..Store::default()
+        };
+        store.due.insert(DueKey {
+            queue: QueueName::default(),
+            at: occurrence(0),
+            owner: Owner::Task(campanile::id::TaskId::from_i64(TASK)),
+        });
+        let mut world = World {
+            clock: self.bounds.first_tick,
+            store,
+            lock: None,
+            schedulers: vec![Scheduler::default(); self.bounds.schedulers],
+            workers,
+            mail: Vec::new(),
+            starts: Vec::new(),
+            left: self.bounds.left,
+            broken: Broken::default(),
+        };
+        if self.bounds.led {
+            while world.schedulers[0].leads().is_none() {
+                world.schedulers[0].begin(self, &mut world.store, &mut world.lock);
+            }
+        }
+        vec![world]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        for n in 0..world.schedulers.len() {
+            self.scheduler_actions(world, n, actions);
+        }
+        for w in 0..world.workers.len() {
+            self.worker_actions(world, w, actions);
+        }
+        self.other_actions(world, actions);
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        self.step(last, action)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all()
+    }
+}
