@@ -12,6 +12,7 @@ usage: cargo xtask VERB
   check            formatting, clippy, tidy and the API docs, warnings as errors
   tidy             the rules of the house: heads, sizes, names in docs, words
   test [FILTER…]   every test, with private servers started for the run; lists what could not run
+  model [--deep]   every order of steps that small bounds allow, and every guard removed; --deep: large bounds, minutes
   ci               check and test, exactly what CI runs
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
         ("check", []) => verbs::check::run(),
         ("tidy", []) => verbs::check::tidy(),
         ("test", filters) => verbs::test::run(filters),
+        ("model", []) => verbs::model::run(false),
+        ("model", [deep]) if deep == "--deep" => verbs::model::run(true),
         ("cluster", options) => match cluster::Options::read(options) {
             Some(options) => cluster::run(&options),
             None => return usage(),

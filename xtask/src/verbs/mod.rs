@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod check;
 pub mod install;
+pub mod model;
 pub mod test;
 
 use std::process::Command;

@@ -65,8 +65,10 @@ pub struct Bounds {
 }
 
 /// How many faults and requests of each kind may still happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Left {
+    /// Times that the lock runs out while somebody has it, or the lock service loses it.
+    pub expiries: u8,
     /// Leaders that stop believing in their terms: no news of the lock in time, or the process died.
     pub stops: u8,
     /// Messages that the broker loses.
@@ -77,6 +79,8 @@ pub struct Left {
     pub crashes: u8,
     /// Living workers that a leader calls dead.
     pub zombies: u8,
+    /// Workers that leave in order: they give back what they have, and join anew.
+    pub leaves: u8,
     /// Handlers that fail.
     pub failures: u8,
     /// Requests to cancel.
@@ -103,7 +107,7 @@ impl Default for Bounds {
             first_tick: 1,
             last_tick: 1,
             marks: false,
-            left: Left::default(),
+            left: super::scenes::NONE,
             task: serde_json::json!({}),
             edited: serde_json::json!({"priority": 9}),
             queue_limit: None,

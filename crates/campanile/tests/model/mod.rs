@@ -2,153 +2,94 @@
 //! can happen, `properties` what must hold, `mutants` what each guard is good for. `docs/guide/model.md` explains it.
 
 mod bounds;
+mod finish;
+mod holes;
+mod mutants;
 mod permits;
 mod properties;
+mod scenes;
 mod scheduler;
 mod store;
 mod worker;
 mod world;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use stateright::{Checker as _, Model as _};
+use stateright::{Checker as _, Expectation, HasDiscoveries, Model as _};
 
-use bounds::{Bounds, Guards, Left};
+use bounds::Guards;
+use finish::finishable;
+use scenes::Named;
 use world::Scene;
 
-fn go(name: &str, bounds: Bounds) {
+/// Checks all of a scene and prints what it took. Fails with a trace if a property is broken, and if the scene does not
+/// reach what it is there for.
+#[expect(
+    clippy::print_stderr,
+    reason = "the counts are what this test is run for"
+)]
+fn check(scene: Named) {
+    let Named {
+        name,
+        bounds,
+        reaches,
+    } = scene;
     let start = Instant::now();
-    let checker = Scene::new(bounds, Guards::default())
-        .checker()
-        .threads(2)
-        .spawn_bfs()
-        .join();
-    eprintln!(
-        "{name}: {} unique {} depth {} {:?}",
-        checker.state_count(),
-        checker.unique_state_count(),
-        checker.max_depth(),
-        start.elapsed()
-    );
-    for (name, path) in checker.discoveries() {
+    let model = Scene::new(bounds, Guards::default());
+    let checker = model.clone().checker().threads(2).spawn_bfs().join();
+    let (unique, depth) = (checker.unique_state_count(), checker.max_depth());
+    let mut found = checker.discoveries();
+    for property in checker.model().properties() {
+        let path = found.remove(property.name);
+        let reached = property.expectation == Expectation::Sometimes;
+        if reached && path.is_none() {
+            let here = reaches.contains(&property.name);
+            assert!(!here, "{name} no longer reaches: {}", property.name);
+        } else if reached {
+            eprintln!("model: {name}: reached: {}", property.name);
+        } else if path.is_some() {
+            // Once more, for a short way to it.
+            let when = HasDiscoveries::AnyOf(BTreeSet::from([property.name]));
+            let again = model.checker().finish_when(when).spawn_bfs().join();
+            let way = again
+                .discovery(property.name)
+                .map(stateright::Path::into_actions);
+            panic!("{name} breaks {}: {way:?}", property.name);
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("model: {name}: {unique} states, depth {depth}, {seconds:.1} s");
+}
+
+#[test]
+fn small_scenes_keep_every_promise() {
+    for scene in scenes::small() {
+        check(scene);
+    }
+}
+
+#[test]
+#[expect(
+    clippy::print_stderr,
+    reason = "the counts are what this test is run for"
+)]
+fn once_nothing_more_goes_wrong_all_work_can_be_finished() {
+    // Where terms end, worlds without a leader are the end of the bounds and not of the protocol: one leader is enough.
+    for scene in scenes::small().into_iter().filter(|s| s.bounds.terms == 1) {
+        let (worlds, way) = finishable(&Scene::new(scene.bounds, Guards::default()));
+        assert_eq!(way, None, "{} gets stuck", scene.name);
         eprintln!(
-            "   {name}: {}",
-            if name.contains("I") {
-                format!("{:?}", path.into_actions())
-            } else {
-                String::new()
-            }
+            "model: {}: an end is in reach of {worlds} states",
+            scene.name
         );
     }
 }
+
 #[test]
-fn first() {
-    let l = Left::default();
-    let b = Bounds::default();
-    go(
-        "elections",
-        Bounds {
-            led: false,
-            terms: 2,
-            left: Left { stops: 1, ..l },
-            ..b.clone()
-        },
-    );
-    go(
-        "messages",
-        Bounds {
-            left: Left {
-                losses: 1,
-                duplicates: 1,
-                stops: 1,
-                ..l
-            },
-            ..b.clone()
-        },
-    );
-    go(
-        "crash",
-        Bounds {
-            schedulers: 1,
-            workers: 2,
-            left: Left {
-                crashes: 1,
-                duplicates: 1,
-                ..l
-            },
-            ..b.clone()
-        },
-    );
-    go(
-        "zombie",
-        Bounds {
-            schedulers: 1,
-            workers: 2,
-            left: Left {
-                zombies: 1,
-                unanswered_ends: 1,
-                ..l
-            },
-            ..b.clone()
-        },
-    );
-    go(
-        "crash and change",
-        Bounds {
-            left: Left {
-                crashes: 1,
-                stops: 1,
-                ..l
-            },
-            ..b.clone()
-        },
-    );
-    go(
-        "early",
-        Bounds {
-            schedulers: 1,
-            first_tick: 0,
-            left: Left { losses: 1, ..l },
-            ..b.clone()
-        },
-    );
-    go(
-        "retry",
-        Bounds {
-            schedulers: 1,
-            marks: true,
-            left: Left {
-                failures: 1,
-                duplicates: 1,
-                cancels: 1,
-                ..l
-            },
-            ..b.clone()
-        },
-    );
-    go(
-        "doubt",
-        Bounds {
-            left: Left {
-                doubts: 1,
-                edits: 1,
-                ..l
-            },
-            ..b.clone()
-        },
-    );
-    for policy in ["skip", "queue", "replace"] {
-        go(
-            policy,
-            Bounds {
-                schedulers: 1,
-                workers: 2,
-                occurrences: 2,
-                last_tick: 2,
-                task: serde_json::json!({"overlap": policy}),
-                left: Left { failures: 1, ..l },
-                ..b.clone()
-            },
-        );
+#[ignore = "takes minutes: cargo xtask model --deep"]
+fn deep_scenes_keep_every_promise() {
+    for scene in scenes::deep() {
+        check(scene);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use campanile::id::TaskId;
 use campanile::protocol::invariants::{self, Snapshot, Start};
-use campanile::protocol::work::{DueKey, Owner, Term};
+use campanile::protocol::work::{DueKey, Finish, Owner, Term};
 use campanile::run::{Reason, Run, State};
 use campanile::task::StartMode;
 use campanile::time::Timestamp;
@@ -23,6 +23,7 @@ pub const I2: &str = "I2 terms and attempts grow";
 pub const I3: &str = "I3 only the present term writes";
 pub const I4: &str = "I4 an attempt starts once";
 pub const I5: &str = "I5 an end is final";
+pub const I5_HOLDER: &str = "I5 only the claim's holder ends a run";
 pub const I6: &str = "I6 nothing starts early";
 pub const I6_CLAIM: &str = "I6 a start follows its claim";
 pub const I7: &str = "I7 counts agree";
@@ -34,8 +35,8 @@ pub const G2: &str = "G2 no gap";
 pub const EDITS: &str = "edits: a firing rests on the present definitions";
 
 /// The properties that must always hold, in the order of their bits. The last is judged by what can happen next.
-const ALWAYS: [&str; 13] = [
-    I1, I2, I3, I4, I5, I6, I6_CLAIM, I7, I8, I8_ONE, I9, G2, EDITS,
+const ALWAYS: [&str; 14] = [
+    I1, I2, I3, I4, I5, I6, I6_CLAIM, I7, I8, I8_ONE, I9, G2, EDITS, I5_HOLDER,
 ];
 
 /// What a step broke: one bit for each of [`ALWAYS`].
@@ -56,6 +57,12 @@ impl Broken {
     /// A leader's transaction was written (or not) while this was the store's term.
     pub fn note_write(&mut self, store: &Store, term: &Term, written: bool) {
         self.note(I3, !written || store.is_present(term));
+    }
+
+    /// An end was written (or not) over this row.
+    pub fn note_end(&mut self, row: Option<&Run>, end: &Finish, written: bool) {
+        let held = row.is_some_and(|r| r.attempt == end.attempt && r.claim == Some(end.claim));
+        self.note(I5_HOLDER, !written || held);
     }
 
     /// Whether a firing that was written rests on the present edit counter.
@@ -184,6 +191,7 @@ pub const REFUSED: &str = "an occurrence is refused";
 pub const REPLACED: &str = "a run's place is taken";
 pub const CANCELLED: &str = "a run is cancelled";
 pub const EDITED: &str = "a firing rests on an older definition";
+pub const DRAINED: &str = "a worker gives a run back";
 pub const LOST: &str = "a run ends lost";
 
 fn sometimes() -> Vec<Sometimes> {
@@ -249,6 +257,9 @@ fn sometimes() -> Vec<Sometimes> {
             };
             w.schedulers.iter().any(old)
         }),
+        (DRAINED, |_, w| {
+            any_run(w, |r| r.attempt > 1 + r.failures + r.losses)
+        }),
         (LOST, |_, w| any_run(w, |r| r.reason == Reason::Lost)),
     ]
 }
@@ -264,7 +275,7 @@ pub fn all() -> Vec<Property<Scene>> {
             vec![$(Property::<Scene>::always(ALWAYS[$bit], |_, w| !w.broken.has($bit))),*]
         };
     }
-    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13);
     all.push(Property::always(I9_WORK, work_goes_on));
     let sometimes = sometimes().into_iter();
     all.extend(sometimes.map(|(name, is)| Property::sometimes(name, is)));

@@ -217,6 +217,8 @@ impl Scheduler {
     pub fn begin(&mut self, scene: &Scene, store: &mut Store, lock: &mut Option<usize>) {
         if !self.elect(0, scene, store, lock) {
             self.recover(scene, store);
+            // There was nobody before whose runs could be lost.
+            self.memory.sweep = false;
         }
     }
 

@@ -34,6 +34,7 @@ pub enum Way {
     Succeeds,
     Fails,
     IsCancelled,
+    IsDrained,
 }
 
 impl Worker {
@@ -57,7 +58,9 @@ impl Worker {
         starts: &mut Starts,
     ) {
         let offer = (message.run, message.attempt);
-        if !scene.guards.start_follows_claim {
+        let known = starts.iter().filter(|start| **start == offer).count();
+        // Two starts of one attempt are wrong enough: more would make the world endless.
+        if !scene.guards.start_follows_claim && known < 2 {
             starts.push(offer);
         }
         let claim = ClaimId::from_i64(self.node.as_i64() * 16 + self.claims);
@@ -92,6 +95,7 @@ impl Worker {
             Way::Succeeds => Outcome::Succeeded,
             Way::Fails => Outcome::Failed(Failure::Retry(String::new())),
             Way::IsCancelled => Outcome::Cancelled,
+            Way::IsDrained => Outcome::Drained,
         };
         let spec = &scene.task(store.edits).task.spec;
         Finish {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use campanile::id::RunId;
 use campanile::protocol::permits::Rules;
 use campanile::protocol::plan::Compiled;
-use campanile::protocol::work::{DueKey, Fired, Owner, Term};
+use campanile::protocol::work::{DueKey, Finish, Fired, Owner, Term};
 use campanile::task::QueueName;
 use campanile::time::Timestamp;
 use stateright::{Model, Property};
@@ -111,6 +111,7 @@ pub enum Action {
     End(usize, usize, Way),
     EndUnanswered(usize, usize),
     Die(usize),
+    Leave(usize),
     JoinAnew(usize),
     Cancel(RunId),
     Edit,
@@ -197,6 +198,9 @@ impl Scene {
         if world.left.crashes > 0 {
             actions.push(Action::Die(w));
         }
+        if world.left.leaves > 0 && worker.hand.is_empty() && !buried {
+            actions.push(Action::Leave(w));
+        }
         for (place, in_hand) in worker.hand.iter().enumerate() {
             if !in_hand.started {
                 actions.push(Action::Start(w, place));
@@ -205,6 +209,9 @@ impl Scene {
             actions.push(Action::End(w, place, Way::Succeeds));
             if world.left.failures > 0 {
                 actions.push(Action::End(w, place, Way::Fails));
+            }
+            if world.left.leaves > 0 {
+                actions.push(Action::End(w, place, Way::IsDrained));
             }
             if world.left.unanswered_ends > 0 {
                 actions.push(Action::EndUnanswered(w, place));
@@ -231,7 +238,8 @@ impl Scene {
         if world.clock < self.bounds.last_tick {
             actions.push(Action::Tick);
         }
-        if world.lock.is_some() && world.store.epoch() < self.bounds.terms {
+        let more_terms = world.store.epoch() < self.bounds.terms;
+        if world.lock.is_some() && more_terms && world.left.expiries > 0 {
             actions.push(Action::LockExpires);
         }
         for place in 0..world.mail.len() {
@@ -344,10 +352,10 @@ impl Scene {
                     return false;
                 };
                 let holds = store.holds(term, guards) || !guards.lost_end_is_fenced;
-                for end in ends.0.iter().filter(|_| holds) {
-                    store.finish(end, guards);
-                }
                 node.guarded(n, holds, &mut world.lock);
+                for end in ends.0.iter().filter(|_| holds) {
+                    self.finish(world, end);
+                }
             }
             _ => {
                 if !store.holds(term, guards) {
@@ -386,6 +394,12 @@ impl Scene {
         true
     }
 
+    fn finish(&self, world: &mut World, end: &Finish) {
+        let row = world.store.run(end.run).cloned();
+        let written = world.store.finish(end, &self.guards);
+        world.broken.note_end(row.as_deref(), end, written);
+    }
+
     /// A message goes out. One that the broker still holds is not sent beside itself: that is `Duplicate`.
     fn publish(&self, world: &mut World, n: usize, entry: usize) -> bool {
         let memory = &mut world.schedulers[n].memory;
@@ -422,7 +436,10 @@ impl Scene {
         let (early, late) = (world.early(), world.late());
         match action {
             Action::Tick => world.clock += 1,
-            Action::LockExpires => world.lock = None,
+            Action::LockExpires => {
+                world.lock = None;
+                spend(&mut world.left.expiries);
+            }
             Action::Lose(place) => {
                 world.mail.remove(place);
                 spend(&mut world.left.losses);
@@ -442,17 +459,24 @@ impl Scene {
             }
             Action::Start(w, place) => world.workers[w].start(place, &mut world.starts),
             Action::End(w, place, way) => {
-                if way == Way::Fails {
-                    spend(&mut world.left.failures);
+                match way {
+                    Way::Fails => spend(&mut world.left.failures),
+                    Way::IsDrained => spend(&mut world.left.leaves),
+                    Way::Succeeds | Way::IsCancelled => {}
                 }
                 let end = world.workers[w].end(place, way, self, &world.store, early);
-                world.store.finish(&end, &self.guards);
+                self.finish(world, &end);
                 world.workers[w].hand.remove(place);
             }
             Action::EndUnanswered(w, place) => {
                 spend(&mut world.left.unanswered_ends);
                 let end = world.workers[w].end(place, Way::Succeeds, self, &world.store, early);
-                world.store.finish(&end, &self.guards);
+                self.finish(world, &end);
+            }
+            Action::Leave(w) => {
+                spend(&mut world.left.leaves);
+                let node = world.workers[w].node;
+                world.store.living.retain(|id| *id != node);
             }
             Action::Die(w) => {
                 spend(&mut world.left.crashes);

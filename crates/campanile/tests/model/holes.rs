@@ -1,0 +1,84 @@
+//! Holes that the model has found and that are open: each is shown by the trace that leads to it. A test here fails when
+//! its hole is closed; then the scene belongs among the others, and the hole goes out of `docs/guide/model.md`.
+
+use std::sync::Arc;
+
+use campanile::id::{OutboxId, RunId};
+use campanile::protocol::dispatch::{Dispatch, Entry};
+use campanile::protocol::run as transitions;
+use campanile::protocol::work::Waiting;
+use campanile::run::Run;
+use stateright::{Checker as _, Model as _};
+
+use super::bounds::{Bounds, Guards, Left, second};
+use super::properties as p;
+use super::scenes::{self, NONE};
+use super::world::{Action, Scene};
+
+/// Checks that the scene breaks the property, and gives the way there.
+fn breaks(bounds: Bounds, property: &'static str) -> Vec<Action> {
+    let model = Scene::new(bounds, Guards::default());
+    let checker = model.checker().spawn_bfs().join();
+    let path = checker.discovery(property);
+    let path = path.unwrap_or_else(|| panic!("the hole is closed: {property} holds"));
+    path.into_actions()
+}
+
+/// A claim commits and its answer is lost. The worker lives on and does not know; the run is `running` and nobody's.
+#[test]
+fn a_run_whose_claim_was_not_answered_stands_still() {
+    let bounds = Bounds {
+        first_tick: 1,
+        left: Left {
+            unanswered_claims: 1,
+            leaves: 1,
+            ..NONE
+        },
+        ..scenes::find("early")
+    };
+    // Nor does it help that the worker leaves: what the living left behind is looked for after burials, and when a term
+    // begins.
+    let way = breaks(bounds, p::I9_WORK);
+    assert!(
+        way.iter().any(|a| matches!(a, Action::ClaimUnanswered(..))),
+        "{way:?}"
+    );
+}
+
+/// One scan finds an occurrence and, behind it, the retry of the run whose place the occurrence takes: the run is ended,
+/// and parked by the same firing.
+#[test]
+fn a_run_is_replaced_and_parked_at_once() {
+    let bounds = Bounds {
+        left: Left {
+            failures: 1,
+            ..NONE
+        },
+        ..scenes::find("replace")
+    };
+    let way = breaks(bounds, p::I8);
+    assert!(way.contains(&Action::Fire(0)), "{way:?}");
+}
+
+/// The dispatcher's memory knows what is ready by instant, priority and run, not by attempt: an attempt that becomes
+/// ready in the very millisecond in which an older one waits to be sent again is taken for the same, and the outbox row
+/// that alone keeps it is given up.
+#[test]
+fn an_attempt_is_taken_for_another_of_the_same_millisecond() {
+    let task = scenes::find("early").compile(false);
+    let entry = |attempt, row| {
+        let run = transitions::request(RunId::from_i64(1), None, &task.task.spec, second(0));
+        Entry {
+            waiting: Waiting {
+                run: Run { attempt, ..run },
+                spec: None,
+            },
+            task: Some(Arc::clone(&task.task)),
+            row: OutboxId::from_i64(row),
+        }
+    };
+    let mut dispatch = Dispatch::default();
+    dispatch.admit(OutboxId::from_i64(1), vec![entry(1, 1)]);
+    dispatch.admit(OutboxId::from_i64(2), vec![entry(2, 2)]);
+    assert!(dispatch.has_done_rows(), "the hole is closed");
+}

@@ -1,0 +1,371 @@
+//! Mutants: the protocol with one guard off, or with two that stand behind each other. Each must break the property that
+//! the table names, or survive for the reason that it states: a guard that nothing misses is either the second lock on a
+//! door, or is there for something that the model has not got. The table is kept true by the test below it.
+
+use std::collections::BTreeSet;
+
+use stateright::{Checker as _, Expectation, HasDiscoveries, Model as _};
+
+use super::bounds::{Fence, Guards};
+use super::finish::finishable;
+use super::properties as p;
+use super::scenes;
+use super::world::Scene;
+
+enum Fate {
+    /// This property is broken.
+    Killed(&'static str),
+    /// Nothing is broken, for this reason.
+    Survives(&'static str),
+}
+use Fate::{Killed, Survives};
+
+type Mutant = (&'static str, fn(&mut Guards), &'static [&'static str], Fate);
+
+/// Guards of leaders: what it is, how it is made, the scenes that judge it, its fate.
+const OF_LEADERS: &[Mutant] = &[
+    (
+        "leaders write without guard F",
+        |g| g.fence = Fence::Off,
+        &["change"],
+        Killed(p::I3),
+    ),
+    (
+        "guard F is a look at the time of the plan",
+        |g| g.fence = Fence::Look,
+        &["change"],
+        Killed(p::I3),
+    ),
+    (
+        "a term begins whatever the epoch is",
+        |g| g.begin_demands_epoch = false,
+        &["change"],
+        Killed(p::I2),
+    ),
+    (
+        "the lock is not verified before the bid",
+        |g| g.lock_is_verified = false,
+        &["elections", "change"],
+        Survives(
+            "the epoch that was read is demanded; the lock saves a needless change of leaders, no run",
+        ),
+    ),
+    (
+        "guard F compares the epoch alone",
+        |g| g.holder_is_compared = false,
+        &["change"],
+        Survives(
+            "epochs come back only when a database is restored, and no world here loses commits",
+        ),
+    ),
+    (
+        "due rows need not be there",
+        |g| g.consume_demands_rows = false,
+        &["change", "doubt", "skip"],
+        Survives(
+            "under guard F one leader plans at a time, from what it read after its own last commit",
+        ),
+    ),
+    (
+        "no guard F, and due rows need not be there",
+        |g| {
+            g.fence = Fence::Off;
+            g.consume_demands_rows = false;
+        },
+        &["change"],
+        Killed(p::I1),
+    ),
+    (
+        "a firing does not compare the edit counter",
+        |g| g.firing_demands_edits = false,
+        &["doubt"],
+        Killed(p::EDITS),
+    ),
+    (
+        "a firing writes no outbox row",
+        |g| g.outbox_is_written = false,
+        &["crash"],
+        Killed(p::I9),
+    ),
+    (
+        "an outbox row goes when its runs are published",
+        |g| g.outbox_waits_for_claims = false,
+        &["crash"],
+        Killed(p::I9),
+    ),
+    (
+        "a new leader does not read the outbox",
+        |g| g.outbox_is_read = false,
+        &["change"],
+        Killed(p::I9_WORK),
+    ),
+    (
+        "nothing is published again",
+        |g| g.republish = false,
+        &["crash"],
+        Killed(p::I9_WORK),
+    ),
+    (
+        "a commit in doubt does not end the term",
+        |g| g.doubt_ends_term = false,
+        &["doubt"],
+        Killed(p::I9_WORK),
+    ),
+    (
+        "marking does not look at the state",
+        |g| g.mark_demands_state = false,
+        &["retry"],
+        Killed(p::I4),
+    ),
+    (
+        "lost runs end without guard F",
+        |g| g.lost_end_is_fenced = false,
+        &["crash and change", "zombie"],
+        Survives("the claim in the row is enough: whoever writes, the worker was buried"),
+    ),
+    (
+        "burials carry no guard F",
+        |g| g.burial_is_fenced = false,
+        &["crash and change"],
+        Killed(p::I9_WORK),
+    ),
+    (
+        "a lost run may start again whatever its task says",
+        |g| g.lost_regards_start_mode = false,
+        &["once"],
+        Killed(p::I4),
+    ),
+];
+
+/// Guards of workers.
+const OF_WORKERS: &[Mutant] = &[
+    (
+        "a claim does not compare the attempt",
+        |g| g.claim_demands_attempt = false,
+        &["crash"],
+        Killed(p::I4),
+    ),
+    (
+        "a claim takes what is running",
+        |g| g.claim_demands_waiting = false,
+        &["crash"],
+        Killed(p::I4),
+    ),
+    (
+        "a claim does not look at the clock",
+        |g| g.claim_demands_instant = false,
+        &["early"],
+        Killed(p::I6),
+    ),
+    (
+        "the dead may claim",
+        |g| g.claim_demands_living = false,
+        &["zombie"],
+        Killed(p::I9_WORK),
+    ),
+    (
+        "the handler starts before the claim",
+        |g| g.start_follows_claim = false,
+        &["crash"],
+        Killed(p::I4),
+    ),
+    (
+        "an end does not compare the attempt",
+        |g| g.end_demands_attempt = false,
+        &["zombie", "retry"],
+        Survives("a claim belongs to one attempt, and a requeue takes it out of the row"),
+    ),
+    (
+        "an end does not compare the claim",
+        |g| g.end_demands_claim = false,
+        &["zombie", "retry"],
+        Survives(
+            "an attempt is claimed once; the claim covers numbers that come back after a restore",
+        ),
+    ),
+    (
+        "an end compares neither attempt nor claim",
+        |g| {
+            g.end_demands_attempt = false;
+            g.end_demands_claim = false;
+        },
+        &["zombie"],
+        Killed(p::I5_HOLDER),
+    ),
+    (
+        "an end is written over an end",
+        |g| g.end_demands_running = false,
+        &["zombie"],
+        Killed(p::I5),
+    ),
+    (
+        "a requeue keeps the attempt",
+        |g| g.requeue_bumps_attempt = false,
+        &["retry"],
+        Killed(p::I4),
+    ),
+    (
+        "a requeue puts no timer",
+        |g| g.requeue_puts_timer = false,
+        &["retry"],
+        Killed(p::I9),
+    ),
+];
+
+/// Guards of permits.
+const OF_PERMITS: &[Mutant] = &[
+    (
+        "who is parked may be claimed",
+        |g| g.claim_refuses_parked = false,
+        &["queue", "replace", "shared limit"],
+        Survives("no message of a parked attempt is ever sent; the refusal is the second lock"),
+    ),
+    (
+        "a permit may have two holders",
+        |g| g.permit_is_unique = false,
+        &["skip", "queue", "exclusive and change"],
+        Survives("the leader alone gives permits out, and under guard F there is one"),
+    ),
+    (
+        "no guard F, no due rows demanded, and a permit may have two holders",
+        |g| {
+            g.fence = Fence::Off;
+            g.consume_demands_rows = false;
+            g.permit_is_unique = false;
+        },
+        &["exclusive and change"],
+        Killed(p::I8),
+    ),
+    (
+        "a firing parks though the permit is free by now",
+        |g| g.park_demands_holders = false,
+        &["queue", "shared limit"],
+        Survives(
+            "the leader's sweep wakes whoever is parked behind nobody: it would wait for that, and not for ever",
+        ),
+    ),
+    (
+        "a firing parks though the permit is free, and nobody looks for the stranded",
+        |g| {
+            g.park_demands_holders = false;
+            g.stranded_are_woken = false;
+        },
+        &["queue"],
+        Killed(p::I9_WORK),
+    ),
+    (
+        "a permit given back wakes nobody",
+        |g| g.release_hands_on = false,
+        &["queue", "shared limit"],
+        Survives("the same sweep"),
+    ),
+    (
+        "a permit given back wakes nobody, and nobody looks for the stranded",
+        |g| {
+            g.release_hands_on = false;
+            g.stranded_are_woken = false;
+        },
+        &["queue"],
+        Killed(p::I9_WORK),
+    ),
+    (
+        "nobody looks for the stranded",
+        |g| g.stranded_are_woken = false,
+        &["queue", "shared limit", "replace"],
+        Survives(
+            "every end hands on in its own transaction; the sweep is for what that leaves behind",
+        ),
+    ),
+    (
+        "a place is taken however its run has gone on",
+        |g| g.replace_demands_state = false,
+        &["replace"],
+        Killed(p::I8_ONE),
+    ),
+    (
+        "an end keeps its permits",
+        |g| g.end_releases = false,
+        &["queue"],
+        Killed(p::I8),
+    ),
+];
+
+/// How many steps the shortest way takes to what kills it, and how many worlds were looked at.
+fn kill(scene: &Scene, property: &'static str) -> Option<(usize, usize)> {
+    let when = HasDiscoveries::AnyOf(BTreeSet::from([property]));
+    let checker = scene.clone().checker().finish_when(when).spawn_bfs().join();
+    let path = checker.discovery(property)?;
+    Some((path.into_actions().len(), checker.unique_state_count()))
+}
+
+/// What a mutant breaks in a scene, if anything, and how many worlds there are.
+fn harm(scene: &Scene) -> (Option<String>, usize) {
+    let when = HasDiscoveries::AnyFailures;
+    let checker = scene
+        .clone()
+        .checker()
+        .threads(2)
+        .finish_when(when)
+        .spawn_bfs()
+        .join();
+    let properties = checker.model().properties();
+    let always = properties
+        .iter()
+        .filter(|p| p.expectation != Expectation::Sometimes);
+    let found = checker.discoveries();
+    let broken = always
+        .map(|p| p.name)
+        .find(|name| found.contains_key(name))
+        .map(str::to_owned);
+    if broken.is_some() || scene.bounds.terms > 1 {
+        return (broken, checker.unique_state_count());
+    }
+    let (worlds, way) = finishable(scene);
+    (way.map(|way| format!("I10: {way:?}")), worlds)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the counts are what this test is run for"
+)]
+fn judge((name, make, judges, fate): &Mutant) {
+    let mut guards = Guards::default();
+    make(&mut guards);
+    for scene in *judges {
+        let model = Scene::new(scenes::find(scene), guards);
+        match fate {
+            Killed(property) => {
+                let killed = kill(&model, property);
+                let Some((steps, worlds)) = killed else {
+                    panic!(
+                        "`{name}` lives in `{scene}`: {property} holds; found: {:?}",
+                        harm(&model)
+                    );
+                };
+                eprintln!(
+                    "mutant: {name}: killed by {property} ({scene}, {steps} steps, {worlds} states)"
+                );
+            }
+            Survives(reason) => {
+                let (broken, worlds) = harm(&model);
+                assert_eq!(broken, None, "`{name}` does not survive `{scene}`");
+                eprintln!("mutant: {name}: survives ({scene}, {worlds} states): {reason}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_guard_of_leaders_is_missed_or_explained() {
+    OF_LEADERS.iter().for_each(judge);
+}
+
+#[test]
+fn every_guard_of_workers_is_missed_or_explained() {
+    OF_WORKERS.iter().for_each(judge);
+}
+
+#[test]
+fn every_guard_of_permits_is_missed_or_explained() {
+    OF_PERMITS.iter().for_each(judge);
+}
