@@ -12,7 +12,7 @@ use stateright::{Checker as _, Model as _};
 
 use super::bounds::{Bounds, Guards, Left, second};
 use super::properties as p;
-use super::scenes::{self, NONE};
+use super::scenes::{self, NONE, left};
 use super::world::{Action, Scene};
 
 /// Checks that the scene breaks the property, and gives the way there.
@@ -29,11 +29,7 @@ fn breaks(bounds: Bounds, property: &'static str) -> Vec<Action> {
 fn a_run_whose_claim_was_not_answered_stands_still() {
     let bounds = Bounds {
         first_tick: 1,
-        left: Left {
-            unanswered_claims: 1,
-            leaves: 1,
-            ..NONE
-        },
+        left: left!(unanswered_claims: 1, leaves: 1),
         ..scenes::find("early")
     };
     // Nor does it help that the worker leaves: what the living left behind is looked for after burials, and when a term
@@ -50,10 +46,7 @@ fn a_run_whose_claim_was_not_answered_stands_still() {
 #[test]
 fn a_run_is_replaced_and_parked_at_once() {
     let bounds = Bounds {
-        left: Left {
-            failures: 1,
-            ..NONE
-        },
+        left: left!(failures: 1),
         ..scenes::find("replace")
     };
     let way = breaks(bounds, p::I8);

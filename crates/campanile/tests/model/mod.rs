@@ -14,8 +14,9 @@ mod worker;
 mod world;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
+use campanile::port::clock::Clock as _;
+use campanile::system::SystemClock;
 use stateright::{Checker as _, Expectation, HasDiscoveries, Model as _};
 
 use bounds::Guards;
@@ -35,7 +36,8 @@ fn check(scene: Named) {
         bounds,
         reaches,
     } = scene;
-    let start = Instant::now();
+    let clock = SystemClock::new();
+    let start = clock.monotonic();
     let model = Scene::new(bounds, Guards::default());
     let checker = model.clone().checker().threads(2).spawn_bfs().join();
     let (unique, depth) = (checker.unique_state_count(), checker.max_depth());
@@ -58,7 +60,7 @@ fn check(scene: Named) {
             panic!("{name} breaks {}: {way:?}", property.name);
         }
     }
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = clock.monotonic().since(start).as_secs_f64();
     eprintln!("model: {name}: {unique} states, depth {depth}, {seconds:.1} s");
 }
 
@@ -70,10 +72,6 @@ fn small_scenes_keep_every_promise() {
 }
 
 #[test]
-#[expect(
-    clippy::print_stderr,
-    reason = "the counts are what this test is run for"
-)]
 fn once_nothing_more_goes_wrong_all_work_can_be_finished() {
     // Where terms end, worlds without a leader are the end of the bounds and not of the protocol: one leader is enough.
     for scene in scenes::small().into_iter().filter(|s| s.bounds.terms == 1) {
@@ -86,9 +84,15 @@ fn once_nothing_more_goes_wrong_all_work_can_be_finished() {
     }
 }
 
+/// The variable that asks for the deep scenes; `cargo xtask model --deep` sets it.
+const DEEP: &str = "CAMPANILE_MODEL_DEEP";
+
 #[test]
-#[ignore = "takes minutes: cargo xtask model --deep"]
 fn deep_scenes_keep_every_promise() {
+    if std::env::var_os(DEEP).is_none() {
+        eprintln!("model: the deep scenes take minutes: cargo xtask model --deep");
+        return;
+    }
     for scene in scenes::deep() {
         check(scene);
     }

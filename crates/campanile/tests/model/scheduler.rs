@@ -282,7 +282,7 @@ impl Scheduler {
                     Owner::Run(run) => store.live(run).filter(|r| transitions::waits(r, r.attempt)),
                     Owner::Task(_) => None,
                 }
-                .map(|run| waiting(run)),
+                .map(waiting),
             })
             .collect();
         if rows.is_empty() {
