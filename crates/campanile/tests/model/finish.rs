@@ -8,8 +8,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use stateright::Model as _;
 
+use super::actions::Action;
 use super::properties::is_done;
-use super::world::{Action, Scene, World};
+use super::world::{Scene, World};
 
 /// Every world of a scene: which others lead to it by work, and whether all is done in it.
 #[derive(Default)]

@@ -10,10 +10,11 @@ use campanile::protocol::work::Waiting;
 use campanile::run::Run;
 use stateright::{Checker as _, Model as _};
 
+use super::actions::Action;
 use super::bounds::{Bounds, Guards, Left, second};
 use super::properties as p;
 use super::scenes::{self, NONE, left};
-use super::world::{Action, Scene};
+use super::world::Scene;
 
 /// Checks that the scene breaks the property, and gives the way there.
 fn breaks(bounds: Bounds, property: &'static str) -> Vec<Action> {

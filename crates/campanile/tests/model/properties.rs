@@ -170,7 +170,7 @@ fn work_goes_on(scene: &Scene, world: &World) -> bool {
     }
     let mut actions = Vec::new();
     scene.actions(world, &mut actions);
-    let works = |a: &super::world::Action| a.is_work() && scene.step(world, *a).is_some();
+    let works = |a: &super::actions::Action| a.is_work() && scene.step(world, *a).is_some();
     actions.iter().any(works)
 }
 
