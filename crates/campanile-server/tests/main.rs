@@ -8,6 +8,7 @@
 
 mod api;
 mod cli;
+mod cron;
 mod process;
 mod reference;
 mod refusals;

@@ -98,6 +98,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Queue(queue) => cluster::queue(&client()?, &queue, out).await,
         Command::Why(why) => cluster::why(&client()?, &why, out).await,
         Command::Cron(args::Cron::Next(next)) => cron::next(&next, out),
+        Command::Cron(args::Cron::Explain(explain)) => cron::explain(&explain, out),
         Command::Import(args::Import::Crontab(import)) => return import::crontab(&import, out),
         Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,
         Command::Doctor(settings) => return doctor::run(settings, &environment, out).await,
