@@ -155,7 +155,16 @@ impl Error {
         }
     }
 
-    /// Whether the text is a well-formed expression that no day satisfies (30 February), rather than a malformed one.
+    /// About a well-formed expression that has no instant.
+    fn never(field: &'static str, at: usize, message: impl Into<String>) -> Self {
+        Self {
+            never_fires: true,
+            ..Self::new(field, at, message)
+        }
+    }
+
+    /// Whether the text is a well-formed expression that no instant satisfies (30 February), rather than a malformed
+    /// one.
     #[must_use]
     pub fn never_fires(&self) -> bool {
         self.never_fires

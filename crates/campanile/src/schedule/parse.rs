@@ -127,10 +127,7 @@ pub(super) fn expression(text: &str, dialect: Dialect, hash_name: &str) -> Resul
             "{} can never fire: no allowed month has such a day",
             quoted(text.trim())
         );
-        return Err(Error {
-            never_fires: true,
-            ..Error::new("day-of-month", at, message)
-        });
+        return Err(Error::never("day-of-month", at, message));
     }
     Ok(parsed)
 }
