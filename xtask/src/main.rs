@@ -14,6 +14,8 @@ usage: cargo xtask VERB
   test [FILTER…]   every test, with private servers started for the run; lists what could not run
   ci               check and test, exactly what CI runs
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
+  fuzz cron [--minutes N]
+                   any text as a schedule, on nightly with a sanitizer; says what to install if it is missing
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
 ";
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
         ("test", filters) => verbs::test::run(filters),
         ("cluster", options) => match cluster::Options::read(options) {
             Some(options) => cluster::run(&options),
+            None => return usage(),
+        },
+        ("fuzz", options) => match verbs::fuzz::Options::read(options) {
+            Some(options) => verbs::fuzz::run(&options),
             None => return usage(),
         },
         ("ci", []) => verbs::check::run() & verbs::test::run(&[]),

@@ -8,6 +8,7 @@
 
 mod api;
 mod cli;
+mod cron;
 mod plan;
 mod process;
 mod reference;

@@ -423,14 +423,13 @@ pub struct Plan {
 pub enum Cron {
     /// The next instants of an expression, one a line
     Next(CronNext),
+    /// What an expression means: a sentence, the next instants with each change of the clocks, and other dialects
+    Explain(CronExplain),
 }
 
-/// `cron next`
+/// How `cron …` reads an expression.
 #[derive(Debug, Args)]
-pub struct CronNext {
-    /// The expression
-    #[arg(required_unless_present = "batch")]
-    pub expr: Option<String>,
+pub struct CronReading {
     /// How to read it: auto, unix, spring or quartz
     #[arg(long, default_value = "auto")]
     pub dialect: String,
@@ -440,12 +439,43 @@ pub struct CronNext {
     /// Strictly after this instant (RFC 3339); default: now
     #[arg(long, value_name = "INSTANT")]
     pub from: Option<String>,
+    /// What happens to listed times that the clocks leave out
+    #[arg(long, default_value = "next-valid", value_parser = ["next-valid", "skip", "shift"])]
+    pub gap: String,
+    /// What happens to listed times that the clocks show twice
+    #[arg(long, default_value = "first", value_parser = ["first", "both", "last"])]
+    pub repeat: String,
+    /// The task's name, which H is spread by
+    #[arg(long, default_value = "task")]
+    pub name: String,
+}
+
+/// `cron next`
+#[derive(Debug, Args)]
+pub struct CronNext {
+    /// The expression
+    #[arg(required_unless_present = "batch")]
+    pub expr: Option<String>,
+    #[command(flatten)]
+    pub reading: CronReading,
     /// How many
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub count: u32,
     /// Many at once: a TSV file (or -) of dialect, zone, from, expression; one line out for each, `!` for a refused one
     #[arg(long, value_name = "FILE", conflicts_with = "expr")]
     pub batch: Option<PathBuf>,
+}
+
+/// `cron explain`
+#[derive(Debug, Args)]
+pub struct CronExplain {
+    /// The expression
+    pub expr: String,
+    #[command(flatten)]
+    pub reading: CronReading,
+    /// How many
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub count: u32,
 }
 
 /// `import …`
