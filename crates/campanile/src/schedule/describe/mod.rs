@@ -64,16 +64,9 @@ impl Cron {
 
 /// `, from 2026 to 2030`; nothing where every year is allowed.
 fn years(fields: &Fields) -> String {
-    let Some(words) = &fields.years else {
+    let Some(years) = fields.listed_years() else {
         return String::new();
     };
-    let years: Vec<u32> = (YEAR_FIELD_MIN..=YEAR_FIELD_MAX)
-        .filter(|year| {
-            let n = usize::from(year - YEAR_FIELD_MIN);
-            words.get(n / 64).is_some_and(|w| w >> (n % 64) & 1 == 1)
-        })
-        .map(u32::from)
-        .collect();
     let (low, high) = (u32::from(YEAR_FIELD_MIN), u32::from(YEAR_FIELD_MAX));
     let until = |to: u32, step: u32| match to + step > high {
         true => String::new(),
