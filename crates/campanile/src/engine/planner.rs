@@ -309,19 +309,16 @@ async fn fire_all(
 }
 
 fn count(duty: &Duty, firing: &Firing, entries: usize) {
-    let skipped: u64 = firing
-        .skipped
-        .iter()
-        .filter_map(|r| r.skipped)
-        .map(|(_, n)| n)
-        .sum();
-    Meters::add(&duty.shared.meters.runs_fired, firing.runs.len());
+    let meters = &duty.shared.meters;
+    for run in &firing.skipped {
+        meters.skip(run.reason, run.skipped.map_or(1, |(_, n)| n));
+    }
+    for (_, reason) in &firing.dropped {
+        meters.skip(*reason, 1);
+    }
+    Meters::add(&meters.runs_fired, firing.runs.len());
     Meters::add(
-        &duty.shared.meters.timers_fired,
+        &meters.timers_fired,
         entries.saturating_sub(firing.runs.len()),
-    );
-    Meters::add(
-        &duty.shared.meters.occurrences_skipped,
-        usize::try_from(skipped).unwrap_or(usize::MAX),
     );
 }

@@ -4,6 +4,7 @@
 //! an `H` shows the number that it stands for. Nothing reads them back.
 
 mod days;
+mod recur;
 mod times;
 mod words;
 
@@ -22,7 +23,7 @@ impl Schedule {
                 let interval = format_duration(every.interval());
                 format!("Every {interval}, counted from {}", every.anchor())
             }
-            Self::Recur(recur) => format!("By the rule {recur}, in {}", recur.timezone()),
+            Self::Recur(recur) => recur.describe(),
             Self::At(instant) => format!("Once, at {instant}"),
             Self::Union(all) => {
                 let sentences: Vec<String> = all.iter().map(Self::describe).collect();
