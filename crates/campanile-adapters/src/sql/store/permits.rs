@@ -86,6 +86,16 @@ static STRANDED: Statement = Statement::new(
      WHERE NOT EXISTS (SELECT 1 FROM permit WHERE permit.limit_key = parked.limit_key)",
 );
 
+/// Limits of which ended runs hold permits.
+static ORPHANED: Statement = Statement::new(
+    "SELECT DISTINCT limit_key FROM permit WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = permit.run)",
+);
+
+/// Takes those permits back.
+static DROP_ORPHANED: Statement = Statement::new(
+    "DELETE FROM permit WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = permit.run)",
+);
+
 /// Tells a running run's worker to end it, because a later occurrence takes its place.
 static REPLACE_RUNNING: Statement = Statement::new(
     "UPDATE run SET cancel_requested = CASE WHEN cancel_requested = 0 THEN 2 ELSE cancel_requested END
@@ -122,11 +132,14 @@ impl Store {
         Ok(found)
     }
 
-    pub(super) async fn unpark_all_stranded(&self, term: &Term) -> Result<Option<usize>, Error> {
+    pub(super) async fn sweep_all_permits(&self, term: &Term) -> Result<Option<usize>, Error> {
         // Usually there is none, and nothing is written to find that out.
-        let rows = self.pools.leader_reader.rows(&STRANDED, &[]).await?;
-        let keys = rows.into_iter().map(|mut row| row.text("parked"));
-        let keys = keys.collect::<Result<Vec<String>, _>>()?;
+        let mut keys: BTreeSet<String> = BTreeSet::new();
+        for statement in [&ORPHANED, &STRANDED] {
+            for mut row in self.pools.leader_reader.rows(statement, &[]).await? {
+                keys.insert(row.text("permit")?);
+            }
+        }
         if keys.is_empty() {
             return Ok(Some(0));
         }
@@ -134,6 +147,7 @@ impl Store {
             if !guard(tx, term).await? {
                 return Ok(Verdict::Rollback(None));
             }
+            tx.write(&DROP_ORPHANED, &[]).await?;
             let mut count = 0;
             for key in &keys {
                 count += hand_on(tx, key, HAND_ON_MAX).await?;

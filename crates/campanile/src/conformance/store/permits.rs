@@ -403,7 +403,7 @@ pub async fn the_stranded_go_on(store: Arc<dyn Store>) {
     let s = Scene::new(store, false).await;
     let holder = s.holder(0).await;
     let waiter = s.waiter().await;
-    assert_eq!(s.f.store.unpark_stranded(&s.term).await.unwrap(), Some(0));
+    assert_eq!(s.f.store.sweep_permits(&s.term).await.unwrap(), Some(0));
     // A second waiter under another key, behind a permit that is this firing's own and is given back with its run.
     let (mut firing, run) = s.firing().await;
     let other = LimitKey::Group("other".to_owned());
@@ -425,7 +425,7 @@ pub async fn the_stranded_go_on(store: Arc<dyn Store>) {
     s.f.lead().await;
     assert_eq!(
         s.f.store
-            .unpark_stranded(&old)
+            .sweep_permits(&old)
             .await
             .unwrap_or(None)
             .unwrap_or(0),

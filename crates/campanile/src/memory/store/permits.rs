@@ -83,8 +83,8 @@ impl Tables {
         first.len()
     }
 
-    /// Lets runs go on that nobody will ever wake.
-    pub(super) fn unpark_stranded(&mut self) -> usize {
+    /// Lets runs go on that nobody will ever wake. (No program but this one ends runs here, so no permit is left over.)
+    pub(super) fn sweep_permits(&mut self) -> usize {
         let mut counts: HashMap<LimitKey, usize> = HashMap::new();
         for parked in self.parked.values() {
             *counts.entry(parked.key.clone()).or_default() += 1;
