@@ -228,5 +228,8 @@ impl Error {
     }
 }
 
+/// The setting of the cluster that names the zone rules with which the due rows were computed.
+pub const ZONE_RULES: &str = "zone_rules";
+
 /// How long a store call may take before its adapter gives it up.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
