@@ -13,6 +13,7 @@ mod plan;
 mod process;
 mod reference;
 mod refusals;
+mod rules;
 mod same;
 mod security;
 mod support;
