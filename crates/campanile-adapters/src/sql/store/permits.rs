@@ -80,18 +80,14 @@ static PARKED_UNDER: Statement = Statement::new(
     "SELECT run.id, run.attempt FROM parked JOIN run ON run.id = parked.run WHERE parked.limit_key = :key",
 );
 
-/// Limits under which runs are parked though nobody holds a permit.
-static STRANDED: Statement = Statement::new(
-    "SELECT DISTINCT limit_key FROM parked
+/// Limits of which ended runs hold permits, and those under which runs are parked though nobody holds one.
+static LEFT_OVER: Statement = Statement::new(
+    "SELECT limit_key FROM permit WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = permit.run)
+     UNION SELECT limit_key FROM parked
      WHERE NOT EXISTS (SELECT 1 FROM permit WHERE permit.limit_key = parked.limit_key)",
 );
 
-/// Limits of which ended runs hold permits.
-static ORPHANED: Statement = Statement::new(
-    "SELECT DISTINCT limit_key FROM permit WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = permit.run)",
-);
-
-/// Takes those permits back.
+/// Takes the permits of ended runs back.
 static DROP_ORPHANED: Statement = Statement::new(
     "DELETE FROM permit WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = permit.run)",
 );
@@ -134,12 +130,9 @@ impl Store {
 
     pub(super) async fn sweep_all_permits(&self, term: &Term) -> Result<Option<usize>, Error> {
         // Usually there is none, and nothing is written to find that out.
-        let mut keys: BTreeSet<String> = BTreeSet::new();
-        for statement in [&ORPHANED, &STRANDED] {
-            for mut row in self.pools.leader_reader.rows(statement, &[]).await? {
-                keys.insert(row.text("permit")?);
-            }
-        }
+        let rows = self.pools.leader_reader.rows(&LEFT_OVER, &[]).await?;
+        let keys = rows.into_iter().map(|mut row| row.text("permit"));
+        let keys = keys.collect::<Result<Vec<String>, _>>()?;
         if keys.is_empty() {
             return Ok(Some(0));
         }
