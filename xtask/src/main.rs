@@ -15,6 +15,8 @@ usage: cargo xtask VERB
   model [--deep]   every order of steps that small bounds allow, and every guard removed; --deep: large bounds, minutes
   ci               check and test, exactly what CI runs
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
+  fuzz cron [--minutes N]
+                   any text as a schedule, on nightly with a sanitizer; says what to install if it is missing
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
 ";
@@ -33,6 +35,10 @@ fn main() -> ExitCode {
         ("model", [deep]) if deep == "--deep" => verbs::model::run(true),
         ("cluster", options) => match cluster::Options::read(options) {
             Some(options) => cluster::run(&options),
+            None => return usage(),
+        },
+        ("fuzz", options) => match verbs::fuzz::Options::read(options) {
+            Some(options) => verbs::fuzz::run(&options),
             None => return usage(),
         },
         ("ci", []) => verbs::check::run() & verbs::test::run(&[]),

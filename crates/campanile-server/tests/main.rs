@@ -8,10 +8,12 @@
 
 mod api;
 mod cli;
+mod cron;
 mod plan;
 mod process;
 mod reference;
 mod refusals;
+mod rules;
 mod same;
 mod security;
 mod support;

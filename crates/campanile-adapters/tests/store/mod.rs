@@ -77,3 +77,4 @@ mod postgres {
 }
 
 mod opening;
+mod permits;

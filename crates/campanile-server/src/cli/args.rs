@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod offline;
+
+pub use self::offline::{
+    Cron, CronExplain, CronNext, CronReading, Import, ImportCrontab, ImportIcs,
+};
 use super::flags::SettingFlags;
 use crate::bench;
 
@@ -416,80 +421,6 @@ pub struct Plan {
     /// Look at the tasks of this file instead of the service's: without a service, and without measured durations
     #[arg(long, value_name = "TASKS")]
     pub file: Option<PathBuf>,
-}
-
-/// `cron …`
-#[derive(Debug, Subcommand)]
-pub enum Cron {
-    /// The next instants of an expression, one a line
-    Next(CronNext),
-}
-
-/// `cron next`
-#[derive(Debug, Args)]
-pub struct CronNext {
-    /// The expression
-    #[arg(required_unless_present = "batch")]
-    pub expr: Option<String>,
-    /// How to read it: auto, unix, spring or quartz
-    #[arg(long, default_value = "auto")]
-    pub dialect: String,
-    /// The zone (IANA)
-    #[arg(long, default_value = "UTC", value_name = "ZONE")]
-    pub tz: String,
-    /// Strictly after this instant (RFC 3339); default: now
-    #[arg(long, value_name = "INSTANT")]
-    pub from: Option<String>,
-    /// How many
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub count: u32,
-    /// Many at once: a TSV file (or -) of dialect, zone, from, expression; one line out for each, `!` for a refused one
-    #[arg(long, value_name = "FILE", conflicts_with = "expr")]
-    pub batch: Option<PathBuf>,
-}
-
-/// `import …`
-#[derive(Debug, Subcommand)]
-pub enum Import {
-    /// A crontab, as a task file
-    Crontab(ImportCrontab),
-    /// The whole-day events of a calendar file (.ics), as a task file with one calendar
-    Ics(ImportIcs),
-}
-
-/// `import ics`
-#[derive(Debug, Args)]
-pub struct ImportIcs {
-    /// The calendar file (or - for standard input)
-    pub file: PathBuf,
-    /// The calendar's name
-    #[arg(long)]
-    pub name: String,
-    /// To the end of which year events that repeat are spelled out; default: ten years from now
-    #[arg(long, value_name = "YEAR")]
-    pub through: Option<i32>,
-    /// Where the task file goes; default: standard output
-    #[arg(short, long = "out", value_name = "FILE")]
-    pub out: Option<PathBuf>,
-}
-
-/// `import crontab`
-#[derive(Debug, Args)]
-pub struct ImportCrontab {
-    /// The crontab (or - for standard input)
-    pub file: PathBuf,
-    /// Its lines name a user, as in /etc/crontab
-    #[arg(long, conflicts_with = "user")]
-    pub system: bool,
-    /// Its lines name no user, as in `crontab -l`
-    #[arg(long)]
-    pub user: bool,
-    /// The zone that the lines without CRON_TZ are meant in; default: this machine's
-    #[arg(long, value_name = "ZONE")]
-    pub timezone: Option<String>,
-    /// Where the task file goes; default: standard output
-    #[arg(short, long = "out", value_name = "FILE")]
-    pub out: Option<PathBuf>,
 }
 
 /// `config …`

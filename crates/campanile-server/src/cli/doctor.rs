@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use campanile::port::store::Leading as _;
+use campanile::port::store::{Control as _, Leading as _, ZONE_RULES};
+use campanile::schedule::zone_rules;
 use campanile::system;
 use campanile_adapters::sql;
 use serde::Serialize;
@@ -75,10 +76,6 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
     findings.extend(waiting("asking the lock", lock(&settings)).await);
     findings.extend(waiting("asking the broker", broker(&settings)).await);
     findings.extend(local(&settings));
-    findings.push(Finding::ok(
-        "zones",
-        format!("the zone rules are {}", campanile::schedule::zone_rules()),
-    ));
     out.show(&findings, |out, findings| {
         for finding in findings {
             let mark = match finding.level {
@@ -95,6 +92,21 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// This machine's zone rules beside those that the due rows were computed with.
+fn zones(kept: Option<String>) -> Finding {
+    let ours = zone_rules();
+    match kept {
+        Some(kept) if kept != ours => Finding::warning(
+            "zones",
+            format!(
+                "the zone rules are {ours} here and {kept} in the cluster: when this node leads, it moves the due rows \
+                 that stand elsewhere; keep all nodes on one release of tzdata"
+            ),
+        ),
+        _ => Finding::ok("zones", format!("the zone rules are {ours}")),
+    }
 }
 
 async fn store(settings: &Settings) -> Vec<Finding> {
@@ -157,6 +169,9 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
         0 => Finding::ok("leader", "nobody has led yet"),
         epoch => Finding::ok("leader", format!("term {epoch}, by `{}`", leader.node_name)),
     });
+    out.push(zones(
+        store.setting(ZONE_RULES).await.map_err(|e| what(&e))?,
+    ));
     store.close().await;
     Ok(out)
 }

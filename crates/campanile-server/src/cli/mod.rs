@@ -104,6 +104,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Why(why) => cluster::why(&client()?, &why, out).await,
         Command::Plan(plan) => plan::run(&plan, client, out).await,
         Command::Cron(args::Cron::Next(next)) => cron::next(&next, out),
+        Command::Cron(args::Cron::Explain(explain)) => cron::explain(&explain, out),
         Command::Import(args::Import::Crontab(import)) => return import::crontab(&import, out),
         Command::Import(args::Import::Ics(import)) => return import::ics(&import, out),
         Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,

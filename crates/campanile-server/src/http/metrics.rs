@@ -68,9 +68,22 @@ impl Metrics {
                 "# TYPE campanile_{name} counter\ncampanile_{name}_total {value}"
             );
         }
+        self.skipped(&mut out);
         self.lateness(&mut out);
         out.push_str("# EOF\n");
         out
+    }
+
+    fn skipped(&self, out: &mut String) {
+        let name = "campanile_occurrences_skipped";
+        let _ = writeln!(
+            out,
+            "# TYPE {name} counter\n# HELP {name} Occurrences that did not run, by their reason"
+        );
+        for (reason, count) in self.meters.skipped() {
+            let reason = reason.as_str();
+            let _ = writeln!(out, "{name}_total{{reason=\"{reason}\"}} {count}");
+        }
     }
 
     fn lateness(&self, out: &mut String) {

@@ -4,9 +4,14 @@
 use super::apply::edited_meanwhile;
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::protocol::limits;
+use crate::protocol::permits::Rules;
 use crate::protocol::work::Edit;
+use crate::schedule::{Timetable, What};
 use crate::task::{Task, TaskSpec};
 use crate::time::Timestamp;
+
+/// Excluded instants that are passed over to show the next one that runs.
+const EXCLUDED_LOOKED_AT_MAX: usize = 1_000;
 
 /// A task with what is known of its future.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +41,8 @@ impl Control {
         let task = self.find_task(name).await?;
         let stored = self.parts.store.next_due(task.id).await?;
         let stored = stored.map(|at| at.minus(task.spec.jitter_offset()));
-        let mut row = row(task, now);
+        let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
+        let mut row = row(task, &rules, now);
         // An occurrence that is overdue is still the next one.
         if let (Some(stored), Some(next)) = (stored, row.next_due_at) {
             row.next_due_at = Some(if stored < now { stored } else { next });
@@ -53,8 +59,17 @@ impl Control {
         let after = cursor.map(read_cursor).transpose()?;
         let now = self.now().await?;
         let page = self.parts.store.tasks(after.as_deref(), limit).await?;
+        let rules = if page.tasks.iter().any(|t| !t.spec.calendars.is_empty()) {
+            self.parts.store.rules().await?
+        } else {
+            Rules::default()
+        };
         Ok(TaskRows {
-            items: page.tasks.into_iter().map(|t| row(t, now)).collect(),
+            items: page
+                .tasks
+                .into_iter()
+                .map(|t| row(t, &rules, now))
+                .collect(),
             next_cursor: page.next.map(hex::encode),
         })
     }
@@ -161,15 +176,24 @@ impl Control {
     }
 }
 
-fn row(task: Task, now: Timestamp) -> TaskRow {
+fn row(task: Task, rules: &Rules, now: Timestamp) -> TaskRow {
+    let find = |name: &str| rules.calendar(name);
     // What the store holds was validated when it was written.
-    let next_due_at = task
-        .spec
-        .compile(task.created_at)
-        .ok()
+    let timetable = task.spec.timetable(task.created_at, &find).ok();
+    let next_due_at = timetable
         .filter(|_| !task.spec.rests())
-        .and_then(|schedule| schedule.next(now));
+        .and_then(|timetable| next_due(&timetable, now));
     TaskRow { task, next_due_at }
+}
+
+/// The next instant that is not excluded; the next at all where all that is looked at are.
+fn next_due(timetable: &Timetable, now: Timestamp) -> Option<Timestamp> {
+    let first = timetable.next(now)?;
+    let events = std::iter::successors(Some(first), |event| timetable.next(event.at));
+    let due = events
+        .take(EXCLUDED_LOOKED_AT_MAX)
+        .find(|event| event.what == What::Due);
+    Some(due.map_or(first.at, |event| event.at))
 }
 
 /// Checks the size of a page.

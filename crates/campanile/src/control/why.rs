@@ -379,10 +379,8 @@ fn told_by_task(
         }
         return Some((Verdict::NotAnInstant, said));
     }
-    if let Some(from) = task
-        .rests_from
-        .filter(|from| task.spec.rests() && at >= *from)
-    {
+    let from = task.rests_from.unwrap_or(task.updated_at);
+    if task.spec.rests() && at >= from {
         let (verdict, what, remedy) = if task.spec.enabled {
             let resume = format!("`campanile task resume {name}`");
             (Verdict::Paused, "paused", resume)

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::run::Reason;
+
 /// Upper bounds of the lateness buckets in milliseconds; a last bucket holds the rest.
 pub const LATENESS_BOUNDS_MS: [u64; 14] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000,
@@ -13,6 +15,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Meters {
             $($(#[$doc])* pub $name: AtomicU64,)+
+            skipped: [AtomicU64; Reason::ALL.len()],
             lateness: [AtomicU64; LATENESS_BOUNDS_MS.len() + 1],
             lateness_sum_ms: AtomicU64,
         }
@@ -34,8 +37,6 @@ counters!(
     terms_broken,
     /// Occurrences that got their run.
     runs_fired,
-    /// Occurrences that were skipped, each counted.
-    occurrences_skipped,
     /// Timers of runs (submissions, retries) that fired.
     timers_fired,
     /// Messages that a broker confirmed.
@@ -82,6 +83,24 @@ impl Meters {
     /// Adds to a counter.
     pub fn add(counter: &AtomicU64, n: usize) {
         counter.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Counts occurrences that do not run, by their reason.
+    pub fn skip(&self, reason: Reason, n: u64) {
+        if let Some(counter) = usize::try_from(reason.as_i64())
+            .ok()
+            .and_then(|i| self.skipped.get(i))
+        {
+            counter.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// Occurrences that did not run: every reason that was met, with its count.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<(Reason, u64)> {
+        let counts = self.skipped.iter().map(|c| c.load(Ordering::Relaxed));
+        let all = Reason::ALL.into_iter().zip(counts);
+        all.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Counts a start by its lateness.

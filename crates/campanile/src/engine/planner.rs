@@ -23,6 +23,8 @@ const CACHE_TASKS_MAX: usize = 20_000;
 const OUTBOX_PAGE: usize = 64;
 /// The wait after a scan that the store was too busy for.
 const BUSY_WAIT: Duration = Duration::from_millis(50);
+/// Firings in a row that may be refused before the planner rests.
+const REFUSED_MAX: u32 = 3;
 
 /// What the planner has read, exact as of one value of the edit counter.
 #[derive(Default)]
@@ -154,11 +156,20 @@ pub async fn run(duty: Arc<Duty>) {
 async fn plan_for_ever(duty: &Duty) -> Result<(), TermOver> {
     let mut cache = Cache::default();
     let mut catch_up = CatchUp::new(duty.shared.settings.catch_up_per_second);
+    let mut refused = 0;
     loop {
         // Register interest, then look, then wait: a wake-up during the scan is not lost.
         let woken = duty.shared.wake.notified();
-        match scan(duty, &mut cache, &mut catch_up).await? {
-            Next::Again => {}
+        let next = scan(duty, &mut cache, &mut catch_up).await?;
+        refused = if matches!(next, Next::Refused) {
+            refused + 1
+        } else {
+            0
+        };
+        match next {
+            // Somebody was quicker: look again. If that goes on, not without a breath.
+            Next::Refused if refused > REFUSED_MAX => duty.rest(BUSY_WAIT).await?,
+            Next::Again | Next::Refused => {}
             Next::Soon => duty.rest(BUSY_WAIT).await?,
             Next::Wait(length) => tokio::select! {
                 () = woken => {}
@@ -171,6 +182,8 @@ async fn plan_for_ever(duty: &Duty) -> Result<(), TermOver> {
 enum Next {
     /// There was more than one scan takes.
     Again,
+    /// Tasks were edited meanwhile, or permits changed hands.
+    Refused,
     /// The store was busy.
     Soon,
     /// All that is due soon has been fired; something may be decided at an instant before the next scan.
@@ -295,7 +308,7 @@ async fn fire_all(
                 }
             }
             Ok(Fired::Fenced) => return Err(duty.fenced()),
-            Ok(Fired::Edited) => return Ok(Next::Again),
+            Ok(Fired::Edited) => return Ok(Next::Refused),
             Err(error) => return duty.failed(&error).map(|()| Next::Soon),
         }
     }
@@ -309,19 +322,16 @@ async fn fire_all(
 }
 
 fn count(duty: &Duty, firing: &Firing, entries: usize) {
-    let skipped: u64 = firing
-        .skipped
-        .iter()
-        .filter_map(|r| r.skipped)
-        .map(|(_, n)| n)
-        .sum();
-    Meters::add(&duty.shared.meters.runs_fired, firing.runs.len());
+    let meters = &duty.shared.meters;
+    for run in &firing.skipped {
+        meters.skip(run.reason, run.skipped.map_or(1, |(_, n)| n));
+    }
+    for (_, reason) in &firing.dropped {
+        meters.skip(*reason, 1);
+    }
+    Meters::add(&meters.runs_fired, firing.runs.len());
     Meters::add(
-        &duty.shared.meters.timers_fired,
+        &meters.timers_fired,
         entries.saturating_sub(firing.runs.len()),
-    );
-    Meters::add(
-        &duty.shared.meters.occurrences_skipped,
-        usize::try_from(skipped).unwrap_or(usize::MAX),
     );
 }

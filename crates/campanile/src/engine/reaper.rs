@@ -60,14 +60,14 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
         if !dead.is_empty() {
             give_on(duty).await?;
         }
-        wake_stranded(duty).await?;
+        sweep_permits(duty).await?;
     }
 }
 
-/// Lets runs go on that are parked though nobody holds what they wait for.
-async fn wake_stranded(duty: &Duty) -> Result<(), TermOver> {
+/// Looks after permits that nobody gave back and runs that nobody woke.
+async fn sweep_permits(duty: &Duty) -> Result<(), TermOver> {
     let store = &duty.shared.parts.store;
-    match store.unpark_stranded(&duty.leadership.term).await {
+    match store.sweep_permits(&duty.leadership.term).await {
         Ok(Some(0)) => Ok(()),
         Ok(Some(count)) => {
             tracing::warn!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::leader::{Duty, TermOver};
 use crate::id::TaskId;
-use crate::port::store::{Error, Store};
+use crate::port::store::{Error, Store, ZONE_RULES};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::work::{DueKey, Edit, Move, Owner};
@@ -15,8 +15,6 @@ use crate::schedule::{Timetable, zone_rules};
 use crate::task::Task;
 use crate::time::Timestamp;
 
-/// The setting of the cluster that names the zone rules of the due rows.
-pub const SETTING: &str = "zone_rules";
 /// Instants up to this far ahead may have been planned already: they are looked up before a due row is put on one.
 const PLANNED_AHEAD: Duration = Duration::from_secs(10);
 /// The wait after the store was too busy.
@@ -33,7 +31,7 @@ async fn look(duty: &Duty) -> Result<(), TermOver> {
     let ours = zone_rules();
     loop {
         let store = &*duty.shared.parts.store;
-        let kept = match store.setting(SETTING).await {
+        let kept = match store.setting(ZONE_RULES).await {
             Ok(kept) if kept.as_deref() == Some(ours) => return Ok(()),
             Ok(kept) => kept,
             Err(error) => {
@@ -87,7 +85,7 @@ async fn recompute(duty: &Duty, ours: &str) -> Result<usize, Error> {
         }
     }
     let edit = Edit {
-        settings: vec![(SETTING, ours.to_owned())],
+        settings: vec![(ZONE_RULES, ours.to_owned())],
         ..Edit::default()
     };
     let now = duty.shared.time.now();

@@ -47,9 +47,10 @@ pub trait Leading: Send + Sync + 'static {
     /// has neither.
     async fn standings(&self, keys: &[LimitKey]) -> Result<HashMap<LimitKey, Standing>, Error>;
 
-    /// Lets runs go on that are parked under a limit of which nobody holds a permit: what a hand-over of a permit that
-    /// was rolled back may have left behind. Answers how many, or `None` if fenced.
-    async fn unpark_stranded(&self, term: &Term) -> Result<Option<usize>, Error>;
+    /// Takes permits back whose runs have ended (a program that knows no permits may have ended them), and lets runs go
+    /// on that are parked under a limit of which nobody holds a permit (a handing-on may have been rolled back).
+    /// Answers how many runs go on, or `None` if fenced.
+    async fn sweep_permits(&self, term: &Term) -> Result<Option<usize>, Error>;
 
     /// Consumes due rows, puts the next ones, inserts runs, skips and the outbox row, gives out permits and parks runs:
     /// one transaction.
@@ -226,6 +227,9 @@ impl Error {
         matches!(self, Self::Contended(_))
     }
 }
+
+/// The setting of the cluster that names the zone rules with which the due rows were computed.
+pub const ZONE_RULES: &str = "zone_rules";
 
 /// How long a store call may take before its adapter gives it up.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -39,14 +39,22 @@ impl Cron {
             text,
             listed,
         } = parse::expression(text, options.dialect, &options.name_for_hash)?;
-        Ok(Self {
+        let cron = Self {
             fields,
             zone: options.timezone.clone(),
             text: text.into(),
             dialect,
             listed,
             dst: options.dst,
-        })
+        };
+        if cron.next(Timestamp::MIN).is_none() {
+            let message = format!(
+                "`{cron}` can never fire in {}: the clocks leave its times out, and it has no others",
+                cron.zone
+            );
+            return Err(Error::never("schedule", 0, message));
+        }
+        Ok(cron)
     }
 
     /// The dialect that the expression was read in; never [`Dialect::Auto`].

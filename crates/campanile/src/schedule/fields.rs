@@ -167,6 +167,17 @@ impl Fields {
         .is_some()
     }
 
+    /// The years that are allowed, if not all are.
+    pub(super) fn listed_years(&self) -> Option<Vec<u32>> {
+        let words = self.years.as_ref()?;
+        let is_allowed = |year: &u16| {
+            let n = usize::from(year - YEAR_FIELD_MIN);
+            words.get(n / 64).is_some_and(|w| w >> (n % 64) & 1 == 1)
+        };
+        let years = (YEAR_FIELD_MIN..=YEAR_FIELD_MAX).filter(is_allowed);
+        Some(years.map(u32::from).collect())
+    }
+
     fn has_year(&self, year: i32) -> bool {
         let Some(years) = &self.years else {
             return true;

@@ -12,9 +12,11 @@ pub(super) struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    /// A part of an item: another text, blamed on the item's own place.
-    pub(super) fn with<'b>(self, text: &'b str) -> Item<'b> {
-        Item { text, at: self.at }
+    /// A part of an item, at its own place.
+    pub(super) fn part(self, text: &'a str) -> Self {
+        let before = (text.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        let at = self.at + before.min(self.text.len());
+        Self { text, at }
     }
 
     /// The comma-separated items of a field.
@@ -81,6 +83,14 @@ impl Kind {
         )
     }
 
+    /// An error about an item, at the part of it that is wrong.
+    pub(super) fn wrong_part(&self, item: Item<'_>, part: Item<'_>, why: &str) -> Error {
+        Error {
+            at: part.at,
+            ..self.wrong(item, why)
+        }
+    }
+
     /// Hands every number that an item means to `take`; answers whether the item is open.
     pub(super) fn spread(
         &self,
@@ -90,7 +100,7 @@ impl Kind {
         take: &mut dyn FnMut(u16),
     ) -> Result<bool, Error> {
         let (body, step) = match item.text.split_once('/') {
-            Some((body, step)) => (body, Some(self.step(item, step)?)),
+            Some((body, step)) => (body, Some(self.step(item, item.part(step))?)),
             None => (item.text, None),
         };
         let Range { from, mut to, open } = if body == "*" {
@@ -121,18 +131,19 @@ impl Kind {
         Ok(open)
     }
 
-    fn step(&self, item: Item<'_>, text: &str) -> Result<u16, Error> {
-        match digits(text) {
-            Some(0) => Err(self.wrong(item, "has a step of zero: the least step is 1")),
+    fn step(&self, item: Item<'_>, text: Item<'_>) -> Result<u16, Error> {
+        let wrong = |why| Err(self.wrong_part(item, text, why));
+        match digits(text.text) {
+            Some(0) => wrong("has a step of zero: the least step is 1"),
             Some(n) => Ok(n),
-            None => Err(self.wrong(item, "has no number after `/`")),
+            None => wrong("has no number after `/`"),
         }
     }
 
     /// `a-b`. Where the week has two Sundays, one that ends a range is its last day and one that begins it its first.
     fn range(&self, item: Item<'_>, from: &str, to: &str) -> Result<Range, Error> {
-        let mut from = self.number(item.with(from), item)?;
-        let mut to = self.number(item.with(to), item)?;
+        let mut from = self.number(item.part(from), item)?;
+        let mut to = self.number(item.part(to), item)?;
         if self.sunday_twice && from == self.high && to != self.high {
             from = self.low;
         }
@@ -153,7 +164,7 @@ impl Kind {
         step: Option<u16>,
         dialect: Dialect,
     ) -> Result<Range, Error> {
-        let n = self.number(item.with(body), item)?;
+        let n = self.number(item.part(body), item)?;
         match step {
             None => Ok(Range {
                 from: n,
@@ -239,11 +250,23 @@ impl Kind {
             return Ok(n);
         }
         match digits(text.text) {
-            Some(n) if n > self.high => Err(self.wrong(item, &format!("is above {}", self.high))),
-            Some(n) if n < self.low => Err(self.wrong(item, &format!("is below {}", self.low))),
+            Some(n) if n > self.high => {
+                Err(self.wrong_part(item, text, &format!("is above {}", self.high)))
+            }
+            Some(n) if n < self.low => {
+                Err(self.wrong_part(item, text, &format!("is below {}", self.low)))
+            }
             Some(n) => Ok(n),
-            None => Err(self.wrong(item, "is not understood")),
+            None => Err(self.wrong_part(item, strange(text), "is not understood")),
         }
+    }
+}
+
+/// The part of a number from the first character that belongs to none; the whole of a number that is too long.
+fn strange(text: Item<'_>) -> Item<'_> {
+    match text.text.trim_start_matches(|c: char| c.is_ascii_digit()) {
+        "" => text,
+        rest => text.part(rest),
     }
 }
 

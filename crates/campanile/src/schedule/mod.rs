@@ -47,6 +47,9 @@ use crate::time::{Timestamp, duration_ms, parse_duration};
 /// Characters of a user's text that an error repeats.
 const QUOTED_CHARS_MAX: usize = 40;
 
+/// What follows `every` and `at` is shorter than this, whatever it says.
+const AFTER_WORD_BYTES_MAX: usize = 100;
+
 /// When a task is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
@@ -159,7 +162,16 @@ impl Error {
         }
     }
 
-    /// Whether the text is a well-formed expression that no day satisfies (30 February), rather than a malformed one.
+    /// About a well-formed expression that has no instant.
+    fn never(field: &'static str, at: usize, message: impl Into<String>) -> Self {
+        Self {
+            never_fires: true,
+            ..Self::new(field, at, message)
+        }
+    }
+
+    /// Whether the text is a well-formed expression that no instant satisfies (30 February), rather than a malformed
+    /// one.
     #[must_use]
     pub fn never_fires(&self) -> bool {
         self.never_fires
@@ -176,12 +188,19 @@ pub fn hash_spread(name: &str, width: Duration) -> Duration {
     }
 }
 
-/// A user's text in an error: in back-ticks, cut where it is long.
+/// A user's text in an error: in back-ticks, cut where it is long, and without what would move a terminal's cursor.
 fn quoted(text: &str) -> String {
-    match text.char_indices().nth(QUOTED_CHARS_MAX) {
-        Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
-        None => format!("`{text}`"),
-    }
+    let shown: String = text
+        .chars()
+        .take(QUOTED_CHARS_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    let more = if text.chars().nth(QUOTED_CHARS_MAX).is_some() {
+        "…"
+    } else {
+        ""
+    };
+    format!("`{shown}{more}`")
 }
 
 impl Schedule {
@@ -201,6 +220,13 @@ impl Schedule {
             .unwrap_or((text.trim(), ""));
         let rest_at = (start + word.len() + 1).min(text.len());
         match word {
+            "every" | "at" if rest.len() > AFTER_WORD_BYTES_MAX => {
+                let message = format!(
+                    "{} is longer than {AFTER_WORD_BYTES_MAX} bytes: write `every 10s` or `at 2026-12-01T08:00:00Z`",
+                    quoted(rest)
+                );
+                Err(Error::new("schedule", rest_at, message))
+            }
             "every" => {
                 let interval = parse_duration(rest)
                     .map_err(|message| Error::new("interval", rest_at, message))?;

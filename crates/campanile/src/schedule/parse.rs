@@ -127,10 +127,7 @@ pub(super) fn expression(text: &str, dialect: Dialect, hash_name: &str) -> Resul
             "{} can never fire: no allowed month has such a day",
             quoted(text.trim())
         );
-        return Err(Error {
-            never_fires: true,
-            ..Error::new("day-of-month", at, message)
-        });
+        return Err(Error::never("day-of-month", at, message));
     }
     Ok(parsed)
 }
@@ -357,7 +354,7 @@ impl Reader<'_> {
                 };
                 *set |= 1 << days_before_last(item, near.unwrap_or(rest))?;
             } else if let Some(day) = item.text.strip_suffix(['W', 'w']) {
-                days.near |= 1 << DATE.number(item.with(day), item)?;
+                days.near |= 1 << DATE.number(item.part(day), item)?;
             } else {
                 self.spread(&DATE, item, &mut |day| days.dates |= 1 << day)?;
             }
@@ -379,10 +376,13 @@ impl Reader<'_> {
         }
         for item in field.list() {
             if let Some((day, nth)) = item.text.split_once('#') {
-                let day = kind.number(item.with(day), item)?;
+                let day = kind.number(item.part(day), item)?;
                 let week = match nth.as_bytes() {
                     [digit @ b'1'..=b'5'] => usize::from(digit - b'1'),
-                    _ => return Err(kind.wrong(item, "names no week of a month: `#` takes 1 to 5")),
+                    _ => {
+                        let why = "names no week of a month: `#` takes 1 to 5";
+                        return Err(kind.wrong_part(item, item.part(nth), why));
+                    }
                 };
                 if let Some(set) = days.nth_weekdays.get_mut(week) {
                     *set |= bit(day);
@@ -398,7 +398,7 @@ impl Reader<'_> {
                             kind.wrong(item, "names no day: write the day before it, as in 5L")
                         );
                     }
-                    _ => kind.number(item.with(day), item)?,
+                    _ => kind.number(item.part(day), item)?,
                 };
                 days.last_weekdays |= bit(day);
             } else {
@@ -419,6 +419,9 @@ fn days_before_last(item: Item<'_>, rest: &str) -> Result<u32, Error> {
         .filter(|n| (1..=2).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit()));
     match digits.and_then(|n| n.parse().ok()) {
         Some(n) if n <= 30 => Ok(n),
-        _ => Err(DATE.wrong(item, "is no day before the last: L-1 to L-30 are")),
+        _ => {
+            let why = "is no day before the last: L-1 to L-30 are";
+            Err(DATE.wrong_part(item, item.part(rest), why))
+        }
     }
 }

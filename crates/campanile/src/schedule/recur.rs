@@ -6,7 +6,7 @@
 
 mod parts;
 mod read;
-mod rule;
+pub(super) mod rule;
 
 use std::fmt;
 
@@ -27,11 +27,11 @@ pub struct Recur {
 
 /// The wall times of a recurrence: those of its rule and the added ones, without those taken out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Set {
-    rule: Option<Rule>,
-    added: Vec<i64>,
-    taken_out: Vec<i64>,
-    days_taken_out: Vec<i64>,
+pub(super) struct Set {
+    pub(super) rule: Option<Rule>,
+    pub(super) added: Vec<i64>,
+    pub(super) taken_out: Vec<i64>,
+    pub(super) days_taken_out: Vec<i64>,
     text: String,
 }
 
@@ -70,6 +70,11 @@ impl Recur {
     #[must_use]
     pub fn timezone(&self) -> &TimeZoneName {
         &self.zone
+    }
+
+    /// What it is made of.
+    pub(super) fn set(&self) -> &Set {
+        &self.set
     }
 
     /// The first occurrence strictly after an instant.

@@ -2,7 +2,7 @@
 //! reasons why there is none. It proposes and never trusts itself: a proposal counts only if the parser reads the same
 //! fields out of it.
 
-use super::fields::{ALL_DATES, ALL_WEEKDAYS, Days, Fields, YEAR_FIELD_MAX, YEAR_FIELD_MIN};
+use super::fields::{ALL_DATES, ALL_WEEKDAYS, Days, Fields, YEAR_FIELD_MAX};
 use super::{Cron, Dialect, parse};
 
 /// The days of the week as ranges name them; Sunday is last, because not every dialect begins a range with it.
@@ -98,8 +98,8 @@ fn proposals(fields: &Fields, days: &Days, to: Dialect) -> impl Iterator<Item = 
     let minutes = spellings(fields.minutes, 0, 59, open_steps);
     let hours = spellings(fields.hours, 0, 23, open_steps);
     let months = first(spellings(fields.months, 1, 12, open_steps));
-    let years = match &fields.years {
-        Some(years) => format!(" {}", year_list(years)),
+    let years = match fields.listed_years() {
+        Some(years) => format!(" {}", year_list(&years)),
         None => String::new(),
     };
     let days = day_spellings(days, to);
@@ -176,20 +176,13 @@ fn ranges(numbers: &[u32]) -> String {
     runs.into_iter().map(text).collect::<Vec<_>>().join(",")
 }
 
-fn year_list(words: &[u64; 4]) -> String {
-    let years: Vec<u32> = (YEAR_FIELD_MIN..=YEAR_FIELD_MAX)
-        .filter(|year| {
-            let n = usize::from(year - YEAR_FIELD_MIN);
-            words.get(n / 64).is_some_and(|w| w >> (n % 64) & 1 == 1)
-        })
-        .map(u32::from)
-        .collect();
+fn year_list(years: &[u32]) -> String {
     let steps = (years.len() > 2)
-        .then(|| step_to_the_end(&years, u32::from(YEAR_FIELD_MAX)))
+        .then(|| step_to_the_end(years, u32::from(YEAR_FIELD_MAX)))
         .flatten();
     match (years.first(), steps) {
         (Some(from), Some(step)) if step > 1 => format!("{from}/{step}"),
-        _ => ranges(&years),
+        _ => ranges(years),
     }
 }
 

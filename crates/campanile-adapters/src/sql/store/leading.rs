@@ -177,8 +177,8 @@ impl Leading for Store {
         self.standings_of(keys).await
     }
 
-    async fn unpark_stranded(&self, term: &Term) -> Result<Option<usize>, Error> {
-        self.unpark_all_stranded(term).await
+    async fn sweep_permits(&self, term: &Term) -> Result<Option<usize>, Error> {
+        self.sweep_all_permits(term).await
     }
 
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {

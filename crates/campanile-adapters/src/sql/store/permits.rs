@@ -54,6 +54,11 @@ static FLAG: Statement = Statement::new(
     "UPDATE run SET limited = 1 WHERE id IN (SELECT r FROM @runs(r int) AS v) AND limited = 0",
 );
 
+/// Which of these runs wait. Their rows are this transaction's: inserted, or stamped when their timers were consumed.
+static STILL_WAIT: Statement = Statement::new(
+    "SELECT id FROM run WHERE id IN (SELECT r FROM @runs(r int) AS v) AND state IN (1, 2)",
+);
+
 /// Gives the permits of ended runs back.
 static GIVE_BACK: Statement = Statement::new(
     "DELETE FROM permit WHERE run IN (SELECT r FROM @runs(r int) AS v) RETURNING limit_key",
@@ -80,10 +85,16 @@ static PARKED_UNDER: Statement = Statement::new(
     "SELECT run.id, run.attempt FROM parked JOIN run ON run.id = parked.run WHERE parked.limit_key = :key",
 );
 
-/// Limits under which runs are parked though nobody holds a permit.
-static STRANDED: Statement = Statement::new(
-    "SELECT DISTINCT limit_key FROM parked
+/// Limits of which ended runs hold permits, and those under which runs are parked though nobody holds one.
+static LEFT_OVER: Statement = Statement::new(
+    "SELECT limit_key FROM permit WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = permit.run)
+     UNION SELECT limit_key FROM parked
      WHERE NOT EXISTS (SELECT 1 FROM permit WHERE permit.limit_key = parked.limit_key)",
+);
+
+/// Takes the permits of ended runs back.
+static DROP_ORPHANED: Statement = Statement::new(
+    "DELETE FROM permit WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = permit.run)",
 );
 
 /// Tells a running run's worker to end it, because a later occurrence takes its place.
@@ -122,10 +133,10 @@ impl Store {
         Ok(found)
     }
 
-    pub(super) async fn unpark_all_stranded(&self, term: &Term) -> Result<Option<usize>, Error> {
+    pub(super) async fn sweep_all_permits(&self, term: &Term) -> Result<Option<usize>, Error> {
         // Usually there is none, and nothing is written to find that out.
-        let rows = self.pools.leader_reader.rows(&STRANDED, &[]).await?;
-        let keys = rows.into_iter().map(|mut row| row.text("parked"));
+        let rows = self.pools.leader_reader.rows(&LEFT_OVER, &[]).await?;
+        let keys = rows.into_iter().map(|mut row| row.text("permit"));
         let keys = keys.collect::<Result<Vec<String>, _>>()?;
         if keys.is_empty() {
             return Ok(Some(0));
@@ -134,6 +145,7 @@ impl Store {
             if !guard(tx, term).await? {
                 return Ok(Verdict::Rollback(None));
             }
+            tx.write(&DROP_ORPHANED, &[]).await?;
             let mut count = 0;
             for key in &keys {
                 count += hand_on(tx, key, HAND_ON_MAX).await?;
@@ -161,8 +173,13 @@ impl Store {
         if limited.is_empty() {
             return Ok(true);
         }
-        let runs = Table::of(limited.iter().map(|id| id.as_i64()));
-        tx.write(&FLAG, &[("runs", runs.into())]).await?;
+        let runs = || Table::of(limited.iter().map(|id| id.as_i64()));
+        // A run that was cancelled since the scan would keep for ever what it is given now.
+        let waiting = tx.rows(&STILL_WAIT, &[("runs", runs().into())]).await?;
+        if waiting.len() != limited.len() {
+            return Ok(false);
+        }
+        tx.write(&FLAG, &[("runs", runs().into())]).await?;
         Ok(take(tx, &firing.acquired).await? && self.park(tx, firing).await?)
     }
 

@@ -97,9 +97,9 @@ impl Leading for MemoryStore {
             .collect())
     }
 
-    async fn unpark_stranded(&self, term: &Term) -> Result<Option<usize>, Error> {
+    async fn sweep_permits(&self, term: &Term) -> Result<Option<usize>, Error> {
         let mut tables = self.lock();
-        Ok(tables.holds(term).then(|| tables.unpark_stranded()))
+        Ok(tables.holds(term).then(|| tables.sweep_permits()))
     }
 
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {

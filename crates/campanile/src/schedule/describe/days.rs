@@ -3,7 +3,7 @@
 use super::super::fields::{ALL_DATES, ALL_WEEKDAYS, Days, Fields};
 use super::words::{Shape, listed, numbers, ordinal, runs, shape};
 
-const WEEKDAYS: [&str; 7] = [
+pub(super) const WEEKDAYS: [&str; 7] = [
     "Sunday",
     "Monday",
     "Tuesday",
@@ -12,7 +12,7 @@ const WEEKDAYS: [&str; 7] = [
     "Friday",
     "Saturday",
 ];
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",

@@ -4,6 +4,7 @@
 //! an `H` shows the number that it stands for. Nothing reads them back.
 
 mod days;
+mod recur;
 mod times;
 mod words;
 
@@ -22,7 +23,7 @@ impl Schedule {
                 let interval = format_duration(every.interval());
                 format!("Every {interval}, counted from {}", every.anchor())
             }
-            Self::Recur(recur) => format!("By the rule {recur}, in {}", recur.timezone()),
+            Self::Recur(recur) => recur.describe(),
             Self::At(instant) => format!("Once, at {instant}"),
             Self::Union(all) => {
                 let sentences: Vec<String> = all.iter().map(Self::describe).collect();
@@ -64,16 +65,9 @@ impl Cron {
 
 /// `, from 2026 to 2030`; nothing where every year is allowed.
 fn years(fields: &Fields) -> String {
-    let Some(words) = &fields.years else {
+    let Some(years) = fields.listed_years() else {
         return String::new();
     };
-    let years: Vec<u32> = (YEAR_FIELD_MIN..=YEAR_FIELD_MAX)
-        .filter(|year| {
-            let n = usize::from(year - YEAR_FIELD_MIN);
-            words.get(n / 64).is_some_and(|w| w >> (n % 64) & 1 == 1)
-        })
-        .map(u32::from)
-        .collect();
     let (low, high) = (u32::from(YEAR_FIELD_MIN), u32::from(YEAR_FIELD_MAX));
     let until = |to: u32, step: u32| match to + step > high {
         true => String::new(),

@@ -15,7 +15,7 @@ const STEPS_MAX: u32 = 200_000;
 
 /// How often a rule's periods come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Freq {
+pub(in crate::schedule) enum Freq {
     Secondly,
     Minutely,
     Hourly,
@@ -27,33 +27,33 @@ pub(super) enum Freq {
 
 /// A rule. Empty sets and zero masks allow everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rule {
-    pub(super) freq: Freq,
-    pub(super) interval: i64,
+pub(in crate::schedule) struct Rule {
+    pub(in crate::schedule) freq: Freq,
+    pub(in crate::schedule) interval: i64,
     /// The first day of a week, Sunday 0.
-    pub(super) week_start: u32,
+    pub(in crate::schedule) week_start: u32,
     /// Bit m: the month m.
-    pub(super) months: u32,
+    pub(in crate::schedule) months: u32,
     /// Bit d: the day d of a month.
-    pub(super) month_days: u32,
+    pub(in crate::schedule) month_days: u32,
     /// Bit d: the day d from the end of a month.
-    pub(super) month_days_back: u32,
-    pub(super) year_days: Vec<i64>,
-    pub(super) weeks: Vec<i64>,
+    pub(in crate::schedule) month_days_back: u32,
+    pub(in crate::schedule) year_days: Vec<i64>,
+    pub(in crate::schedule) weeks: Vec<i64>,
     /// Bit w: each weekday w.
-    pub(super) weekdays: u32,
+    pub(in crate::schedule) weekdays: u32,
     /// The nth (from the end if negative) of a weekday, in the month or the year.
-    pub(super) nth_weekdays: Vec<(i64, u32)>,
+    pub(in crate::schedule) nth_weekdays: Vec<(i64, u32)>,
     /// Bit h, m, s. In rules by days they are spelled out in `times`.
-    pub(super) hours: u64,
-    pub(super) minutes: u64,
-    pub(super) seconds: u64,
-    pub(super) positions: Vec<i64>,
+    pub(in crate::schedule) hours: u64,
+    pub(in crate::schedule) minutes: u64,
+    pub(in crate::schedule) seconds: u64,
+    pub(in crate::schedule) positions: Vec<i64>,
     /// Seconds from the beginning of a day (of an hour, a minute or a second in rules by those), in order.
-    pub(super) times: Vec<i64>,
-    pub(super) start_s: i64,
+    pub(in crate::schedule) times: Vec<i64>,
+    pub(in crate::schedule) start_s: i64,
     /// The last wall time there is.
-    pub(super) last_s: i64,
+    pub(in crate::schedule) last_s: i64,
 }
 
 impl Rule {

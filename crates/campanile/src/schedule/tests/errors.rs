@@ -18,10 +18,10 @@ unix |   0   1,2,99 * * * | hour | 10 | `99` is above 23
 unix | 0 0 0 * * | day-of-month | 4 | `0` is below 1
 unix | 0 0 * FOO * | month | 6 | `FOO` is not understood
 unix | 0 0 * * 8 | day-of-week | 8 | `8` is above 7
-unix | 0 0 * * MON- | day-of-week | 8 | `MON-` is not understood
+unix | 0 0 * * MON- | day-of-week | 12 | `MON-` is not understood
 unix | 0 22-2 * * * | hour | 2 | runs backwards
-unix | */0 * * * * | minute | 0 | step of zero
-unix | */ * * * * | minute | 0 | no number after `/`
+unix | */0 * * * * | minute | 2 | step of zero
+unix | */ * * * * | minute | 2 | no number after `/`
 unix | 5/15 * * * * | minute | 0 | write 5-59/15
 unix | 1,,2 * * * * | minute | 2 | `` is not understood
 unix | 0 0 ? * MON | day-of-month | 4 | write `*`
@@ -31,6 +31,10 @@ unix | -5 * * * * | minute | 0 | not understood
 unix | 99999999999999999999 * * * * | minute | 0 | not understood
 unix | H * * * * | minute | 0 | task's name
 unix | 0 0 é * * | day-of-month | 4 | `é` is not understood
+unix | 0 9-99 * * * | hour | 4 | `9-99` is above 23
+unix | 0 1x * * * | hour | 3 | `1x` is not understood
+unix | 0 0 1-5,7-3x * * | day-of-month | 11 | not understood
+unix | 0-30/1y * * * * | minute | 5 | no number after `/`
 auto | * * * * | schedule | 0 | `* * * *` has 4 fields
 auto | nonsense | schedule | 0 | has 1 field:
 auto | * * * * * * * * | schedule | 0 | has 8 fields
@@ -48,9 +52,9 @@ quartz | 0 0 0 * * MON | day-of-month | 6 | are both given
 quartz | 0 0 0 ? * ? | day-of-month | 6 | `?` and day-of-week `?` are both open
 quartz | 0 0 0 ? * 0 | day-of-week | 10 | `0` is below 1
 quartz | 0 0 0 W * ? | day-of-month | 6 | `W` is not understood
-quartz | 0 0 0 L-31 * ? | day-of-month | 6 | no day before the last
-quartz | 0 0 0 Lx * ? | day-of-month | 6 | no day before the last
-quartz | 0 0 0 ? * 2#6 | day-of-week | 10 | takes 1 to 5
+quartz | 0 0 0 L-31 * ? | day-of-month | 7 | no day before the last
+quartz | 0 0 0 Lx * ? | day-of-month | 7 | no day before the last
+quartz | 0 0 0 ? * 2#6 | day-of-week | 12 | takes 1 to 5
 quartz | 0 0 0 ? * #2 | day-of-week | 10 | not understood
 quartz | 0 */60 * * * ? | minute | 2 | steps over
 quartz | 0 0 0 1 1 ? 1969 | year | 12 | `1969` is below 1970
@@ -117,6 +121,18 @@ fn long_texts_are_refused_and_cut() {
     );
     let error = refused(&format!("{} * * * *", "é".repeat(300)), Dialect::Auto);
     assert!(error.to_string().chars().count() < 200, "{error}");
+}
+
+/// What fuzzing found: these two repeated the whole text.
+#[test]
+fn errors_of_other_schedules_are_short_and_plain() {
+    for word in ["every", "at"] {
+        let error = refused(&format!("{word} {}", "9 x".repeat(400)), Dialect::Auto);
+        assert!(error.to_string().len() < 300, "{error}");
+        assert_eq!((error.field, error.at), ("schedule", word.len() + 1));
+    }
+    let error = refused("0 0 * \u{1b}[2J *", Dialect::Unix);
+    assert!(!error.to_string().contains('\u{1b}'), "{error}");
 }
 
 #[test]

@@ -94,11 +94,18 @@ fn instants() -> impl Strategy<Value = Timestamp> {
     (1_104_537_600_000_i64..2_208_988_800_000).prop_map(Timestamp::from_ms)
 }
 
+fn rules() -> impl Strategy<Value = Dst> {
+    let gaps = prop::sample::select(vec![Gap::NextValid, Gap::Skip, Gap::Shift]);
+    let repeats = prop::sample::select(vec![Repeat::First, Repeat::Both, Repeat::Last]);
+    (gaps, repeats).prop_map(|(gap, repeat)| Dst { gap, repeat })
+}
+
 /// A schedule, unless it can never fire.
-fn read(dialect: Dialect, text: &str, timezone: TimeZoneName) -> Option<Schedule> {
+fn read(dialect: Dialect, text: &str, timezone: TimeZoneName, dst: Dst) -> Option<Schedule> {
     let options = Options {
         dialect,
         timezone,
+        dst,
         ..Options::default()
     };
     match Schedule::parse(Some(text), &options) {
@@ -112,8 +119,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn next_and_previous_are_each_others_inverse((dialect, text) in expressions(), zone in zones(), from in instants()) {
-        let Some(schedule) = read(dialect, &text, zone) else { return Ok(()) };
+    fn next_and_previous_are_each_others_inverse(
+        (dialect, text) in expressions(), zone in zones(), dst in rules(), from in instants(),
+    ) {
+        let Some(schedule) = read(dialect, &text, zone, dst) else { return Ok(()) };
         let mut last = from;
         for _ in 0..8 {
             let Some(next) = schedule.next(last) else { break };
@@ -138,9 +147,9 @@ proptest! {
     #[test]
     fn printing_and_reading_again_changes_nothing((dialect, text) in expressions(), zone in zones()) {
         let spaced = format!("  {}\t", text.replace(' ', "  "));
-        let Some(schedule) = read(dialect, &spaced, zone.clone()) else { return Ok(()) };
+        let Some(schedule) = read(dialect, &spaced, zone.clone(), Dst::default()) else { return Ok(()) };
         let printed = schedule.to_string();
-        let again = read(dialect, &printed, zone);
+        let again = read(dialect, &printed, zone, Dst::default());
         prop_assert_eq!(again.as_ref(), Some(&schedule));
         prop_assert_eq!(again.map(|s| s.to_string()), Some(printed));
     }

@@ -23,13 +23,23 @@ fn named<T: serde::de::DeserializeOwned>(name: &str) -> T {
 }
 
 fn with_rules(text: &str, dialect: Dialect, zone: &str, gap: Gap, repeat: Repeat) -> Schedule {
+    read(text, dialect, zone, gap, repeat).unwrap()
+}
+
+fn read(
+    text: &str,
+    dialect: Dialect,
+    zone: &str,
+    gap: Gap,
+    repeat: Repeat,
+) -> Result<Schedule, Error> {
     let options = Options {
         dialect,
         timezone: TimeZoneName::parse(zone).unwrap(),
         dst: Dst { gap, repeat },
         ..Options::default()
     };
-    Schedule::parse(Some(text), &options).unwrap()
+    Schedule::parse(Some(text), &options)
 }
 
 /// 2026-03-29 in Berlin: 01:59:59 +01:00 is followed by 03:00:00 +02:00. Several times of one gap fire once at its end,
@@ -214,4 +224,65 @@ fn a_stretch_is_longer_than_the_gap_before_it() {
         }
     }
     assert!(seen > 10_000, "{seen}");
+}
+
+/// The hardest searches there are end: those that find nothing for centuries, under every rule, from both ends of time.
+#[test]
+fn searches_are_bounded() {
+    let hard = [
+        (Dialect::Unix, "*/10 2 * 3 7L"),
+        (Dialect::Unix, "30 2 * 3 7L"),
+        (Dialect::Unix, "30 2 29 2 *"),
+        (Dialect::Spring, "0 0 0 29 2 MON"),
+        (Dialect::Spring, "59 59 23 29 2 SUN#5"),
+        (Dialect::Quartz, "0 30 2 ? 3 SUN#5 2199"),
+        (Dialect::Quartz, "59 59 23 31 12 ? 1970"),
+        (Dialect::Quartz, "0 30 2 29 3 ? 2026"),
+    ];
+    let ends = [Timestamp::MIN, at("2026-01-01T00:00:00Z"), Timestamp::MAX];
+    for (dialect, expression) in hard {
+        for zone in [
+            "UTC",
+            "Europe/Berlin",
+            "Australia/Lord_Howe",
+            "Africa/Casablanca",
+        ] {
+            for gap in [Gap::NextValid, Gap::Skip, Gap::Shift] {
+                let Ok(schedule) = read(expression, dialect, zone, gap, Repeat::Last) else {
+                    continue;
+                };
+                for end in ends {
+                    assert!(schedule.next(end).is_none_or(|t| t > end), "{expression}");
+                    assert!(
+                        schedule.previous(end).is_none_or(|t| t < end),
+                        "{expression}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Refused at the door: the only day's time is left out, and gaps are skipped.
+#[test]
+fn what_the_clocks_leave_out_for_ever_is_refused() {
+    let text = "0 30 2 29 3 ? 2026";
+    let in_berlin = |gap| read(text, Dialect::Quartz, "Europe/Berlin", gap, Repeat::First);
+    let error = in_berlin(Gap::Skip).unwrap_err();
+    assert!(error.never_fires(), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("can never fire in Europe/Berlin"),
+        "{error}"
+    );
+    assert!(in_berlin(Gap::NextValid).is_ok() && in_berlin(Gap::Shift).is_ok());
+    let elsewhere = read(
+        text,
+        Dialect::Quartz,
+        "Asia/Tokyo",
+        Gap::Skip,
+        Repeat::First,
+    );
+    assert!(elsewhere.is_ok());
 }

@@ -15,6 +15,8 @@ const WALKED_MINUTES: usize = 30 * 60;
 /// Walls seen before the walk begins and after it ends: more than any repeat is long.
 const MARGIN_MINUTES: usize = 26 * 60;
 const MINUTE_MS: i64 = 60_000;
+/// Of expressions that fire more often, the way back is asked at some instants only.
+const BACKWARDS_MAX: usize = 200;
 
 /// One line of zones for each kind of change: whole hours, other lengths, midnights, whole days, often, and none.
 const ZONES: &[&str] = &[
@@ -285,11 +287,13 @@ fn compare(schedule: &Schedule, expected: &BTreeSet<i64>, from_ms: i64, what: &s
         .collect();
     let expected_list: Vec<_> = expected.iter().copied().collect();
     assert_eq!(forwards, expected_list, "{what}");
-    let mut backwards: Vec<_> = std::iter::successors(previous(end_ms), |ms| previous(*ms))
-        .take_while(|ms| *ms >= from_ms)
-        .collect();
-    backwards.reverse();
-    assert_eq!(backwards, expected_list, "{what}, backwards");
+    if expected.len() <= BACKWARDS_MAX {
+        let mut backwards: Vec<_> = std::iter::successors(previous(end_ms), |ms| previous(*ms))
+            .take_while(|ms| *ms >= from_ms)
+            .collect();
+        backwards.reverse();
+        assert_eq!(backwards, expected_list, "{what}, backwards");
+    }
     for ms in (from_ms..end_ms).step_by(61 * 60_000) {
         let after = next(ms).filter(|ms| *ms < end_ms);
         assert_eq!(
