@@ -30,6 +30,8 @@ pub enum Action {
     Duplicate(usize),
     Claim(usize, usize),
     ClaimUnanswered(usize, usize),
+    ClaimArrives(usize),
+    GiveBack(usize),
     Start(usize, usize),
     End(usize, usize, Way),
     EndUnanswered(usize, usize),
@@ -59,6 +61,7 @@ impl Action {
                 | Self::Start(..)
                 | Self::End(.., Way::Succeeds | Way::IsCancelled)
                 | Self::JoinAnew(_)
+                | Self::GiveBack(_)
         )
     }
 }
@@ -121,8 +124,18 @@ impl Scene {
         if world.left.crashes > 0 {
             actions.push(Action::Die(w));
         }
-        if world.left.leaves > 0 && worker.hand.is_empty() && !buried {
+        if world.left.leaves > 0 && worker.hand.is_empty() && !buried && worker.doubt.is_none() {
             actions.push(Action::Leave(w));
+        }
+        if let Some(doubt) = worker.doubt {
+            if doubt.under_way {
+                actions.push(Action::ClaimArrives(w));
+            }
+            let late = world.left.late_claims > 0;
+            let given_back = doubt.given_back || !self.guards.doubtful_claim_is_given_back;
+            if !given_back && (late || !doubt.under_way) {
+                actions.push(Action::GiveBack(w));
+            }
         }
         for (place, in_hand) in worker.hand.iter().enumerate() {
             if !in_hand.started {
@@ -150,7 +163,7 @@ impl Scene {
                     continue;
                 }
                 actions.push(Action::Claim(w, place));
-                if world.left.unanswered_claims > 0 {
+                if world.left.unanswered_claims > 0 && worker.doubt.is_none() {
                     actions.push(Action::ClaimUnanswered(w, place));
                 }
             }

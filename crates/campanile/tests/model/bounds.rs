@@ -93,6 +93,8 @@ pub struct Left {
     pub unanswered_ends: u8,
     /// Claims whose answer is lost, so that the worker does not know what it won.
     pub unanswered_claims: u8,
+    /// Whether (not 0) such a claim may reach the store after it was given back.
+    pub late_claims: u8,
 }
 
 impl Default for Bounds {
@@ -217,6 +219,8 @@ guards! {
     claim_demands_living,
     /// A claim refuses who is parked.
     claim_refuses_parked,
+    /// What a claim in doubt may have won is given back.
+    doubtful_claim_is_given_back,
     /// The handler starts after the claim.
     start_follows_claim,
     /// An end compares the attempt.
@@ -237,6 +241,8 @@ guards! {
     lost_regards_start_mode,
     /// The store refuses a permit that somebody holds.
     permit_is_unique,
+    /// The store gives permits, and places to wait, only to runs that wait.
+    permits_demand_waiting,
     /// A firing that parks demands that those who hold the permits still do.
     park_demands_holders,
     /// A firing that replaces demands that the replaced run stands where it was seen.

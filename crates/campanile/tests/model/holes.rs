@@ -25,33 +25,21 @@ fn breaks(bounds: Bounds, property: &'static str) -> Vec<Action> {
     path.into_actions()
 }
 
-/// A claim commits and its answer is lost. The worker lives on and does not know; the run is `running` and nobody's.
+/// A claim in doubt is given back before it reaches the store: the give-back matches no row, and the claim then commits.
+/// The run is `running` under a living worker that has done with it.
 #[test]
-fn a_run_whose_claim_was_not_answered_stands_still() {
+fn a_claim_that_arrives_after_it_was_given_back_stands_still() {
     let bounds = Bounds {
         first_tick: 1,
-        left: left!(unanswered_claims: 1, leaves: 1),
+        left: left!(unanswered_claims: 1, late_claims: 1),
         ..scenes::find("early")
     };
-    // Nor does it help that the worker leaves: what the living left behind is looked for after burials, and when a term
-    // begins.
     let way = breaks(bounds, p::I9_WORK);
+    let at = |action| way.iter().position(|a| *a == action);
     assert!(
-        way.iter().any(|a| matches!(a, Action::ClaimUnanswered(..))),
+        at(Action::GiveBack(0)) < at(Action::ClaimArrives(0)),
         "{way:?}"
     );
-}
-
-/// One scan finds an occurrence and, behind it, the retry of the run whose place the occurrence takes: the run is ended,
-/// and parked by the same firing.
-#[test]
-fn a_run_is_replaced_and_parked_at_once() {
-    let bounds = Bounds {
-        left: left!(failures: 1),
-        ..scenes::find("replace")
-    };
-    let way = breaks(bounds, p::I8);
-    assert!(way.contains(&Action::Fire(0)), "{way:?}");
 }
 
 /// The dispatcher's memory knows what is ready by instant, priority and run, not by attempt: an attempt that becomes

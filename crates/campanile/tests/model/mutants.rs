@@ -164,6 +164,12 @@ const OF_WORKERS: &[Mutant] = &[
         Killed(p::I9_WORK),
     ),
     (
+        "a claim in doubt is not given back",
+        |g| g.doubtful_claim_is_given_back = false,
+        &["claims in doubt"],
+        Killed(p::I9_WORK),
+    ),
+    (
         "the handler starts before the claim",
         |g| g.start_follows_claim = false,
         &["crash"],
@@ -281,6 +287,12 @@ const OF_PERMITS: &[Mutant] = &[
         |g| g.replace_demands_state = false,
         &["replace"],
         Killed(p::I8_ONE),
+    ),
+    (
+        "a permit is given to a run that was cancelled",
+        |g| g.permits_demand_waiting = false,
+        &["cancelled"],
+        Killed(p::I8),
     ),
     (
         "an end keeps its permits",

@@ -105,6 +105,14 @@ impl Store {
             |key: &LimitKey, n: u32| firing.acquired.iter().any(|p| p.key == *key && p.n == n);
         let holder =
             |key: &LimitKey, n: u32| self.permits.iter().find(|p| p.key == *key && p.n == n);
+        let waits = |run: RunId| {
+            firing.runs.iter().any(|new| new.id == run)
+                || self
+                    .live(run)
+                    .is_some_and(|r| transitions::waits(r, r.attempt))
+        };
+        let given = firing.acquired.iter().map(|p| p.run);
+        let all_wait = given.chain(firing.parked.iter().map(|p| p.run)).all(waits);
         let replaced = firing.replaced.iter().all(|r| {
             self.live(r.run)
                 .is_some_and(|run| (run.state == State::Running) == r.running)
@@ -117,7 +125,8 @@ impl Store {
             .full
             .iter()
             .all(|(key, n)| taken_here(key, *n) || holder(key, *n).is_some());
-        (replaced || !guards.replace_demands_state)
+        (all_wait || !guards.permits_demand_waiting)
+            && (replaced || !guards.replace_demands_state)
             && (free || !guards.permit_is_unique)
             && (full || !guards.park_demands_holders)
     }

@@ -28,6 +28,7 @@ pub const NONE: Left = Left {
     doubts: 0,
     unanswered_ends: 0,
     unanswered_claims: 0,
+    late_claims: 0,
 };
 
 /// These faults and no others.
@@ -148,6 +149,11 @@ fn of_workers() -> Vec<Named> {
             steady(left!(leaves: 2, duplicates: 1)),
             &[p::ALL_DONE, p::DRAINED, p::STALE_CLAIM],
         ),
+        named(
+            "claims in doubt",
+            steady(left!(unanswered_claims: 1, crashes: 1, duplicates: 1)),
+            &[p::ALL_DONE, p::DRAINED, p::RECOVERED],
+        ),
         named("once", once, &[p::ALL_DONE, p::LOST, p::TWICE]),
         named(
             "retry",
@@ -178,10 +184,14 @@ fn of_permits() -> Vec<Named> {
             exclusive("queue", 2, failing()),
             &[p::ALL_DONE, p::WAITS, p::RETRIED],
         ),
-        // Without failures, for the sake of a hole that is open: see `holes`.
+        named(
+            "cancelled",
+            exclusive("queue", 2, steady(left!(failures: 1, cancels: 1))),
+            &[p::ALL_DONE, p::WAITS, p::CANCELLED],
+        ),
         named(
             "replace",
-            exclusive("replace", 2, steady(NONE)),
+            exclusive("replace", 2, failing()),
             &[p::ALL_DONE, p::WAITS, p::REPLACED, p::CANCELLED],
         ),
         named(
@@ -219,7 +229,7 @@ pub fn deep() -> Vec<Named> {
     };
     let queue = change(left!(expiries: 1, failures: 1));
     let crashes = steady(left!(crashes: 1, failures: 1, cancels: 1, duplicates: 1));
-    let replace = change(left!(expiries: 1, cancels: 1));
+    let replace = change(left!(expiries: 1, failures: 1));
     let limit = change(left!(expiries: 1, crashes: 1));
     vec![
         named(

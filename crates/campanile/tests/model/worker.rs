@@ -4,7 +4,8 @@
 use campanile::id::{ClaimId, NodeId};
 use campanile::port::handler::Failure;
 use campanile::protocol::run::{self as transitions, Outcome};
-use campanile::protocol::work::Finish;
+use campanile::protocol::work::{End, Finish};
+use campanile::run::Reason;
 use campanile::time::Timestamp;
 
 use super::store::{Store, Won};
@@ -17,6 +18,17 @@ pub struct InHand {
     pub started: bool,
 }
 
+/// A claim of which the worker does not know whether it committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Doubt {
+    pub message: Message,
+    pub claim: ClaimId,
+    /// Whether it has yet to reach the store.
+    pub under_way: bool,
+    /// Whether what it may have won was given back.
+    pub given_back: bool,
+}
+
 /// A worker process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Worker {
@@ -24,6 +36,8 @@ pub struct Worker {
     pub node: NodeId,
     pub up: bool,
     pub hand: Vec<InHand>,
+    /// A claim whose answer never came.
+    pub doubt: Option<Doubt>,
     /// Claims made under this name: their ids never come back.
     claims: i64,
 }
@@ -43,15 +57,20 @@ impl Worker {
             node: NodeId::from_i64(i64::try_from(place).unwrap() * 16 + 1),
             up: true,
             hand: Vec::new(),
+            doubt: None,
             claims: 0,
         }
     }
 
-    /// Claims what a message names. With `told` false the answer of the store is lost.
+    fn next_claim(&mut self) -> ClaimId {
+        self.claims += 1;
+        ClaimId::from_i64(self.node.as_i64() * 16 + self.claims)
+    }
+
+    /// Claims what a message names.
     pub fn claim(
         &mut self,
         message: Message,
-        told: bool,
         scene: &Scene,
         store: &mut Store,
         now: Timestamp,
@@ -63,16 +82,60 @@ impl Worker {
         if !scene.guards.start_follows_claim && known < 2 {
             starts.push(offer);
         }
-        let claim = ClaimId::from_i64(self.node.as_i64() * 16 + self.claims);
-        let won = store.claim(offer, claim, self.node, now, &scene.guards);
-        let Some(won) = won else { return };
-        self.claims += 1;
-        if told {
-            self.hand.push(InHand {
-                won,
-                started: !scene.guards.start_follows_claim,
-            });
+        let before = self.claims;
+        let claim = self.next_claim();
+        let Some(won) = store.claim(offer, claim, self.node, now, &scene.guards) else {
+            self.claims = before;
+            return;
+        };
+        self.hand.push(InHand {
+            won,
+            started: !scene.guards.start_follows_claim,
+        });
+    }
+
+    /// Claims what a message names, and never hears of it.
+    pub fn doubt(&mut self, message: Message) {
+        self.doubt = Some(Doubt {
+            message,
+            claim: self.next_claim(),
+            under_way: true,
+            given_back: false,
+        });
+    }
+
+    /// The claim in doubt reaches the store.
+    pub fn arrive(&mut self, scene: &Scene, store: &mut Store, now: Timestamp) {
+        let Some(doubt) = &mut self.doubt else { return };
+        let offer = (doubt.message.run, doubt.message.attempt);
+        store.claim(offer, doubt.claim, self.node, now, &scene.guards);
+        doubt.under_way = false;
+        if doubt.given_back {
+            self.doubt = None;
         }
+    }
+
+    /// Gives back what the claim in doubt may have won, as the engine does: under the claim's own id.
+    pub fn give_back(&mut self, at: Timestamp) -> Option<Finish> {
+        let doubt = self.doubt.as_mut().filter(|doubt| !doubt.given_back)?;
+        doubt.given_back = true;
+        let Doubt { message, claim, .. } = *doubt;
+        if !doubt.under_way {
+            self.doubt = None;
+        }
+        Some(Finish {
+            run: message.run,
+            attempt: message.attempt,
+            claim,
+            end: End::Again {
+                ready_at: at,
+                why: Reason::None,
+            },
+            at,
+            error: None,
+            log: None,
+            limited: true,
+        })
     }
 
     pub fn start(&mut self, place: usize, starts: &mut Starts) {
@@ -114,6 +177,7 @@ impl Worker {
     pub fn die(&mut self) {
         self.up = false;
         self.hand.clear();
+        self.doubt = None;
     }
 
     /// Joins under a new name, with empty hands.
@@ -121,6 +185,7 @@ impl Worker {
         self.node = NodeId::from_i64(self.node.as_i64() + 1);
         self.up = true;
         self.hand.clear();
+        self.doubt = None;
         self.claims = 0;
         store.living.push(self.node);
         store.living.sort_unstable();

@@ -270,14 +270,22 @@ impl Scene {
                 world.mail.insert(place, world.mail[place]);
                 spend(&mut world.left.duplicates);
             }
-            Action::Claim(w, place) | Action::ClaimUnanswered(w, place) => {
-                let told = matches!(action, Action::Claim(..));
-                if !told {
-                    spend(&mut world.left.unanswered_claims);
-                }
+            Action::Claim(w, place) => {
                 let message = world.mail.remove(place);
                 let (worker, starts) = (&mut world.workers[w], &mut world.starts);
-                worker.claim(message, told, self, &mut world.store, late, starts);
+                worker.claim(message, self, &mut world.store, late, starts);
+            }
+            Action::ClaimUnanswered(w, place) => {
+                spend(&mut world.left.unanswered_claims);
+                let message = world.mail.remove(place);
+                world.workers[w].doubt(message);
+            }
+            Action::ClaimArrives(w) => world.workers[w].arrive(self, &mut world.store, late),
+            Action::GiveBack(w) => {
+                let Some(end) = world.workers[w].give_back(early) else {
+                    return false;
+                };
+                self.finish(world, &end);
             }
             Action::Start(w, place) => world.workers[w].start(place, &mut world.starts),
             Action::End(w, place, way) => {
