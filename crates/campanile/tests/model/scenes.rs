@@ -228,7 +228,8 @@ pub fn deep() -> Vec<Named> {
         ..change(left!(expiries: 1, duplicates: 1, doubts: 1))
     };
     let queue = change(left!(expiries: 1, failures: 1));
-    let crashes = steady(left!(crashes: 1, failures: 1, cancels: 1, duplicates: 1));
+    let crashes = steady(left!(crashes: 1, failures: 1, cancels: 1));
+    let three = steady(left!(failures: 1));
     let replace = change(left!(expiries: 1, failures: 1));
     let limit = change(left!(expiries: 1, crashes: 1));
     vec![
@@ -249,18 +250,23 @@ pub fn deep() -> Vec<Named> {
         ),
         named(
             "deep: queue",
-            exclusive("queue", 3, queue),
+            exclusive("queue", 2, queue),
             &[p::ALL_DONE, p::FENCED, p::WAITS, p::RETRIED],
         ),
         named(
             "deep: queue and crashes",
-            exclusive("queue", 3, crashes),
+            exclusive("queue", 2, crashes),
             &[p::ALL_DONE, p::WAITS, p::RECOVERED, p::CANCELLED],
         ),
         named(
             "deep: replace",
-            exclusive("replace", 3, replace),
+            exclusive("replace", 2, replace),
             &[p::ALL_DONE, p::FENCED, p::WAITS, p::REPLACED],
+        ),
+        named(
+            "deep: three replaced",
+            exclusive("replace", 3, three),
+            &[p::ALL_DONE, p::WAITS, p::REPLACED, p::RETRIED],
         ),
         named(
             "deep: shared limit",
