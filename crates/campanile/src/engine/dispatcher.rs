@@ -68,7 +68,9 @@ impl Publisher<'_> {
             let changed = self.duty.desk.changed.notified();
             self.start_publishes()?;
             let next = self.duty.desk.with(|d| d.next_ready());
-            let room = self.under_way.len() < limits::PUBLISHES_MAX;
+            // Without room it is the end of a publish that is waited for: what is ready already must not be asked about
+            // again and again meanwhile.
+            let room = self.under_way.len() < self.publishes_max();
             let sleep = async {
                 match next.filter(|_| room) {
                     Some(at) => {
@@ -92,14 +94,17 @@ impl Publisher<'_> {
         }
     }
 
-    fn start_publishes(&mut self) -> Result<(), TermOver> {
-        // After a failure one publish at a time finds out whether the broker is back.
-        let most = if self.failures == 0 {
+    /// After a failure one publish at a time finds out whether the broker is back.
+    const fn publishes_max(&self) -> usize {
+        if self.failures == 0 {
             limits::PUBLISHES_MAX
         } else {
             1
-        };
-        while self.under_way.len() < most {
+        }
+    }
+
+    fn start_publishes(&mut self) -> Result<(), TermOver> {
+        while self.under_way.len() < self.publishes_max() {
             let batch = self
                 .duty
                 .desk
