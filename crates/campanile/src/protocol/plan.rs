@@ -287,6 +287,11 @@ impl Planner<'_> {
             return planned.leave(row.key.at);
         }
         planned.firing.consumed.push(row.key.clone());
+        let mut replaced = planned.firing.replaced.iter();
+        if replaced.any(|r| r.run == run.id && !r.running) {
+            // Its place was taken a row before: this firing ends it.
+            return;
+        }
         if transitions::is_past_deadline(run, now) {
             planned.firing.dropped.push((run.id, Reason::StartDeadline));
             self.board.release(run.id);
@@ -340,7 +345,9 @@ impl Planner<'_> {
             return false;
         };
         let firing = &mut planned.firing;
-        let fresh = firing.acquired.iter().any(|p| p.run == holder.run);
+        // What this firing gives to a run, or makes it wait for, is not taken back by it.
+        let fresh = firing.acquired.iter().any(|p| p.run == holder.run)
+            || firing.parked.iter().any(|p| p.run == holder.run);
         if fresh || firing.replaced.iter().any(|r| r.run == holder.run) {
             return false;
         }

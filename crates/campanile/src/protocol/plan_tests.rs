@@ -267,3 +267,20 @@ fn rows_of_what_can_not_be_read_are_left_alone() {
     };
     assert_eq!((planner(Lookup::Unreadable), planner(Lookup::Gone)), (0, 1));
 }
+
+#[test]
+fn a_run_whose_place_was_taken_is_not_let_through_by_its_own_timer() {
+    let task = compiled(&serde_json::json!({"overlap": "replace"}));
+    let mut holder = plan(&task, &[task_row(10)], 10, &mut Board::default())
+        .firing
+        .runs[0]
+        .clone();
+    (holder.id, holder.attempt) = (RunId::from_i64(99), 2);
+    let rows = [task_row(20), run_row(20, &holder)];
+    let planned = plan(&task, &rows, 20, &mut held(State::Scheduled, 0));
+    assert_eq!(planned.firing.replaced.len(), 1);
+    assert_eq!(planned.firing.consumed.len(), 2);
+    assert!(planned.firing.parked.is_empty());
+    assert_eq!(planned.entries.len(), 1);
+    assert_ne!(planned.entries[0].waiting.run.id, holder.id);
+}
