@@ -91,6 +91,7 @@ macro_rules! __conformance_store {
             two_ends_hand_on_to_two
             a_retry_keeps_only_the_tasks_own_permit
             a_cancelled_parked_run_is_gone
+            who_was_cancelled_gets_no_permit
             a_waiting_run_is_replaced_at_once
             a_running_run_is_replaced_when_it_has_ended
             a_replacement_needs_the_run_as_it_was_seen

@@ -54,6 +54,11 @@ static FLAG: Statement = Statement::new(
     "UPDATE run SET limited = 1 WHERE id IN (SELECT r FROM @runs(r int) AS v) AND limited = 0",
 );
 
+/// Which of these runs wait. Their rows are this transaction's: inserted, or stamped when their timers were consumed.
+static STILL_WAIT: Statement = Statement::new(
+    "SELECT id FROM run WHERE id IN (SELECT r FROM @runs(r int) AS v) AND state IN (1, 2)",
+);
+
 /// Gives the permits of ended runs back.
 static GIVE_BACK: Statement = Statement::new(
     "DELETE FROM permit WHERE run IN (SELECT r FROM @runs(r int) AS v) RETURNING limit_key",
@@ -161,8 +166,13 @@ impl Store {
         if limited.is_empty() {
             return Ok(true);
         }
-        let runs = Table::of(limited.iter().map(|id| id.as_i64()));
-        tx.write(&FLAG, &[("runs", runs.into())]).await?;
+        let runs = || Table::of(limited.iter().map(|id| id.as_i64()));
+        // A run that was cancelled since the scan would keep for ever what it is given now.
+        let waiting = tx.rows(&STILL_WAIT, &[("runs", runs().into())]).await?;
+        if waiting.len() != limited.len() {
+            return Ok(false);
+        }
+        tx.write(&FLAG, &[("runs", runs().into())]).await?;
         Ok(take(tx, &firing.acquired).await? && self.park(tx, firing).await?)
     }
 

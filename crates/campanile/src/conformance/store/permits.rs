@@ -256,6 +256,32 @@ pub async fn a_cancelled_parked_run_is_gone(store: Arc<dyn Store>) {
     assert!(!s.goes_on(&waiter).await);
 }
 
+/// A run that was cancelled after the scan is given no permit, and does not wait for one: nobody would give it back.
+pub async fn who_was_cancelled_gets_no_permit(store: Arc<dyn Store>) {
+    let s = Scene::new(store, true).await;
+    let submission = s.f.requests(1).remove(0);
+    let run = submission.run.clone();
+    s.f.store.submit(&[submission]).await.unwrap();
+    let timer = DueKey {
+        queue: run.queue.clone(),
+        at: run.ready_at,
+        owner: Owner::Run(run.id),
+    };
+    let (mut firing, _) = s.firing().await;
+    (firing.runs, firing.outbox) = (vec![], None);
+    (firing.consumed, firing.advanced) = (vec![timer.clone()], vec![]);
+    assert_eq!(s.f.cancel(run.id).await, Cancel::Cancelled);
+    firing.acquired = vec![s.permit(0, &run)];
+    assert_eq!(s.fire(&firing).await, Fired::Edited);
+    firing.acquired = vec![];
+    firing.parked = vec![s.parked(&run)];
+    assert_eq!(s.fire(&firing).await, Fired::Edited);
+    assert_eq!(s.standing().await, (vec![], 0));
+    // Planned anew, it only loses its timer.
+    firing.parked = vec![];
+    assert_eq!(s.fire(&firing).await, Fired::Applied);
+}
+
 /// A later occurrence takes the place of one that waits, and of those behind it: they end skipped.
 pub async fn a_waiting_run_is_replaced_at_once(store: Arc<dyn Store>) {
     let s = Scene::new(store, true).await;

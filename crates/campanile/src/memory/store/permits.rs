@@ -107,6 +107,16 @@ impl Tables {
         };
         let taken_here =
             |key: &LimitKey, n: u32| firing.acquired.iter().any(|p| p.key == *key && p.n == n);
+        // A run that was cancelled since the scan would keep for ever what it is given now.
+        let waits = |run: RunId| {
+            firing.runs.iter().any(|new| new.id == run)
+                || self
+                    .live
+                    .get(&run)
+                    .is_some_and(|r| transitions::waits(r, r.attempt))
+        };
+        let given = firing.acquired.iter().map(|p| p.run);
+        let all_wait = given.chain(firing.parked.iter().map(|p| p.run)).all(waits);
         let replaced = firing.replaced.iter().all(|r| {
             let state = self.live.get(&r.run).map(|run| run.state);
             state.is_some_and(|s| (s == State::Running) == r.running)
@@ -119,7 +129,7 @@ impl Tables {
             .full
             .iter()
             .all(|(key, n)| taken_here(key, *n) || self.permits.contains_key(&(key.clone(), *n)));
-        replaced && free && full
+        all_wait && replaced && free && full
     }
 
     /// Carries out what a firing says about permits, which [`Tables::permits_allow`] has allowed.
