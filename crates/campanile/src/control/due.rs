@@ -113,7 +113,8 @@ impl Control {
         if spec.rests() && !old.spec.rests() {
             return Ok(Placed {
                 due: replace(None),
-                rests_from: Some(instant.or(first).map_or(now, |at| at.min(now))),
+                // The instants before the due row are planned, a little ahead of now: they have their runs.
+                rests_from: Some(instant.unwrap_or(now)),
                 skipped: None,
             });
         }
