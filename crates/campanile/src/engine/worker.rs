@@ -16,6 +16,7 @@ use super::meters::Meters;
 use super::running::{self, Attempt, InHand, Stops};
 use super::{Shared, finisher};
 use crate::id::{ClaimId, NodeId, RunId, TaskId};
+use crate::port::store::Error;
 use crate::protocol::limits;
 use crate::protocol::run::conclude;
 use crate::protocol::work::{Claim, Claimed, End, Finish};
@@ -158,10 +159,16 @@ pub async fn claim(
         id: worker.shared.mint.claim(),
         runs: offers,
     };
-    let won = worker.shared.parts.store.claim(&claim).await.map_err(|e| {
-        Meters::add(&worker.shared.meters.store_failures, 1);
-        causes(&e)
-    })?;
+    let won = match worker.shared.parts.store.claim(&claim).await {
+        Ok(won) => won,
+        Err(error) => {
+            Meters::add(&worker.shared.meters.store_failures, 1);
+            if matches!(error, Error::Ambiguous(_)) {
+                give_back(&worker, &claim).await;
+            }
+            return Err(causes(&error));
+        }
+    };
     Meters::add(&worker.shared.meters.claims_refused, offered - won.len());
     Meters::add(&worker.shared.meters.attempts_claimed, won.len());
     for run in &won {
@@ -173,6 +180,28 @@ pub async fn claim(
     }
     start(&worker, won, claim.id, permits).await;
     Ok(())
+}
+
+/// Nobody knows whether this claim committed. If it did, its runs are given back as by a drain: nothing was started, and
+/// while this worker lives nobody else would ever end them. If it did not, these ends match no row.
+async fn give_back(worker: &Worker, claim: &Claim) {
+    let now = worker.shared.time.now();
+    for (run, attempt) in &claim.runs {
+        let end = Finish {
+            run: *run,
+            attempt: *attempt,
+            claim: claim.id,
+            end: End::Again {
+                ready_at: now,
+                why: Reason::None,
+            },
+            at: now,
+            error: Some("nobody knew whether its claim was committed".to_owned()),
+            log: None,
+            limited: true,
+        };
+        let _ = worker.ends.send(end).await;
+    }
 }
 
 async fn start(
