@@ -14,6 +14,8 @@ usage: cargo xtask VERB
   test [FILTER…]   every test, with private servers started for the run; lists what could not run
   ci               check and test, exactly what CI runs
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
+  sim [--seed N | --seeds N [--from N] [--threads N]] [--short]
+                   the engine on simulated time under seeded faults: prints one seed's history, or counts over many
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
 ";
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ("check", []) => verbs::check::run(),
         ("tidy", []) => verbs::check::tidy(),
         ("test", filters) => verbs::test::run(filters),
+        ("sim", options) => verbs::sim::run(options),
         ("cluster", options) => match cluster::Options::read(options) {
             Some(options) => cluster::run(&options),
             None => return usage(),

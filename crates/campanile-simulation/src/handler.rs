@@ -71,9 +71,8 @@ impl Handler for Worker {
         // The same answer for the same attempt, in whatever order attempts end.
         let lot = u64::try_from(context.run.as_i64() & 0xffff).unwrap_or(0)
             + u64::from(context.attempt) * 7_919;
-        if lot.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 0xffff_ffff
-            < work.fails * (u64::from(u32::MAX) / 100)
-        {
+        let lot = lot.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        if lot < work.fails * (u64::from(u32::MAX) / 100) {
             return Err(fail(link, &work, &id));
         }
         net.ledger().ended_well.insert(Ended {

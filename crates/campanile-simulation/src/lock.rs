@@ -36,6 +36,8 @@ impl FaultyLock {
         let fails = self.link.is_cut(Service::Lock)
             || self.link.hit(knobs.lock_failed, Fault::LockFailed, what);
         if fails {
+            // Even a refused connection takes a moment.
+            self.link.net.time.pass(1).await;
             return Err(unreachable());
         }
         self.link.maybe_die(what).await;

@@ -138,7 +138,7 @@ fn work(options: Options, next: &AtomicU64, sum: &Mutex<(Tally, Vec<u64>)>) {
         if n >= options.seeds {
             return;
         }
-        if n > 0 && n % PROGRESS_SEEDS == 0 {
+        if n > 0 && n.is_multiple_of(PROGRESS_SEEDS) {
             say(&format!("… {n} seeds"));
         }
         let outcome = run(options.from + n, options.how);

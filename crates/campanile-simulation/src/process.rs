@@ -99,7 +99,7 @@ impl Process {
         self.starts += 1;
         let (net, node) = (Arc::clone(&self.link.net), self.link.node);
         let place = u64::try_from(node).unwrap_or(0);
-        let own = seed ^ (self.starts << 32 | place + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let own = seed ^ ((self.starts << 32) | (place + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let base_ms = 1 + Random::from_seed(own).below(1 << 40);
         self.clock = Arc::new(NodeClock::new(Arc::clone(&net.time), base_ms));
         self.cell = Arc::default();

@@ -98,15 +98,25 @@ impl FaultyStore {
         self.link.net.event(self.link.node, what, detail);
     }
 
-    /// A leader's write that was refused because another term began.
-    fn deposed(&self, refused: bool, what: &str) {
+    /// A leader's write: refused because another term began, or I3 has to hold.
+    async fn judge_term(&self, term: &Term, refused: bool, what: &str) -> Result<(), Error> {
         let seen = Seen::DeposedWriteRefused;
         self.link
             .seen(seen, usize::from(refused), || what.to_owned());
+        // Nobody else's call comes between the write and this look: the memory adapter never waits.
+        let row = self.inner.leader().await?;
+        let leads = row.epoch == term.epoch && row.holder.as_ref() == Some(&term.holder);
+        if !refused && !leads {
+            let (wrote, now) = (term.epoch, row.epoch);
+            let net = &self.link.net;
+            net.violation(format!(
+                "I3: `{what}` of term {wrote} was committed in term {now}"
+            ));
+        }
+        Ok(())
     }
 
     fn note_fired(&self, firing: &Firing, fired: Fired) {
-        self.deposed(fired == Fired::Fenced, "fire");
         let refused = usize::from(fired == Fired::Edited);
         self.link.seen(Seen::FiringRefused, refused, String::new);
         if fired != Fired::Applied {
@@ -217,7 +227,8 @@ impl Leading for FaultyStore {
     async fn unpark_stranded(&self, term: &Term) -> Result<Option<usize>, Error> {
         let call = async {
             let answer = self.inner.unpark_stranded(term).await?;
-            self.deposed(answer.is_none(), "unpark_stranded");
+            self.judge_term(term, answer.is_none(), "unpark_stranded")
+                .await?;
             let found = answer.unwrap_or(0);
             self.link.seen(Seen::StrandedFound, found, String::new);
             Ok(answer)
@@ -228,6 +239,8 @@ impl Leading for FaultyStore {
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
         let call = async {
             let answer = self.inner.fire(term, firing).await?;
+            self.judge_term(term, answer == Fired::Fenced, "fire")
+                .await?;
             self.note_fired(firing, answer);
             Ok(answer)
         };
@@ -251,7 +264,8 @@ impl Leading for FaultyStore {
     ) -> Result<Written, Error> {
         let call = async {
             let answer = self.inner.mark_sent(term, queued, at, done).await?;
-            self.deposed(!answer.is_applied(), "mark_sent");
+            self.judge_term(term, !answer.is_applied(), "mark_sent")
+                .await?;
             Ok(answer)
         };
         self.write("mark_sent", call).await
@@ -265,7 +279,8 @@ impl Leading for FaultyStore {
     ) -> Result<Written, Error> {
         let call = async {
             let answer = self.inner.hand_over(term, runs, at).await?;
-            self.deposed(!answer.is_applied(), "hand_over");
+            self.judge_term(term, !answer.is_applied(), "hand_over")
+                .await?;
             Ok(answer)
         };
         self.write("hand_over", call).await
@@ -284,7 +299,7 @@ impl Leading for FaultyStore {
     async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error> {
         let call = async {
             let answer = self.inner.bury(term, node).await?;
-            self.deposed(!answer.is_applied(), "bury");
+            self.judge_term(term, !answer.is_applied(), "bury").await?;
             let buried = usize::from(answer.is_applied());
             self.link
                 .seen(Seen::NodeBuried, buried, || node.to_string());
@@ -300,7 +315,8 @@ impl Leading for FaultyStore {
     ) -> Result<Option<Vec<Written>>, Error> {
         let call = async {
             let answer = self.inner.finish_lost(term, ends).await?;
-            self.deposed(answer.is_none(), "finish_lost");
+            self.judge_term(term, answer.is_none(), "finish_lost")
+                .await?;
             for (end, _) in ends.iter().zip(answer.iter().flatten()) {
                 self.note("given on", || {
                     format!("{}:{} {:?}", end.run, end.attempt, end.end)

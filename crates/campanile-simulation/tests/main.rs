@@ -9,17 +9,28 @@ const CORPUS: &str = include_str!("corpus.txt");
 /// Always the same ones, so that a red test is the change's doing.
 const FRESH_SEEDS: std::ops::Range<u64> = 500_000..500_020;
 
-/// Seeds of the corpus are replayed as they were found: in full length.
-fn corpus() -> Vec<u64> {
+fn corpus() -> Vec<(u64, How)> {
     let lines = CORPUS.lines().filter(|line| !line.starts_with('#'));
-    let seeds = lines.map(|line| line.split_whitespace().next().and_then(|s| s.parse().ok()));
-    let seeds: Option<Vec<u64>> = seeds.collect();
-    seeds.expect("each line of the corpus begins with a seed")
+    let read = |line: &str| {
+        let mut words = line.split_whitespace();
+        let seed = words.next()?.parse().ok()?;
+        let short = match words.next()? {
+            "short" => true,
+            "long" => false,
+            _ => return None,
+        };
+        let verbose = false;
+        words.next().map(|_| (seed, How { short, verbose }))
+    };
+    let Some(seeds) = lines.map(read).collect::<Option<Vec<_>>>() else {
+        panic!("each line of the corpus is a seed, a length and a reason");
+    };
+    seeds
 }
 
-fn run_all(seeds: impl Iterator<Item = u64>, how: How) -> Tally {
+fn run_all(seeds: impl Iterator<Item = (u64, How)>) -> Tally {
     let mut tally = Tally::default();
-    for seed in seeds {
+    for (seed, how) in seeds {
         let outcome = run(seed, how);
         let short = if how.short { " --short" } else { "" };
         assert_eq!(
@@ -33,7 +44,7 @@ fn run_all(seeds: impl Iterator<Item = u64>, how: How) -> Tally {
 
 #[test]
 fn what_once_broke_holds() {
-    run_all(corpus().into_iter(), How::default());
+    run_all(corpus().into_iter());
 }
 
 #[test]
@@ -42,7 +53,7 @@ fn fresh_seeds_break_nothing_and_show_something() {
         short: true,
         verbose: false,
     };
-    let tally = run_all(FRESH_SEEDS, how);
+    let tally = run_all(FRESH_SEEDS.map(|seed| (seed, how)));
     assert!(tally.faults_in_all() > 1_000, "{tally}");
     let shown = [
         Seen::TermBegun,

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod check;
 pub mod install;
+pub mod sim;
 pub mod test;
 
 use std::process::Command;
