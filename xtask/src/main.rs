@@ -17,6 +17,8 @@ usage: cargo xtask VERB
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
   fuzz cron [--minutes N]
                    any text as a schedule, on nightly with a sanitizer; says what to install if it is missing
+  sim [--seed N | --seeds N [--from N] [--threads N]] [--short]
+                   the engine on simulated time under seeded faults: prints one seed's history, or counts over many
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
 ";
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ("test", filters) => verbs::test::run(filters),
         ("model", []) => verbs::model::run(false),
         ("model", [deep]) if deep == "--deep" => verbs::model::run(true),
+        ("sim", options) => verbs::sim::run(options),
         ("cluster", options) => match cluster::Options::read(options) {
             Some(options) => cluster::run(&options),
             None => return usage(),

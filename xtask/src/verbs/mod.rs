@@ -6,6 +6,7 @@ pub mod check;
 pub mod fuzz;
 pub mod install;
 pub mod model;
+pub mod sim;
 pub mod test;
 
 use std::process::Command;

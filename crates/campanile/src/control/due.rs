@@ -2,6 +2,8 @@
 //! An instant of the schedule that passes while the task rests, or that was overdue when its schedule was changed, is
 //! recorded as skipped: nothing disappears because somebody edited a task.
 
+use std::time::Duration;
+
 use super::{Control, Error};
 use crate::engine::zones::first_unplanned;
 use crate::id::TaskId;
@@ -144,7 +146,9 @@ impl Control {
             (None, None) => return None,
         };
         let schedule = old.spec.compile(old.created_at).ok()?;
-        let range = rested(&schedule, from, now, reason)?;
+        // An instant of this very millisecond too: what comes next is strictly after now.
+        let until = now.plus(Duration::from_millis(1));
+        let range = rested(&schedule, from, until, reason)?;
         let id = self.parts.mint.runs(now, 1).pop()?;
         Some(transitions::skip(id, old, &range, 0, now))
     }

@@ -85,6 +85,7 @@ impl Publisher<'_> {
                 }
             };
             tokio::select! {
+                biased;
                 () = self.duty.leadership.over.cancelled() => return Err(TermOver),
                 Some(Ok((batch, answer))) = self.under_way.join_next() => self.answered(batch, answer).await?,
                 () = changed => {}
@@ -240,6 +241,7 @@ async fn settle_for_ever(duty: &Duty) -> Result<(), TermOver> {
         } else {
             // Nothing is short: one look a second is enough.
             tokio::select! {
+                biased;
                 () = hungry => continue,
                 rested = duty.rest(limits::MARK_AFTER) => rested?,
             }

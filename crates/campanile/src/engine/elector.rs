@@ -284,12 +284,13 @@ impl Elector {
         let deadline = self.now().plus(longest + jitter);
         loop {
             tokio::select! {
+                biased;
+                command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
+                    return performed;
+                },
                 () = clock.sleep_until(deadline) => return Performed::Event(Event::Tick),
                 signal = self.parts.lock.next_signal() => if signal == Signal::Released {
                     return Performed::Event(Event::Tick);
-                },
-                command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
-                    return performed;
                 },
             }
         }
@@ -301,10 +302,11 @@ impl Elector {
         let deadline = self.now().plus(length + jitter);
         loop {
             tokio::select! {
-                () = clock.sleep_until(deadline) => return Performed::Event(Event::Tick),
+                biased;
                 command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
                     return performed;
                 },
+                () = clock.sleep_until(deadline) => return Performed::Event(Event::Tick),
             }
         }
     }
@@ -389,17 +391,19 @@ impl Elector {
         let renew_at = self.now().plus(wait).min(trusted_until);
         loop {
             tokio::select! {
-                () = clock.sleep_until(renew_at) => break,
-                signal = self.parts.lock.next_signal() => if signal == Signal::Work { self.wake.notify_one(); },
+                biased;
                 command = self.commands.recv() => if let Some(performed) = self.command(command.as_ref()) {
                     return performed;
                 },
+                () = clock.sleep_until(renew_at) => break,
+                signal = self.parts.lock.next_signal() => if signal == Signal::Work { self.wake.notify_one(); },
             }
         }
         if self.now() >= trusted_until {
             return Performed::Event(Event::Tick);
         }
         tokio::select! {
+            biased;
             event = self.check_lock() => Performed::Event(event),
             () = clock.sleep_until(trusted_until) => Performed::Event(Event::Tick),
         }

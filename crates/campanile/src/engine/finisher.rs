@@ -45,8 +45,9 @@ pub async fn run(
                 }
             }
             tokio::select! {
-                () = parts.clock.sleep(wait) => wait = (wait * 2).min(RETRY_MAX),
+                biased;
                 () = fence.cancelled() => return,
+                () = parts.clock.sleep(wait) => wait = (wait * 2).min(RETRY_MAX),
             }
         }
         for end in batch.drain(..) {

@@ -31,6 +31,7 @@ pub async fn beat(worker: Arc<Worker>) {
         let runs = worker.in_hand.runs();
         let busy = u32::try_from(runs.len()).unwrap_or(u32::MAX);
         let answer = tokio::select! {
+            biased;
             answer = worker.shared.parts.store.beat(worker.node, busy, &runs) => answer,
             () = clock.sleep_until(stop_by(answered, lease)) => {
                 fence(&worker, "its beat was not answered in time");

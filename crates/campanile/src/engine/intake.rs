@@ -46,6 +46,7 @@ impl Intake {
         let worker = Arc::clone(&self.worker);
         let over = async {
             tokio::select! {
+                biased;
                 () = worker.closing.cancelled() => {}
                 () = worker.stops.fence.cancelled() => {}
             }
@@ -53,6 +54,7 @@ impl Intake {
         // Dropped at an await: what was received and not claimed is given back with the consumer; what was claimed is
         // started by a task of its own, which is not dropped.
         tokio::select! {
+            biased;
             () = over => {}
             () = self.take_in() => {}
         }

@@ -75,6 +75,7 @@ impl Duty {
     /// The term is over.
     pub async fn rest(&self, length: Duration) -> Result<(), TermOver> {
         tokio::select! {
+            biased;
             () = self.leadership.over.cancelled() => Err(TermOver),
             () = self.shared.parts.clock.sleep(length) => Ok(()),
         }
@@ -125,6 +126,7 @@ impl Leader {
         duties.spawn(reaper::retention(Arc::clone(&duty)));
         duties.spawn(zones::keep(Arc::clone(&duty)));
         let first = tokio::select! {
+            biased;
             () = leadership.over.cancelled() => None,
             ended = duties.join_next() => ended,
         };

@@ -1,6 +1,9 @@
 //! The engine: async shells around [`crate::protocol`]. They read the world through the ports, hand what they saw to
 //! the pure functions, and carry out the effects; they decide nothing themselves.
 //!
+//! Every `select!` here is `biased`: what ends something is looked at before what goes on, and tokio's own dice, which no
+//! seed reaches, decide nothing. So a simulation replays a history from its seed.
+//!
 //! [`node::Node`] is one process's part: an `elector` that contends for the lock, a `leader` that runs only while a
 //! term is ours, and a `worker` that takes runs from queues. Read `node.rs` first.
 
@@ -102,6 +105,9 @@ pub struct Settings {
     pub drain: Duration,
     /// How long finished runs are kept.
     pub retention: Duration,
+    /// Whether the elector has a thread of its own, so that a busy node renews its lock all the same. A simulation has
+    /// one thread for everything, or one seed would have many histories.
+    pub elector_thread: bool,
 }
 
 impl Default for Settings {
@@ -119,6 +125,7 @@ impl Default for Settings {
             catch_up_per_second: 100,
             drain: Duration::from_secs(30),
             retention: Duration::from_secs(30 * 86_400),
+            elector_thread: true,
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | duty | runs | file |
 //! |---|---|---|
-//! | elector | always, on its own thread | `elector.rs` |
+//! | elector | always, on its own thread (in a simulation: as a task) | `elector.rs` |
 //! | planner, dispatcher, settler, reaper, retention | while a term is ours | `leader.rs` |
 //! | intake of each queue, handlers, finisher, beats | always, on a worker | `worker.rs` |
 //! | beats of a node that is no worker | always | here |
@@ -54,7 +54,7 @@ pub struct Node {
     time: DatabaseTime,
     wake: Arc<Notify>,
     commands: Option<mpsc::UnboundedSender<Command>>,
-    elector: Option<std::thread::JoinHandle<()>>,
+    elector: Option<Electing>,
     closing: CancellationToken,
     member: tokio::task::JoinHandle<()>,
     leader: Option<tokio::task::JoinHandle<()>>,
@@ -181,14 +181,27 @@ impl Node {
         let _ = self.member.await;
         if let Some(elector) = self.elector.take() {
             // It has ended its term already; what is left of it is the thread.
-            let _ = tokio::task::spawn_blocking(move || elector.join()).await;
+            match elector {
+                Electing::Thread(thread) => {
+                    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+                }
+                Electing::Task(task) => {
+                    let _ = task.await;
+                }
+            }
         }
     }
 }
 
+/// Where the elector runs.
+enum Electing {
+    Thread(std::thread::JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
 type Scheduler = (
     mpsc::UnboundedSender<Command>,
-    std::thread::JoinHandle<()>,
+    Electing,
     tokio::task::JoinHandle<()>,
 );
 
@@ -210,8 +223,13 @@ fn scheduler(
         wake: Arc::clone(&shared.wake),
     });
     let Handle { commands, terms } = handle;
-    let thread = system::dedicated("campanile-elector", move || elector.run())
-        .map_err(|e| Error::Refused(e.into()))?;
+    let electing = if shared.settings.elector_thread {
+        let thread = system::dedicated("campanile-elector", move || elector.run())
+            .map_err(|e| Error::Refused(e.into()))?;
+        Electing::Thread(thread)
+    } else {
+        Electing::Task(system::spawn(elector.run()))
+    };
     let broker_ok = watch::Sender::new(true);
     let leader = Leader {
         shared: Arc::clone(shared),
@@ -223,7 +241,7 @@ fn scheduler(
         said.abort();
     };
     let leader = system::spawn(watched(leading, failed.clone()));
-    Ok((commands, thread, leader))
+    Ok((commands, electing, leader))
 }
 
 /// Keeps the status up to date.
@@ -240,6 +258,7 @@ async fn say(
             s.broker_ok = broker_ok_now;
         });
         tokio::select! {
+            biased;
             changed = terms.changed() => if changed.is_err() { return },
             changed = broker_ok.changed() => if changed.is_err() { return },
         }
@@ -317,6 +336,7 @@ fn description(shared: &Shared, id: NodeId) -> work::Node {
 async fn only_beat(shared: &Shared, id: NodeId, closing: &CancellationToken) -> Ended {
     loop {
         tokio::select! {
+            biased;
             () = closing.cancelled() => return Ended::Drained,
             () = shared.parts.clock.sleep(beat_period(shared.settings.lease)) => {}
         }

@@ -172,6 +172,7 @@ async fn plan_for_ever(duty: &Duty) -> Result<(), TermOver> {
             Next::Again | Next::Refused => {}
             Next::Soon => duty.rest(BUSY_WAIT).await?,
             Next::Wait(length) => tokio::select! {
+                biased;
                 () = woken => {}
                 rested = duty.rest(length) => rested?,
             },

@@ -88,6 +88,7 @@ pub async fn run(
     let mut work =
         std::pin::pin!(AssertUnwindSafe(executor.execute(handler, context)).catch_unwind());
     let why = tokio::select! {
+        biased;
         ended = &mut work => return Some((outcome(ended), log.text())),
         () = clock.sleep(attempt.spec.timeout) => Some(Outcome::TimedOut),
         () = stops.cancel.cancelled() => Some(Outcome::Cancelled),
@@ -96,6 +97,7 @@ pub async fn run(
     };
     stop.cancel();
     tokio::select! {
+        biased;
         _ = &mut work => {}
         () = clock.sleep(STOP_GRACE) => {}
     }

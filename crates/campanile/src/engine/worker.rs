@@ -100,6 +100,7 @@ pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken
     intakes.close();
     let heart = crate::system::spawn(beat(Arc::clone(&worker)));
     let ended = tokio::select! {
+        biased;
         () = fence.cancelled() => Ended::Fenced,
         () = worker.closing.cancelled() => drain(&worker, &intakes).await,
     };
@@ -118,6 +119,7 @@ async fn drain(worker: &Worker, intakes: &TaskTracker) -> Ended {
     intakes.wait().await;
     worker.tracker.close();
     tokio::select! {
+        biased;
         () = worker.tracker.wait() => {}
         () = worker.stops.fence.cancelled() => return Ended::Fenced,
         () = worker.shared.parts.clock.sleep(worker.shared.settings.drain) => {

@@ -129,8 +129,8 @@ async fn move_of(
     }))
 }
 
-/// The first instant of a timetable from `first` on that has no run or skip yet: the leader plans a little ahead, and an
-/// instant has one run.
+/// The first instant of a timetable, from `first` on, behind all that have a run or skip already: the leader plans a
+/// little ahead, and an instant has one run. A new schedule that shares an instant with the old one begins behind it.
 ///
 /// # Errors
 /// The store's.
@@ -141,12 +141,12 @@ pub async fn first_unplanned(
     first: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Error> {
-    let mut at = first;
+    let (mut at, mut unplanned) = (first, first);
     while let Some(instant) = at.filter(|t| *t <= now.plus(PLANNED_AHEAD)) {
-        if store.occurrence(task, instant).await?.is_none() {
-            break;
-        }
         at = timetable.next(instant).map(|event| event.at);
+        if store.occurrence(task, instant).await?.is_some() {
+            unplanned = at;
+        }
     }
-    Ok(at)
+    Ok(unplanned)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits;
+use super::run::is_past_deadline;
 use super::work::{DueRow, ScanLimits, Waiting};
 use crate::id::{OutboxId, RunId};
 use crate::task::{HandlerSpec, QueueName, Task};
@@ -69,12 +70,14 @@ struct Published {
 }
 
 /// Orders what is ready: by instant, then by priority (high first), then by id.
-type ReadyKey = (Timestamp, Reverse<u8>, RunId);
+type ReadyKey = (Timestamp, Reverse<u8>, RunId, u32);
 
 /// The memory.
 #[derive(Debug, Default)]
 pub struct Dispatch {
     ready: BTreeMap<ReadyKey, (Arc<Entry>, u32)>,
+    /// What is in `ready`, wherever it stands there: after a publish without a confirm it stands behind its instant.
+    ready_keys: HashSet<(RunId, u32)>,
     publishing: HashMap<(RunId, u32), (Arc<Entry>, u32)>,
     published: HashMap<(RunId, u32), Published>,
     /// What is published, in the order of confirms: those that were confirmed first are asked about first.
@@ -115,25 +118,24 @@ impl Dispatch {
     }
 
     fn has(&self, entry: &Entry) -> bool {
-        let run = &entry.waiting.run;
-        self.publishing.contains_key(&entry.key())
-            || self.published.contains_key(&entry.key())
-            || self
-                .ready
-                .contains_key(&(run.ready_at, Reverse(run.priority), run.id))
+        let key = entry.key();
+        self.publishing.contains_key(&key)
+            || self.published.contains_key(&key)
+            || self.ready_keys.contains(&key)
     }
 
     fn put_ready(&mut self, entry: Arc<Entry>, not_before: Option<Timestamp>, publishes: u32) {
         let run = &entry.waiting.run;
         let at = not_before.map_or(run.ready_at, |t| t.max(run.ready_at));
-        self.ready
-            .insert((at, Reverse(run.priority), run.id), (entry, publishes));
+        let key = (at, Reverse(run.priority), run.id, run.attempt);
+        self.ready_keys.insert(entry.key());
+        self.ready.insert(key, (entry, publishes));
     }
 
     /// When the first ready entry is due.
     #[must_use]
     pub fn next_ready(&self) -> Option<Timestamp> {
-        self.ready.keys().next().map(|(at, _, _)| *at)
+        self.ready.keys().next().map(|key| key.0)
     }
 
     /// The entries of the next publish: due by `now`, in order, at most [`limits::PUBLISH_BATCH_MAX`].
@@ -144,6 +146,7 @@ impl Dispatch {
                 break;
             };
             let (entry, publishes) = first.remove();
+            self.ready_keys.remove(&entry.key());
             self.publishing
                 .insert(entry.key(), (Arc::clone(&entry), publishes));
             batch.push(entry);
@@ -264,6 +267,13 @@ impl Dispatch {
             let Some(p) = self.published.get_mut(key) else {
                 continue;
             };
+            if is_past_deadline(&p.entry.waiting.run, wall) {
+                // No claim can win it any more. Its deadline's timer ends it, and needs the room that it takes here.
+                if let Some(gone) = self.unpublish(key) {
+                    self.close(&gone.entry);
+                }
+                continue;
+            }
             if !p.marked && now.since(p.confirmed_at) >= limits::MARK_AFTER {
                 p.marked = true;
                 settled.mark.push(*key);

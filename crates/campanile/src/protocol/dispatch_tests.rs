@@ -147,3 +147,49 @@ fn looks_grow_while_runs_are_taken_and_rest_while_none_is() {
     assert_eq!((idle.rows, idle.wait), (LOOK_ROWS_MIN, LOOK_WAIT_MAX));
     assert_eq!(idle.after(idle.rows, 1).wait, LOOK_WAIT_MIN);
 }
+
+#[test]
+fn a_run_that_waits_after_a_failed_publish_is_not_taken_over_twice() {
+    let mut d = Dispatch::default();
+    let (first, second) = (OutboxId::from_i64(1), OutboxId::from_i64(2));
+    d.admit(first, vec![entry(5, 0, 4, 1)]);
+    let batch = d.take_due(Timestamp::from_ms(0));
+    d.unconfirmed(&batch, Timestamp::from_ms(0), Duration::from_millis(500));
+    d.admit(second, vec![entry(5, 0, 4, 2)]);
+    let batch = d.take_due(Timestamp::from_ms(500));
+    assert_eq!(ids(&batch), vec![5]);
+    d.confirmed(&batch, Monotonic::from_ms(500));
+    let now = Monotonic::from_ms(2_000);
+    let check = d.to_check(now, limits::MARK_AFTER, 100, 0);
+    let settled = d.checked(&check, &[], now, Timestamp::from_ms(2_000));
+    assert_eq!(settled.done, vec![second, first]);
+}
+
+#[test]
+fn a_run_past_its_deadline_gives_its_room_back() {
+    let mut d = Dispatch::default();
+    let mut late = entry(5, 0, 4, 1);
+    late.waiting.run.deadline_at = Some(Timestamp::from_ms(1_000));
+    d.admit(OutboxId::from_i64(1), vec![late]);
+    let batch = d.take_due(Timestamp::from_ms(0));
+    d.confirmed(&batch, Monotonic::from_ms(0));
+    let now = Monotonic::from_ms(2_000);
+    let check = d.to_check(now, limits::MARK_AFTER, 100, 0);
+    let waiting = [RunId::from_i64(5)];
+    let settled = d.checked(&check, &waiting, now, Timestamp::from_ms(2_000));
+    assert_eq!(settled.done, vec![OutboxId::from_i64(1)]);
+    assert!(settled.mark.is_empty() && d.rooms(10).rooms.is_empty());
+}
+
+#[test]
+fn two_attempts_that_are_ready_in_one_millisecond_are_two() {
+    let mut d = Dispatch::default();
+    d.admit(OutboxId::from_i64(1), vec![entry(1, 50, 4, 1)]);
+    let mut second = entry(1, 50, 4, 2);
+    second.waiting.run.attempt = 2;
+    d.admit(OutboxId::from_i64(2), vec![second]);
+    assert!(!d.has_done_rows());
+    let attempts = d.take_due(Timestamp::from_ms(50));
+    let attempts: Vec<u32> = attempts.iter().map(|e| e.waiting.run.attempt).collect();
+    assert_eq!(attempts, [1, 2]);
+}

@@ -83,7 +83,7 @@ impl Store {
     }
 
     /// Lets runs go on that nobody will ever wake. Answers whether there were any.
-    pub fn unpark_stranded(&mut self) -> bool {
+    pub fn sweep_permits(&mut self) -> bool {
         let keys: Vec<LimitKey> = self.parked.iter().map(|p| p.0.clone()).collect();
         let mut any = false;
         for key in keys {

@@ -184,7 +184,7 @@ impl Scene {
                     node.guarded(n, false, &mut world.lock);
                     return true;
                 }
-                return store.unpark_stranded();
+                return store.sweep_permits();
             }
         }
         true

@@ -1,0 +1,141 @@
+//! The faults that the world itself has in store: deaths, pauses, cuts, wrong clocks, services that forget. Each strikes
+//! one process or one service; which, and for how long, is the dice's choice.
+
+use campanile::port::broker::{Broker, Message};
+
+use crate::net::{HOME, Service};
+use crate::plan::{between, pick};
+use crate::tally::Fault;
+use crate::world::{Act, World};
+
+/// The queues that hold our messages.
+const QUEUES: [&str; 2] = ["campanile.default", "campanile.other"];
+
+/// Strikes once.
+pub fn strike(world: &mut World) {
+    if world.plan.faults.is_empty() {
+        return;
+    }
+    let fault = pick(&world.dice, &world.plan.faults);
+    let count = u64::try_from(world.processes.len()).unwrap_or(1);
+    let node = usize::try_from(world.dice.below(count)).unwrap_or(0);
+    match fault {
+        Fault::Crash => {
+            if world.processes[node].is_up() {
+                world.net.fault(node, fault, String::new);
+                world.crash(node);
+            }
+        }
+        Fault::Pause => {
+            let length = between(&world.dice, 50, 3_000);
+            pause(world, node, fault, length);
+        }
+        Fault::PausePastLease => {
+            let patience = world.plan.patience_ms;
+            let length = between(&world.dice, patience + 500, patience * 4);
+            pause(world, node, fault, length);
+        }
+        Fault::ClockStep => step_clock(world, node),
+        Fault::Restart => world.at(0, Act::Stop(node)),
+        Fault::RollingRestart => {
+            world.net.fault(HOME, fault, String::new);
+            for (n, place) in (0..world.processes.len()).zip(0..) {
+                world.at(place * 7_000, Act::Stop(n));
+            }
+        }
+        Fault::StepDown => {
+            world.net.fault(node, fault, String::new);
+            world.processes[node].step_down();
+        }
+        Fault::LockForgotten => {
+            world.net.fault(HOME, fault, String::new);
+            world.services.lock.forget();
+        }
+        Fault::LockCut => cut(world, Service::Lock, node, fault),
+        Fault::StoreCut => cut(world, Service::Store, node, fault),
+        Fault::BrokerCut => {
+            let until = world.net.time.now_ms() + between(&world.dice, 500, 20_000);
+            world.net.fault(HOME, fault, || format!("until {until}"));
+            for n in 0..world.processes.len() {
+                world.net.cut(Service::Broker, n, until);
+            }
+        }
+        Fault::BrokerWiped => wipe(world),
+        _ => foreign(world),
+    }
+}
+
+fn pause(world: &mut World, node: usize, fault: Fault, length: u64) {
+    let process = &mut world.processes[node];
+    if process.is_up() && !process.paused {
+        process.paused = true;
+        world.net.fault(node, fault, || format!("for {length} ms"));
+        world.at(length, Act::Wake(node));
+    }
+}
+
+fn step_clock(world: &World, node: usize) {
+    const HOUR_MS: i64 = 3_600_000;
+    let near = i64::try_from(world.dice.below(60_000)).unwrap_or(0) - 30_000;
+    let skew = pick(&world.dice, &[near, HOUR_MS, -HOUR_MS, 87_600 * HOUR_MS, 0]);
+    world
+        .net
+        .fault(node, Fault::ClockStep, || format!("to {skew} ms ahead"));
+    world.processes[node].step_clock(skew);
+}
+
+fn cut(world: &World, service: Service, node: usize, fault: Fault) {
+    let until = world.net.time.now_ms() + between(&world.dice, 500, 20_000);
+    world.net.fault(node, fault, || format!("until {until}"));
+    world.net.cut(service, node, until);
+}
+
+/// All messages that nobody has been given yet are gone.
+fn wipe(world: &World) {
+    world.net.fault(HOME, Fault::BrokerWiped, String::new);
+    let drained = world.home.block_on(async {
+        for queue in QUEUES {
+            let mut consumer = world.services.broker.consume(queue, 100_000).await?;
+            let got = tokio::select! {
+                biased;
+                got = consumer.receive() => got?,
+                () = std::future::ready(()) => continue,
+            };
+            let tokens: Vec<u64> = got.iter().map(|d| d.token).collect();
+            consumer.ack(&tokens).await?;
+        }
+        Ok::<(), campanile::port::broker::Error>(())
+    });
+    if let Err(error) = drained {
+        world
+            .net
+            .violation(format!("the broker was not wiped: {error}"));
+    }
+}
+
+/// A message that is none of ours: nothing may start by it.
+fn foreign(world: &World) {
+    let body = match world.dice.below(4) {
+        0 => String::new(),
+        1 => "[".repeat(2_000),
+        2 => r#"{"v":1,"run":"00m3c9v7q8e01","attempt":1,"queue":"default"}"#.to_owned(),
+        _ => "\u{0}<script>".to_owned(),
+    };
+    let message = Message {
+        destination: pick(&world.dice, &QUEUES).to_owned(),
+        body,
+        correlation_id: String::new(),
+        reply_to: String::new(),
+        priority: 4,
+        properties: vec![("campanile_sig", "00".repeat(32))],
+    };
+    world.net.fault(HOME, Fault::ForeignMessage, String::new);
+    if let Err(error) = world
+        .home
+        .block_on(world.services.broker.publish(&[message]))
+    {
+        world
+            .net
+            .violation(format!("the foreign message was not taken: {error}"));
+    }
+}

@@ -1,0 +1,208 @@
+//! What must have come of a history: which instants a task has, counted by plain arithmetic that shares nothing with the
+//! product's schedules, and what the store and the handlers' own ledger say of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use campanile::id::{RunId, TaskId};
+use campanile::protocol::invariants::{self, Snapshot};
+use campanile::run::{Origin, Reason, Run, State};
+use campanile::time::Timestamp;
+
+use crate::net::{Ended, Ledger};
+use crate::tally::{Seen, Tally};
+
+/// Evenly spaced instants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// From one to the next.
+    pub step_ms: u64,
+    /// One of them.
+    pub phase_ms: i64,
+}
+
+impl Grid {
+    /// The instants after one moment and up to another.
+    pub fn instants(&self, after_ms: i64, until_ms: i64) -> Vec<Timestamp> {
+        let step = i64::try_from(self.step_ms).unwrap_or(i64::MAX);
+        let first = after_ms + step - (after_ms - self.phase_ms).rem_euclid(step);
+        let mut out = Vec::new();
+        let mut at = first;
+        while at <= until_ms {
+            out.push(Timestamp::from_ms(at));
+            at += step;
+        }
+        out
+    }
+}
+
+/// Occurrences are planned so far ahead of their instants, and a bit.
+const AHEAD_MS: i64 = 2_000;
+/// Rounding, and a clock that is read a millisecond behind.
+const ROUND_MS: i64 = 10;
+
+/// What is known of a task, from outside.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Who.
+    pub id: TaskId,
+    /// Its name.
+    pub name: String,
+    /// Whether its runs must not overlap.
+    pub exclusive: bool,
+    /// Whether its runs may start once.
+    pub at_most_once: bool,
+    /// Its schedules, each from a moment on until another.
+    pub spans: Vec<Span>,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+/// A schedule while it was in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// Its instants.
+    pub grid: Grid,
+    /// From when on; exactly, if it is the first.
+    pub from_ms: i64,
+    /// Until when; `None` = to the end.
+    pub until_ms: Option<i64>,
+    /// Whether it took another's place.
+    pub edited: bool,
+    /// How much of its end is not asked about: what is overdue when its task is deleted goes with it.
+    pub open_ms: i64,
+}
+
+impl Known {
+    /// The instants that must have a run or a skip.
+    fn expected(&self, until_ms: i64) -> Vec<Timestamp> {
+        let mut out = Vec::new();
+        for span in &self.spans {
+            let from = span.from_ms + if span.edited { AHEAD_MS } else { 0 };
+            let until = span
+                .until_ms
+                .map_or(until_ms, |t| (t - ROUND_MS - span.open_ms).min(until_ms));
+            out.extend(span.grid.instants(from, until));
+        }
+        out
+    }
+
+    /// The instants that may have one.
+    fn allowed(&self, until_ms: i64) -> BTreeSet<Timestamp> {
+        let mut out = BTreeSet::new();
+        for span in &self.spans {
+            let until = span.until_ms.map_or(until_ms, |t| t + AHEAD_MS);
+            out.extend(span.grid.instants(span.from_ms - ROUND_MS, until));
+        }
+        out
+    }
+}
+
+/// Judges a history that has come to rest.
+///
+/// # Errors
+/// The first thing that must not be.
+pub fn judge(
+    snapshot: &Snapshot,
+    ledger: &Ledger,
+    known: &[Known],
+    faults_ended_ms: i64,
+    now_ms: i64,
+) -> Result<(), String> {
+    invariants::check(snapshot).map_err(|v| v.to_string())?;
+    let once: HashSet<TaskId> = known
+        .iter()
+        .filter(|k| k.at_most_once)
+        .map(|k| k.id)
+        .collect();
+    let runs = snapshot.runs.iter();
+    let once = runs.filter(|r| r.task.is_some_and(|t| once.contains(&t)));
+    let once: HashSet<RunId> = once.map(|r| r.id).collect();
+    invariants::started_once(&ledger.starts, &once).map_err(|v| v.to_string())?;
+    for task in known {
+        let expected = task.expected(faults_ended_ms);
+        invariants::no_gap(task.id, &expected, &snapshot.runs)
+            .map_err(|v| format!("{v} ({})", task.name))?;
+        nothing_invented(task, &snapshot.runs, now_ms)?;
+    }
+    ends_agree(&snapshot.runs, ledger)
+}
+
+/// No run stands for an instant that the task does not have.
+fn nothing_invented(task: &Known, runs: &[Run], now_ms: i64) -> Result<(), String> {
+    let allowed = task.allowed(now_ms + AHEAD_MS);
+    let mine = runs
+        .iter()
+        .filter(|r| r.task == Some(task.id) && r.origin == Origin::Schedule);
+    match mine.into_iter().find(|r| !allowed.contains(&r.due_at)) {
+        Some(run) => Err(format!(
+            "G2: {} has a run or a skip for {}, which is none of its instants",
+            task.name, run.due_at
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What the store says of ends is what the handlers did.
+fn ends_agree(runs: &[Run], ledger: &Ledger) -> Result<(), String> {
+    let mut last_start: BTreeMap<RunId, u32> = BTreeMap::new();
+    for start in &ledger.starts {
+        let last = last_start.entry(start.run).or_default();
+        *last = start.attempt.max(*last);
+    }
+    for run in runs {
+        let last = last_start.get(&run.id).copied().unwrap_or(0);
+        if last > run.attempt {
+            return Err(format!(
+                "I2: attempt {last} of {} was started, the row has {}",
+                run.id, run.attempt
+            ));
+        }
+        let ended = Ended {
+            run: run.id,
+            attempt: run.attempt,
+        };
+        let well = run.state == State::Succeeded && run.reason == Reason::None;
+        if well && !ledger.ended_well.contains(&ended) {
+            return Err(format!(
+                "G6: {} succeeded by the store, and no handler says so",
+                run.id
+            ));
+        }
+        if run.state == State::Skipped && last > 0 {
+            return Err(format!(
+                "{} is skipped ({}) and was started",
+                run.id,
+                run.reason.as_str()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Counts what the rows tell.
+pub fn count(tally: &mut Tally, runs: &[Run]) {
+    for run in runs {
+        let seen = match (run.state, run.reason) {
+            (State::Succeeded, Reason::HandedOver) => Some(Seen::HandedOver),
+            (State::Succeeded, _) if run.losses > 0 => Some(Seen::LostRecovered),
+            (State::Succeeded, _) if run.failures > 0 => Some(Seen::RetriedWell),
+            (State::Failed, Reason::Lost) => Some(Seen::LostForGood),
+            (State::Failed, Reason::Timeout) => Some(Seen::TimedOut),
+            (State::Failed, Reason::Error) => Some(Seen::FailedForGood),
+            (State::Cancelled, Reason::Replaced) => Some(Seen::ReplacedRunning),
+            (State::Cancelled, Reason::TaskDeleted) => Some(Seen::TaskGone),
+            (State::Cancelled, _) => Some(Seen::Cancelled),
+            (_, Reason::Replaced) => Some(Seen::ReplacedWaiting),
+            (_, Reason::Overlap) => Some(Seen::OverlapSkipped),
+            (_, Reason::Misfire | Reason::CatchUpLimit) => Some(Seen::MisfireSkipped),
+            (_, Reason::TooLate) => Some(Seen::TooLateSkipped),
+            (_, Reason::StartDeadline) => Some(Seen::DeadlineSkipped),
+            (_, Reason::Paused | Reason::Changed) => Some(Seen::RestSkipped),
+            _ => None,
+        };
+        if let Some(seen) = seen {
+            tally.seen(seen, 1);
+        }
+    }
+    tally.runs += u64::try_from(runs.len()).unwrap_or(0);
+}

@@ -1,0 +1,329 @@
+//! What people do meanwhile, through the production control functions over the true store: define, trigger, submit,
+//! cancel, pause, edit, delete, resign. They are told at once what became of it, so the oracle knows every schedule
+//! exactly; what the engine was about to do with the old state is what is tested.
+
+use std::sync::Arc;
+
+use campanile::control::{Apply, Control, Definitions, Error, Parts, Request};
+use campanile::engine::database_time::DatabaseTime;
+use campanile::id::{Mint, RunId};
+use campanile::port::clock::Clock;
+use campanile::protocol::permits::LimitKey;
+use campanile::system::Random;
+use campanile::task::{StartMode, Task, TaskSpec};
+use campanile::time::Timestamp;
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::net::{HOME, Net};
+use crate::oracle::{Grid, Known, Span};
+use crate::plan::{Plan, between, payload, percent, pick, schedule};
+use crate::process::Services;
+use crate::tally::{Fault, Seen};
+use crate::time::NodeClock;
+
+/// The people.
+pub struct People {
+    net: Arc<Net>,
+    control: Control,
+    services: Arc<Services>,
+    /// What they know of the tasks.
+    pub known: Vec<Known>,
+    keyed: Option<(Request, RunId)>,
+    paused: Vec<(String, u64)>,
+}
+
+impl People {
+    /// People before a control of their own.
+    pub fn new(net: &Arc<Net>, services: &Arc<Services>, dice: u64) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(Arc::clone(&net.time), 1));
+        let random = Arc::new(Random::from_seed(dice));
+        let control = Control::new(Parts {
+            store: Arc::clone(&services.store) as _,
+            lock: Arc::new(services.lock.handle()),
+            time: DatabaseTime::new(Arc::clone(&clock)),
+            clock,
+            mint: Arc::new(Mint::new(Arc::clone(&random))),
+            random,
+            on_work: Arc::new(|| {}),
+        });
+        Self {
+            net: Arc::clone(net),
+            control,
+            services: Arc::clone(services),
+            known: Vec::new(),
+            keyed: None,
+            paused: Vec::new(),
+        }
+    }
+
+    /// Defines the tasks of the plan.
+    pub fn define(&mut self, home: &Runtime, plan: &Plan) {
+        let limits = plan
+            .group_limit
+            .map(|n| (LimitKey::Group("g".to_owned()), n));
+        let wanted = Definitions {
+            tasks: plan.tasks.iter().map(|t| t.spec.clone()).collect(),
+            limits: limits.into_iter().collect(),
+            ..Definitions::default()
+        };
+        let how = Apply::default();
+        if let Err(error) = home.block_on(self.control.apply(&wanted, how)) {
+            return self
+                .net
+                .violation(format!("the tasks were not applied: {error}"));
+        }
+        for planned in &plan.tasks {
+            let Some(task) = self.look(home, &planned.spec.name) else {
+                continue;
+            };
+            let span = planned.grid.map(|grid| Span {
+                grid,
+                from_ms: task.created_at.as_ms(),
+                until_ms: None,
+                edited: false,
+                open_ms: 0,
+            });
+            self.known.push(Known {
+                id: task.id,
+                name: task.spec.name.clone(),
+                exclusive: task.spec.is_exclusive(),
+                at_most_once: task.spec.start == StartMode::AtMostOnce,
+                spans: span.into_iter().collect(),
+                deleted: false,
+            });
+        }
+    }
+
+    fn look(&self, home: &Runtime, name: &str) -> Option<Task> {
+        match home.block_on(self.control.task(name)) {
+            Ok(row) => Some(row.task),
+            Err(error) => {
+                self.net
+                    .violation(format!("task {name} is not there: {error}"));
+                None
+            }
+        }
+    }
+
+    fn some_task(&self, dice: &Random) -> Option<usize> {
+        let here = self.known.iter().enumerate().filter(|(_, k)| !k.deleted);
+        let here: Vec<usize> = here.map(|(at, _)| at).collect();
+        (!here.is_empty()).then(|| pick(dice, &here))
+    }
+
+    /// Does something.
+    pub fn act(&mut self, home: &Runtime, dice: &Random) {
+        let Some(at) = self.some_task(dice) else {
+            return;
+        };
+        let name = self.known[at].name.clone();
+        match dice.below(20) {
+            0..=6 => self.trigger(home, dice, &name),
+            7..=8 => self.submit_later(home, dice, &name),
+            9 => self.submit_again(home),
+            10..=11 => self.cancel_some(home, dice),
+            12..=13 => self.pause(home, dice, &name),
+            14..=15 => self.edit(home, dice, &name),
+            16 => self.reschedule(home, dice, at),
+            17 => {
+                if percent(dice, 30) {
+                    self.delete(home, at);
+                }
+            }
+            18 => self.set_limit(home, dice),
+            _ => self.resign(home),
+        }
+    }
+
+    fn done<T>(&self, what: &'static str, name: &str, answer: Result<T, Error>) -> Option<T> {
+        match answer {
+            Ok(answer) => {
+                self.net.event(HOME, what, || name.to_owned());
+                Some(answer)
+            }
+            Err(Error::Unavailable(error)) => {
+                self.net.violation(format!("{what} {name}: {error}"));
+                None
+            }
+            Err(error) => {
+                self.net.event(HOME, what, || format!("{name}: {error}"));
+                None
+            }
+        }
+    }
+
+    fn trigger(&self, home: &Runtime, dice: &Random, name: &str) {
+        let payload = match dice.below(12) {
+            0 => {
+                self.net
+                    .fault(HOME, Fault::PoisonPayload, || name.to_owned());
+                Some(json!({"ms": "not a number"}))
+            }
+            1 => Some(json!({"kills": true})),
+            2..=7 => Some(payload(dice)),
+            _ => None,
+        };
+        let answer = home.block_on(self.control.trigger(name, payload));
+        self.done("trigger", name, answer);
+    }
+
+    fn submit_later(&mut self, home: &Runtime, dice: &Random, name: &str) {
+        let later = i64::try_from(dice.below(30_000)).unwrap_or(0);
+        let request = Request {
+            task: Some(name.to_owned()),
+            run_at: Some(Timestamp::from_ms(self.net.time.wall().as_ms() + later)),
+            idempotency_key: Some(format!("key {}", dice.next())),
+            ..Request::default()
+        };
+        let answer = home.block_on(self.control.submit_one(&request));
+        if let Some(submitted) = self.done("submit", name, answer) {
+            self.keyed = Some((request, submitted.run));
+        }
+    }
+
+    fn submit_again(&mut self, home: &Runtime) {
+        let Some((request, first)) = self.keyed.take() else {
+            return;
+        };
+        let answer = home.block_on(self.control.submit_one(&request));
+        let Some(second) = self.done("submit again", &first.to_string(), answer) else {
+            return;
+        };
+        if second.run != first || second.created {
+            let what = format!("one idempotency key, two runs: {first} and {}", second.run);
+            self.net.violation(what);
+        }
+        self.net.seen(HOME, Seen::SameKey, 1, || first.to_string());
+    }
+
+    fn cancel_some(&self, home: &Runtime, dice: &Random) {
+        let runs = self.services.store.snapshot().runs;
+        let live: Vec<RunId> = runs
+            .iter()
+            .filter(|r| !r.state.is_terminal())
+            .map(|r| r.id)
+            .collect();
+        if !live.is_empty() {
+            let run = pick(dice, &live);
+            let answer = home.block_on(self.control.cancel(run));
+            self.done("cancel", &run.to_string(), answer);
+        }
+    }
+
+    fn pause(&mut self, home: &Runtime, dice: &Random, name: &str) {
+        let answer = home.block_on(self.control.pause(name));
+        self.done("pause", name, answer);
+        let until = self.net.time.now_ms() + between(dice, 100, 15_000);
+        self.paused.push((name.to_owned(), until));
+    }
+
+    /// Resumes what has rested long enough; all of it, if somebody says so.
+    pub fn resume_rested(&mut self, home: &Runtime, all: bool) {
+        let now = self.net.time.now_ms();
+        let due = self
+            .paused
+            .extract_if(.., |(_, until)| all || *until <= now);
+        for (name, _) in due.collect::<Vec<_>>() {
+            let answer = home.block_on(self.control.resume(&name));
+            self.done("resume", &name, answer);
+        }
+    }
+
+    /// Lets every schedule rest for good.
+    pub fn pause_all(&self, home: &Runtime) {
+        for known in self.known.iter().filter(|k| !k.deleted) {
+            let answer = home.block_on(self.control.pause(&known.name));
+            self.done("pause", &known.name, answer);
+        }
+    }
+
+    fn put(&self, home: &Runtime, what: &'static str, spec: &TaskSpec) -> Option<Task> {
+        let answer = home.block_on(self.control.put_task(spec));
+        self.done(what, &spec.name, answer).map(|(row, _)| row.task)
+    }
+
+    /// Changes what does not touch its instants.
+    fn edit(&self, home: &Runtime, dice: &Random, name: &str) {
+        let Some(task) = self.look(home, name) else {
+            return;
+        };
+        let spec = TaskSpec {
+            payload: payload(dice),
+            priority: u8::try_from(dice.below(10)).unwrap_or(4),
+            ..task.spec
+        };
+        self.put(home, "edit", &spec);
+    }
+
+    fn reschedule(&mut self, home: &Runtime, dice: &Random, at: usize) {
+        let Some(task) = self.look(home, &self.known[at].name) else {
+            return;
+        };
+        if task.spec.schedule.is_none() || task.spec.paused {
+            return;
+        }
+        let (text, anchor, grid) = schedule(dice);
+        let spec = TaskSpec {
+            schedule: Some(text.as_str().into()),
+            anchor,
+            ..task.spec
+        };
+        if self.put(home, "change of schedule", &spec).is_some() {
+            self.changed(at, grid);
+        }
+    }
+
+    fn changed(&mut self, at: usize, grid: Grid) {
+        let now = self.net.time.wall().as_ms();
+        let spans = &mut self.known[at].spans;
+        if let Some(last) = spans.last_mut() {
+            last.until_ms = Some(now);
+        }
+        spans.push(Span {
+            grid,
+            from_ms: now,
+            until_ms: None,
+            edited: true,
+            open_ms: 0,
+        });
+    }
+
+    fn delete(&mut self, home: &Runtime, at: usize) {
+        let name = self.known[at].name.clone();
+        // What is overdue when its task is deleted goes with it.
+        let due = self.services.store.snapshot().due.into_iter();
+        let owner = campanile::protocol::work::Owner::Task(self.known[at].id);
+        let next = due.filter(|d| d.owner == owner).map(|d| d.at.as_ms()).min();
+        let rest = self.look(home, &name).and_then(|t| t.rests_from);
+        let next = next.into_iter().chain(rest.map(Timestamp::as_ms)).min();
+        let answer = home.block_on(self.control.delete_task(&name));
+        if self.done("delete", &name, answer).is_some() {
+            let known = &mut self.known[at];
+            known.deleted = true;
+            let now = self.net.time.wall().as_ms();
+            if let Some(last) = known.spans.last_mut() {
+                last.until_ms = Some(now);
+                // The longest jitter lies between an instant and its due row.
+                last.open_ms = 4_000 + next.map_or(0, |next| (now - next).max(0));
+            }
+        }
+    }
+
+    fn set_limit(&self, home: &Runtime, dice: &Random) {
+        let wanted = Definitions {
+            limits: vec![(
+                LimitKey::Group("g".to_owned()),
+                1 + u32::try_from(dice.below(3)).unwrap_or(0),
+            )],
+            ..Definitions::default()
+        };
+        let answer = home.block_on(self.control.apply(&wanted, Apply::default()));
+        self.done("limit", "g", answer);
+    }
+
+    fn resign(&self, home: &Runtime) {
+        let answer = home.block_on(self.control.resign());
+        self.done("resign", "", answer);
+    }
+}

@@ -1,0 +1,239 @@
+//! One process: a node of the production engine with a runtime of its own on the one thread. To crash it is to drop the
+//! runtime, wherever its tasks stand; to pause it is not to run it. Its ids, clocks and wrong wall time begin anew with
+//! every start.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use campanile::engine::{Handlers, Meters, Node, Parts, Settings};
+use campanile::memory::broker::MemoryBroker;
+use campanile::memory::lock::MemoryLock;
+use campanile::memory::store::MemoryStore;
+use campanile::system::Random;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::broker::FaultyBroker;
+use crate::handler::Worker;
+use crate::lock::FaultyLock;
+use crate::net::{Link, Net};
+use crate::store::FaultyStore;
+use crate::tally::Seen;
+use crate::time::NodeClock;
+
+/// The services that all processes share.
+pub struct Services {
+    /// The truth.
+    pub store: Arc<MemoryStore>,
+    /// The conveyor.
+    pub broker: Arc<MemoryBroker>,
+    /// The lock.
+    pub lock: MemoryLock,
+    /// Whether the lock passes hints on.
+    pub hints: bool,
+}
+
+/// What the process's own tasks tell the driver.
+#[derive(Default)]
+struct Cell {
+    node: Mutex<Option<Node>>,
+    meters: Mutex<Option<Arc<Meters>>>,
+    stopped: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A process, running or not.
+pub struct Process {
+    link: Link,
+    settings: Settings,
+    /// How often it was started.
+    pub starts: u64,
+    runtime: Option<Runtime>,
+    cell: Arc<Cell>,
+    clock: Arc<NodeClock>,
+    /// It stands still until somebody lets it go on.
+    pub paused: bool,
+    /// It was asked to stop.
+    pub stopping: bool,
+}
+
+/// A runtime that does all there is to do before it looks at anything else.
+pub fn runtime() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time().event_interval(1_000_000);
+    match builder.build() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("no runtime: {error}"),
+    }
+}
+
+/// Runs what is ready, and what that makes ready.
+pub fn run_ready(runtime: &Runtime) {
+    runtime.block_on(async {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+impl Process {
+    /// A process that is not running yet.
+    pub fn new(net: Arc<Net>, node: usize, settings: Settings) -> Self {
+        let clock = Arc::new(NodeClock::new(Arc::clone(&net.time), 1));
+        Self {
+            link: Link { net, node },
+            settings,
+            starts: 0,
+            runtime: None,
+            cell: Arc::default(),
+            clock,
+            paused: false,
+            stopping: false,
+        }
+    }
+
+    /// Starts it under a new identity.
+    pub fn start(&mut self, seed: u64, services: &Services) {
+        self.starts += 1;
+        let (net, node) = (Arc::clone(&self.link.net), self.link.node);
+        let place = u64::try_from(node).unwrap_or(0);
+        let own = seed ^ ((self.starts << 32) | (place + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let base_ms = 1 + Random::from_seed(own).below(1 << 40);
+        self.clock = Arc::new(NodeClock::new(Arc::clone(&net.time), base_ms));
+        self.cell = Arc::default();
+        (self.paused, self.stopping) = (false, false);
+        let parts = Parts {
+            store: Arc::new(FaultyStore {
+                inner: Arc::clone(&services.store),
+                link: self.link.clone(),
+            }),
+            lock: Arc::new(FaultyLock {
+                inner: services.lock.handle(),
+                link: self.link.clone(),
+                hints: services.hints,
+            }),
+            broker: Arc::new(FaultyBroker {
+                inner: Arc::clone(&services.broker),
+                link: self.link.clone(),
+            }),
+            clock: Arc::clone(&self.clock) as _,
+            random: Arc::new(Random::from_seed(own)),
+            handlers: Handlers::new().native(Worker(self.link.clone())),
+        };
+        net.event(node, "starts", || self.settings.name.clone());
+        let (cell, settings) = (Arc::clone(&self.cell), self.settings.clone());
+        let runtime = runtime();
+        runtime.spawn(async move {
+            loop {
+                match Node::start(parts.clone(), settings.clone()).await {
+                    Ok(node) => {
+                        *lock(&cell.meters) = Some(node.meters());
+                        *lock(&cell.node) = Some(node);
+                        return;
+                    }
+                    // As a supervisor would.
+                    Err(_) => net.time.pass(500).await,
+                }
+            }
+        });
+        self.runtime = Some(runtime);
+    }
+
+    /// Whether it exists, paused or not.
+    pub fn is_up(&self) -> bool {
+        self.runtime.is_some()
+    }
+
+    /// Runs it, if there is something to run; says whether there was.
+    pub fn turn(&self, whatever: bool) -> bool {
+        let Some(runtime) = self.runtime.as_ref().filter(|_| !self.paused) else {
+            return false;
+        };
+        let ready = runtime.metrics().global_queue_depth() > 0;
+        if ready || whatever {
+            run_ready(runtime);
+        }
+        ready
+    }
+
+    /// Drops it where it stands.
+    pub fn crash(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            self.link.net.event(self.link.node, "is gone", String::new);
+            self.settle_meters();
+            drop(lock(&self.cell.node).take());
+            drop(runtime);
+        }
+        (self.paused, self.stopping) = (false, false);
+    }
+
+    fn settle_meters(&self) {
+        let Some(meters) = lock(&self.cell.meters).take() else {
+            return;
+        };
+        let mut ledger = self.link.net.ledger();
+        for (name, n) in meters.counters() {
+            match name {
+                "self_fenced" => ledger.tally.seen(Seen::SelfFenced, n),
+                "messages_refused" => ledger.tally.seen(Seen::MessageRefused, n),
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks it to stop in order; [`Process::has_stopped`] says when it has.
+    pub fn stop(&mut self) -> bool {
+        let node = lock(&self.cell.node).take();
+        let (Some(node), Some(runtime)) = (node, &self.runtime) else {
+            return false;
+        };
+        self.stopping = true;
+        let cell = Arc::clone(&self.cell);
+        runtime.spawn(async move {
+            node.stop().await;
+            cell.stopped.store(true, Ordering::Relaxed);
+        });
+        true
+    }
+
+    /// Whether an orderly stop has come to its end.
+    pub fn has_stopped(&self) -> bool {
+        self.cell.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Tells its leader, if it is one, to step down.
+    pub fn step_down(&self) {
+        if let Some(node) = &*lock(&self.cell.node) {
+            node.step_down();
+        }
+    }
+
+    /// Sets its wall clock wrong by this much.
+    pub fn step_clock(&self, skew_ms: i64) {
+        self.clock.step(skew_ms);
+    }
+
+    /// Whether one of its duties has died, which must not be.
+    pub fn has_failed(&self) -> bool {
+        let (Some(runtime), Some(node)) = (&self.runtime, lock(&self.cell.node).take()) else {
+            return false;
+        };
+        let failed = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = node.failed() => true,
+                () = std::future::ready(()) => false,
+            }
+        });
+        *lock(&self.cell.node) = Some(node);
+        failed
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.settle_meters();
+    }
+}

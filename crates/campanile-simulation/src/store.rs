@@ -1,0 +1,458 @@
+//! The store as a process meets it: slow, unreachable, contended, or committed without an answer; a process may die
+//! before or after a commit. What the store does is the memory adapter's, which keeps the port's promises. The answers are
+//! watched on their way back: what was refused to whom is what shows that the guards were needed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use campanile::id::{NodeId, OutboxId, RunId, TaskId};
+use campanile::memory::store::MemoryStore;
+use campanile::port::Written;
+use campanile::port::store::{Control, Error, Leading, Working};
+use campanile::protocol::permits::{LimitKey, Rules, Standing};
+use campanile::protocol::work::{
+    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, LeaderRow, Node, OutboxRow,
+    Owner, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage,
+    Term,
+};
+use campanile::run::Run;
+use campanile::task::Task;
+use campanile::time::Timestamp;
+
+use crate::net::{Link, Service};
+use crate::tally::{Fault, Seen};
+
+/// A slow call is slower by at most this; the port gives calls ten seconds.
+const SLOW_MS_MAX: u64 = 6_000;
+/// A missed occurrence counts as caught up when it is fired later than this.
+const CAUGHT_UP_MS: i64 = 4_000;
+
+/// One process's connections.
+pub struct FaultyStore {
+    /// What it stands before.
+    pub inner: Arc<MemoryStore>,
+    /// The way there.
+    pub link: Link,
+}
+
+impl FaultyStore {
+    async fn read<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.before(what).await?;
+        let answer = call.await;
+        self.link.way().await;
+        answer
+    }
+
+    /// The way to the store; what goes wrong before anything is done.
+    async fn before(&self, what: &str) -> Result<(), Error> {
+        let knobs = &self.link.net.knobs;
+        self.link.way().await;
+        if self.link.hit(knobs.store_slow, Fault::StoreSlow, what) {
+            let net = &self.link.net;
+            net.time.pass(200 + net.dice.below(SLOW_MS_MAX)).await;
+        }
+        let fails = self.link.is_cut(Service::Store)
+            || self.link.hit(knobs.store_failed, Fault::StoreFailed, what);
+        if fails {
+            return Err(Error::Unreachable("simulated".into()));
+        }
+        if self
+            .link
+            .hit(knobs.store_contended, Fault::StoreContended, what)
+        {
+            return Err(Error::Contended("simulated".into()));
+        }
+        Ok(())
+    }
+
+    async fn write<T: Send>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        let doubt = self.link.net.knobs.commit_in_doubt;
+        self.before(what).await?;
+        self.link.maybe_die(what).await;
+        if self.link.hit(doubt, Fault::CommitMissing, what) {
+            return Err(Error::Ambiguous("simulated".into()));
+        }
+        let answer = call.await;
+        if let Err(Error::Refused(cause)) = &answer {
+            let net = &self.link.net;
+            net.violation(format!("the store refused `{what}`: {cause}"));
+        }
+        self.link.maybe_die(what).await;
+        if answer.is_ok() && self.link.hit(doubt, Fault::CommitHidden, what) {
+            return Err(Error::Ambiguous("simulated".into()));
+        }
+        self.link.way().await;
+        answer
+    }
+
+    fn note(&self, what: &'static str, detail: impl FnOnce() -> String) {
+        self.link.net.event(self.link.node, what, detail);
+    }
+
+    /// A leader's write: refused because another term began, or I3 has to hold.
+    async fn judge_term(&self, term: &Term, refused: bool, what: &str) -> Result<(), Error> {
+        let seen = Seen::DeposedWriteRefused;
+        self.link
+            .seen(seen, usize::from(refused), || what.to_owned());
+        // Nobody else's call comes between the write and this look: the memory adapter never waits.
+        let row = self.inner.leader().await?;
+        let leads = row.epoch == term.epoch && row.holder.as_ref() == Some(&term.holder);
+        if !refused && !leads {
+            let (wrote, now) = (term.epoch, row.epoch);
+            let net = &self.link.net;
+            net.violation(format!(
+                "I3: `{what}` of term {wrote} was committed in term {now}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn note_fired(&self, firing: &Firing, fired: Fired) {
+        let refused = usize::from(fired == Fired::Edited);
+        self.link.seen(Seen::FiringRefused, refused, String::new);
+        if fired != Fired::Applied {
+            return;
+        }
+        self.note("fired", || describe(firing));
+        let parked = firing.parked.iter().map(|p| p.run);
+        self.link.net.ledger().parked.extend(parked);
+        self.link
+            .seen(Seen::Parked, firing.parked.len(), String::new);
+        let late = |r: &&Run| firing.at.as_ms() - r.due_at.as_ms() > CAUGHT_UP_MS;
+        let caught_up = firing.runs.iter().filter(late).count();
+        self.link.seen(Seen::CaughtUp, caught_up, String::new);
+    }
+
+    fn note_claimed(&self, claim: &Claim, won: &[Claimed]) {
+        let refused = claim.runs.len() - won.len();
+        self.link.seen(Seen::StaleClaimRefused, refused, || {
+            format!("{:?}", claim.runs)
+        });
+        for run in won {
+            self.note("claimed", || format!("{}:{}", run.run, run.attempt));
+            let waited = self.link.net.ledger().parked.remove(&run.run);
+            let id = || run.run.to_string();
+            self.link.seen(Seen::HandedOn, usize::from(waited), id);
+        }
+    }
+
+    fn note_finished(&self, ends: &[Finish], answers: &[Written]) {
+        for (end, answer) in ends.iter().zip(answers) {
+            let said = || format!("{}:{} {:?}", end.run, end.attempt, end.end);
+            if answer.is_applied() {
+                self.note("ended", said);
+            } else {
+                self.link.seen(Seen::LateEndRefused, 1, said);
+            }
+        }
+    }
+}
+
+fn describe(firing: &Firing) -> String {
+    let runs = firing.runs.iter();
+    let runs: Vec<String> = runs.map(|r| format!("{} for {}", r.id, r.due_at)).collect();
+    let timers = firing.consumed.iter().filter_map(|d| match d.owner {
+        Owner::Run(run) => Some(run.to_string()),
+        Owner::Task(_) => None,
+    });
+    let timers: Vec<String> = timers.collect();
+    let sent = firing.outbox.iter().flat_map(|o| &o.runs);
+    let sent: Vec<String> = sent.map(|(run, n)| format!("{run}:{n}")).collect();
+    let parked = firing
+        .parked
+        .iter()
+        .map(|p| format!("{} under {}", p.run, p.key));
+    let parked: Vec<String> = parked.collect();
+    let got = firing
+        .acquired
+        .iter()
+        .map(|p| format!("{} to {}", p.key, p.run));
+    let got: Vec<String> = got.collect();
+    let dropped = firing
+        .dropped
+        .iter()
+        .map(|(run, why)| format!("{run} {}", why.as_str()));
+    let replaced = firing
+        .replaced
+        .iter()
+        .map(|r| format!("{} replaced", r.run));
+    let over: Vec<String> = dropped.chain(replaced).collect();
+    format!(
+        "new {runs:?} timers {timers:?} out {sent:?} parked {parked:?} permits {got:?} over {over:?}, {} skips",
+        firing.skipped.len()
+    )
+}
+
+#[async_trait]
+impl Leading for FaultyStore {
+    async fn leader(&self) -> Result<LeaderRow, Error> {
+        self.read("leader", self.inner.leader()).await
+    }
+
+    async fn begin_term(&self, bid: &Bid) -> Result<Written, Error> {
+        let call = async {
+            let answer = self.inner.begin_term(bid).await?;
+            let seen = if answer.is_applied() {
+                Seen::TermBegun
+            } else {
+                Seen::BidRefused
+            };
+            self.link.seen(seen, 1, || bid.term.epoch.to_string());
+            Ok(answer)
+        };
+        self.write("begin_term", call).await
+    }
+
+    async fn scan(&self, until: Timestamp, limits: &ScanLimits) -> Result<Scan, Error> {
+        self.read("scan", self.inner.scan(until, limits)).await
+    }
+
+    async fn rules(&self) -> Result<Rules, Error> {
+        self.read("rules", self.inner.rules()).await
+    }
+
+    async fn standings(&self, keys: &[LimitKey]) -> Result<HashMap<LimitKey, Standing>, Error> {
+        self.read("standings", self.inner.standings(keys)).await
+    }
+
+    async fn sweep_permits(&self, term: &Term) -> Result<Option<usize>, Error> {
+        let call = async {
+            let answer = self.inner.sweep_permits(term).await?;
+            self.judge_term(term, answer.is_none(), "sweep_permits")
+                .await?;
+            let found = answer.unwrap_or(0);
+            self.link.seen(Seen::StrandedFound, found, String::new);
+            Ok(answer)
+        };
+        self.write("sweep_permits", call).await
+    }
+
+    async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
+        let call = async {
+            let answer = self.inner.fire(term, firing).await?;
+            self.judge_term(term, answer == Fired::Fenced, "fire")
+                .await?;
+            self.note_fired(firing, answer);
+            Ok(answer)
+        };
+        self.write("fire", call).await
+    }
+
+    async fn outbox(&self, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxRow>, Error> {
+        self.read("outbox", self.inner.outbox(after, limit)).await
+    }
+
+    async fn waiting(&self, runs: &[(RunId, u32)]) -> Result<Vec<RunId>, Error> {
+        self.read("waiting", self.inner.waiting(runs)).await
+    }
+
+    async fn mark_sent(
+        &self,
+        term: &Term,
+        queued: &[(RunId, u32)],
+        at: Timestamp,
+        done: &[OutboxId],
+    ) -> Result<Written, Error> {
+        let call = async {
+            let answer = self.inner.mark_sent(term, queued, at, done).await?;
+            self.judge_term(term, !answer.is_applied(), "mark_sent")
+                .await?;
+            Ok(answer)
+        };
+        self.write("mark_sent", call).await
+    }
+
+    async fn hand_over(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+        at: Timestamp,
+    ) -> Result<Written, Error> {
+        let call = async {
+            let answer = self.inner.hand_over(term, runs, at).await?;
+            self.judge_term(term, !answer.is_applied(), "hand_over")
+                .await?;
+            Ok(answer)
+        };
+        self.write("hand_over", call).await
+    }
+
+    async fn running_on(
+        &self,
+        node: Option<NodeId>,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error> {
+        self.read("running_on", self.inner.running_on(node, after, limit))
+            .await
+    }
+
+    async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error> {
+        let call = async {
+            let answer = self.inner.bury(term, node).await?;
+            self.judge_term(term, !answer.is_applied(), "bury").await?;
+            let buried = usize::from(answer.is_applied());
+            self.link
+                .seen(Seen::NodeBuried, buried, || node.to_string());
+            Ok(answer)
+        };
+        self.write("bury", call).await
+    }
+
+    async fn finish_lost(
+        &self,
+        term: &Term,
+        ends: &[Finish],
+    ) -> Result<Option<Vec<Written>>, Error> {
+        let call = async {
+            let answer = self.inner.finish_lost(term, ends).await?;
+            self.judge_term(term, answer.is_none(), "finish_lost")
+                .await?;
+            for (end, _) in ends.iter().zip(answer.iter().flatten()) {
+                self.note("given on", || {
+                    format!("{}:{} {:?}", end.run, end.attempt, end.end)
+                });
+            }
+            Ok(answer)
+        };
+        self.write("finish_lost", call).await
+    }
+
+    async fn prune(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error> {
+        self.write("prune", self.inner.prune(term, before, limit))
+            .await
+    }
+}
+
+#[async_trait]
+impl Working for FaultyStore {
+    async fn join(&self, node: &Node) -> Result<(), Error> {
+        let call = async {
+            self.note("joined", || node.id.to_string());
+            self.inner.join(node).await
+        };
+        self.write("join", call).await
+    }
+
+    async fn beat(&self, node: NodeId, busy: u32, running: &[RunId]) -> Result<Beaten, Error> {
+        let call = async {
+            let answer = self.inner.beat(node, busy, running).await?;
+            let dead = usize::from(!answer.known);
+            self.link.seen(Seen::ToldDead, dead, || node.to_string());
+            Ok(answer)
+        };
+        self.write("beat", call).await
+    }
+
+    async fn leave(&self, node: NodeId) -> Result<(), Error> {
+        self.write("leave", self.inner.leave(node)).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        let call = async {
+            let won = self.inner.claim(claim).await?;
+            self.note_claimed(claim, &won);
+            Ok(won)
+        };
+        self.write("claim", call).await
+    }
+
+    async fn finish(&self, ends: &[Finish]) -> Result<Vec<Written>, Error> {
+        let call = async {
+            let answers = self.inner.finish(ends).await?;
+            self.note_finished(ends, &answers);
+            Ok(answers)
+        };
+        self.write("finish", call).await
+    }
+
+    async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error> {
+        self.read("tasks_by_id", self.inner.tasks_by_id(ids)).await
+    }
+}
+
+#[async_trait]
+impl Control for FaultyStore {
+    async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
+        self.read("tasks", self.inner.tasks(after, limit)).await
+    }
+
+    async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
+        self.read("tasks_by_name", self.inner.tasks_by_name(names))
+            .await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, Error> {
+        self.read("setting", self.inner.setting(name)).await
+    }
+
+    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+        self.write("edit", self.inner.edit(edit, at)).await
+    }
+
+    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
+        self.write("submit", self.inner.submit(submissions)).await
+    }
+
+    async fn runs(
+        &self,
+        filter: &RunFilter,
+        before: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<Run>, Error> {
+        self.read("runs", self.inner.runs(filter, before, limit))
+            .await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<RunDetail>, Error> {
+        self.read("run", self.inner.run(id)).await
+    }
+
+    async fn occurrence(&self, task: TaskId, at: Timestamp) -> Result<Option<Run>, Error> {
+        self.read("occurrence", self.inner.occurrence(task, at))
+            .await
+    }
+
+    async fn next_due(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
+        self.read("next_due", self.inner.next_due(task)).await
+    }
+
+    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
+        self.write("cancel", self.inner.cancel(id, at)).await
+    }
+
+    async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {
+        self.read("logs", self.inner.logs(id)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, Error> {
+        self.read("nodes", self.inner.nodes()).await
+    }
+
+    async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCount>, Error> {
+        self.read("queues", self.inner.queues(now)).await
+    }
+
+    async fn secret(&self, fresh: [u8; 32]) -> Result<[u8; 32], Error> {
+        self.write("secret", self.inner.secret(fresh)).await
+    }
+
+    async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
+        self.write("request_resign", self.inner.request_resign(epoch))
+            .await
+    }
+}

@@ -1,0 +1,280 @@
+//! What is counted over many histories: faults by kind, and the rare events without which a history proves nothing. A
+//! run over many seeds in which one of them stays at zero has not tested what it says. Owns the names; decides nothing.
+
+use std::fmt;
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+        }
+
+        impl $name {
+            /// All, in the order of the report.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Its name in reports and histories.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+kinds!(
+    /// What was broken on purpose.
+    Fault {
+        /// The store did not do it and said so.
+        StoreFailed = "store: call failed",
+        /// Rolled back for contention.
+        StoreContended = "store: contended",
+        /// Committed, and nobody was told.
+        CommitHidden = "store: committed, answer lost",
+        /// Not committed, and nobody was told.
+        CommitMissing = "store: not committed, answer lost",
+        /// An answer that took long.
+        StoreSlow = "store: slow call",
+        /// One node can't reach the store for a while.
+        StoreCut = "store: cut off from a node",
+        /// A publish or a subscription failed.
+        BrokerFailed = "broker: call failed",
+        /// A confirmed message is gone.
+        MessageDropped = "broker: message dropped",
+        /// A message arrives twice.
+        MessageDoubled = "broker: message duplicated",
+        /// A message arrives late, behind others.
+        MessageDelayed = "broker: message delayed, reordered",
+        /// Delivered, and not confirmed.
+        ConfirmLost = "broker: delivered, confirm lost",
+        /// A subscription broke.
+        ConsumerBroken = "broker: consumer broken",
+        /// An acknowledgement got lost.
+        AckLost = "broker: acknowledgement lost",
+        /// All messages are gone.
+        BrokerWiped = "broker: wiped",
+        /// Nobody reaches the broker for a while.
+        BrokerCut = "broker: down",
+        /// Somebody else's message.
+        ForeignMessage = "broker: forged or malformed message",
+        /// A call of the lock failed.
+        LockFailed = "lock: call failed",
+        /// Done, and nobody was told.
+        LockAnswerLost = "lock: done, answer lost",
+        /// The lock expired early.
+        LockForgotten = "lock: forgotten",
+        /// One node can't reach the lock for a while.
+        LockCut = "lock: cut off from a node",
+        /// A hint got lost.
+        HintLost = "lock: hint lost",
+        /// A node died.
+        Crash = "node: crash",
+        /// A node died inside a call, before or after its effect.
+        CrashInCall = "node: crash inside a call",
+        /// A node stood still.
+        Pause = "node: pause",
+        /// A node stood still past its lock's life and its lease.
+        PausePastLease = "node: pause past lock and lease",
+        /// A node's wall clock stepped.
+        ClockStep = "node: clock step",
+        /// A node was stopped in order and started anew.
+        Restart = "node: orderly restart",
+        /// All nodes, one after the other.
+        RollingRestart = "nodes: rolling restart",
+        /// A leader was told to step down.
+        StepDown = "node: told to step down",
+        /// A payload that the handler can't read.
+        PoisonPayload = "handler: poison payload",
+        /// A run that takes its worker with it.
+        PoisonRun = "handler: kills its worker",
+        /// A handler failed.
+        HandlerFailed = "handler: failed",
+        /// A handler panicked.
+        HandlerPanicked = "handler: panicked",
+        /// A handler that takes long.
+        SlowHandler = "handler: slow",
+        /// A handler that does not stop when it is told to.
+        StubbornHandler = "handler: ignores its stop",
+    }
+);
+
+kinds!(
+    /// What has to be seen sometimes.
+    Seen {
+        /// A term began.
+        TermBegun = "term begun",
+        /// A bid came too late.
+        BidRefused = "bid refused: another term began",
+        /// A write of a deposed leader was refused.
+        DeposedWriteRefused = "takeover mid-transaction: deposed leader's write refused",
+        /// A plan that rested on what had changed.
+        FiringRefused = "firing refused: planned on an older state",
+        /// A message was published again.
+        Republished = "republished",
+        /// A claim of what was taken already.
+        StaleClaimRefused = "stale claim refused",
+        /// An end that came too late.
+        LateEndRefused = "late end refused",
+        /// A message that is none of ours.
+        MessageRefused = "foreign message refused",
+        /// A node that was silent for its lease.
+        NodeBuried = "silent node buried",
+        /// A node that learnt that it is dead.
+        ToldDead = "worker told that it is dead",
+        /// A worker that stopped its runs by itself.
+        SelfFenced = "worker fenced itself",
+        /// A run whose worker died ended well.
+        LostRecovered = "lost run recovered",
+        /// A run that was lost for good.
+        LostForGood = "run failed(lost)",
+        /// A run waited for a permit.
+        Parked = "run parked",
+        /// It got the permit.
+        HandedOn = "parked run handed on",
+        /// A run waited behind nobody.
+        StrandedFound = "stranded run found by the sweep",
+        /// A running one was replaced.
+        ReplacedRunning = "running run replaced",
+        /// A waiting one was replaced.
+        ReplacedWaiting = "waiting run replaced",
+        /// Skipped for an overlap.
+        OverlapSkipped = "overlap skipped",
+        /// Skipped for a misfire.
+        MisfireSkipped = "misfire skipped",
+        /// Skipped for its age.
+        TooLateSkipped = "too late, skipped",
+        /// Skipped for its deadline.
+        DeadlineSkipped = "start deadline skipped",
+        /// Skipped for a pause or a change.
+        RestSkipped = "paused or changed, skipped",
+        /// A missed one ran.
+        CaughtUp = "caught up",
+        /// A failed attempt was tried again, and ended well.
+        RetriedWell = "retried and succeeded",
+        /// All attempts failed.
+        FailedForGood = "run failed for good",
+        /// Longer than the timeout.
+        TimedOut = "timed out",
+        /// Ended by request.
+        Cancelled = "cancelled on request",
+        /// Given to a listener.
+        HandedOver = "handed over",
+        /// Its task was gone.
+        TaskGone = "task deleted before the start",
+        /// A second request with one key.
+        SameKey = "second request answered with the first run",
+    }
+);
+
+/// The counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    faults: Vec<u64>,
+    seen: Vec<u64>,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Handler starts.
+    pub starts: u64,
+    /// Rows of runs at the end.
+    pub runs: u64,
+    /// Checks of the invariants over the whole store.
+    pub checks: u64,
+    /// The longest wait for quiet after the faults ended.
+    pub longest_quiet_ms: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            faults: vec![0; Fault::ALL.len()],
+            seen: vec![0; Seen::ALL.len()],
+            simulated_ms: 0,
+            starts: 0,
+            runs: 0,
+            checks: 0,
+            longest_quiet_ms: 0,
+        }
+    }
+}
+
+impl Tally {
+    /// One more fault.
+    pub fn fault(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
+
+    /// So many more events.
+    pub fn seen(&mut self, seen: Seen, n: u64) {
+        self.seen[seen as usize] += n;
+    }
+
+    /// How often.
+    #[must_use]
+    pub fn of(&self, seen: Seen) -> u64 {
+        self.seen[seen as usize]
+    }
+
+    /// Adds another history's counts.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.faults, &other.faults),
+            (&mut self.seen, &other.seen),
+        ];
+        for (mine, theirs) in pairs {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine += theirs;
+            }
+        }
+        self.simulated_ms += other.simulated_ms;
+        self.starts += other.starts;
+        self.runs += other.runs;
+        self.checks += other.checks;
+        self.longest_quiet_ms = self.longest_quiet_ms.max(other.longest_quiet_ms);
+    }
+
+    /// All faults.
+    #[must_use]
+    pub fn faults_in_all(&self) -> u64 {
+        self.faults.iter().sum()
+    }
+
+    /// The names of what never happened.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let faults = Fault::ALL.iter().filter(|f| self.faults[**f as usize] == 0);
+        let seen = Seen::ALL.iter().filter(|s| self.of(**s) == 0);
+        let faults = faults.map(|f| f.text());
+        faults.chain(seen.map(|s| s.text())).collect()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "faults by kind ({} in all)", self.faults_in_all())?;
+        for fault in Fault::ALL {
+            writeln!(
+                f,
+                "  {:>12}  {}",
+                self.faults[*fault as usize],
+                fault.text()
+            )?;
+        }
+        writeln!(f, "seen sometimes")?;
+        for seen in Seen::ALL {
+            writeln!(f, "  {:>12}  {}", self.of(*seen), seen.text())?;
+        }
+        write!(
+            f,
+            "{} simulated hours, {} runs, {} starts, {} checks of the whole store; quiet at the latest {} s after the faults",
+            self.simulated_ms / 3_600_000,
+            self.runs,
+            self.starts,
+            self.checks,
+            self.longest_quiet_ms / 1_000
+        )
+    }
+}
