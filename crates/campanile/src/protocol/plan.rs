@@ -316,10 +316,12 @@ impl Planner<'_> {
             return self.place(planned, candidate);
         }
         candidate.waiting.run.limited = true;
-        let run = candidate.run().id;
+        // A run that has started once waits for its turn, whatever the policy says of those that have not.
+        let (run, first) = (candidate.run().id, candidate.run().attempt == 1);
         let mut taken = self.board.take(run, keys);
         if let Err(full) = &taken
             && full.key.is_kept()
+            && first
         {
             match candidate.spec_task().map(|t| t.spec.overlap) {
                 Some(Overlap::Skip) => return self.refuse(planned, &candidate, Reason::Overlap),
@@ -369,7 +371,8 @@ impl Planner<'_> {
         let most = candidate
             .spec_task()
             .map_or(0, |t| t.spec.overlap_queue_max);
-        if full.key.is_kept() && standing.parked >= most {
+        let first = candidate.run().attempt == 1;
+        if full.key.is_kept() && first && standing.parked >= most {
             return self.refuse(planned, candidate, Reason::Overlap);
         }
         standing.parked += 1;
@@ -387,12 +390,12 @@ impl Planner<'_> {
         self.insert(planned, candidate);
     }
 
-    /// It never starts.
+    /// It never starts. (It waits at its first attempt: others are not refused.)
     fn refuse(&mut self, planned: &mut Planned, candidate: &Candidate<'_>, reason: Reason) {
         let run = candidate.run();
         if !candidate.exists {
             self.skip_one(planned, run, reason);
-        } else if run.attempt == 1 {
+        } else {
             planned.firing.dropped.push((run.id, reason));
         }
     }

@@ -284,3 +284,24 @@ fn a_run_whose_place_was_taken_is_not_let_through_by_its_own_timer() {
     assert_eq!(planned.entries.len(), 1);
     assert_ne!(planned.entries[0].waiting.run.id, holder.id);
 }
+
+#[test]
+fn a_retry_without_its_permit_waits_for_it_whatever_the_policy_says() {
+    // Its task was changed between its attempts: another run is the present one.
+    for policy in ["skip", "queue", "replace"] {
+        let task = compiled(&serde_json::json!({"overlap": policy, "overlap_queue_max": 1}));
+        let mut retry = plan(&task, &[task_row(10)], 10, &mut Board::default())
+            .firing
+            .runs[0]
+            .clone();
+        (retry.id, retry.attempt) = (RunId::from_i64(55), 2);
+        let planned = plan(
+            &task,
+            &[run_row(10, &retry)],
+            10,
+            &mut held(State::Running, 1),
+        );
+        assert_eq!(planned.firing.parked.len(), 1, "{policy}");
+        assert!(planned.firing.dropped.is_empty() && planned.firing.replaced.is_empty());
+    }
+}
