@@ -9,5 +9,6 @@ mod control;
 mod control_shared;
 mod engine;
 mod forecast;
+mod hostile;
 mod limits;
 mod support;
