@@ -51,7 +51,7 @@ pub(super) fn log(log: &config::Log) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| super::lines::OneLine);
     if log.json {
         lines.json().init();
     } else {
