@@ -14,8 +14,9 @@ usage: cargo xtask VERB
   test [FILTER…]   every test, with private servers started for the run; lists what could not run
   ci               check and test, exactly what CI runs
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
-  fuzz cron [--minutes N]
-                   any text as a schedule, on nightly with a sanitizer; says what to install if it is missing
+  fuzz TARGET|all [--minutes N]
+                   any bytes as what comes from outside, on nightly with a sanitizer: cron, rrule, crontab, ics, stomp,
+                   message, taskfile, api; says what to install if it is missing
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
 ";
