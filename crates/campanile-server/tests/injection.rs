@@ -59,6 +59,10 @@ fn encoded(text: &str) -> String {
 }
 
 /// A target that keeps the heads of what it is asked.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it serves for as long as the test program lives; a runtime would wait for it"
+)]
 fn target() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -45,19 +45,13 @@ fn read(node: &Node, counter: fn(&Meters) -> &AtomicU64) -> u64 {
     counter(&node.meters()).load(Ordering::Relaxed)
 }
 
-/// Whatever a worker refuses, offering a run that is not due: a name for each, its body and its signature.
-fn refused(run: RunId, own: &Key, other: &Key) -> Vec<(&'static str, String, String)> {
+/// A name, a body, a signature.
+type Case = (&'static str, String, String);
+
+/// Offers of a run that is not due, under no signature of theirs.
+fn unsigned(run: RunId, own: &Key, other: &Key) -> Vec<Case> {
     let good = envelope(run, 1);
-    let signed = |body: String| {
-        let signature = own.sign(&body);
-        (body, signature)
-    };
-    let cut = |count: usize| good[..count].to_owned();
     let stranger = Secret::new([9; 32]).queue_key(&QueueName::default());
-    let deep = |open: &str, count: usize| {
-        let payload = open.repeat(count);
-        good.replace("null", &payload)
-    };
     let mut short = own.sign(&good);
     short.truncate(62);
     let cases = [
@@ -80,6 +74,23 @@ fn refused(run: RunId, own: &Key, other: &Key) -> Vec<(&'static str, String, Str
             "bad UTF-8, as it is read",
             (good.replace("null", "\"\u{fffd}\""), own.sign(&good)),
         ),
+    ];
+    cases.map(|(name, (body, sig))| (name, body, sig)).into()
+}
+
+/// What somebody could send who has the queue's key, and what a worker still refuses.
+fn signed(run: RunId, own: &Key) -> Vec<Case> {
+    let good = envelope(run, 1);
+    let signed = |body: String| {
+        let signature = own.sign(&body);
+        (body, signature)
+    };
+    let cut = |count: usize| good[..count].to_owned();
+    let deep = |open: &str, count: usize| {
+        let payload = open.repeat(count);
+        good.replace("null", &payload)
+    };
+    let cases = [
         ("signed, and empty", signed(String::new())),
         ("signed, and cut early", signed(cut(1))),
         ("signed, and cut late", signed(cut(good.len() - 1))),
@@ -134,7 +145,7 @@ async fn what_is_not_our_schedulers_starts_nothing_and_is_counted() {
         .await;
     let later = world.submit(task, Timestamp::MAX).await;
     let (own, other) = (key(&world, "default").await, key(&world, "other").await);
-    let cases = refused(later, &own, &other);
+    let cases = [unsigned(later, &own, &other), signed(later, &own)].concat();
     for (index, (name, body, signature)) in cases.iter().enumerate() {
         let sent = message(body, signature);
         world.broker.publish(&[sent]).await.unwrap();

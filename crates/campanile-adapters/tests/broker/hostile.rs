@@ -87,7 +87,7 @@ fn taken_over(listener: &TcpListener) {
 async fn bodies_and_headers_of_64_mib_are_passed_by_in_little_memory() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let peer = std::thread::spawn(move || taken_over(&listener));
+    let peer = tokio::task::spawn_blocking(move || taken_over(&listener));
     let broker = connect(&format!("stomp://127.0.0.1:{port}"));
     let mut consumer = broker.consume("q", 100).await.unwrap();
     let before = memory_kib("VmRSS:");
@@ -106,5 +106,5 @@ async fn bodies_and_headers_of_64_mib_are_passed_by_in_little_memory() {
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB for 256 MiB");
     drop(consumer);
     drop(broker);
-    peer.join().unwrap();
+    peer.await.unwrap();
 }
