@@ -7,6 +7,7 @@
 
 #![no_main]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,9 +27,12 @@ use campanile_server::api::{self, problem::Problem};
 use campanile_server::token::Expected;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
 const TOKEN: &str = "cmp_fuzz-0123456789abcdef";
+/// After so many a server begins anew, so that what is found does not hang on all that was before.
+const INPUTS_MAX: usize = 100;
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const REFUSAL_BYTES_MAX: usize = 16_000;
 const ROUTES: [(&str, &str); 10] = [
@@ -49,15 +53,51 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let (method, path) = ROUTES[usize::from(*route) % ROUTES.len()];
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_all().build().unwrap();
-    runtime.block_on(one(method, path, body));
+    WORLD.with_borrow_mut(|world| {
+        if world
+            .as_ref()
+            .is_none_or(|world| world.inputs == INPUTS_MAX)
+        {
+            *world = Some(World::new());
+        }
+        if let Some(world) = world {
+            world.inputs += 1;
+            let World {
+                runtime, service, ..
+            } = world;
+            runtime.block_on(one(service, method, path, body));
+        }
+    });
 });
 
-async fn one(method: &str, path: &str, body: &[u8]) {
-    let service = service();
-    let old = br#"{"schedule":"every 1h","handler":{"native":"x"},"payload":1}"#;
-    assert_eq!(ask(&service, "PUT", "/api/v1/tasks/old", old).await.0, 201);
+/// A server and how many inputs it has had: its routes take longer to make than an input to serve.
+struct World {
+    runtime: Runtime,
+    service: Router,
+    inputs: usize,
+}
+
+thread_local! {
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        let service = service();
+        let old = br#"{"schedule":"every 1h","handler":{"native":"x"},"payload":1}"#;
+        let put = ask(&service, "PUT", "/api/v1/tasks/old", old);
+        assert_eq!(runtime.block_on(put).0, 201);
+        Self {
+            runtime,
+            service,
+            inputs: 0,
+        }
+    }
+}
+
+async fn one(service: &Router, method: &str, path: &str, body: &[u8]) {
     let mut path = path.to_owned();
     if method == "GET" {
         path.push('?');
@@ -69,7 +109,7 @@ async fn one(method: &str, path: &str, body: &[u8]) {
             }
         }
     }
-    let (status, answer) = ask(&service, method, &path, body).await;
+    let (status, answer) = ask(service, method, &path, body).await;
     if status >= 400 {
         let problem: Problem = serde_json::from_slice(&answer).unwrap();
         assert_eq!(problem.status, status);

@@ -91,8 +91,7 @@ fn built(text: &str, place: usize) {
 
 fn entry(payload: Value) -> Entry {
     let spec = TaskSpec::for_handler(HandlerSpec::Native("noop".to_owned()));
-    let mut run =
-        transitions::request(RunId::from_i64(77), None, &spec, Timestamp::from_ms(1_000));
+    let mut run = transitions::request(RunId::from_i64(77), None, &spec, Timestamp::from_ms(1_000));
     run.attempt = 3;
     Entry {
         waiting: Waiting {
