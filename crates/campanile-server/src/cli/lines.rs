@@ -1,16 +1,22 @@
-//! Where log lines go. One event is one line, whatever the texts within it hold: a line break in somebody's error must not
-//! write a second line that nobody logged. Other control characters are escaped by the formatter already.
+//! Where log lines go. One event is one line of harmless characters, whatever the texts within it hold: a line break in
+//! somebody's error must not write a second line that nobody logged, nor an escape sequence move the reader's cursor. The
+//! formatter escapes its messages alone, not its fields.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Standard error, one line for each write: the formatter writes each event whole.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct OneLine;
+pub(super) struct OneLine {
+    /// Whether the formatter colours: then its own sequences pass.
+    pub(super) color: bool,
+}
 
 impl Write for OneLine {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        io::stderr().lock().write_all(&one_line(event))?;
+        let text = String::from_utf8_lossy(event);
+        let line = one_line(&text, self.color);
+        io::stderr().lock().write_all(line.as_bytes())?;
         Ok(event.len())
     }
 
@@ -19,25 +25,33 @@ impl Write for OneLine {
     }
 }
 
-/// An event without line breaks but the one at its end.
-fn one_line(event: &[u8]) -> Cow<'_, [u8]> {
-    let (body, end) = match event.split_last() {
-        Some((b'\n', body)) => (body, &b"\n"[..]),
-        _ => (event, &b""[..]),
-    };
-    if !body.iter().any(|b| matches!(b, b'\n' | b'\r')) {
+/// An event without control characters but the line break at its end; escaped in a way that JSON reads too.
+fn one_line(event: &str, color: bool) -> Cow<'_, str> {
+    let body = event.strip_suffix('\n').unwrap_or(event);
+    if !body.contains(char::is_control) {
         return Cow::Borrowed(event);
     }
-    let mut out = Vec::with_capacity(event.len() + 8);
-    for byte in body {
-        match byte {
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            other => out.push(*other),
+    let mut out = String::with_capacity(event.len() + 16);
+    for (at, c) in body.char_indices() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\u{1b}' if color && is_color(&body[at + 1..]) => out.push(c),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
         }
     }
-    out.extend_from_slice(end);
+    out.push_str(&event[body.len()..]);
     Cow::Owned(out)
+}
+
+/// Whether an escape sequence, behind its first character, only chooses a colour.
+fn is_color(sequence: &str) -> bool {
+    let Some(rest) = sequence.strip_prefix('[') else {
+        return false;
+    };
+    let end = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+    end.starts_with('m')
 }
 
 #[cfg(test)]
@@ -48,9 +62,15 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line() {
-        assert_eq!(one_line(b"a\n").as_ref(), b"a\n");
-        assert_eq!(one_line(b"a\r\nb\n\n").as_ref(), b"a\\r\\nb\\n\n");
-        assert_eq!(one_line(b"").as_ref(), b"");
+        assert_eq!(one_line("a\n", false), "a\n");
+        assert_eq!(one_line("a\r\nb\n\n", false), "a\\r\\nb\\n\n");
+        assert_eq!(one_line("", false), "");
+        let colored = "\u{1b}[2;31mWARN\u{1b}[0m \u{1b}[2J\u{9b}m\n";
+        assert_eq!(
+            one_line(colored, true),
+            "\u{1b}[2;31mWARN\u{1b}[0m \\u001b[2J\\u009bm\n"
+        );
+        assert!(!one_line(colored, false).contains('\u{1b}'));
     }
 
     #[derive(Clone, Default)]
@@ -58,7 +78,9 @@ mod tests {
 
     impl Write for Kept {
         fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(&one_line(event));
+            let text = String::from_utf8_lossy(event);
+            let line = one_line(&text, false);
+            self.0.lock().unwrap().extend_from_slice(line.as_bytes());
             Ok(event.len())
         }
 
@@ -68,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_formatter_writes_an_event_whole_and_escapes_the_rest() {
+    fn what_the_formatter_writes_is_made_harmless() {
         let kept = Kept::default();
         let writer = kept.clone();
         let lines = tracing_subscriber::fmt()
