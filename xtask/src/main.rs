@@ -15,10 +15,11 @@ usage: cargo xtask VERB
   model [--deep]   every order of steps that small bounds allow, and every guard removed; --deep: large bounds, minutes
   ci               check and test, exactly what CI runs
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
-  fuzz cron [--minutes N]
-                   any text as a schedule, on nightly with a sanitizer; says what to install if it is missing
   sim [--seed N | --seeds N [--from N] [--threads N]] [--short]
                    the engine on simulated time under seeded faults: prints one seed's history, or counts over many
+  fuzz TARGET|all [--minutes N]
+                   any bytes as what comes from outside, on nightly with a sanitizer: cron, rrule, crontab, ics, stomp,
+                   message, taskfile, api; says what to install if it is missing
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
 ";

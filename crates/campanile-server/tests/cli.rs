@@ -17,7 +17,7 @@ pub fn run(folder: &TempDir, args: &[&str]) -> Output {
     campanile(folder).args(args).output().unwrap()
 }
 
-async fn client(service: &Service, args: &[&str]) -> Output {
+pub async fn client(service: &Service, args: &[&str]) -> Output {
     let mut command = campanile(&service.folder);
     command
         .args(args)

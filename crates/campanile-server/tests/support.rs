@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use campanile::engine::Handlers;
 use campanile_server::compose::{self, App};
 use campanile_server::config::{Environment, Layer, Raw, Settings, Source, Written, find_key};
 use campanile_server::ports;
@@ -36,6 +37,14 @@ pub struct Service {
 
 /// Starts one with these settings beside the usual ones of a test.
 pub async fn start(extra: &[(&str, &str)]) -> Service {
+    start_with(extra, |handlers| handlers).await
+}
+
+/// The same with native handlers.
+pub async fn start_with(
+    extra: &[(&str, &str)],
+    more: impl FnOnce(Handlers) -> Handlers,
+) -> Service {
     // The error is that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = TempDir::new("server").unwrap();
@@ -52,7 +61,7 @@ pub async fn start(extra: &[(&str, &str)]) -> Service {
     pairs.extend_from_slice(extra);
     let settings = settings(&pairs);
     let ports = ports::open(&settings).await.unwrap();
-    let app = compose::start(&settings, ports).await.unwrap();
+    let app = compose::start_with(&settings, ports, more).await.unwrap();
     let url = format!("http://{}", app.address);
     Service {
         app,

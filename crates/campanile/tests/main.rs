@@ -9,6 +9,7 @@ mod control;
 mod control_shared;
 mod engine;
 mod forecast;
+mod hostile;
 mod limits;
 mod model;
 mod support;

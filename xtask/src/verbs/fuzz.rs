@@ -1,9 +1,12 @@
-//! `fuzz`: runs a target of `fuzz/` for some minutes, with a corpus that begins with the oracles' expressions. It finds;
-//! what it found is mended by hand and becomes a test.
+//! `fuzz`: runs the targets of `fuzz/` for some minutes, each with a corpus that begins with `seeds`, and tells what each
+//! did. It finds; what it found is mended by hand and becomes a test.
+
+mod seeds;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use xtask::servers::on_path;
 use xtask::tidy;
@@ -14,100 +17,176 @@ use super::say;
 const INPUT_SECONDS_MAX: u32 = 5;
 /// The process may grow to this, of which the corpus and the sanitizer take most.
 const MEMORY_MIB_MAX: u32 = 1_024;
-/// Longer texts are refused by their length alone.
-const INPUT_BYTES_MAX: u32 = 1_100;
 const MINUTES: u32 = 10;
-/// The oracles whose expressions the corpus begins with, and their dialect's number in the target.
-const SEEDS: [(&str, u8); 3] = [("unix", 1), ("spring", 2), ("quartz", 3)];
-const ORACLES: &str = "crates/campanile/src/schedule/tests/oracle";
+
+/// One program of `fuzz/`.
+#[derive(Debug)]
+struct Target {
+    name: &'static str,
+    /// Longer inputs are not tried: they are refused by their length, or say nothing new.
+    input_bytes_max: u32,
+    /// Whether it needs the whole server, which takes long to build.
+    server: bool,
+}
+
+const fn target(name: &'static str, input_bytes_max: u32, server: bool) -> Target {
+    Target {
+        name,
+        input_bytes_max,
+        server,
+    }
+}
+
+const TARGETS: [Target; 8] = [
+    target("cron", 1_100, false),
+    target("rrule", 4_096, false),
+    target("crontab", 4_096, false),
+    target("ics", 8_192, false),
+    target("stomp", 16_384, false),
+    target("message", 4_096, false),
+    target("taskfile", 4_096, true),
+    target("api", 4_096, true),
+];
 
 /// What to fuzz, and for how long.
+#[derive(Debug)]
 pub struct Options {
+    targets: &'static [Target],
     minutes: u32,
 }
 
 impl Options {
-    /// `cron`, perhaps with `--minutes N`.
+    /// A target's name or `all`, perhaps with `--minutes N`: the time of all of them together.
     pub fn read(arguments: &[String]) -> Option<Self> {
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let minutes = match words.as_slice() {
-            ["cron"] => MINUTES,
-            ["cron", "--minutes", minutes] => minutes.parse().ok().filter(|n| *n > 0)?,
+        let (name, minutes) = match words.as_slice() {
+            [name] => (name, MINUTES),
+            [name, "--minutes", minutes] => (name, minutes.parse().ok().filter(|n| *n > 0)?),
             _ => return None,
         };
-        Some(Self { minutes })
+        let targets = if *name == "all" {
+            &TARGETS[..]
+        } else {
+            let at = TARGETS.iter().position(|t| t.name == *name)?;
+            &TARGETS[at..=at]
+        };
+        Some(Self { targets, minutes })
+    }
+
+    fn seconds_each(&self) -> u32 {
+        let count = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
+        (self.minutes * 60 / count).max(1)
     }
 }
 
-/// Whether the target ran for its time and found nothing.
+/// Whether every target ran for its time and found nothing.
 pub fn run(options: &Options) -> bool {
     if !on_path("cargo-fuzz") {
         say("cargo-fuzz is missing; to install it:\n  cargo install cargo-fuzz");
         return false;
     }
     let root = tidy::root();
-    let corpus = root.join("fuzz/corpus/cron");
-    match seed(&root, &corpus) {
-        Ok(count) => say(&format!("the corpus begins with {count} expressions")),
-        Err(error) => {
-            say(&format!("failed to write the corpus: {error}"));
-            return false;
+    let mut told = Vec::new();
+    let mut passed = true;
+    for target in options.targets {
+        let corpus = root.join("fuzz/corpus").join(target.name);
+        match seeds::write(&root, target.name, &corpus) {
+            Ok(count) => say(&format!("{}: {count} seeds", target.name)),
+            Err(error) => {
+                say(&format!("failed to write the corpus: {error}"));
+                return false;
+            }
         }
+        let done = fuzz(&root, target, options.seconds_each());
+        passed &= done.is_some();
+        let inputs = fs::read_dir(&corpus).map_or(0, Iterator::count);
+        told.push(match done {
+            Some(figures) => format!("{}: {figures}, {inputs} inputs kept", target.name),
+            None => format!(
+                "{}: FAILED; the input is in fuzz/artifacts/{}, if there is one",
+                target.name, target.name
+            ),
+        });
     }
+    say(&told.join("\n"));
+    passed
+}
+
+/// Runs one target; what it says of itself, if it ran for its time and found nothing.
+fn fuzz(root: &Path, target: &Target, seconds: u32) -> Option<String> {
     // The toolchain is named by rustup's own program: the cargo that runs this tool is bound to another one.
     let mut fuzz = Command::new("rustup");
-    fuzz.args(["run", "nightly", "cargo", "fuzz", "run", "cron", "--"])
-        .arg(format!("-max_total_time={}", options.minutes * 60))
+    fuzz.args(["run", "nightly", "cargo", "fuzz", "run"]);
+    if target.server {
+        fuzz.args(["--features", "server"]);
+    }
+    fuzz.args([target.name, "--"])
+        .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"))
-        .arg(format!("-max_len={INPUT_BYTES_MAX}"))
+        .arg(format!("-max_len={}", target.input_bytes_max))
         .arg("-print_final_stats=1")
-        .current_dir(&root)
+        .current_dir(root)
         .env_remove("CARGO")
-        .env_remove("RUSTUP_TOOLCHAIN");
-    match fuzz.status() {
-        Ok(status) => status.success(),
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .stderr(Stdio::piped());
+    let mut child = match fuzz.spawn() {
+        Ok(child) => child,
         Err(error) => {
             say(&format!(
                 "failed to run rustup ({error}): fuzzing needs it, and `rustup toolchain install nightly`"
             ));
-            false
+            return None;
+        }
+    };
+    let mut figures = Figures::default();
+    if let Some(lines) = child.stderr.take() {
+        for line in BufReader::new(lines).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            figures.hear(&line);
+            say(&line);
         }
     }
+    let passed = child.wait().is_ok_and(|status| status.success());
+    passed.then(|| {
+        let Figures { inputs, peak_mib } = figures;
+        format!("{inputs} inputs in {seconds} s, at most {peak_mib} MiB")
+    })
 }
 
-/// Writes the oracles' expressions as inputs: eight bytes of choices, then the text.
-fn seed(root: &Path, corpus: &Path) -> std::io::Result<usize> {
-    fs::create_dir_all(corpus)?;
-    let mut count = 0_usize;
-    for (name, dialect) in SEEDS {
-        let rows = fs::read_to_string(root.join(ORACLES).join(format!("{name}.tsv")))?;
-        for expression in rows.lines().filter_map(|row| row.split('\t').nth(3)) {
-            let choice = u8::try_from(count % 100).unwrap_or(0);
-            let mut input = vec![dialect, choice, choice / 3, choice / 9];
-            // About 2026.
-            input.extend(1_988_000_000_u32.to_le_bytes());
-            input.extend(expression.as_bytes());
-            fs::write(corpus.join(format!("seed-{name}-{count}")), input)?;
-            count += 1;
+/// What the fuzzer says at its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Figures {
+    inputs: u64,
+    peak_mib: u64,
+}
+
+impl Figures {
+    fn hear(&mut self, line: &str) {
+        let figure = |name: &str| line.strip_prefix(name)?.trim().parse().ok();
+        if let Some(inputs) = figure("stat::number_of_executed_units:") {
+            self.inputs = inputs;
+        }
+        if let Some(peak) = figure("stat::peak_rss_mb:") {
+            self.peak_mib = peak;
         }
     }
-    Ok(count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(words: &[&str]) -> Option<u32> {
+    fn read(words: &[&str]) -> Option<(usize, u32)> {
         let arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        Options::read(&arguments).map(|options| options.minutes)
+        Options::read(&arguments).map(|options| (options.targets.len(), options.seconds_each()))
     }
 
     #[test]
     fn options_name_the_target_and_the_minutes() {
-        assert_eq!(read(&["cron"]), Some(MINUTES));
-        assert_eq!(read(&["cron", "--minutes", "3"]), Some(3));
+        assert_eq!(read(&["cron"]), Some((1, 600)));
+        assert_eq!(read(&["stomp", "--minutes", "3"]), Some((1, 180)));
+        assert_eq!(read(&["all", "--minutes", "8"]), Some((TARGETS.len(), 60)));
         for wrong in [
             &[][..],
             &["cron", "--minutes"],
@@ -116,5 +195,38 @@ mod tests {
         ] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn every_target_is_a_program_and_has_seeds() {
+        let root = tidy::root();
+        let manifest = fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
+        let programs = manifest.matches("[[bin]]").count();
+        assert_eq!(programs, TARGETS.len());
+        for target in &TARGETS {
+            assert!(manifest.contains(&format!("name = \"{}\"", target.name)));
+            let seeds = seeds::of(&root, target.name).unwrap();
+            assert!(!seeds.is_empty(), "{}", target.name);
+            let most = target.input_bytes_max as usize;
+            assert!(
+                seeds.iter().any(|seed| seed.len() <= most),
+                "{}",
+                target.name
+            );
+        }
+    }
+
+    #[test]
+    fn the_fuzzer_is_heard() {
+        let mut figures = Figures::default();
+        for line in [
+            "stat::number_of_executed_units: 1234",
+            "stat::peak_rss_mb:              55",
+            "noise",
+        ] {
+            figures.hear(line);
+        }
+        let (inputs, peak_mib) = (1_234, 55);
+        assert_eq!(figures, Figures { inputs, peak_mib });
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod breakage;
+mod hostile;
 mod java;
 mod network;
 mod wire;

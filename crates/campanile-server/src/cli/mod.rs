@@ -9,6 +9,7 @@ mod dev;
 mod doctor;
 mod flags;
 mod import;
+mod lines;
 mod out;
 mod plan;
 mod plan_text;

@@ -49,13 +49,13 @@ pub(super) async fn start(settings: &Settings) -> Result<(App, Signals), Failure
 /// Where the log goes: standard error.
 pub(super) fn log(log: &config::Log) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let color = !log.json && std::io::IsTerminal::is_terminal(&std::io::stderr());
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(move || super::lines::OneLine { color });
     if log.json {
         lines.json().init();
     } else {
-        let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
         lines.with_ansi(color).with_target(false).init();
     }
 }

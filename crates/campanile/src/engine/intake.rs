@@ -12,12 +12,15 @@ use super::worker::{Worker, claim, free_slots};
 use crate::id::RunId;
 use crate::port::broker::{Consumer, Delivery};
 use crate::protocol::limits;
-use crate::protocol::message::{self, Key};
+use crate::protocol::message::{self, Key, Refusal};
 use crate::task::QueueName;
+use crate::time::Monotonic;
 
 /// The first wait after broker or store failed an intake; doubles up to [`RETRY_MAX`].
 const RETRY_INITIAL: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Refusals come as fast as somebody sends them: the log has one line in this time, with how many there were.
+const COMPLAINT_PERIOD: Duration = Duration::from_secs(5);
 
 /// One queue's intake.
 pub struct Intake {
@@ -26,6 +29,9 @@ pub struct Intake {
     destination: String,
     key: Key,
     consumer: Option<(Box<dyn Consumer>, usize)>,
+    /// Messages refused since the log's last line about that, and when that was.
+    refused: u64,
+    complained: Option<Monotonic>,
 }
 
 impl Intake {
@@ -38,6 +44,8 @@ impl Intake {
             queue,
             key,
             consumer: None,
+            refused: 0,
+            complained: None,
         }
     }
 
@@ -116,6 +124,24 @@ impl Intake {
         Ok(())
     }
 
+    /// Counts a message that starts nothing, and says so now and then.
+    fn refuse(&mut self, refusal: Refusal) {
+        let shared = &self.worker.shared;
+        Meters::add(&shared.meters.messages_refused, 1);
+        self.refused += 1;
+        let now = shared.parts.clock.monotonic();
+        let quiet = |at| now.since(at) < COMPLAINT_PERIOD;
+        if self.complained.is_some_and(quiet) {
+            return;
+        }
+        self.complained = Some(now);
+        let count = std::mem::take(&mut self.refused);
+        tracing::warn!(
+            queue = %self.queue, %refusal, count,
+            "a message is dropped: {refusal}; {count} since the last such line"
+        );
+    }
+
     /// Claims what free slots allow, acknowledges what is settled, starts what was won.
     async fn take(&mut self, deliveries: Vec<Delivery>) -> Result<(), String> {
         let worker = Arc::clone(&self.worker);
@@ -134,8 +160,7 @@ impl Intake {
                 }
                 Ok(_) => left += 1,
                 Err(refusal) => {
-                    Meters::add(&worker.shared.meters.messages_refused, 1);
-                    tracing::warn!(queue = %self.queue, %refusal, "a message is dropped: {refusal}");
+                    self.refuse(refusal);
                     settled.push(delivery.token);
                 }
             }

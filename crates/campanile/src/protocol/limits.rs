@@ -7,6 +7,9 @@ use std::time::Duration;
 pub const NAME_BYTES_MAX: usize = 200;
 /// A payload, as JSON: checked before anything is stored, because a broker only closes the connection on a huge one.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+/// How deep lists and objects of a payload may lie in each other: readers of JSON stop at about 128 levels, and answers
+/// and envelopes put some around it.
+pub const PAYLOAD_DEPTH_MAX: usize = 100;
 /// An error's text in a run's row.
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 /// The log of one attempt; what is over is cut and flagged.

@@ -29,11 +29,20 @@ pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Checks a payload's size.
+/// Checks a payload's depth and size.
 ///
 /// # Errors
 /// `payload`, with the limit.
 pub fn check_payload(payload: &serde_json::Value) -> Result<(), Invalid> {
+    if is_deeper(payload, limits::PAYLOAD_DEPTH_MAX) {
+        return Err(Invalid::new(
+            "payload",
+            format!(
+                "lists and objects lie in each other more than {} deep: write it flatter, or as a text",
+                limits::PAYLOAD_DEPTH_MAX
+            ),
+        ));
+    }
     let size = serde_json::to_string(payload).map_or(usize::MAX, |t| t.len());
     if size > limits::PAYLOAD_BYTES_MAX {
         return Err(Invalid::new(
@@ -45,6 +54,17 @@ pub fn check_payload(payload: &serde_json::Value) -> Result<(), Invalid> {
         ));
     }
     Ok(())
+}
+
+/// Looks no deeper than the limit.
+fn is_deeper(value: &serde_json::Value, levels: usize) -> bool {
+    use serde_json::Value;
+    let below = |value: &Value| is_deeper(value, levels.saturating_sub(1));
+    match value {
+        Value::Array(values) => levels == 0 || values.iter().any(below),
+        Value::Object(fields) => levels == 0 || fields.values().any(below),
+        _ => false,
+    }
 }
 
 pub(super) fn check_duration(field: &str, d: Duration) -> Result<(), Invalid> {

@@ -1,0 +1,110 @@
+//! A broker that was taken over: what it sends to a consumer costs neither the connection nor the memory of the worker,
+//! and the message behind it arrives.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use super::*;
+
+const HUGE_BYTES: usize = 64 * 1024 * 1024;
+/// What the process may grow by while it reads four of them.
+const GROWTH_KIB_MAX: u64 = 48 * 1024;
+
+/// Memory that the process has (`VmRSS`), or had at most (`VmHWM`), in KiB.
+fn memory_kib(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Reads one frame; its receipt, if it asks for one.
+fn frame(stream: &mut TcpStream) -> (String, Option<String>) {
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while stream.read(&mut byte).unwrap() == 1 && byte[0] != 0 {
+        bytes.push(byte[0]);
+    }
+    let text = String::from_utf8_lossy(&bytes).trim_start().to_owned();
+    let receipt = text.lines().find_map(|l| l.strip_prefix("receipt:"));
+    let receipt = receipt.map(str::to_owned);
+    (text, receipt)
+}
+
+/// A pattern again and again, about [`HUGE_BYTES`] of it.
+fn fill(stream: &mut TcpStream, pattern: &[u8]) {
+    let piece = pattern.repeat(64 * 1024 / pattern.len());
+    for _ in 0..HUGE_BYTES / piece.len() {
+        stream.write_all(&piece).unwrap();
+    }
+}
+
+/// The messages, one after another; each begins with its subscription and ends with NUL.
+fn messages(stream: &mut TcpStream, id: &str) {
+    let begin = |stream: &mut TcpStream, headers: &[u8]| {
+        let head = format!("MESSAGE\nsubscription:{id}\nack:a\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(headers).unwrap();
+    };
+    // A body of declared length.
+    begin(stream, b"campanile_sig:s\ncontent-length:67108864\n\n");
+    fill(stream, b"[");
+    // One that ends somewhere.
+    stream.write_all(&[0]).unwrap();
+    begin(stream, b"campanile_sig:s\n\n");
+    fill(stream, b"[");
+    stream.write_all(&[0]).unwrap();
+    // One header without an end, and headers without an end.
+    begin(stream, b"campanile_sig:s\nh:");
+    fill(stream, b"h");
+    stream.write_all(b"\n\nx\0").unwrap();
+    begin(stream, b"campanile_sig:s\n");
+    fill(stream, b"name:value\n");
+    stream.write_all(b"\nx\0").unwrap();
+    // No header at all, bytes that are no text, and one as it should be.
+    begin(stream, b"no colon\ncampanile_sig:\\q\n\nx\0");
+    begin(
+        stream,
+        b"campanile_sig:\xff\xfe\ncontent-length:3\n\n\xff\xed\xa0\0",
+    );
+    begin(stream, b"campanile_sig:s\n\ngood\0");
+}
+
+fn taken_over(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    frame(&mut stream);
+    let connected = b"CONNECTED\nversion:1.2\nserver:x/1\nheart-beat:0,0\n\n\0";
+    stream.write_all(connected).unwrap();
+    let (subscribe, receipt) = frame(&mut stream);
+    let id = subscribe.lines().find_map(|l| l.strip_prefix("id:"));
+    let (id, receipt) = (id.unwrap(), receipt.unwrap());
+    let answer = format!("RECEIPT\nreceipt-id:{receipt}\n\n\0");
+    stream.write_all(answer.as_bytes()).unwrap();
+    messages(&mut stream, id);
+    // Open until the consumer goes.
+    frame(&mut stream);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_and_headers_of_64_mib_are_passed_by_in_little_memory() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let peer = tokio::task::spawn_blocking(move || taken_over(&listener));
+    let broker = connect(&format!("stomp://127.0.0.1:{port}"));
+    let mut consumer = broker.consume("q", 100).await.unwrap();
+    let before = memory_kib("VmRSS:");
+    let mut got = Vec::new();
+    while got.len() < 7 {
+        got.extend(receive(&mut *consumer).await);
+    }
+    let seen: Vec<(&str, &str)> = got
+        .iter()
+        .map(|d| (d.body.as_str(), d.signature.as_str()))
+        .collect();
+    let cut = ("", "");
+    let noise = ("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}\u{fffd}");
+    assert_eq!(seen, [cut, cut, cut, cut, cut, noise, ("good", "s")]);
+    let grown = memory_kib("VmHWM:").saturating_sub(before);
+    assert!(grown < GROWTH_KIB_MAX, "{grown} KiB for 256 MiB");
+    drop(consumer);
+    drop(broker);
+    peer.await.unwrap();
+}
