@@ -8,14 +8,20 @@ use campanile::port::store::Control as _;
 use campanile::protocol::permits::LimitKey;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::Firing;
-use campanile::run::{Origin, Reason, State};
-use campanile::task::OnExcluded;
+use campanile::run::{Origin, Reason, Run, State};
+use campanile::task::{OnExcluded, Task};
 use campanile::time::Timestamp;
 use serde_json::json;
 
 use crate::control::{World, at, spec, world};
 
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// The row that stands for an instant.
+async fn occurrence(w: &World, task: &Task, instant: Timestamp) -> Run {
+    let row = w.store.occurrence(task.id, instant).await.unwrap();
+    row.expect("a row for the instant")
+}
 
 async fn reason_of(w: &World, name: &str, instant: Timestamp) -> (Verdict, Option<Reason>) {
     let why = w.control.why(name, &instant.to_string()).await.unwrap();
@@ -38,12 +44,7 @@ async fn a_pause_leaves_one_row_with_its_count() {
     w.clock.advance(3 * HOUR);
     w.control.resume("h").await.unwrap();
     assert_eq!(w.due(&task).await, Some(at("16:00:00")));
-    let skip = w
-        .store
-        .occurrence(task.id, at("14:00:00"))
-        .await
-        .unwrap()
-        .unwrap();
+    let skip = occurrence(&w, &task, at("14:00:00")).await;
     assert_eq!((skip.state, skip.reason), (State::Skipped, Reason::Paused));
     assert_eq!(
         (skip.due_at, skip.skipped),
@@ -62,12 +63,7 @@ async fn what_an_outage_left_before_a_pause_counts_as_paused() {
     w.control.pause("h").await.unwrap();
     w.clock.advance(HOUR);
     w.control.resume("h").await.unwrap();
-    let skip = w
-        .store
-        .occurrence(task.id, at("13:00:00"))
-        .await
-        .unwrap()
-        .unwrap();
+    let skip = occurrence(&w, &task, at("13:00:00")).await;
     assert_eq!(skip.skipped, Some((at("15:00:00"), 3)));
 }
 
@@ -101,12 +97,7 @@ async fn overdue_instants_of_a_schedule_that_changes_are_recorded() {
     w.clock.advance(HOUR * 7 / 2);
     w.put(&spec("h", "30 * * * *")).await;
     assert_eq!(w.due(&task).await, Some(at("16:30:00")));
-    let skip = w
-        .store
-        .occurrence(task.id, at("13:00:00"))
-        .await
-        .unwrap()
-        .unwrap();
+    let skip = occurrence(&w, &task, at("13:00:00")).await;
     assert_eq!(
         (skip.reason, skip.skipped),
         (Reason::Changed, Some((at("15:00:00"), 3)))
