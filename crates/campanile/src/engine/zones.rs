@@ -30,33 +30,31 @@ pub async fn keep(duty: Arc<Duty>) {
 async fn look(duty: &Duty) -> Result<(), TermOver> {
     let ours = zone_rules();
     loop {
-        let store = &*duty.shared.parts.store;
-        let kept = match store.setting(ZONE_RULES).await {
-            Ok(kept) if kept.as_deref() == Some(ours) => return Ok(()),
-            Ok(kept) => kept,
-            Err(error) => {
-                duty.failed(&error)?;
-                duty.rest(BUSY_WAIT).await?;
-                continue;
-            }
-        };
-        match recompute(duty, ours).await {
-            Ok(moved) => {
-                let before = kept.as_deref().unwrap_or("none");
-                tracing::info!(
-                    before,
-                    now = ours,
-                    moved,
-                    "the zone rules are now {ours} (before: {before}); {moved} due rows were moved"
-                );
-                return Ok(());
-            }
+        match adopt(duty, ours).await {
+            Ok(()) => return Ok(()),
             Err(error) => {
                 duty.failed(&error)?;
                 duty.rest(BUSY_WAIT).await?;
             }
         }
     }
+}
+
+/// Makes our rules the cluster's, unless they are already.
+async fn adopt(duty: &Duty, ours: &str) -> Result<(), Error> {
+    let kept = duty.shared.parts.store.setting(ZONE_RULES).await?;
+    if kept.as_deref() == Some(ours) {
+        return Ok(());
+    }
+    let moved = recompute(duty, ours).await?;
+    let before = kept.as_deref().unwrap_or("none");
+    tracing::info!(
+        before,
+        now = ours,
+        moved,
+        "the zone rules are now {ours} (before: {before}); {moved} due rows were moved"
+    );
+    Ok(())
 }
 
 /// Moves the due rows that stand elsewhere by our rules, page by page, and then keeps which rules they are.
