@@ -20,7 +20,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// The row that stands for an instant.
 async fn occurrence(w: &World, task: &Task, instant: Timestamp) -> Run {
     let row = w.store.occurrence(task.id, instant).await.unwrap();
-    row.expect("a row for the instant")
+    row.unwrap()
 }
 
 async fn reason_of(w: &World, name: &str, instant: Timestamp) -> (Verdict, Option<Reason>) {
