@@ -74,6 +74,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock,
         time: node.time(),
         mint: node.mint(),
+        meters: node.meters(),
         random,
         on_work: Arc::new(move || waker.notify_one()),
     });

@@ -101,6 +101,7 @@ pub async fn start_with(
         clock,
         time: node.time(),
         mint: node.mint(),
+        meters: node.meters(),
         random,
         on_work: Arc::new(move || waker.notify_one()),
     }));

@@ -68,8 +68,6 @@ pub struct Span {
     pub until_ms: Option<i64>,
     /// Whether it took another's place.
     pub edited: bool,
-    /// How much of its end is not asked about: what is overdue when its task is deleted goes with it.
-    pub open_ms: i64,
 }
 
 impl Known {
@@ -80,7 +78,7 @@ impl Known {
             let from = span.from_ms + if span.edited { AHEAD_MS } else { 0 };
             let until = span
                 .until_ms
-                .map_or(until_ms, |t| (t - ROUND_MS - span.open_ms).min(until_ms));
+                .map_or(until_ms, |t| (t - ROUND_MS).min(until_ms));
             out.extend(span.grid.instants(from, until));
         }
         out
@@ -198,6 +196,7 @@ pub fn count(tally: &mut Tally, runs: &[Run]) {
             (_, Reason::TooLate) => Some(Seen::TooLateSkipped),
             (_, Reason::StartDeadline) => Some(Seen::DeadlineSkipped),
             (_, Reason::Paused | Reason::Changed) => Some(Seen::RestSkipped),
+            (_, Reason::TaskDeleted) => Some(Seen::GoneSkipped),
             _ => None,
         };
         if let Some(seen) = seen {

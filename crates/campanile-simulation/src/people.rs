@@ -45,6 +45,7 @@ impl People {
             clock,
             mint: Arc::new(Mint::new(Arc::clone(&random))),
             random,
+            meters: Arc::default(),
             on_work: Arc::new(|| {}),
         });
         Self {
@@ -82,7 +83,6 @@ impl People {
                 from_ms: task.created_at.as_ms(),
                 until_ms: None,
                 edited: false,
-                open_ms: 0,
             });
             self.known.push(Known {
                 id: task.id,
@@ -285,18 +285,11 @@ impl People {
             from_ms: now,
             until_ms: None,
             edited: true,
-            open_ms: 0,
         });
     }
 
     fn delete(&mut self, home: &Runtime, at: usize) {
         let name = self.known[at].name.clone();
-        // What is overdue when its task is deleted goes with it.
-        let due = self.services.store.snapshot().due.into_iter();
-        let owner = campanile::protocol::work::Owner::Task(self.known[at].id);
-        let next = due.filter(|d| d.owner == owner).map(|d| d.at.as_ms()).min();
-        let rest = self.look(home, &name).and_then(|t| t.rests_from);
-        let next = next.into_iter().chain(rest.map(Timestamp::as_ms)).min();
         let answer = home.block_on(self.control.delete_task(&name));
         if self.done("delete", &name, answer).is_some() {
             let known = &mut self.known[at];
@@ -304,8 +297,6 @@ impl People {
             let now = self.net.time.wall().as_ms();
             if let Some(last) = known.spans.last_mut() {
                 last.until_ms = Some(now);
-                // The longest jitter lies between an instant and its due row.
-                last.open_ms = 4_000 + next.map_or(0, |next| (now - next).max(0));
             }
         }
     }

@@ -12,9 +12,9 @@ use campanile::port::Written;
 use campanile::port::store::{Control, Error, Leading, Working};
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::work::{
-    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, LeaderRow, Node, OutboxRow,
-    Owner, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage,
-    Term,
+    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow, Node,
+    OutboxRow, Owner, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted,
+    TaskPage, Term,
 };
 use campanile::run::Run;
 use campanile::task::Task;
@@ -389,6 +389,11 @@ impl Working for FaultyStore {
 impl Control for FaultyStore {
     async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
         self.read("tasks", self.inner.tasks(after, limit)).await
+    }
+
+    async fn former_tasks(&self, name: &str, limit: usize) -> Result<Vec<Former>, Error> {
+        self.read("former_tasks", self.inner.former_tasks(name, limit))
+            .await
     }
 
     async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {

@@ -151,6 +151,7 @@ kinds!(
         DeadlineSkipped = "start deadline skipped",
         /// Skipped for a pause or a change.
         RestSkipped = "paused or changed, skipped",
+        GoneSkipped = "overdue when its task was deleted, skipped",
         /// A missed one ran.
         CaughtUp = "caught up",
         /// A failed attempt was tried again, and ended well.

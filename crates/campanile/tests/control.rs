@@ -45,6 +45,7 @@ pub fn world() -> World {
         clock: dynamic,
         random,
         mint: Arc::clone(&mint),
+        meters: Arc::default(),
         on_work: Arc::new(|| {}),
     });
     World {

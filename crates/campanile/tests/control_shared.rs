@@ -113,6 +113,63 @@ async fn overdue_instants_of_a_schedule_that_changes_are_recorded() {
     assert_eq!(shown, Some(at("16:30:00")));
 }
 
+#[tokio::test]
+async fn what_is_overdue_when_a_task_is_deleted_is_recorded_and_told() {
+    let w = world();
+    let task = w.put(&spec("h", "0 * * * *")).await;
+    w.clock.advance(HOUR * 7 / 2);
+    w.control.delete_task("h").await.unwrap();
+    let skip = occurrence(&w, &task, at("14:00:00")).await;
+    assert_eq!(
+        (skip.due_at, skip.reason, skip.skipped),
+        (
+            at("13:00:00"),
+            Reason::TaskDeleted,
+            Some((at("15:00:00"), 3))
+        )
+    );
+    let told = |reason| (Verdict::Skipped, Some(reason));
+    let why = reason_of(&w, "h", at("15:00:00")).await;
+    assert_eq!(why, told(Reason::TaskDeleted));
+    let later = w.control.why("h", &at("16:00:00").to_string()).await;
+    let later = later.unwrap();
+    assert_eq!(later.verdict, Verdict::TaskDeleted);
+    assert!(
+        later.sentences[0].contains("was deleted"),
+        "{:?}",
+        later.sentences
+    );
+    // Another task of that name answers for its own time alone.
+    w.clock.advance(HOUR);
+    w.put(&spec("h", "0 * * * *")).await;
+    let why = reason_of(&w, "h", at("14:00:00")).await;
+    assert_eq!(why, told(Reason::TaskDeleted));
+    let why = reason_of(&w, "h", at("17:00:00")).await;
+    assert_eq!(why, (Verdict::NotDueYet, None));
+    let never = w.control.why("h", "2020-01-01T00:00:00Z").await.unwrap();
+    assert_eq!(never.verdict, Verdict::NotCreatedYet);
+}
+
+#[tokio::test]
+async fn a_task_that_is_deleted_while_it_rests_leaves_its_row_by_apply_too() {
+    let w = world();
+    let task = w.put(&spec("h", "0 * * * *")).await;
+    w.control.pause("h").await.unwrap();
+    w.clock.advance(HOUR * 3 / 2);
+    let prune = Apply {
+        prune: true,
+        ..Apply::default()
+    };
+    let nothing = Definitions::default();
+    let diff = w.control.apply(&nothing, prune).await.unwrap();
+    assert_eq!(diff.deleted, ["h"]);
+    let skip = occurrence(&w, &task, at("13:00:00")).await;
+    assert_eq!(
+        (skip.reason, skip.skipped),
+        (Reason::Paused, Some((at("13:00:00"), 1)))
+    );
+}
+
 fn backfill(from: &str, until: &str) -> Backfill {
     Backfill {
         from: at(from),

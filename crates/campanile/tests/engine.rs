@@ -147,7 +147,6 @@ impl World {
         };
         let edit = Edit {
             upserts: vec![upsert],
-            deletes: vec![],
             ..Edit::default()
         };
         assert!(self.store.edit(&edit, now).await.unwrap().is_applied());

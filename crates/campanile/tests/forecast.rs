@@ -27,6 +27,7 @@ fn control() -> Control {
         clock,
         mint: Arc::new(Mint::new(Arc::clone(&random))),
         random,
+        meters: Arc::default(),
         on_work: Arc::new(|| {}),
     })
 }

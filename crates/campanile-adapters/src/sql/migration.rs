@@ -22,6 +22,10 @@ pub struct Migration {
 const MIGRATIONS: &[(&str, &str)] = &[
     ("first", include_str!("migrations/0001_first.sql")),
     ("permits", include_str!("migrations/0002_permits.sql")),
+    (
+        "former-tasks",
+        include_str!("migrations/0003_former_tasks.sql"),
+    ),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.

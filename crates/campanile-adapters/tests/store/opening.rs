@@ -47,7 +47,7 @@ async fn a_new_file_is_ours_alone_and_opens_again() {
     let told = open(&url).await.describe().await.unwrap();
     assert_eq!(
         (told.kind, told.schema, told.known_schema),
-        ("SQLite", 2, 2)
+        ("SQLite", 3, 3)
     );
     assert!(told.server.starts_with("3."), "{}", told.server);
 }
@@ -103,7 +103,7 @@ async fn databases_that_are_not_ours_are_refused() {
         )
         .unwrap();
     let error = refusal(&url).await;
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 2 }));
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 3 }));
     assert!(
         error.to_string().contains("run a newer campanile"),
         "{error}"

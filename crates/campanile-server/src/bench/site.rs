@@ -211,6 +211,7 @@ impl Site {
             clock,
             mint: Arc::new(Mint::new(Arc::clone(&self.random))),
             random: Arc::clone(&self.random),
+            meters: Arc::default(),
             on_work: Arc::new(|| {}),
         })
     }

@@ -121,6 +121,7 @@ impl Control {
     pub(super) async fn edit(&self, edit: &Edit, now: Timestamp) -> Result<Written, Error> {
         let written = self.parts.store.edit(edit, now).await?;
         if written.is_applied() {
+            self.parts.meters.skip_all(&edit.skipped);
             self.work();
         }
         Ok(written)
@@ -166,7 +167,11 @@ impl Control {
             gone.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
             let gone_ids: HashSet<TaskId> = gone.iter().map(|t| t.id).collect();
             edit.moves.retain(|m| !gone_ids.contains(&m.task));
-            edit.deletes = gone.iter().map(|t| (t.id, t.version)).collect();
+            for task in &gone {
+                let (delete, skipped) = self.plan_delete(task, now).await?;
+                edit.deletes.push(delete);
+                edit.skipped.extend(skipped);
+            }
             diff.deleted = gone.iter().map(|t| t.spec.name.clone()).collect();
         }
         Ok((edit, diff))

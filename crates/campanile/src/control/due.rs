@@ -1,16 +1,16 @@
 //! Where a task's due row goes when the task changes, and what becomes of the instants that will not run because of it.
-//! An instant of the schedule that passes while the task rests, or that was overdue when its schedule was changed, is
-//! recorded as skipped: nothing disappears because somebody edited a task.
+//! An instant of the schedule that passes while the task rests, or that was overdue when its schedule was changed or
+//! the task deleted, is recorded as skipped: nothing disappears because somebody edited a task.
 
 use std::time::Duration;
 
 use super::{Control, Error};
-use crate::engine::zones::first_unplanned;
+use crate::engine::ahead::first_unplanned;
 use crate::id::TaskId;
 use crate::protocol::occurrences::rested;
 use crate::protocol::permits::Rules;
 use crate::protocol::run as transitions;
-use crate::protocol::work::{DueChange, DueKey, Owner, Upsert};
+use crate::protocol::work::{Delete, DueChange, DueKey, Owner, Upsert};
 use crate::run::{Reason, Run};
 use crate::schedule::Timetable;
 use crate::task::{Task, TaskSpec, Texts};
@@ -120,7 +120,7 @@ impl Control {
                 skipped: None,
             });
         }
-        let skipped = self.left_behind(old, instant, now);
+        let skipped = self.left_behind(old, instant, Reason::Changed, now);
         if spec.rests() {
             return Ok(Placed {
                 due: replace(None),
@@ -137,12 +137,35 @@ impl Control {
         })
     }
 
-    /// The row of the old schedule's instants, up to now, that will not run.
-    fn left_behind(&self, old: &Task, overdue: Option<Timestamp>, now: Timestamp) -> Option<Run> {
+    /// What deletes a task, and the row of its instants, up to now, that nobody has fired.
+    pub(super) async fn plan_delete(
+        &self,
+        old: &Task,
+        now: Timestamp,
+    ) -> Result<(Delete, Option<Run>), Error> {
+        let seen = self.parts.store.next_due(old.id).await?;
+        let instant = seen.map(|at| at.minus(old.spec.jitter_offset()));
+        let delete = Delete {
+            task: old.id,
+            version: old.version,
+            seen,
+        };
+        let skipped = self.left_behind(old, instant, Reason::TaskDeleted, now);
+        Ok((delete, skipped))
+    }
+
+    /// The row of the old schedule's instants, up to now, that will not run: while it rested, or `overdue` at its end.
+    fn left_behind(
+        &self,
+        old: &Task,
+        overdue: Option<Timestamp>,
+        ended_by: Reason,
+        now: Timestamp,
+    ) -> Option<Run> {
         let (from, reason) = match (old.rests_from, overdue) {
             (Some(from), _) if !old.spec.enabled => (from, Reason::Disabled),
             (Some(from), _) => (from, Reason::Paused),
-            (None, Some(overdue)) => (overdue, Reason::Changed),
+            (None, Some(overdue)) => (overdue, ended_by),
             (None, None) => return None,
         };
         let schedule = old.spec.compile(old.created_at).ok()?;

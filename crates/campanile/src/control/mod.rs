@@ -31,6 +31,7 @@ pub use self::submit::Request;
 pub use self::tasks::{TaskRow, TaskRows};
 pub use self::why::{Verdict, Why};
 
+use crate::engine::Meters;
 use crate::engine::database_time::DatabaseTime;
 use crate::id::Mint;
 use crate::port::clock::Clock;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub random: Arc<Random>,
     /// The one mint of this process.
     pub mint: Arc<Mint>,
+    /// Counts, shared with the node of this process if there is one: what edits leave behind.
+    pub meters: Arc<Meters>,
     /// Called after every change, for a leader in the same process.
     pub on_work: Arc<dyn Fn() + Send + Sync>,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::due::due_key;
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::calendar::{Calendar, CalendarSpec};
-use crate::engine::zones::first_unplanned;
+use crate::engine::ahead::first_unplanned;
 use crate::protocol::limits;
 use crate::protocol::permits::{LimitKey, Rules};
 use crate::protocol::work::{Edit, Move};

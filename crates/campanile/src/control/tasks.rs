@@ -128,8 +128,9 @@ impl Control {
         Err(edited_meanwhile())
     }
 
-    /// Deletes a task. Its runs that have not started end `cancelled(task-deleted)` when their turn comes; its history
-    /// stays until it is pruned.
+    /// Deletes a task. Its runs that have not started end `cancelled(task-deleted)` when their turn comes; its instants
+    /// that are overdue and that nobody has planned become a row, `skipped(task-deleted)`. Its history stays until it is
+    /// pruned, and [`Control::why`] still answers for it.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -137,8 +138,10 @@ impl Control {
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;
             let old = self.find_task(name).await?;
+            let (delete, skipped) = self.plan_delete(&old, now).await?;
             let edit = Edit {
-                deletes: vec![(old.id, old.version)],
+                deletes: vec![delete],
+                skipped: skipped.into_iter().collect(),
                 ..Edit::default()
             };
             if self.edit(&edit, now).await?.is_applied() {

@@ -27,6 +27,8 @@ pub enum Verdict {
     Paused,
     /// The task is disabled by its definition.
     Disabled,
+    /// The task was deleted before the instant.
+    TaskDeleted,
     /// The instant is still to come.
     NotDueYet,
     /// It is due, and no leader has planned it yet.
@@ -48,6 +50,7 @@ impl Verdict {
             Self::NotCreatedYet => "not-created-yet",
             Self::Paused => "paused",
             Self::Disabled => "disabled",
+            Self::TaskDeleted => "task-deleted",
             Self::NotDueYet => "not-due-yet",
             Self::NotPlannedYet => "not-planned-yet",
             Self::NoRecord => "no-record",
@@ -74,16 +77,25 @@ pub struct Why {
     pub sentences: Vec<String>,
 }
 
+/// So many deleted tasks of one name are looked through.
+const FORMER_TASKS_MAX: usize = 100;
+
+/// A task that is asked about, living or not.
+struct Asked {
+    task: Task,
+    deleted_at: Option<Timestamp>,
+}
+
 impl Control {
-    /// What became of an instant of a task. `instant` is RFC 3339, or a wall time in the task's zone.
+    /// What became of an instant of a task. `instant` is RFC 3339, or a wall time in the task's zone. A deleted task
+    /// answers too, for what was before its name went to another.
     ///
     /// # Errors
     /// [`Error::NotFound`]; an instant that can't be read.
     pub async fn why(&self, name: &str, instant: &str) -> Result<Why, Error> {
         let now = self.now().await?;
-        let task = self.find_task(name).await?;
-        let at = super::parse_instant(instant, &task.spec.timezone, now)
-            .map_err(|message| Error::invalid("at", message))?;
+        let (asked, at) = self.asked(name, instant, now).await?;
+        let task = asked.task;
         let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
         let find = |name: &str| rules.calendar(name);
         let timetable = task.spec.timetable(task.created_at, &find)?;
@@ -107,7 +119,11 @@ impl Control {
         }
         let event = timetable.next(Timestamp::from_ms(at.as_ms() - 1));
         let event = event.filter(|event| event.at == at);
-        let (verdict, sentences) = match told_by_task(&task, &why, event.is_some(), now) {
+        let told = match asked.deleted_at {
+            Some(deleted_at) if at > deleted_at => Some(told_by_deletion(&task, deleted_at)),
+            _ => told_by_task(&task, &why, event.is_some(), now),
+        };
+        let (verdict, sentences) = match told {
             Some(told) => told,
             None => self.told_by_plan(&task, at, now).await?,
         };
@@ -122,6 +138,36 @@ impl Control {
         why.sentences
             .extend(self.told_by_backfills(&task, at).await?);
         Ok(why)
+    }
+
+    /// Who is asked about: the task that has the name and lived at the instant, or had it then; else the one that has
+    /// it now, or had it last.
+    async fn asked(
+        &self,
+        name: &str,
+        instant: &str,
+        now: Timestamp,
+    ) -> Result<(Asked, Timestamp), Error> {
+        let living = self.parts.store.tasks_by_name(&[name.to_owned()]).await?;
+        let living = living.into_iter().map(|task| Asked {
+            task,
+            deleted_at: None,
+        });
+        let former = self.parts.store.former_tasks(name, FORMER_TASKS_MAX);
+        let former = former.await?.into_iter().map(|former| Asked {
+            task: former.task,
+            deleted_at: Some(former.deleted_at),
+        });
+        let mut latest = None;
+        for asked in living.chain(former) {
+            let at = super::parse_instant(instant, &asked.task.spec.timezone, now)
+                .map_err(|message| Error::invalid("at", message))?;
+            if at >= asked.task.created_at {
+                return Ok((asked, at));
+            }
+            latest = latest.or(Some((asked, at)));
+        }
+        latest.ok_or_else(|| Error::no_task(name))
     }
 
     /// What backfills made of the instant.
@@ -327,6 +373,9 @@ fn skipped_sentence(row: &RunRow, task: &Task, at: Timestamp) -> String {
         Reason::Changed => {
             "it was overdue when the task's schedule was changed, and the new schedule begins after that".to_owned()
         }
+        Reason::TaskDeleted => {
+            "it was overdue when its task was deleted, and nobody had planned it yet".to_owned()
+        }
         Reason::Replaced => {
             "a later occurrence took its place before it started (`overlap = \"replace\"`)".to_owned()
         }
@@ -339,6 +388,13 @@ fn skipped_sentence(row: &RunRow, task: &Task, at: Timestamp) -> String {
 fn word<T: serde::Serialize>(policy: &T) -> String {
     let value = serde_json::to_value(policy).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// What is after the end of a task.
+fn told_by_deletion(task: &Task, deleted_at: Timestamp) -> (Verdict, Vec<String>) {
+    let name = &task.spec.name;
+    let said = format!("`{name}` was deleted at {deleted_at}: it has no instants after that.");
+    (Verdict::TaskDeleted, vec![said])
 }
 
 /// What the definition alone can tell about an instant without a row.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::run::Reason;
+use crate::run::{Reason, Run};
 
 /// Upper bounds of the lateness buckets in milliseconds; a last bucket holds the rest.
 pub const LATENESS_BOUNDS_MS: [u64; 14] = [
@@ -92,6 +92,13 @@ impl Meters {
             .and_then(|i| self.skipped.get(i))
         {
             counter.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the occurrences for which these rows stand.
+    pub fn skip_all(&self, rows: &[Run]) {
+        for row in rows {
+            self.skip(row.reason, row.skipped.map_or(1, |(_, n)| n));
         }
     }
 

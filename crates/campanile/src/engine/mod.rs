@@ -7,6 +7,7 @@
 //! [`node::Node`] is one process's part: an `elector` that contends for the lock, a `leader` that runs only while a
 //! term is ours, and a `worker` that takes runs from queues. Read `node.rs` first.
 
+pub(crate) mod ahead;
 pub mod database_time;
 mod dispatcher;
 mod elector;
@@ -21,7 +22,7 @@ mod planner;
 mod reaper;
 mod running;
 mod worker;
-pub(crate) mod zones;
+mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -324,9 +324,7 @@ async fn fire_all(
 
 fn count(duty: &Duty, firing: &Firing, entries: usize) {
     let meters = &duty.shared.meters;
-    for run in &firing.skipped {
-        meters.skip(run.reason, run.skipped.map_or(1, |(_, n)| n));
-    }
+    meters.skip_all(&firing.skipped);
     for (_, reason) in &firing.dropped {
         meters.skip(*reason, 1);
     }

@@ -5,18 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ahead::{PLANNED_AHEAD, first_unplanned};
 use super::leader::{Duty, TermOver};
-use crate::id::TaskId;
 use crate::port::store::{Error, Store, ZONE_RULES};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::work::{DueKey, Edit, Move, Owner};
-use crate::schedule::{Timetable, zone_rules};
+use crate::schedule::zone_rules;
 use crate::task::Task;
 use crate::time::Timestamp;
 
-/// Instants up to this far ahead may have been planned already: they are looked up before a due row is put on one.
-const PLANNED_AHEAD: Duration = Duration::from_secs(10);
 /// The wait after the store was too busy.
 const BUSY_WAIT: Duration = Duration::from_millis(200);
 
@@ -125,26 +123,4 @@ async fn move_of(
             owner: Owner::Task(task.id),
         }),
     }))
-}
-
-/// The first instant of a timetable, from `first` on, behind all that have a run or skip already: the leader plans a
-/// little ahead, and an instant has one run. A new schedule that shares an instant with the old one begins behind it.
-///
-/// # Errors
-/// The store's.
-pub async fn first_unplanned(
-    store: &dyn Store,
-    task: TaskId,
-    timetable: &Timetable,
-    first: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, Error> {
-    let (mut at, mut unplanned) = (first, first);
-    while let Some(instant) = at.filter(|t| *t <= now.plus(PLANNED_AHEAD)) {
-        at = timetable.next(instant).map(|event| event.at);
-        if store.occurrence(task, instant).await?.is_some() {
-            unplanned = at;
-        }
-    }
-    Ok(unplanned)
 }

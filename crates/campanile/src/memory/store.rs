@@ -16,7 +16,7 @@ use crate::port::store::Error;
 use crate::protocol::invariants::{self, Snapshot};
 use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::run as transitions;
-use crate::protocol::work::{DueKey, End, Finish, LeaderRow, Node, Owner, Term, Waiting};
+use crate::protocol::work::{DueKey, End, Finish, Former, LeaderRow, Node, Owner, Term, Waiting};
 use crate::run::{AttemptEnd, Reason, Run, RunSpec};
 use crate::task::Task;
 use crate::time::Timestamp;
@@ -39,6 +39,7 @@ struct Tables {
     secret: Option<[u8; 32]>,
     tasks: BTreeMap<TaskId, Task>,
     names: BTreeMap<String, TaskId>,
+    former: Vec<Former>,
     due: BTreeSet<DueKey>,
     live: BTreeMap<RunId, Run>,
     history: BTreeMap<RunId, Run>,

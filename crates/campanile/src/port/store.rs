@@ -20,8 +20,9 @@ use super::{Cause, Written};
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::work::{
-    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, LeaderRow, Node, OutboxRow,
-    QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage, Term,
+    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow, Node,
+    OutboxRow, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage,
+    Term,
 };
 use crate::run::Run;
 use crate::task::Task;
@@ -141,6 +142,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Tasks by name; unknown names are missing from the answer.
     async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error>;
+
+    /// Deleted tasks that had this name when they were deleted, the last one first.
+    async fn former_tasks(&self, name: &str, limit: usize) -> Result<Vec<Former>, Error>;
 
     /// The value of a setting of the cluster.
     async fn setting(&self, name: &str) -> Result<Option<String>, Error>;

@@ -345,8 +345,8 @@ pub struct Upsert {
 pub struct Edit {
     /// Tasks to write.
     pub upserts: Vec<Upsert>,
-    /// Tasks to delete, with the version that each must have.
-    pub deletes: Vec<(TaskId, i64)>,
+    /// Tasks to delete.
+    pub deletes: Vec<Delete>,
     /// The edit counter that all of it rests on; `None` = the versions of the tasks are enough.
     pub edits: Option<i64>,
     /// Calendars to write, or (without a definition) to delete.
@@ -368,11 +368,32 @@ impl Edit {
         let changed = self.upserts.iter().filter(|u| u.expected.is_some());
         let tasks = changed
             .map(|u| u.id)
-            .chain(self.deletes.iter().map(|(id, _)| *id));
+            .chain(self.deletes.iter().map(|d| d.task));
         let of_task = |id| [LimitKey::Overlap(id), LimitKey::Task(id)];
         let limits = self.limits.iter().map(|(key, _)| key.clone());
         tasks.flat_map(of_task).chain(limits).collect()
     }
+}
+
+/// A task to delete, with its due row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delete {
+    /// Which.
+    pub task: TaskId,
+    /// The version that it must have.
+    pub version: i64,
+    /// Where its due row stood when this was decided. If it has moved since, instants were fired that the decision did
+    /// not know of, and the edit is stale.
+    pub seen: Option<Timestamp>,
+}
+
+/// A task that was deleted. Its history stays, and can be asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Former {
+    /// As it was last.
+    pub task: Task,
+    /// When it was deleted.
+    pub deleted_at: Timestamp,
 }
 
 /// A due row that is put elsewhere, because a calendar or the zone database changed.

@@ -7,8 +7,8 @@ use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Control, Error};
 use campanile::protocol::work::{
-    Cancel, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission, Submitted,
-    TaskPage,
+    Cancel, DueKey, Edit, Former, Node, Owner, QueueCount, RunDetail, RunFilter, Submission,
+    Submitted, TaskPage,
 };
 use campanile::run::{Reason, Run, State};
 use campanile::task::Task;
@@ -124,6 +124,10 @@ impl Control for Store {
 
     async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
         self.by_name(names).await
+    }
+
+    async fn former_tasks(&self, name: &str, limit: usize) -> Result<Vec<Former>, Error> {
+        self.former(name, limit).await
     }
 
     async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {

@@ -3,7 +3,7 @@
 use campanile::id::{ClaimId, NodeId, RunId, TaskId};
 use campanile::port::store::Error;
 use campanile::protocol::limits;
-use campanile::protocol::work::{Node, Waiting};
+use campanile::protocol::work::{Former, Node, Waiting};
 use campanile::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
 use campanile::task::{QueueName, Task};
 use campanile::time::Timestamp;
@@ -210,6 +210,18 @@ pub(super) fn pairs(runs: &[(RunId, u32)]) -> Table {
 
 /// Reads `id, version, definition, created_at, updated_at, rests_from`.
 pub(super) fn task_of(mut row: Row) -> Result<Task, Error> {
+    read_task(&mut row)
+}
+
+/// Reads the same, and `deleted_at`.
+pub(super) fn former_of(mut row: Row) -> Result<Former, Error> {
+    Ok(Former {
+        task: read_task(&mut row)?,
+        deleted_at: Timestamp::from_ms(row.int("task")?),
+    })
+}
+
+fn read_task(row: &mut Row) -> Result<Task, Error> {
     const TABLE: &str = "task";
     Ok(Task {
         id: TaskId::from_i64(row.int(TABLE)?),

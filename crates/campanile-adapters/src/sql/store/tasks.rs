@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use campanile::id::TaskId;
 use campanile::port::Written;
 use campanile::port::store::Error;
-use campanile::protocol::work::{DueChange, DueKey, Edit, TaskPage, Upsert};
+use campanile::protocol::work::{DueChange, DueKey, Edit, Former, TaskPage, Upsert};
 use campanile::task::Task;
 use campanile::time::Timestamp;
 
@@ -16,7 +16,7 @@ use super::super::statement::Statement;
 use super::super::value::Table;
 use super::Store;
 use super::firing::INSERT_ROWS_MAX;
-use super::rows::{task_of, to_json};
+use super::rows::{former_of, task_of, to_json};
 
 /// A page of living tasks.
 static PAGE: Statement = Statement::new(
@@ -28,6 +28,12 @@ static PAGE: Statement = Statement::new(
 static BY_NAME: Statement = Statement::new(
     "SELECT id, version, definition, created_at, updated_at, rests_from FROM task
      WHERE live_name IN (SELECT n FROM @names(n text) AS v)",
+);
+
+/// Deleted tasks that had a name, the last one first.
+static FORMER: Statement = Statement::new(
+    "SELECT id, version, definition, created_at, updated_at, rests_from, deleted_at FROM task
+     WHERE name = :name AND deleted_at IS NOT NULL ORDER BY name DESC, deleted_at DESC LIMIT :limit",
 );
 
 /// The next occurrence of a task.
@@ -117,6 +123,13 @@ impl Store {
         rows.into_iter().map(task_of).collect()
     }
 
+    pub(super) async fn former(&self, name: &str, limit: usize) -> Result<Vec<Former>, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let args = [("name", name.into()), ("limit", limit.into())];
+        let rows = self.pools.reader.rows(&FORMER, &args).await?;
+        rows.into_iter().map(former_of).collect()
+    }
+
     pub(super) async fn due_of_task(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
         let rows = self
             .pools
@@ -159,7 +172,7 @@ impl Store {
         {
             return Ok(Verdict::Rollback(Written::Stale));
         }
-        let deleted: Vec<i64> = edit.deletes.iter().map(|(id, _)| id.as_i64()).collect();
+        let deleted: Vec<i64> = edit.deletes.iter().map(|d| d.task.as_i64()).collect();
         for_ids(tx, &DELETE, &deleted, at).await?;
         self.write_tasks(tx, edit, &present, at).await?;
         self.move_due(tx, edit, deleted).await?;
@@ -226,6 +239,7 @@ async fn due_has_moved(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
             }
             DueChange::Replace { .. } | DueChange::Keep => None,
         })
+        .chain(edit.deletes.iter().map(|d| (d.task.as_i64(), d.seen)))
         .chain(edit.moves.iter().map(|m| (m.task.as_i64(), m.seen)))
         .collect();
     for chunk in replaced.chunks(INSERT_ROWS_MAX) {
@@ -253,7 +267,7 @@ struct Present {
 async fn as_they_are(tx: &mut Tx, edit: &Edit) -> Result<HashMap<TaskId, Present>, Failure> {
     let upserted = edit.upserts.iter().map(|upsert| upsert.id);
     let ids: Vec<TaskId> = upserted
-        .chain(edit.deletes.iter().map(|(id, _)| *id))
+        .chain(edit.deletes.iter().map(|d| d.task))
         .collect();
     let mut present = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(INSERT_ROWS_MAX) {
@@ -276,7 +290,7 @@ fn is_as_expected(edit: &Edit, present: &HashMap<TaskId, Present>) -> bool {
     let mut ids = HashSet::new();
     edit.deletes
         .iter()
-        .all(|(id, version)| ids.insert(*id) && lives_at(id, *version))
+        .all(|d| ids.insert(d.task) && lives_at(&d.task, d.version))
         && edit.upserts.iter().all(|upsert| {
             ids.insert(upsert.id)
                 && match upsert.expected {
@@ -298,7 +312,7 @@ async fn names_are_taken(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
     }
     let upserted = edit.upserts.iter().map(|upsert| upsert.id);
     let moving: HashSet<TaskId> = upserted
-        .chain(edit.deletes.iter().map(|(id, _)| *id))
+        .chain(edit.deletes.iter().map(|d| d.task))
         .collect();
     for chunk in edit.upserts.chunks(INSERT_ROWS_MAX) {
         let names = Table::default().texts(chunk.iter().map(|upsert| upsert.spec.name.clone()));

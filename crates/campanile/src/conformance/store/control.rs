@@ -76,7 +76,7 @@ pub async fn an_edit_is_all_or_nothing(store: Arc<dyn Store>) {
     }
     let edit = Edit {
         upserts: vec![fresh()],
-        deletes: vec![(a.id, 1), (b.id, 7)],
+        deletes: vec![f.deletion(a.id, 1).await, f.deletion(b.id, 7).await],
         ..Edit::default()
     };
     assert_eq!(f.store.edit(&edit, at(1)).await.unwrap(), Written::Stale);
@@ -117,7 +117,7 @@ pub async fn a_name_has_one_living_task(store: Arc<dyn Store>) {
     assert_eq!(f.named("b").await.map(|t| t.id), Some(a.id));
     let replace = Edit {
         upserts: vec![f.creation(spec("b"), None)],
-        deletes: vec![(a.id, 2)],
+        deletes: vec![f.deletion(a.id, 2).await],
         ..Edit::default()
     };
     assert_eq!(

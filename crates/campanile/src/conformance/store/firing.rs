@@ -12,7 +12,7 @@ use super::fixture::{Fixture, at, end, limits, range, spec};
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::work::{
-    DueChange, Edit, End, Fired, Firing, Owner, RunFilter, ScanLimits, Upsert,
+    DueChange, Edit, End, Fired, Firing, Former, Owner, RunFilter, ScanLimits, Upsert,
 };
 use crate::run::{Reason, RunSpec};
 use crate::task::QueueName;
@@ -263,12 +263,26 @@ pub async fn a_deleted_task_leaves_its_history(store: Arc<dyn Store>) {
     let term = f.lead().await;
     let task = f.task("t", at(10)).await;
     let fired = f.fire(&term, &task, at(10)).await;
+    let mut delete = f.deletion(task.id, task.version).await;
     let edit = Edit {
-        deletes: vec![(task.id, task.version)],
+        deletes: vec![delete],
         ..Edit::default()
     };
+    // Decided before the firing: what it fired was not known of.
+    delete.seen = Some(at(10));
+    let late = Edit {
+        deletes: vec![delete],
+        ..Edit::default()
+    };
+    assert_eq!(f.store.edit(&late, at(11)).await.unwrap(), Written::Stale);
     assert_eq!(f.store.edit(&edit, at(11)).await.unwrap(), Written::Applied);
     assert_eq!(f.named("t").await, None);
+    let former = f.store.former_tasks("t", 10).await.unwrap();
+    let told = |f: &Former| (f.task.id, f.task.spec.clone(), f.deleted_at);
+    assert_eq!(
+        former.iter().map(told).collect::<Vec<_>>(),
+        [(task.id, task.spec.clone(), at(11))]
+    );
     assert!(f.store.tasks_by_id(&[task.id]).await.unwrap().is_empty());
     assert_eq!(f.store.next_due(task.id).await.unwrap(), None);
     let filter = RunFilter {

@@ -9,11 +9,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::id::{ClaimId, Mint, NodeId, RunId};
+use crate::id::{ClaimId, Mint, NodeId, RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::work::{
-    Bid, Cancel, Claim, Claimed, DueChange, DueKey, Edit, End, Finish, Fired, Firing, Node,
+    Bid, Cancel, Claim, Claimed, Delete, DueChange, DueKey, Edit, End, Finish, Fired, Firing, Node,
     OutboxEntry, Owner, RunDetail, RunFilter, ScanLimits, Submission, Term, Upsert,
 };
 use crate::protocol::{occurrences, run};
@@ -119,10 +119,18 @@ impl Fixture {
     pub(super) async fn edit(&self, upserts: Vec<Upsert>) -> Written {
         let edit = Edit {
             upserts,
-            deletes: Vec::new(),
             ..Edit::default()
         };
         self.store.edit(&edit, at(0)).await.unwrap()
+    }
+
+    /// What deletes a task as it stands.
+    pub(super) async fn deletion(&self, task: TaskId, version: i64) -> Delete {
+        Delete {
+            task,
+            version,
+            seen: self.store.next_due(task).await.unwrap(),
+        }
     }
 
     /// Makes a task whose next occurrence is at `due`.

@@ -238,7 +238,7 @@ pub async fn a_retry_keeps_only_the_tasks_own_permit(store: Arc<dyn Store>) {
             s.f.cancel(run.id).await;
         }
         let edit = Edit {
-            deletes: vec![(s.task.id, 1)],
+            deletes: vec![s.f.deletion(s.task.id, 1).await],
             ..Edit::default()
         };
         assert!(s.f.store.edit(&edit, at(1)).await.unwrap().is_applied());

@@ -309,7 +309,7 @@ impl Leader {
         let expected: Vec<Timestamp> = case.fates().into_keys().collect();
         invariants::no_gap(task.id, &expected, &self.runs(task.id).await).unwrap();
         let edit = Edit {
-            deletes: vec![(task.id, task.version)],
+            deletes: vec![self.f.deletion(task.id, task.version).await],
             ..Edit::default()
         };
         assert!(self.f.store.edit(&edit, last).await.unwrap().is_applied());

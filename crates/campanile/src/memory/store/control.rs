@@ -14,8 +14,8 @@ use crate::port::Written;
 use crate::port::store::{Control, Error};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
-    Cancel, DueChange, DueKey, Edit, Node, Owner, QueueCount, RunDetail, RunFilter, Submission,
-    Submitted, TaskPage, Upsert,
+    Cancel, DueChange, DueKey, Edit, Former, Node, Owner, QueueCount, RunDetail, RunFilter,
+    Submission, Submitted, TaskPage, Upsert,
 };
 use crate::run::{Origin, Run, State};
 use crate::task::Task;
@@ -23,7 +23,9 @@ use crate::time::Timestamp;
 
 fn edit_applies(tables: &Tables, edit: &Edit) -> bool {
     let version_is = |id: &TaskId, v: i64| tables.tasks.get(id).is_some_and(|t| t.version == v);
-    edit.deletes.iter().all(|(id, v)| version_is(id, *v))
+    edit.deletes
+        .iter()
+        .all(|d| version_is(&d.task, d.version) && due_at(tables, d.task) == d.seen)
         && edit.upserts.iter().all(|u| match u.expected {
             Some(v) => version_is(&u.id, v),
             None => !tables.tasks.contains_key(&u.id),
@@ -52,7 +54,7 @@ fn due_stands_where_seen(tables: &Tables, upsert: &Upsert) -> bool {
 fn names_are_free(tables: &Tables, edit: &Edit) -> bool {
     let upserted = edit.upserts.iter().map(|u| u.id);
     let moving: HashSet<TaskId> = upserted
-        .chain(edit.deletes.iter().map(|(id, _)| *id))
+        .chain(edit.deletes.iter().map(|d| d.task))
         .collect();
     let mut wanted = HashSet::new();
     edit.upserts.iter().map(|u| &u.spec.name).all(|name| {
@@ -132,11 +134,15 @@ impl Control for MemoryStore {
             return Ok(Written::Stale);
         }
         tables.edits += 1;
-        for (id, _) in &edit.deletes {
-            if let Some(task) = tables.tasks.remove(id) {
+        for delete in &edit.deletes {
+            if let Some(task) = tables.tasks.remove(&delete.task) {
                 tables.names.remove(&task.spec.name);
+                tables.former.push(Former {
+                    task,
+                    deleted_at: at,
+                });
             }
-            for key in due_of_task(&tables.due, *id) {
+            for key in due_of_task(&tables.due, delete.task) {
                 tables.due.remove(&key);
             }
         }
@@ -168,6 +174,12 @@ impl Control for MemoryStore {
         }
         edit_shared(&mut tables, edit)?;
         Ok(Written::Applied)
+    }
+
+    async fn former_tasks(&self, name: &str, limit: usize) -> Result<Vec<Former>, Error> {
+        let tables = self.lock();
+        let had_name = tables.former.iter().filter(|f| f.task.spec.name == name);
+        Ok(had_name.rev().take(limit).cloned().collect())
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, Error> {
