@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use campanile::id::{NodeId, OutboxId, RunId, TaskId};
@@ -25,6 +26,10 @@ use crate::tally::{Fault, Seen};
 
 /// A slow call is slower by at most this; the port gives calls ten seconds.
 const SLOW_MS_MAX: u64 = 6_000;
+/// Of a thousand claims that nobody heard of and that were not committed, so many are committed later.
+const LATE_CLAIMS: u64 = 500;
+/// A worker takes messages again so long after a claim failed.
+const LATE_MS_SOON: u64 = 80;
 /// A missed occurrence counts as caught up when it is fired later than this.
 const CAUGHT_UP_MS: i64 = 4_000;
 
@@ -92,6 +97,24 @@ impl FaultyStore {
         }
         self.link.way().await;
         answer
+    }
+
+    /// The network may have held a claim back: it reaches the store when nobody waits for it any more.
+    fn maybe_arrive_late(&self, claim: &Claim) {
+        let net = Arc::clone(&self.link.net);
+        if !self.link.hit(LATE_CLAIMS, Fault::ClaimLate, "claim") {
+            return;
+        }
+        // Often before the message has come again: then it is the first to arrive.
+        let longest = [LATE_MS_SOON, SLOW_MS_MAX][usize::from(net.dice.below(2) == 1)];
+        let wait = 1 + net.dice.below(longest);
+        let (inner, claim) = (Arc::clone(&self.inner), claim.clone());
+        if let Some(home) = net.home.get().cloned() {
+            home.spawn(async move {
+                net.time.pass(wait).await;
+                let _ = inner.claim(&claim).await;
+            });
+        }
     }
 
     fn note(&self, what: &'static str, detail: impl FnOnce() -> String) {
@@ -363,12 +386,18 @@ impl Working for FaultyStore {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        let arrived = AtomicBool::new(false);
         let call = async {
+            arrived.store(true, Ordering::Relaxed);
             let won = self.inner.claim(claim).await?;
             self.note_claimed(claim, &won);
             Ok(won)
         };
-        self.write("claim", call).await
+        let answer = self.write("claim", call).await;
+        if matches!(answer, Err(Error::Ambiguous(_)) if !arrived.load(Ordering::Relaxed)) {
+            self.maybe_arrive_late(claim);
+        }
+        answer
     }
 
     async fn finish(&self, ends: &[Finish]) -> Result<Vec<Written>, Error> {

@@ -37,6 +37,8 @@ kinds!(
         CommitHidden = "store: committed, answer lost",
         /// Not committed, and nobody was told.
         CommitMissing = "store: not committed, answer lost",
+        /// Nobody was told, and it was done later.
+        ClaimLate = "store: claim arrives late, nobody waits for it",
         /// An answer that took long.
         StoreSlow = "store: slow call",
         /// One node can't reach the store for a while.
@@ -151,6 +153,7 @@ kinds!(
         DeadlineSkipped = "start deadline skipped",
         /// Skipped for a pause or a change.
         RestSkipped = "paused or changed, skipped",
+        /// Skipped because its task was deleted.
         GoneSkipped = "overdue when its task was deleted, skipped",
         /// A missed one ran.
         CaughtUp = "caught up",

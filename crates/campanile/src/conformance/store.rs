@@ -6,6 +6,7 @@
 //! empty store as `Arc<dyn Store>`, and a guard that keeps alive what it stands on; or `None` where it can't run.
 
 mod control;
+mod ending;
 mod firing;
 mod fixture;
 mod leading;
@@ -15,6 +16,7 @@ mod shared;
 mod working;
 
 pub use control::*;
+pub use ending::*;
 pub use firing::*;
 pub use leading::*;
 pub use permits::*;
@@ -59,6 +61,7 @@ macro_rules! __conformance_store {
             ends_are_as_the_protocol_says
             a_run_ends_once_under_its_claim
             a_zombie_ends_nothing
+            a_withdrawn_attempt_is_used_up
             a_retry_waits_for_its_instant
             bad_attempts_are_kept
             logs_are_kept_by_attempt

@@ -59,7 +59,12 @@ pub async fn run(
 /// A retry that is due before the leader's next scan, and the end of a run for whose permits others may wait, are
 /// announced; the scan finds both in any case.
 async fn announce(parts: &Parts, wake: &Notify, ends: &[Finish]) {
-    let soon = |end: &Finish| matches!(end.end, End::Again { ready_at, .. } if ready_at < end.at.plus(limits::SCAN_PERIOD));
+    let soon = |end: &Finish| match end.end {
+        End::Again { ready_at, .. } | End::Withdrawn { ready_at } => {
+            ready_at < end.at.plus(limits::SCAN_PERIOD)
+        }
+        End::Succeeded | End::Failed(_) | End::Cancelled(_) => false,
+    };
     if ends.iter().any(|end| end.limited || soon(end)) {
         wake.notify_one();
         let _ = parts.lock.signal(Signal::Work).await;
@@ -72,7 +77,9 @@ fn count(meters: &Meters, ends: &[Finish], answers: &[Written]) {
             (Written::Stale, _) => &meters.ends_stale,
             (Written::Applied, End::Succeeded) => &meters.attempts_succeeded,
             (Written::Applied, End::Failed(_)) => &meters.attempts_failed,
-            (Written::Applied, End::Again { .. }) => &meters.attempts_retried,
+            (Written::Applied, End::Again { .. } | End::Withdrawn { .. }) => {
+                &meters.attempts_retried
+            }
             (Written::Applied, End::Cancelled(_)) => &meters.attempts_cancelled,
         };
         Meters::add(counter, 1);

@@ -164,7 +164,7 @@ pub async fn claim(
         Err(error) => {
             Meters::add(&worker.shared.meters.store_failures, 1);
             if matches!(error, Error::Ambiguous(_)) {
-                give_back(&worker, &claim).await;
+                withdraw(&worker, &claim).await;
             }
             return Err(causes(&error));
         }
@@ -182,19 +182,16 @@ pub async fn claim(
     Ok(())
 }
 
-/// Nobody knows whether this claim committed. If it did, its runs are given back as by a drain: nothing was started, and
-/// while this worker lives nobody else would ever end them. If it did not, these ends match no row.
-async fn give_back(worker: &Worker, claim: &Claim) {
+/// Nobody knows whether this claim committed, or still will: a network may hold it back for longer than the call may take.
+/// Its attempts are used up either way: nothing was started, and while this worker lives nobody else would ever end them.
+async fn withdraw(worker: &Worker, claim: &Claim) {
     let now = worker.shared.time.now();
     for (run, attempt) in &claim.runs {
         let end = Finish {
             run: *run,
             attempt: *attempt,
             claim: claim.id,
-            end: End::Again {
-                ready_at: now,
-                why: Reason::None,
-            },
+            end: End::Withdrawn { ready_at: now },
             at: now,
             error: Some("nobody knew whether its claim was committed".to_owned()),
             log: None,

@@ -204,7 +204,7 @@ impl Tables {
         };
         let why = match finish.end {
             End::Failed(reason) | End::Again { why: reason, .. } => reason,
-            End::Succeeded | End::Cancelled(_) => Reason::None,
+            End::Succeeded | End::Cancelled(_) | End::Withdrawn { .. } => Reason::None,
         };
         if why != Reason::None {
             self.attempts

@@ -186,14 +186,12 @@ fn holding(state: State, event: Event, config: &Config) -> (State, Vec<Effect>) 
     else {
         return (state, vec![]);
     };
+    let held = |read_epoch| State::Holding {
+        trusted_until,
+        read_epoch,
+    };
     match (event, read_epoch) {
-        (Event::EpochRead(epoch), _) => (
-            State::Holding {
-                trusted_until,
-                read_epoch: Some(epoch),
-            },
-            vec![Effect::CheckLock],
-        ),
+        (Event::EpochRead(epoch), _) => (held(Some(epoch)), vec![Effect::CheckLock]),
         (
             Event::LockChecked {
                 asked_at,
@@ -222,32 +220,16 @@ fn holding(state: State, event: Event, config: &Config) -> (State, Vec<Effect>) 
             ],
         ),
         // Somebody began a term between the reading and the bid: read again, as long as the lock is ours.
-        (Event::Begun(_, Written::Stale), _) => (
-            State::Holding {
-                trusted_until,
-                read_epoch: None,
-            },
-            vec![Effect::ReadEpoch],
-        ),
+        (Event::Begun(_, Written::Stale), _) => (held(None), vec![Effect::ReadEpoch]),
         (Event::StoreFailed, _) => (
             State::Waiting,
             vec![Effect::Release, Effect::StandBack(config.stand_back())],
         ),
         (Event::StepDown, _) => (State::Waiting, vec![Effect::Release]),
-        (Event::LockUnreachable, _) => (
-            State::Holding {
-                trusted_until,
-                read_epoch: None,
-            },
-            vec![Effect::ReadEpoch],
-        ),
-        (_, _) => (
-            State::Holding {
-                trusted_until,
-                read_epoch,
-            },
-            vec![],
-        ),
+        // A service that fails at once would be asked without a pause.
+        (Event::LockUnreachable, _) => (held(None), vec![Effect::StandBack(config.retry_period())]),
+        (Event::Tick, _) => (held(None), vec![Effect::ReadEpoch]),
+        (_, _) => (held(read_epoch), vec![]),
     }
 }
 
@@ -428,6 +410,24 @@ mod tests {
             e,
             vec![Effect::Release, Effect::StandBack(CONFIG.stand_back())]
         );
+    }
+
+    #[test]
+    fn a_holder_asks_a_failing_lock_service_with_pauses() {
+        let asked_at = ms(1_000);
+        let (s, _) = step(
+            State::Waiting,
+            Event::LockTaken { asked_at },
+            ms(1_001),
+            &CONFIG,
+        );
+        let (s, _) = step(s, Event::EpochRead(6), ms(1_002), &CONFIG);
+        let (s, e) = step(s, Event::LockUnreachable, ms(1_003), &CONFIG);
+        assert_eq!(e, vec![Effect::StandBack(CONFIG.retry_period())]);
+        let (s, e) = step(s, Event::Tick, ms(1_300), &CONFIG);
+        assert_eq!(e, vec![Effect::ReadEpoch]);
+        let (s, e) = step(s, Event::Tick, ms(5_500), &CONFIG);
+        assert_eq!((s, e), (State::Waiting, vec![Effect::TryLock]));
     }
 
     #[test]

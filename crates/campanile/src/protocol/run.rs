@@ -181,7 +181,9 @@ pub fn finish(
     at: Timestamp,
     error: Option<&str>,
 ) -> Option<Run> {
-    if run.state != State::Running || run.attempt != attempt || run.claim != Some(claim) {
+    let held = run.state == State::Running && run.claim == Some(claim);
+    let withdrawn = matches!(end, End::Withdrawn { .. }) && waits(run, attempt);
+    if run.attempt != attempt || !(held || withdrawn) {
         return None;
     }
     let base = Run {
@@ -212,17 +214,22 @@ pub fn finish(
             ended(State::Cancelled, run.cancel.unwrap_or(Reason::Requested))
         }
         End::Cancelled(reason) => ended(State::Cancelled, reason),
-        End::Again { ready_at, why } => Run {
-            state: State::Scheduled,
-            attempt: run.attempt + 1,
-            ready_at,
-            failures: run.failures + u32::from(counts_as_failure(why)),
-            losses: run.losses + u32::from(why == Reason::Lost),
-            claim: None,
-            queued_at: None,
-            ..base
-        },
+        End::Again { ready_at, why } => again(base, ready_at, why),
+        End::Withdrawn { ready_at } => again(base, ready_at, Reason::None),
     })
+}
+
+fn again(run: Run, ready_at: Timestamp, why: Reason) -> Run {
+    Run {
+        state: State::Scheduled,
+        attempt: run.attempt + 1,
+        ready_at,
+        failures: run.failures + u32::from(counts_as_failure(why)),
+        losses: run.losses + u32::from(why == Reason::Lost),
+        claim: None,
+        queued_at: None,
+        ..run
+    }
 }
 
 /// Whether an end with this reason is a failure of the handler (and not a loss, a drain or a request).

@@ -247,6 +247,12 @@ pub enum End {
         /// Why the attempt ended; [`Reason::None`] for a drain, which counts as neither failure nor loss.
         why: Reason,
     },
+    /// Nobody knows whether its claim was committed, or will be: the attempt is used up, also if the run still waits at
+    /// it, so that the claim wins nothing when it arrives after this. Nothing was started.
+    Withdrawn {
+        /// When the next attempt is due.
+        ready_at: Timestamp,
+    },
 }
 
 /// One end to record, guarded by the claim.

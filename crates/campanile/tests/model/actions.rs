@@ -31,7 +31,7 @@ pub enum Action {
     Claim(usize, usize),
     ClaimUnanswered(usize, usize),
     ClaimArrives(usize),
-    GiveBack(usize),
+    Withdraw(usize),
     Start(usize, usize),
     End(usize, usize, Way),
     EndUnanswered(usize, usize),
@@ -61,7 +61,7 @@ impl Action {
                 | Self::Start(..)
                 | Self::End(.., Way::Succeeds | Way::IsCancelled)
                 | Self::JoinAnew(_)
-                | Self::GiveBack(_)
+                | Self::Withdraw(_)
         )
     }
 }
@@ -132,9 +132,9 @@ impl Scene {
                 actions.push(Action::ClaimArrives(w));
             }
             let late = world.left.late_claims > 0;
-            let given_back = doubt.given_back || !self.guards.doubtful_claim_is_given_back;
-            if !given_back && (late || !doubt.under_way) {
-                actions.push(Action::GiveBack(w));
+            let withdrawn = doubt.withdrawn || !self.guards.doubtful_claim_is_withdrawn;
+            if !withdrawn && (late || !doubt.under_way) {
+                actions.push(Action::Withdraw(w));
             }
         }
         for (place, in_hand) in worker.hand.iter().enumerate() {

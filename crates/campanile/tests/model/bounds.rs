@@ -93,7 +93,7 @@ pub struct Left {
     pub unanswered_ends: u8,
     /// Claims whose answer is lost, so that the worker does not know what it won.
     pub unanswered_claims: u8,
-    /// Whether (not 0) such a claim may reach the store after it was given back.
+    /// Whether (not 0) such a claim may reach the store after it was withdrawn.
     pub late_claims: u8,
 }
 
@@ -219,8 +219,10 @@ guards! {
     claim_demands_living,
     /// A claim refuses who is parked.
     claim_refuses_parked,
-    /// What a claim in doubt may have won is given back.
-    doubtful_claim_is_given_back,
+    /// A claim in doubt is withdrawn.
+    doubtful_claim_is_withdrawn,
+    /// What withdraws it uses the attempt up, also while its run still waits.
+    withdrawal_uses_attempt_up,
     /// The handler starts after the claim.
     start_follows_claim,
     /// An end compares the attempt.

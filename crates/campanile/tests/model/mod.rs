@@ -4,7 +4,6 @@
 mod actions;
 mod bounds;
 mod finish;
-mod holes;
 mod mutants;
 mod permits;
 mod properties;

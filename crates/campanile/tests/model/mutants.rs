@@ -164,9 +164,15 @@ const OF_WORKERS: &[Mutant] = &[
         Killed(p::I9_WORK),
     ),
     (
-        "a claim in doubt is not given back",
-        |g| g.doubtful_claim_is_given_back = false,
+        "a claim in doubt is not withdrawn",
+        |g| g.doubtful_claim_is_withdrawn = false,
         &["claims in doubt"],
+        Killed(p::I9_WORK),
+    ),
+    (
+        "a claim in doubt is given back only if it was committed",
+        |g| g.withdrawal_uses_attempt_up = false,
+        &["late claims"],
         Killed(p::I9_WORK),
     ),
     (

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use campanile::id::TaskId;
 use campanile::protocol::invariants::{self, Snapshot, Start};
-use campanile::protocol::work::{DueKey, Finish, Owner, Term};
+use campanile::protocol::work::{DueKey, End, Finish, Owner, Term};
 use campanile::run::{Reason, Run, State};
 use campanile::task::StartMode;
 use campanile::time::Timestamp;
@@ -61,7 +61,10 @@ impl Broken {
 
     /// An end was written (or not) over this row.
     pub fn note_end(&mut self, row: Option<&Run>, end: &Finish, written: bool) {
-        let held = row.is_some_and(|r| r.attempt == end.attempt && r.claim == Some(end.claim));
+        // A withdrawal may find that nobody has the run yet.
+        let withdrawn = matches!(end.end, End::Withdrawn { .. });
+        let mine = |r: &Run| r.claim == Some(end.claim) || (withdrawn && r.state != State::Running);
+        let held = row.is_some_and(|r| r.attempt == end.attempt && mine(r));
         self.note(I5_HOLDER, !written || held);
     }
 

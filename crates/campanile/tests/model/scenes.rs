@@ -37,7 +37,6 @@ macro_rules! left {
         Left { $($kind: $times,)* ..NONE }
     };
 }
-pub(super) use left;
 
 const fn named(name: &'static str, bounds: Bounds, reaches: &'static [&'static str]) -> Named {
     Named {
@@ -153,6 +152,11 @@ fn of_workers() -> Vec<Named> {
             "claims in doubt",
             steady(left!(unanswered_claims: 1, crashes: 1, duplicates: 1)),
             &[p::ALL_DONE, p::DRAINED, p::RECOVERED],
+        ),
+        named(
+            "late claims",
+            steady(left!(unanswered_claims: 1, late_claims: 1, duplicates: 1)),
+            &[p::ALL_DONE, p::DRAINED, p::STALE_CLAIM],
         ),
         named("once", once, &[p::ALL_DONE, p::LOST, p::TWICE]),
         named(

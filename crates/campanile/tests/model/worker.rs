@@ -8,6 +8,7 @@ use campanile::protocol::work::{End, Finish};
 use campanile::run::Reason;
 use campanile::time::Timestamp;
 
+use super::bounds::Guards;
 use super::store::{Store, Won};
 use super::world::{Message, Scene, Starts};
 
@@ -25,8 +26,8 @@ pub struct Doubt {
     pub claim: ClaimId,
     /// Whether it has yet to reach the store.
     pub under_way: bool,
-    /// Whether what it may have won was given back.
-    pub given_back: bool,
+    /// Whether what it may have won was withdrawn.
+    pub withdrawn: bool,
 }
 
 /// A worker process.
@@ -100,7 +101,7 @@ impl Worker {
             message,
             claim: self.next_claim(),
             under_way: true,
-            given_back: false,
+            withdrawn: false,
         });
     }
 
@@ -110,27 +111,30 @@ impl Worker {
         let offer = (doubt.message.run, doubt.message.attempt);
         store.claim(offer, doubt.claim, self.node, now, &scene.guards);
         doubt.under_way = false;
-        if doubt.given_back {
+        if doubt.withdrawn {
             self.doubt = None;
         }
     }
 
-    /// Gives back what the claim in doubt may have won, as the engine does: under the claim's own id.
-    pub fn give_back(&mut self, at: Timestamp) -> Option<Finish> {
-        let doubt = self.doubt.as_mut().filter(|doubt| !doubt.given_back)?;
-        doubt.given_back = true;
+    /// Withdraws the claim in doubt, as the engine does: under the claim's own id.
+    pub fn withdraw(&mut self, at: Timestamp, guards: &Guards) -> Option<Finish> {
+        let doubt = self.doubt.as_mut().filter(|doubt| !doubt.withdrawn)?;
+        doubt.withdrawn = true;
         let Doubt { message, claim, .. } = *doubt;
         if !doubt.under_way {
             self.doubt = None;
         }
+        let end = if guards.withdrawal_uses_attempt_up {
+            End::Withdrawn { ready_at: at }
+        } else {
+            let why = Reason::None;
+            End::Again { ready_at: at, why }
+        };
         Some(Finish {
             run: message.run,
             attempt: message.attempt,
             claim,
-            end: End::Again {
-                ready_at: at,
-                why: Reason::None,
-            },
+            end,
             at,
             error: None,
             log: None,

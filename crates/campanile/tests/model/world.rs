@@ -281,8 +281,8 @@ impl Scene {
                 world.workers[w].doubt(message);
             }
             Action::ClaimArrives(w) => world.workers[w].arrive(self, &mut world.store, late),
-            Action::GiveBack(w) => {
-                let Some(end) = world.workers[w].give_back(early) else {
+            Action::Withdraw(w) => {
+                let Some(end) = world.workers[w].withdraw(early, &self.guards) else {
                     return false;
                 };
                 self.finish(world, &end);

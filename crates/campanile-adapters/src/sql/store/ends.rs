@@ -93,10 +93,10 @@ static LIMITED: Statement = Statement::new(
     "SELECT id FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v) AND limited = 1",
 );
 
-/// Which of these attempts run under their claims, held until the transaction ends.
+/// Which of these attempts run under their claims, or (for a claim in doubt) wait, held until the transaction ends.
 static HOLD: Statement = Statement::new(
-    "SELECT v.i, run.queue, run.limited FROM @runs(i int, r int, a int, c int) AS v @with run @on run.id = v.r
-     AND run.state = 3 AND run.attempt = v.a AND run.claim = v.c @lock_run",
+    "SELECT v.i, run.queue, run.limited FROM @runs(i int, r int, a int, c int, w int) AS v @with run @on run.id = v.r
+     AND run.attempt = v.a AND ((run.state = 3 AND run.claim = v.c) OR (v.w = 1 AND run.state IN (1, 2))) @lock_run",
 );
 
 /// Puts held runs back to wait for their next attempt.
@@ -147,6 +147,7 @@ pub(super) struct Ending {
 pub(super) enum Outcome {
     Over(State, Reason),
     Again { ready_at: i64, why: Reason },
+    Withdrawn { ready_at: i64 },
 }
 
 impl From<&Finish> for Ending {
@@ -163,6 +164,9 @@ impl From<&Finish> for Ending {
                 End::Again { ready_at, why } => Outcome::Again {
                     ready_at: ready_at.as_ms(),
                     why,
+                },
+                End::Withdrawn { ready_at } => Outcome::Withdrawn {
+                    ready_at: ready_at.as_ms(),
                 },
             },
             error: finish.error.as_deref().map(clean_error),
@@ -187,6 +191,7 @@ impl Ending {
             Outcome::Again {
                 why: Reason::None, ..
             }
+            | Outcome::Withdrawn { .. }
             | Outcome::Over(..) => None,
             Outcome::Again { why, .. } => Some(why),
         }
@@ -308,6 +313,7 @@ pub(super) async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result
     let states = endings.iter().map(|e| match e.outcome {
         Outcome::Over(state, reason) => (state.as_i64(), reason),
         Outcome::Again { why, .. } => (State::Scheduled.as_i64(), why),
+        Outcome::Withdrawn { .. } => (State::Scheduled.as_i64(), Reason::None),
     });
     let table = Table::of(endings.iter().map(|e| e.run.as_i64()))
         .ints(endings.iter().map(|e| e.attempt.map(i64::from)))
@@ -355,7 +361,12 @@ async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
     let table = Table::of(0..i64::try_from(endings.len()).unwrap_or(0))
         .ints(endings.iter().map(|e| e.run.as_i64()))
         .ints(endings.iter().map(|e| e.attempt.map(i64::from)))
-        .ints(endings.iter().map(|e| e.claim));
+        .ints(endings.iter().map(|e| e.claim))
+        .ints(
+            endings
+                .iter()
+                .map(|e| i64::from(matches!(e.outcome, Outcome::Withdrawn { .. }))),
+        );
     let mut held: Vec<(&Ending, i64)> = Vec::new();
     let mut limited = Vec::new();
     for mut row in tx.rows(&HOLD, &[("runs", table.into())]).await? {
@@ -372,7 +383,7 @@ async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
     }
     note(tx, &NOTE_LIVE, held.iter().map(|(e, _)| *e)).await?;
     let ready = |e: &Ending| match e.outcome {
-        Outcome::Again { ready_at, .. } => ready_at,
+        Outcome::Again { ready_at, .. } | Outcome::Withdrawn { ready_at } => ready_at,
         Outcome::Over(..) => e.at,
     };
     let table = Table::of(held.iter().map(|(e, _)| e.run.as_i64()))
