@@ -2,6 +2,7 @@
 //! code; what a verb does stands in `verbs`. Needs nothing but Rust to start.
 
 mod cluster;
+mod evidence;
 mod verbs;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ usage: cargo xtask VERB
                    message, taskfile, api; says what to install if it is missing
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
+  evidence         writes docs/evidence.md from what the instruments above (and their last runs) have counted
 ";
 
 /// 0 = passed, 1 = failed, 2 = not a verb.
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             Some(options) => verbs::fuzz::run(&options),
             None => return usage(),
         },
+        ("evidence", []) => evidence::write(),
         ("ci", []) => verbs::check::run() & verbs::test::run(&[]),
         ("bench", groups) => verbs::bench::run(groups),
         ("help" | "--help" | "-h", _) => {

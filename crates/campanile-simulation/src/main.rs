@@ -10,6 +10,7 @@ use campanile::port::clock::Clock as _;
 use campanile::system::SystemClock;
 use campanile_simulation::tally::Tally;
 use campanile_simulation::{How, run};
+use serde_json::{Map, Value, json};
 
 const USAGE: &str = "\
 usage: campanile-simulation [--seed N | --seeds N [--from N] [--threads N]] [--short]
@@ -129,7 +130,25 @@ fn many(options: Options) -> bool {
         ms / 1_000,
         options.threads
     ));
+    say(&record(options, &tally, failures, ms).to_string());
     failed.is_empty()
+}
+
+/// The same as one line for machines: `cargo xtask evidence` keeps it.
+fn record(options: Options, tally: &Tally, failures: usize, ms: u64) -> Value {
+    let [faults, seen] = tally.named();
+    let map = |all: Vec<(&str, u64)>| -> Map<String, Value> {
+        let pairs = all.into_iter();
+        pairs.map(|(name, n)| (name.to_owned(), n.into())).collect()
+    };
+    json!({
+        "record": "simulation", "part": "seeds", "seeds": options.seeds, "from": options.from,
+        "seeds that broke something": failures, "seconds": ms / 1_000,
+        "simulated hours": tally.simulated_ms / 3_600_000, "runs": tally.runs, "starts": tally.starts,
+        "checks of the whole store": tally.checks, "faults in all": tally.faults_in_all(),
+        "seconds to quiet at most": tally.longest_quiet_ms / 1_000,
+        "faults": map(faults), "seen": map(seen),
+    })
 }
 
 fn work(options: Options, next: &AtomicU64, sum: &Mutex<(Tally, Vec<u64>)>) {

@@ -246,6 +246,15 @@ impl Tally {
         self.faults.iter().sum()
     }
 
+    /// Faults and rare events by name, for machines.
+    #[must_use]
+    pub fn named(&self) -> [Vec<(&'static str, u64)>; 2] {
+        let faults = Fault::ALL.iter();
+        let faults = faults.map(|f| (f.text(), self.faults[*f as usize]));
+        let seen = Seen::ALL.iter().map(|s| (s.text(), self.of(*s)));
+        [faults.collect(), seen.collect()]
+    }
+
     /// The names of what never happened.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {

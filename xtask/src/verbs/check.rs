@@ -2,6 +2,7 @@
 //! so that a half-done change still compiles at a developer's desk.
 
 use super::{Steps, cargo, say};
+use crate::evidence;
 
 /// Formatting, clippy, tidy, API docs.
 pub fn run() -> bool {
@@ -18,6 +19,7 @@ pub fn run() -> bool {
     ];
     steps.program("clippy", &mut cargo(&clippy));
     steps.step("tidy", tidy);
+    steps.step("the evidence page", evidence::check);
     // Apart, because a library and a program of one name would write the same pages.
     for (name, kind) in [
         ("docs of the libraries", "--lib"),

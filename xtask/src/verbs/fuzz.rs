@@ -7,11 +7,14 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
+use serde_json::json;
 use xtask::servers::on_path;
 use xtask::tidy;
 
 use super::say;
+use crate::evidence;
 
 /// An input may take this long, in a build that is many times slower than a release.
 const INPUT_SECONDS_MAX: u32 = 5;
@@ -86,7 +89,8 @@ pub fn run(options: &Options) -> bool {
         return false;
     }
     let root = tidy::root();
-    let mut told = Vec::new();
+    let (mut told, mut lines) = (Vec::new(), Vec::new());
+    let start = Instant::now();
     let mut passed = true;
     for target in options.targets {
         let corpus = root.join("fuzz/corpus").join(target.name);
@@ -99,9 +103,19 @@ pub fn run(options: &Options) -> bool {
         }
         let done = fuzz(&root, target, options.seconds_each());
         passed &= done.is_some();
-        let inputs = fs::read_dir(&corpus).map_or(0, Iterator::count);
+        let kept = fs::read_dir(&corpus).map_or(0, Iterator::count);
         told.push(match done {
-            Some(figures) => format!("{}: {figures}, {inputs} inputs kept", target.name),
+            Some(Figures { inputs, peak_mib }) => {
+                lines.push(json!({
+                    "record": "fuzz", "part": target.name, "inputs": inputs, "seconds": options.seconds_each(),
+                    "MiB at most": peak_mib, "inputs kept": kept, "found": 0,
+                }));
+                let seconds = options.seconds_each();
+                format!(
+                    "{}: {inputs} inputs in {seconds} s, at most {peak_mib} MiB, {kept} inputs kept",
+                    target.name
+                )
+            }
             None => format!(
                 "{}: FAILED; the input is in fuzz/artifacts/{}, if there is one",
                 target.name, target.name
@@ -109,11 +123,15 @@ pub fn run(options: &Options) -> bool {
         });
     }
     say(&told.join("\n"));
+    if passed && options.targets.len() == TARGETS.len() {
+        let command = format!("cargo xtask fuzz all --minutes {}", options.minutes);
+        evidence::keep("fuzz", &command, start.elapsed().as_secs(), lines);
+    }
     passed
 }
 
 /// Runs one target; what it says of itself, if it ran for its time and found nothing.
-fn fuzz(root: &Path, target: &Target, seconds: u32) -> Option<String> {
+fn fuzz(root: &Path, target: &Target, seconds: u32) -> Option<Figures> {
     // The toolchain is named by rustup's own program: the cargo that runs this tool is bound to another one.
     let mut fuzz = Command::new("rustup");
     fuzz.args(["run", "nightly", "cargo", "fuzz", "run"]);
@@ -148,10 +166,7 @@ fn fuzz(root: &Path, target: &Target, seconds: u32) -> Option<String> {
         }
     }
     let passed = child.wait().is_ok_and(|status| status.success());
-    passed.then(|| {
-        let Figures { inputs, peak_mib } = figures;
-        format!("{inputs} inputs in {seconds} s, at most {peak_mib} MiB")
-    })
+    passed.then_some(figures)
 }
 
 /// What the fuzzer says at its end.

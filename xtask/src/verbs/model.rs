@@ -2,6 +2,7 @@
 //! `test` too; this verb shows their counts, and with `--deep` checks the large scenes, optimised, for minutes.
 
 use super::{Steps, cargo};
+use crate::evidence;
 
 /// Tells the model's tests to check the deep scenes.
 const DEEP_VARIABLE: &str = "CAMPANILE_MODEL_DEEP";
@@ -21,7 +22,12 @@ pub fn run(deep: bool) -> bool {
     if deep {
         test.env(DEEP_VARIABLE, "1");
     }
-    steps.program(name, &mut test);
+    let command = if deep {
+        "cargo xtask model --deep"
+    } else {
+        "cargo xtask model"
+    };
+    steps.step(name, || evidence::watch("model", command, &mut test));
     steps.report("model");
     steps.passed()
 }

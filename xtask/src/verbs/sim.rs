@@ -1,7 +1,8 @@
 //! `cargo xtask sim`: builds the simulation optimised and runs it with the options it was given. What is simulated and
 //! judged is the business of `crates/campanile-simulation`; this tool does not depend on it, so that it starts at once.
 
-use super::{cargo, say};
+use super::cargo;
+use crate::evidence;
 
 /// Runs it; its own exit code says whether something was broken.
 pub fn run(options: &[String]) -> bool {
@@ -14,11 +15,6 @@ pub fn run(options: &[String]) -> bool {
         "campanile-simulation",
         "--",
     ]);
-    match cargo.args(options).status() {
-        Ok(status) => status.success(),
-        Err(error) => {
-            say(&format!("failed to start cargo: {error}"));
-            false
-        }
-    }
+    let command = format!("cargo xtask sim {}", options.join(" "));
+    evidence::watch("simulation", command.trim_end(), cargo.args(options))
 }
