@@ -18,6 +18,8 @@ usage: cargo xtask VERB
   bench [GROUP…]   measure on private servers, beside the limits of the same minutes; `bench servers` only starts them
   sim [--seed N | --seeds N [--from N] [--threads N]] [--short]
                    the engine on simulated time under seeded faults: prints one seed's history, or counts over many
+  step [--rounds N] [--seed N]
+                   sessions on real databases, one statement at a time, against the store in memory
   fuzz TARGET|all [--minutes N]
                    any bytes as what comes from outside, on nightly with a sanitizer: cron, rrule, crontab, ics, stomp,
                    message, taskfile, api; says what to install if it is missing
@@ -39,6 +41,10 @@ fn main() -> ExitCode {
         ("model", []) => verbs::model::run(false),
         ("model", [deep]) if deep == "--deep" => verbs::model::run(true),
         ("sim", options) => verbs::sim::run(options),
+        ("step", options) => match verbs::step::Options::read(options) {
+            Some(options) => verbs::step::run(&options),
+            None => return usage(),
+        },
         ("cluster", options) => match cluster::Options::read(options) {
             Some(options) => cluster::run(&options),
             None => return usage(),

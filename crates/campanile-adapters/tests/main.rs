@@ -4,4 +4,5 @@
 mod broker;
 mod handlers;
 mod lock;
+mod stepping;
 mod store;

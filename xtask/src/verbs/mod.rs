@@ -7,6 +7,7 @@ pub mod fuzz;
 pub mod install;
 pub mod model;
 pub mod sim;
+pub mod step;
 pub mod test;
 
 use std::process::Command;

@@ -15,6 +15,7 @@ use sqlx::{
 
 use super::dialect::Dialect;
 use super::error::{Failure, is_broken};
+use super::gate::{MaybeGate, admit, admit_raw};
 use super::statement::{Statement, Text};
 use super::value::{Arg, Args, Column, Row, Value};
 
@@ -34,7 +35,14 @@ pub fn statements() -> u64 {
 
 /// Connections to one database for one purpose.
 #[derive(Debug, Clone)]
-pub(super) enum Pool {
+pub(super) struct Pool {
+    pub(super) connections: Connections,
+    pub(super) gate: MaybeGate,
+}
+
+/// The driver's pool.
+#[derive(Debug, Clone)]
+pub(super) enum Connections {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
@@ -65,20 +73,21 @@ enum Want {
 pub(super) struct Tx {
     session: Session,
     open: bool,
+    gate: MaybeGate,
 }
 
 impl Pool {
     pub(super) const fn dialect(&self) -> Dialect {
-        match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
+        match self.connections {
+            Connections::Sqlite(_) => Dialect::Sqlite,
+            Connections::Postgres(_) => Dialect::Postgres,
         }
     }
 
     async fn acquire(&self) -> Result<Session, sqlx::Error> {
-        Ok(match self {
-            Self::Sqlite(pool) => Session::Sqlite(pool.acquire().await?),
-            Self::Postgres(pool) => Session::Postgres(pool.acquire().await?),
+        Ok(match &self.connections {
+            Connections::Sqlite(pool) => Session::Sqlite(pool.acquire().await?),
+            Connections::Postgres(pool) => Session::Postgres(pool.acquire().await?),
         })
     }
 
@@ -99,17 +108,22 @@ impl Pool {
     }
 
     async fn try_begin(&self) -> Result<Tx, sqlx::Error> {
-        let mut tx = Tx {
+        let mut tx = self.held().await?;
+        tx.run_raw(match self.dialect() {
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+            Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        })
+        .await?;
+        Ok(tx)
+    }
+
+    /// A session that is closed if it is dropped in the middle of something.
+    async fn held(&self) -> Result<Tx, sqlx::Error> {
+        Ok(Tx {
             session: self.acquire().await?,
             open: true,
-        };
-        tx.session
-            .run_raw(match self {
-                Self::Sqlite(_) => "BEGIN IMMEDIATE",
-                Self::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED",
-            })
-            .await?;
-        Ok(tx)
+            gate: self.gate.clone(),
+        })
     }
 
     /// One statement by itself, of the kind that may be repeated without harm: a read, or a write that changes nothing
@@ -170,11 +184,8 @@ impl Pool {
         args: Args<'_>,
         want: Want,
     ) -> Result<(Vec<Row>, u64), sqlx::Error> {
-        // A session that is dropped in the middle is closed, as a transaction's is.
-        let mut held = Tx {
-            session: self.acquire().await?,
-            open: true,
-        };
+        let mut held = self.held().await?;
+        let text = &*admit(&held.gate, text).await;
         let answer = match want {
             Want::Rows => (held.session.rows(text, args).await?, 0),
             Want::Count => (Vec::new(), held.session.write(text, args).await?),
@@ -184,9 +195,9 @@ impl Pool {
     }
 
     pub(super) async fn close(&self) {
-        match self {
-            Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+        match &self.connections {
+            Connections::Sqlite(pool) => pool.close().await,
+            Connections::Postgres(pool) => pool.close().await,
         }
     }
 }
@@ -198,8 +209,8 @@ impl Tx {
         statement: &Statement,
         args: Args<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        let text = statement.text(self.session.dialect());
-        Ok(self.session.rows(text, args).await?)
+        let text = admit(&self.gate, statement.text(self.session.dialect())).await;
+        Ok(self.session.rows(&text, args).await?)
     }
 
     /// How many rows a statement changed.
@@ -208,12 +219,17 @@ impl Tx {
         statement: &Statement,
         args: Args<'_>,
     ) -> Result<u64, Failure> {
-        let text = statement.text(self.session.dialect());
-        Ok(self.session.write(text, args).await?)
+        let text = admit(&self.gate, statement.text(self.session.dialect())).await;
+        Ok(self.session.write(&text, args).await?)
     }
 
     pub(super) fn dialect(&self) -> Dialect {
         self.session.dialect()
+    }
+
+    async fn run_raw(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = admit_raw(&self.gate, sql).await;
+        self.session.run_raw(&sql).await
     }
 
     /// Ends the transaction as its body says; any error of the body, or none in time, rolls it back.
@@ -223,7 +239,7 @@ impl Tx {
     ) -> Result<T, store::Error> {
         match body {
             Some(Ok(Verdict::Commit(answer))) => {
-                match within(CALL_TIMEOUT, self.session.run_raw("COMMIT")).await {
+                match within(CALL_TIMEOUT, self.run_raw("COMMIT")).await {
                     Some(Ok(())) => {
                         self.open = false;
                         Ok(answer)
@@ -246,7 +262,7 @@ impl Tx {
     }
 
     async fn roll_back(&mut self) {
-        let answer = within(CALL_TIMEOUT, self.session.run_raw("ROLLBACK")).await;
+        let answer = within(CALL_TIMEOUT, self.run_raw("ROLLBACK")).await;
         self.open = !matches!(answer, Some(Ok(())));
     }
 }

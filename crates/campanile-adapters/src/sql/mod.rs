@@ -7,6 +7,7 @@
 mod connection;
 mod dialect;
 mod error;
+mod gate;
 mod lock;
 mod migration;
 mod open;
@@ -17,6 +18,7 @@ mod value;
 
 pub use connection::statements;
 pub use error::OpenError;
+pub use gate::Gate;
 pub use lock::Lock;
 pub use migration::Migration;
 pub use open::{Options, open, pending};

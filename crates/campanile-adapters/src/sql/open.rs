@@ -11,8 +11,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::connection::{Pool, Session};
+use super::connection::{Connections, Pool, Session};
 use super::error::OpenError;
+use super::gate::Gate;
 use super::migration::{self, Broken, Migration};
 use super::statement::Statement;
 use super::store::Store;
@@ -57,6 +58,8 @@ pub struct Options {
     pub max_connections: u32,
     /// Whether tables that lack are made. If not, a store that lacks any is opened as it is, and calls fail.
     pub migrate: bool,
+    /// What stands before each statement of this store: for tests that step it. `None` everywhere else.
+    pub gate: Option<Arc<dyn Gate>>,
 }
 
 impl Default for Options {
@@ -65,6 +68,7 @@ impl Default for Options {
             node_name: "node".to_owned(),
             max_connections: 8,
             migrate: true,
+            gate: None,
         }
     }
 }
@@ -305,6 +309,10 @@ pub(super) struct Pools {
 
 impl Pools {
     fn new(place: &Place, options: &Options) -> Self {
+        let gated = |connections| Pool {
+            connections,
+            gate: options.gate.clone(),
+        };
         match place {
             Place::Sqlite(sqlite) => {
                 let pool = |size| {
@@ -314,7 +322,9 @@ impl Pools {
                         .test_before_acquire(false)
                         .idle_timeout(None)
                         .max_lifetime(None);
-                    Pool::Sqlite(pool.connect_lazy_with((**sqlite).clone()))
+                    gated(Connections::Sqlite(
+                        pool.connect_lazy_with((**sqlite).clone()),
+                    ))
                 };
                 let (writer, reader) = (pool(1), pool(SQLITE_READERS));
                 Self {
@@ -330,7 +340,9 @@ impl Pools {
                         .max_connections(size)
                         .acquire_timeout(ACQUIRE_TIMEOUT)
                         .test_before_acquire(false);
-                    Pool::Postgres(pool.connect_lazy_with((**postgres).clone()))
+                    gated(Connections::Postgres(
+                        pool.connect_lazy_with((**postgres).clone()),
+                    ))
                 };
                 let (leader, main) = (
                     pool(LEADER_CONNECTIONS),

@@ -139,6 +139,7 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
         node_name: "campanile-doctor".to_owned(),
         max_connections: 2,
         migrate: false,
+        ..sql::Options::default()
     };
     let store = sql::open(url, options).await.map_err(|e| what(&e))?;
     let about = store.describe().await.map_err(|e| what(&e))?;

@@ -371,8 +371,18 @@ impl Store {
         for submission in submissions {
             let own = submission.run.id;
             let key = submission.idempotency_key.as_deref();
-            let run = key.and_then(|key| kept.get(key).copied()).unwrap_or(own);
-            let is_known = key.is_some_and(|key| known.contains_key(key));
+            let (before, now) = (
+                key.and_then(|key| known.get(key).copied()),
+                key.and_then(|key| kept.get(key).copied()),
+            );
+            if key.is_some() && before.is_none() && now.is_none() {
+                let gone = "the key's run was made and removed meanwhile";
+                return Err(Error::Contended(gone.into()).into());
+            }
+            // Retention may have taken the key away since it was seen: then the answer is the run that it stood for, or
+            // it stands for ours, and ours is new.
+            let run = now.or(before).unwrap_or(own);
+            let is_known = before == Some(run);
             let is_new = !is_known && run == own && (key.is_none() || created.insert(own));
             if is_new {
                 fresh.push(submission);

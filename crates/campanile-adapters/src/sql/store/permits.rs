@@ -74,10 +74,13 @@ static GIVE_BACK_BETWEEN: Statement = Statement::new(
 static LEAVE: Statement =
     Statement::new("DELETE FROM parked WHERE run IN (SELECT r FROM @runs(r int) AS v)");
 
-/// The first runs that wait for a permit of a limit. Two that hand on at once take different ones.
+/// The first runs that wait for a permit of a limit. Two that hand on at once take different ones. They are found once,
+/// by themselves: a subquery that locks rows may be run for every row that it is compared with, and finds others each time.
 static HAND_ON: Statement = Statement::new(
-    "DELETE FROM parked WHERE (limit_key, place, at, run) IN (SELECT limit_key, place, at, run FROM parked
-     WHERE limit_key = :key ORDER BY place, at, run LIMIT :most @skip_locked) RETURNING queue, at, run",
+    "WITH next_ones AS MATERIALIZED (SELECT limit_key, place, at, run FROM parked
+     WHERE limit_key = :key ORDER BY place, at, run LIMIT :most @skip_locked)
+     DELETE FROM parked WHERE (limit_key, place, at, run) IN (SELECT limit_key, place, at, run FROM next_ones)
+     RETURNING queue, at, run",
 );
 
 /// Who is parked under a limit, and at which attempt.

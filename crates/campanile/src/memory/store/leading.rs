@@ -117,6 +117,7 @@ impl Leading for MemoryStore {
             tables.due.remove(key);
             if let Owner::Run(run) = key.owner
                 && let Some(run) = tables.live.get_mut(&run)
+                && transitions::waits(run, run.attempt)
             {
                 run.epoch = firing.epoch;
             }

@@ -1,0 +1,201 @@
+//! Statements with one guard taken away, put in the place of the store's own by the turnstile: what the stepping must
+//! notice. A mutant that nothing can notice is in the list with its reason in `docs/guide/interleavings.md`, and the
+//! test asserts that it survives.
+
+/// A guard that is taken away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mutant {
+    pub(super) name: &'static str,
+    /// Only statements with this in them.
+    of: &'static str,
+    find: &'static str,
+    put: &'static str,
+    /// The scene in which it must be noticed.
+    pub(super) scene: &'static str,
+    /// On which databases it is.
+    pub(super) killed_on: &'static [&'static str],
+}
+
+const BOTH: &[&str] = &["SQLite", "PostgreSQL"];
+const POSTGRES: &[&str] = &["PostgreSQL"];
+
+impl Mutant {
+    /// The weakened statement, if it is this mutant's.
+    pub(super) fn rewrite(&self, sql: &str) -> Option<String> {
+        (sql.contains(self.of) && sql.contains(self.find)).then(|| sql.replace(self.find, self.put))
+    }
+}
+
+const fn mutant(
+    name: &'static str,
+    of: &'static str,
+    [find, put]: [&'static str; 2],
+    scene: &'static str,
+    killed_on: &'static [&'static str],
+) -> Mutant {
+    Mutant {
+        name,
+        of,
+        find,
+        put,
+        scene,
+        killed_on,
+    }
+}
+
+const OF_ATTEMPT: &str =
+    "run.id = e.id AND (e.attempt IS NULL OR run.attempt = e.attempt)\n         AND ";
+const OF_ATTEMPT_AND_CLAIM: &str = "run.id = e.id AND (e.attempt IS NULL OR run.attempt = e.attempt)\n         AND ((e.claim IS NULL AND run.state IN (1, 2)) OR (run.state = 3 AND run.claim = e.claim))";
+
+/// A conjunct `column = :parameter` is made true by asking the same of a constant: the parameter keeps its place.
+pub(super) const ALL: &[Mutant] = &[
+    mutant(
+        "a term begins whatever epoch was read",
+        "SET epoch = ",
+        ["AND epoch = ", "AND 0 <= "],
+        "begin, begin",
+        BOTH,
+    ),
+    mutant(
+        "guard F without the epoch and the holder",
+        "UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = ",
+        ["WHERE id = 1 AND epoch = ", "WHERE id = 1 OR 0 = "],
+        "mark, begin",
+        BOTH,
+    ),
+    mutant(
+        "a firing without the edit counter",
+        "UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = ",
+        ["AND edits = ", "AND 0 <= "],
+        "fire, pause",
+        BOTH,
+    ),
+    mutant(
+        "a firing consumes the task's due row wherever it stands",
+        "DELETE FROM due WHERE (queue, at, owner, n) IN (SELECT q, t, o, k",
+        [
+            "(queue, at, owner, n) IN (SELECT q, t, o, k",
+            "(queue, owner, n) IN (SELECT q, o, k",
+        ],
+        "fire, fire of one occurrence",
+        BOTH,
+    ),
+    mutant(
+        "a claim of a run that runs",
+        "UPDATE run SET state = 3",
+        ["run.state IN (1, 2) AND", "run.state IN (1, 2, 3) AND"],
+        "claim, claim",
+        BOTH,
+    ),
+    mutant(
+        "a claim of another attempt",
+        "UPDATE run SET state = 3",
+        ["run.attempt = v.a", "v.a = v.a"],
+        "claim of an old message, give-back",
+        BOTH,
+    ),
+    mutant(
+        "a claim by a node that is buried",
+        "UPDATE run SET state = 3",
+        [
+            "AND EXISTS (SELECT 1 FROM node WHERE node.id = ",
+            "AND EXISTS (SELECT 1 WHERE 0 <> ",
+        ],
+        "claim, bury",
+        BOTH,
+    ),
+    mutant(
+        "a mark over a claim",
+        "UPDATE run SET state = 2",
+        ["AND run.state = 1", ""],
+        "claim, mark",
+        BOTH,
+    ),
+    mutant(
+        "an end without the claim",
+        "INSERT INTO run_history",
+        [
+            "(run.state = 3 AND run.claim = e.claim)",
+            "(run.state = 3 AND e.claim IS NOT NULL)",
+        ],
+        "finish and claim again, finish of the first claim",
+        &[],
+    ),
+    mutant(
+        "an end without the attempt",
+        "INSERT INTO run_history",
+        [OF_ATTEMPT, "run.id = e.id\n         AND "],
+        "finish and claim again, finish of the first claim",
+        &[],
+    ),
+    mutant(
+        "an end without the attempt and the claim",
+        "INSERT INTO run_history",
+        [
+            OF_ATTEMPT_AND_CLAIM,
+            "run.id = e.id\n         AND ((e.claim IS NULL AND run.state IN (1, 2)) OR (run.state = 3 AND e.claim IS NOT NULL))",
+        ],
+        "finish and claim again, finish of the first claim",
+        BOTH,
+    ),
+    mutant(
+        "an end of a run that does not run",
+        "INSERT INTO run_history",
+        ["run.state = 3 AND ", ""],
+        "requeue, finish",
+        &[],
+    ),
+    mutant(
+        "a permit that is taken goes to the next",
+        "INSERT INTO permit",
+        ["DO NOTHING", "DO UPDATE SET run = excluded.run"],
+        "fire, fire of one permit",
+        BOTH,
+    ),
+    mutant(
+        "a key that is taken goes to the next",
+        "INSERT INTO submission",
+        ["DO NOTHING", "DO UPDATE SET run = excluded.run"],
+        "submit, submit of one key",
+        BOTH,
+    ),
+    mutant(
+        "permits that make a key full are not locked",
+        "SELECT 1 FROM permit",
+        ["FOR KEY SHARE", ""],
+        "end, fire that parks",
+        POSTGRES,
+    ),
+    mutant(
+        "a run that is put back is not locked first",
+        "SELECT v.i, run.queue, run.limited",
+        ["FOR UPDATE OF run", ""],
+        "requeue, finish",
+        POSTGRES,
+    ),
+    mutant(
+        "the claimer's row is not locked",
+        "UPDATE run SET state = 3",
+        ["FOR KEY SHARE", ""],
+        "claim, claim, bury and begin",
+        &[],
+    ),
+    mutant(
+        "two that hand on wait for each other",
+        "WITH next_ones",
+        ["FOR UPDATE SKIP LOCKED", "FOR UPDATE"],
+        "two ends that hand on",
+        &[],
+    ),
+    mutant(
+        "the next that wait are looked for more than once",
+        "FOR UPDATE SKIP LOCKED",
+        [
+            "IN (SELECT limit_key, place, at, run FROM next_ones)",
+            "IN (SELECT limit_key, place, at, run FROM parked WHERE limit_key = $1 ORDER BY place, at, run LIMIT $2
+             FOR UPDATE SKIP LOCKED)",
+        ],
+        "end, cancel of who is next",
+        POSTGRES,
+    ),
+];

@@ -1,0 +1,156 @@
+//! Scenes about permits and requests: what is taken, waited for, given back and handed on; keys, timers, retention.
+
+use campanile::id::{ClaimId, RunId};
+use campanile::protocol::permits::LimitKey;
+use campanile::protocol::work::{End, Firing, Replaced};
+
+use super::super::fixture::{AGAIN, World, acquiring, at, finish, parking};
+use super::super::ops::Op;
+use super::{Scene, set_a_limit};
+
+pub(super) fn group(w: &mut World) -> LimitKey {
+    let key = LimitKey::Group("g".to_owned());
+    w.keys.push(key.clone());
+    key
+}
+
+pub(super) type Holder = (RunId, ClaimId);
+
+/// Two runs hold the permits of a group, two wait for one.
+pub(super) fn two_hold_two_wait(w: &mut World) -> (LimitKey, [Holder; 2], [RunId; 2]) {
+    let key = LimitKey::Group("g".to_owned());
+    let a = w.task("a");
+    let held = [0, 1].map(|n| {
+        let run = w.holding(&a, 10 * i64::from(n), &key, n).id;
+        (run, w.claimed(run))
+    });
+    let parked = [20, 30].map(|from| w.parked(&a, from, &key, &[0, 1]).id);
+    (key, held, parked)
+}
+
+/// Permits: taken, waited for, given back and handed on.
+pub(super) fn permits() -> Vec<Scene> {
+    let mut scenes = Vec::new();
+    let mut w = World::new();
+    let key = group(&mut w);
+    let (a, b) = (w.task("a"), w.task("b"));
+    let sessions = [&a, &b].map(|task| {
+        let (firing, run) = w.firing(task, 0);
+        vec![w.fire(acquiring(firing, &key, 0, run.id))]
+    });
+    scenes.push(w.meet("fire, fire of one permit", sessions.into()));
+
+    let mut w = World::new();
+    let key = group(&mut w);
+    let (a, b) = (w.task("a"), w.task("b"));
+    let held = w.holding(&a, 0, &key, 0).id;
+    let end = Op::Finish(vec![finish(held, w.claimed(held), End::Succeeded)]);
+    let (firing, run) = w.firing(&b, 0);
+    let park = w.fire(parking(firing, &key, &[0], &run));
+    scenes.push(w.meet("end, fire that parks", vec![vec![end], vec![park]]));
+
+    let mut w = World::new();
+    let key = group(&mut w);
+    let (a, b) = (w.task("a"), w.task("b"));
+    let held = w.holding(&a, 0, &key, 0).id;
+    let end = Op::Finish(vec![finish(held, w.claimed(held), AGAIN)]);
+    let (firing, run) = w.firing(&b, 0);
+    let take = w.fire(acquiring(firing, &key, 0, run.id));
+    scenes.push(w.meet(
+        "requeue, fire that takes its permit",
+        vec![vec![end], vec![take]],
+    ));
+
+    let mut w = World::new();
+    let (key, [one, _], _) = two_hold_two_wait(&mut w);
+    w.keys.push(key);
+    let end = Op::Finish(vec![finish(one.0, one.1, End::Succeeded)]);
+    let scene = w.meet("end, set a limit", vec![vec![end], vec![set_a_limit()]]);
+    // Each passes over the parked run that the other lets go, as if it had been second, and may commit first.
+    scenes.push(scene.reordering());
+
+    let mut w = World::new();
+    let (key, [one, two], _) = two_hold_two_wait(&mut w);
+    w.keys.push(key);
+    let ends = [one, two].map(|(run, claim)| vec![Op::Finish(vec![finish(run, claim, AGAIN)])]);
+    scenes.push(w.meet("two ends that hand on", ends.into()));
+
+    let mut w = World::new();
+    let (key, [one, _], parked) = two_hold_two_wait(&mut w);
+    w.keys.push(key);
+    let end = Op::Finish(vec![finish(one.0, one.1, End::Succeeded)]);
+    let cancel = Op::Cancel(parked[0]);
+    let scene = w.meet("end, cancel of who is next", vec![vec![end], vec![cancel]]);
+    // An end passes over a parked run that is about to leave, as if the cancel had been first, and may commit before it.
+    scenes.push(scene.reordering());
+    scenes.extend(replaced_and_parked());
+    scenes
+}
+
+/// A run that is replaced, or parked, while its claim or its end is under way.
+fn replaced_and_parked() -> Vec<Scene> {
+    let mut scenes = Vec::new();
+    let mut w = World::new();
+    let a = w.task("a");
+    let key = LimitKey::Overlap(a.id);
+    w.keys.push(key.clone());
+    let held = w.holding(&a, 0, &key, 0).id;
+    let claim = w.claimed(held);
+    let (firing, run) = w.firing(&a, 10);
+    let replaced = vec![Replaced {
+        key: key.clone(),
+        run: held,
+        running: true,
+    }];
+    let firing = parking(firing, &key, &[0], &run);
+    let replace = w.fire(Firing { replaced, ..firing });
+    let end = Op::Finish(vec![finish(held, claim, End::Succeeded)]);
+    scenes.push(w.meet("end, fire that replaces it", vec![vec![end], vec![replace]]));
+
+    let mut w = World::new();
+    let key = group(&mut w);
+    let a = w.task("a");
+    w.holding(&a, 0, &key, 0);
+    let request = w.submission(None);
+    w.setup.push(Op::Submit(vec![request.clone()]));
+    let run = request.run;
+    let park = w.fire(parking(w.timer(&run), &key, &[0], &run));
+    let claim = Op::Claim(w.claim(0, &[(run.id, 1)]));
+    let scene = w.meet("claim, fire that parks it", vec![vec![claim], vec![park]]);
+    // The claim looks for parked runs as of its statement's begin, and the run's row as the firing left it.
+    scenes.push(Scene {
+        open_on: &["PostgreSQL"],
+        ..scene
+    });
+    scenes
+}
+
+/// Requests: keys, timers, retention.
+pub(super) fn requests() -> Vec<Scene> {
+    let mut scenes = Vec::new();
+    let w = World::new();
+    let sessions = [(), ()].map(|()| vec![Op::Submit(vec![w.submission(Some("k"))])]);
+    scenes.push(w.meet("submit, submit of one key", sessions.into()));
+
+    let mut w = World::new();
+    let first = w.submission(Some("k"));
+    w.setup.push(Op::Submit(vec![first.clone()]));
+    let claim = w.claimed(first.run.id);
+    let end = finish(first.run.id, claim, End::Succeeded);
+    w.setup.push(Op::Finish(vec![end]));
+    let submit = Op::Submit(vec![w.submission(Some("k"))]);
+    let prune = Op::Prune(w.term.clone(), at(60));
+    let scene = w.meet(
+        "submit, prune of the key's run",
+        vec![vec![submit], vec![prune]],
+    );
+    scenes.push(scene);
+
+    let mut w = World::new();
+    let request = w.submission(None);
+    w.setup.push(Op::Submit(vec![request.clone()]));
+    let timer = w.fire(w.timer(&request.run));
+    let cancel = Op::Cancel(request.run.id);
+    scenes.push(w.meet("fire of a timer, cancel", vec![vec![timer], vec![cancel]]));
+    scenes
+}
