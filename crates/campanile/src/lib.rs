@@ -6,6 +6,7 @@ pub mod calendar;
 pub mod conformance;
 pub mod control;
 pub mod engine;
+pub mod failpoint;
 pub mod forecast;
 pub mod id;
 pub mod memory;

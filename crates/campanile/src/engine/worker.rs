@@ -15,6 +15,7 @@ use super::intake::Intake;
 use super::meters::Meters;
 use super::running::{self, Attempt, InHand, Stops};
 use super::{Shared, finisher};
+use crate::failpoint::{self, Failpoint};
 use crate::id::{ClaimId, NodeId, RunId, TaskId};
 use crate::port::store::Error;
 use crate::protocol::limits;
@@ -117,6 +118,7 @@ pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken
 /// Lets running handlers end by themselves, until the patience is over; then gives their runs back.
 async fn drain(worker: &Worker, intakes: &TaskTracker) -> Ended {
     intakes.wait().await;
+    failpoint::reach(Failpoint::Drain);
     worker.tracker.close();
     tokio::select! {
         biased;
@@ -159,6 +161,7 @@ pub async fn claim(
         id: worker.shared.mint.claim(),
         runs: offers,
     };
+    failpoint::reach(Failpoint::ClaimBefore);
     let won = match worker.shared.parts.store.claim(&claim).await {
         Ok(won) => won,
         Err(error) => {
@@ -169,6 +172,9 @@ pub async fn claim(
             return Err(causes(&error));
         }
     };
+    if !won.is_empty() {
+        failpoint::reach(Failpoint::ClaimCommitted);
+    }
     Meters::add(&worker.shared.meters.claims_refused, offered - won.len());
     Meters::add(&worker.shared.meters.attempts_claimed, won.len());
     for run in &won {
@@ -330,6 +336,7 @@ async fn carry_out(
     stops: Stops,
     permit: OwnedSemaphorePermit,
 ) {
+    failpoint::reach(Failpoint::Start);
     let ended = running::run(
         &attempt,
         &worker.shared.parts.handlers,
@@ -337,6 +344,7 @@ async fn carry_out(
         &stops,
     )
     .await;
+    failpoint::reach(Failpoint::HandlerEnded);
     drop(permit);
     worker.freed.notify_waiters();
     let claimed = &attempt.claimed;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::leader::{Duty, TermOver};
+use crate::failpoint::{self, Failpoint};
 use crate::id::TaskId;
 use crate::port::store::{Error, Store, ZONE_RULES};
 use crate::protocol::limits;
@@ -46,7 +47,9 @@ async fn adopt(duty: &Duty, ours: &str) -> Result<(), Error> {
     if kept.as_deref() == Some(ours) {
         return Ok(());
     }
+    failpoint::reach(Failpoint::ZonesBefore);
     let moved = recompute(duty, ours).await?;
+    failpoint::reach(Failpoint::ZonesKept);
     let before = kept.as_deref().unwrap_or("none");
     tracing::info!(
         before,
@@ -76,6 +79,7 @@ async fn recompute(duty: &Duty, ours: &str) -> Result<usize, Error> {
                 ..Edit::default()
             };
             moved += usize::from(store.edit(&edit, now).await?.is_applied());
+            failpoint::reach(Failpoint::ZonesMoved);
         }
         after = page.next;
         if after.is_none() {
