@@ -119,7 +119,14 @@ impl Facts {
         self.texts(LEFT).await
     }
 
-    /// The number of a task.
+    /// From which instant on a paused task rests: what became of those is recorded when the rest ends.
+    pub async fn rests_from(&mut self, task: &str) -> i64 {
+        let statement =
+            format!("SELECT COALESCE(MAX(rests_from), 0) FROM task WHERE live_name = '{task}'");
+        self.number(&statement).await
+    }
+
+    /// The instant of a task's due row.
     pub async fn due_of(&mut self, task: &str) -> i64 {
         let statement = format!(
             "SELECT MIN(at) FROM due WHERE n = 0 AND owner = (SELECT id FROM task WHERE name = '{task}')"

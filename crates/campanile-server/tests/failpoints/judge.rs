@@ -16,8 +16,8 @@ const LOSSES_MAX: i64 = 3;
 
 /// All that was gathered.
 pub struct Evidence {
-    /// The tasks, each with when it was made and when it was paused at last.
-    pub tasks: Vec<(Task, Asked, Asked)>,
+    /// The tasks.
+    pub tasks: Vec<Judged>,
     /// What the store says of every run.
     pub runs: Vec<Run>,
     /// Every start.
@@ -30,6 +30,18 @@ pub struct Evidence {
     pub asked: BTreeMap<&'static str, String>,
     /// Whether a worker was asked to end, and so gave runs back.
     pub drained: bool,
+}
+
+/// A task with its life.
+pub struct Judged {
+    /// The task.
+    pub task: Task,
+    /// When it was made.
+    pub made: Asked,
+    /// When it was paused at last.
+    pub paused: Asked,
+    /// From which instant on it rests, by the store: the row of these is written when the rest ends.
+    pub rests_from: i64,
 }
 
 /// What a scene counted, and what is wrong.
@@ -51,8 +63,8 @@ impl Evidence {
     /// Every verdict.
     pub fn judge(&self) -> Verdict {
         let mut verdict = Verdict::default();
-        for (task, made, paused) in &self.tasks {
-            self.one_answer_each(task, *made, *paused, &mut verdict);
+        for judged in &self.tasks {
+            self.one_answer_each(judged, &mut verdict);
         }
         self.started_once(&mut verdict);
         self.ended_well(&mut verdict);
@@ -68,8 +80,9 @@ impl Evidence {
         verdict
     }
 
-    fn one_answer_each(&self, task: &Task, made: Asked, paused: Asked, verdict: &mut Verdict) {
-        let (must, may) = instants(task, made, paused);
+    fn one_answer_each(&self, judged: &Judged, verdict: &mut Verdict) {
+        let task = &judged.task;
+        let (must, may) = instants(task, judged.made, judged.paused);
         verdict.instants += must.len();
         let rows: Vec<&Run> = self
             .runs
@@ -80,7 +93,8 @@ impl Evidence {
             run.due_ms == at || (run.skipped.1 > 0 && run.due_ms <= at && at <= run.skipped.0)
         };
         for at in must.iter().chain(&may) {
-            let count = rows.iter().filter(|run| covers(run, *at)).count();
+            let rests = judged.rests_from > 0 && *at >= judged.rests_from;
+            let count = rows.iter().filter(|run| covers(run, *at)).count() + usize::from(rests);
             if count == 0 && must.contains(at) {
                 verdict.lost += 1;
                 verdict
@@ -132,8 +146,9 @@ impl Evidence {
         let once: BTreeSet<&str> = self
             .tasks
             .iter()
-            .filter(|(task, ..)| task.kind == Kind::Once)
-            .map(|(task, ..)| task.name)
+            .map(|judged| &judged.task)
+            .filter(|task| task.kind == Kind::Once)
+            .map(|task| task.name)
             .collect();
         for effect in self
             .effects
@@ -158,7 +173,7 @@ impl Evidence {
         let kinds: BTreeMap<&str, Kind> = self
             .tasks
             .iter()
-            .map(|(task, ..)| (task.name, task.kind))
+            .map(|judged| (judged.task.name, judged.task.kind))
             .collect();
         for run in &self.runs {
             let kind = kinds.get(run.task.as_str()).copied();

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::effects::{Effect, Effects};
 use super::facts::{Facts, OLD_RUN};
-use super::judge::{Evidence, Verdict};
+use super::judge::{Evidence, Judged, Verdict};
 use super::load::{Asked, Kind, Place, SCRIPT, Task, list};
 use super::people::People;
 use super::stand::{Fate, PATIENCE, Role, Servers, Stand, holds};
@@ -169,19 +169,28 @@ impl Scene<'_> {
         let after = self.facts.ended().await;
         self.check_old_run().await?;
         self.go_on().await?;
+        let kept = "SELECT COUNT(*) FROM setting WHERE name = 'zone_rules'";
+        if !holds(PATIENCE, async || self.facts.number(kept).await == 1).await {
+            return Err("the zone rules were never kept again".to_owned());
+        }
         let far = self.facts.due_of("far").await;
         let paused = self.pause_all().await?;
         let drained = holds(PATIENCE, async || self.facts.left().await.is_empty()).await;
         let left = self.facts.left().await;
         self.end_all(drained).await?;
-        let mut tasks: Vec<(Task, Asked, Asked)> = Vec::new();
+        let mut tasks = Vec::new();
         for task in &self.tasks {
             let made = if task.name == "extra" {
                 self.people.edited()
             } else {
                 self.made
             };
-            tasks.push((task.clone(), made, paused[task.name]));
+            tasks.push(Judged {
+                task: task.clone(),
+                made,
+                paused: paused[task.name],
+                rests_from: self.facts.rests_from(task.name).await,
+            });
         }
         let mut asked = self.people.runs.clone();
         asked.extend(holds_asked);
@@ -232,6 +241,10 @@ impl Scene<'_> {
         };
         if !holds(PATIENCE, is_held).await {
             return Err("the first process never held its runs".to_owned());
+        }
+        let kept = "SELECT COUNT(*) FROM setting WHERE name = 'zone_rules'";
+        if !holds(PATIENCE, async || self.facts.number(kept).await == 1).await {
+            return Err("the first leader never kept its zone rules".to_owned());
         }
         for node in self.stand.living() {
             node.process.kill9();
