@@ -47,6 +47,19 @@ pub struct Task {
     definition: Value,
 }
 
+impl Task {
+    /// A task of which only the instants matter.
+    pub fn of(name: &'static str, kind: Kind, period_ms: i64, anchor_ms: i64) -> Self {
+        Self {
+            name,
+            kind,
+            period_ms: Some(period_ms),
+            anchor_ms,
+            definition: Value::Null,
+        }
+    }
+}
+
 /// Where a scene's tasks go.
 pub struct Place<'a> {
     /// The scene.

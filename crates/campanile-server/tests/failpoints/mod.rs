@@ -7,6 +7,7 @@
 mod effects;
 mod facts;
 mod judge;
+mod judge_tests;
 mod load;
 mod people;
 mod scene;
@@ -20,6 +21,7 @@ use campanile::system::wall_now;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
+use xtask::servers::{ActiveMq, Postgres, Redis};
 
 use effects::Effects;
 use scene::{Outcome, Plan, play};
@@ -61,20 +63,58 @@ async fn play_all(
     outcomes
 }
 
-/// The points in the order in which their scenes begin: those that wait longest first. `CAMPANILE_FAILPOINTS_ONLY` takes
-/// those whose names begin with its value, for whoever looks into one.
-fn points() -> Vec<Failpoint> {
+/// The plans whose points' names begin with what `CAMPANILE_FAILPOINTS_ONLY` says, for whoever looks into one; those that
+/// wait longest begin first.
+fn chosen(plans: impl Iterator<Item = Plan>) -> Vec<Plan> {
     let only = std::env::vars_os()
         .find(|(name, _)| name == "CAMPANILE_FAILPOINTS_ONLY")
         .map(|(_, value)| value.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let (slow, quick): (Vec<_>, Vec<_>) = Failpoint::ALL
-        .iter()
-        .copied()
-        .filter(|p| p.name().starts_with(&only))
-        .partition(|p| p.name().starts_with("prune."));
+    let (slow, quick): (Vec<_>, Vec<_>) = plans
+        .filter(|plan| plan.point.name().starts_with(&only))
+        .partition(|plan| plan.point.name().starts_with("prune."));
     slow.into_iter().chain(quick).collect()
 }
+
+fn dies(point: &Failpoint) -> Plan {
+    Plan {
+        point: *point,
+        fate: Fate::Dies,
+    }
+}
+
+/// Whether a death at this point leaves something behind on servers that one process on a file does not know: an open
+/// transaction, a lock, messages. Of each transaction one point inside is enough; what it does is played on the file.
+fn differs_in_a_cluster(point: &Failpoint) -> bool {
+    use Failpoint as F;
+    let name = point.name();
+    let is_the_same = [
+        "zones.", "secret.", "queue.", "join.", "beat.", "prune.", "resign.",
+    ];
+    let is_near_another = match point {
+        F::PublishBefore | F::HandOverBefore | F::BeginTermCommitted | F::FireCommitted => false,
+        F::HandOverCommitted | F::ClaimCommitted | F::FinishCommitted | F::LeaveCommitted => false,
+        F::FireConsumed | F::FireInserted | F::FireAdmitted | F::SubmitKeyed => true,
+        _ => [".before", ".guarded", ".committed"]
+            .iter()
+            .any(|end| name.ends_with(end)),
+    };
+    !is_near_another && !is_the_same.iter().any(|same| name.starts_with(same))
+}
+
+/// Where a process stops and wakes long after others took over: leaders inside their transactions and between store and
+/// broker, workers on both sides of a start.
+const STOPS: [Failpoint; 9] = [
+    Failpoint::BeginTermWritten,
+    Failpoint::FireGuarded,
+    Failpoint::FireWritten,
+    Failpoint::SettleWritten,
+    Failpoint::HandOverWritten,
+    Failpoint::PublishBefore,
+    Failpoint::ClaimCommitted,
+    Failpoint::Start,
+    Failpoint::FinishWritten,
+];
 
 /// One line of figures, and what was wrong.
 fn account(stand: &str, outcomes: &[(Plan, Outcome)], seconds: i64) -> (String, Vec<String>) {
@@ -83,6 +123,8 @@ fn account(stand: &str, outcomes: &[(Plan, Outcome)], seconds: i64) -> (String, 
         "stand": stand,
         "failpoints": outcomes.len(),
         "kills": sum(|o| o.killed),
+        "stops": sum(|o| o.stopped),
+        "takeover_ms_max": outcomes.iter().map(|(_, o)| o.takeover_ms).max(),
         "restarts": sum(|o| o.restarts),
         "instants": sum(|o| o.verdict.instants),
         "lost": sum(|o| o.verdict.lost),
@@ -102,14 +144,38 @@ fn account(stand: &str, outcomes: &[(Plan, Outcome)], seconds: i64) -> (String, 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_dies_at_every_failpoint_and_the_next_puts_everything_right() {
     let begun = wall_now();
-    let dies = |point| Plan {
-        point,
-        fate: Fate::Dies,
-    };
-    let plans: Vec<Plan> = points().into_iter().map(dies).collect();
+    let plans = chosen(Failpoint::ALL.iter().map(dies));
     let outcomes = play_all("one", plans, None).await;
     let seconds = (wall_now().as_ms() - begun.as_ms()) / 1_000;
     let (line, wrong) = account("one process, SQLite", &outcomes, seconds);
+    println!("{line}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_others_go_on_when_a_process_dies_or_stops_at_a_failpoint() {
+    let (Some(postgres), Some(redis), Some(broker)) = (
+        xtask::or_skip(Postgres::shared()),
+        xtask::or_skip(Redis::shared()),
+        xtask::or_skip(ActiveMq::shared()),
+    ) else {
+        return;
+    };
+    let servers = Servers {
+        postgres,
+        redis,
+        broker,
+    };
+    let begun = wall_now();
+    let stops = STOPS.iter().map(|point| Plan {
+        point: *point,
+        fate: Fate::Stops,
+    });
+    let deaths = Failpoint::ALL.iter().filter(|p| differs_in_a_cluster(p));
+    let plans = chosen(stops.chain(deaths.map(dies)));
+    let outcomes = play_all("many", plans, Some(servers)).await;
+    let seconds = (wall_now().as_ms() - begun.as_ms()) / 1_000;
+    let (line, wrong) = account("cluster, PostgreSQL, Redis, ActiveMQ", &outcomes, seconds);
     println!("{line}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

@@ -17,8 +17,8 @@ use super::stand::{Fate, PATIENCE, Role, Servers, Stand, holds};
 
 /// From the application of the tasks to their first instant.
 const HEAD_START_MS: i64 = 1_500;
-/// How long a stopped leader stays so: far beyond its lock's life.
-const STOPPED: Duration = Duration::from_secs(5);
+/// How much longer a stopped process stands when others have taken over: every lease and every session of it is over.
+const STOPPED: Duration = Duration::from_secs(4);
 
 /// What one scene is about.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +34,12 @@ pub struct Plan {
 pub struct Outcome {
     /// What was judged.
     pub verdict: Verdict,
-    /// Processes that were killed, or stopped, at their points.
+    /// Processes that died at their points.
     pub killed: usize,
+    /// Processes that stopped at their points.
+    pub stopped: usize,
+    /// From a leader's stop to the next leader, in milliseconds; 0 in other scenes.
+    pub takeover_ms: i64,
     /// Processes that were started again.
     pub restarts: usize,
     /// The ends of the logs, if something is wrong.
@@ -82,7 +86,9 @@ struct Scene<'a> {
     tasks: Vec<Task>,
     made: Asked,
     people: People,
-    restarts: usize,
+    /// Processes of the beginning.
+    first: usize,
+    takeover_ms: i64,
 }
 
 /// Plays one scene to its end and judges it.
@@ -128,11 +134,12 @@ pub async fn play(name: &str, plan: Plan, effects: &Effects, servers: Option<Ser
         tasks,
         made,
         people,
-        restarts: 0,
+        first: 0,
+        takeover_ms: 0,
     };
+    scene.first = scene.stand.nodes.len();
     match scene.run().await {
         Ok(mut outcome) => {
-            outcome.restarts = scene.restarts;
             if !outcome.verdict.wrong.is_empty() {
                 outcome.logs = scene.stand.tails();
             }
@@ -216,7 +223,10 @@ impl Scene<'_> {
         }
         Ok(Outcome {
             verdict,
-            killed: 1,
+            killed: usize::from(self.plan.fate == Fate::Dies),
+            stopped: usize::from(self.plan.fate == Fate::Stops),
+            takeover_ms: self.takeover_ms,
+            restarts: self.stand.nodes.len() - self.first,
             ..Outcome::default()
         })
     }
@@ -267,7 +277,6 @@ impl Scene<'_> {
             self.stand.start("w1", Role::Worker, None);
             "s1"
         };
-        self.restarts += 1;
         let mut asked_to_end = false;
         let deadline = wall_now().plus(PATIENCE);
         while self.stand.node(name).process.is_alive() {
@@ -278,7 +287,7 @@ impl Scene<'_> {
                 return self.wake_later(name).await;
             }
             self.successor_waits();
-            self.people.step(&self.stand).await;
+            self.step_or_stop(name).await;
             if self.people.is_content() && self.plan.is_at_the_end() && !asked_to_end {
                 self.stand.node(name).process.sigterm();
                 asked_to_end = true;
@@ -297,6 +306,21 @@ impl Scene<'_> {
         Ok(())
     }
 
+    /// Lets people ask; a process that stands does not answer, which must not be waited for.
+    async fn step_or_stop(&mut self, name: &str) {
+        let (stand, plan) = (&self.stand, self.plan);
+        let stops = async {
+            let stands = async || stand.node(name).reached(plan.point);
+            if plan.fate == Fate::Dies || !holds(PATIENCE, stands).await {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.people.step(stand) => {}
+            () = stops => {}
+        }
+    }
+
     /// In a cluster a second scheduler waits for the lock, once the first one leads or is dead.
     fn successor_waits(&mut self) {
         let is_there = self.stand.nodes.iter().any(|n| n.name == "s2");
@@ -305,14 +329,27 @@ impl Scene<'_> {
         }
     }
 
-    /// A stopped leader stays so until another one leads and longer than every lease; then it goes on where it stood.
+    /// A stopped process stays so until others took over what was its own; then it goes on where it stood.
     async fn wake_later(&mut self, name: &str) -> Result<(), String> {
+        let stopped = wall_now();
         if !self.stand.nodes.iter().any(|n| n.name == "s2") {
             self.stand.start("s2", Role::Scheduler, None);
         }
-        let successor = self.stand.node("s2");
-        if !holds(PATIENCE, async || successor.said("leading: term")).await {
-            return Err("nobody took over from the stopped leader".to_owned());
+        let stand = &self.stand;
+        let fact = if self.plan.is_workers() {
+            "node `w1` was silent for its lease"
+        } else {
+            "leading: term"
+        };
+        let others = async || {
+            let mut others = stand.living().filter(|n| n.name != name);
+            others.any(|n| (n.name == "s2" || self.plan.is_workers()) && n.said(fact))
+        };
+        if !holds(PATIENCE, others).await {
+            return Err(format!("nobody took over from {name}, which stands"));
+        }
+        if !self.plan.is_workers() {
+            self.takeover_ms = wall_now().as_ms() - stopped.as_ms();
         }
         pause(STOPPED).await;
         self.stand.node(name).process.sigcont();
@@ -355,7 +392,6 @@ impl Scene<'_> {
                 }
             }
         }
-        self.restarts += 1;
         let started = wall_now().as_ms();
         let deadline = wall_now().plus(PATIENCE);
         while !self.people.is_content() {

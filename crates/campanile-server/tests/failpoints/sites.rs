@@ -6,6 +6,8 @@ use std::process::Command;
 
 use campanile::failpoint::Failpoint;
 
+use super::{STOPS, differs_in_a_cluster};
+
 /// All sources of the product but the list of failpoints itself.
 fn sources(folder: &Path, into: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -70,4 +72,31 @@ fn what_is_built_without_tests_has_no_failpoints() {
     };
     assert!(features("normal,build,dev").contains("failpoints"));
     assert!(!features("normal,build").contains("failpoints"));
+}
+
+/// The table of the page, from the list.
+fn table() -> String {
+    let mut out = "| failpoint | what has happened | where |\n|---|---|---|\n".to_owned();
+    for point in Failpoint::ALL {
+        let mut stands = vec!["one"];
+        stands.extend(differs_in_a_cluster(point).then_some("cluster"));
+        stands.extend(STOPS.contains(point).then_some("stops"));
+        let (name, meaning) = (point.name(), point.meaning().trim_end_matches('.'));
+        out.push_str(&format!(
+            "| `{name}` | {meaning} | {} |\n",
+            stands.join(", ")
+        ));
+    }
+    out
+}
+
+#[test]
+fn the_page_lists_every_failpoint() {
+    let page = xtask::tidy::root().join("docs/guide/failpoints.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let table = table();
+    assert!(
+        text.contains(&table),
+        "the page has another table; it must be:\n{table}"
+    );
 }
