@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whether this build has failpoints. A program that is shipped has none.
-pub const ENABLED: bool = cfg!(feature = "failpoints");
+pub const ENABLED: bool = crate::FAILPOINTS;
 
 /// What is done at the armed point.
 pub type Act = Box<dyn Fn(Failpoint) + Send + Sync>;

@@ -119,6 +119,18 @@ impl Facts {
         self.texts(LEFT).await
     }
 
+    /// How every live run stands, for whoever looks for the reason of a failure.
+    pub async fn state(&mut self) -> Vec<String> {
+        let runs = self.runs().await.into_iter().filter(|run| run.live);
+        runs.map(|r| {
+            format!(
+                "{} {} at {} is in state {}, attempt {}",
+                r.id, r.task, r.due_ms, r.state, r.attempt
+            )
+        })
+        .collect()
+    }
+
     /// From which instant on a paused task rests: what became of those is recorded when the rest ends.
     pub async fn rests_from(&mut self, task: &str) -> i64 {
         let statement =

@@ -82,7 +82,7 @@ impl Place<'_> {
         format!("{}-{name}", self.scene)
     }
 
-    fn task(&self, name: &'static str, kind: Kind, period_s: Option<i64>, more: Value) -> Task {
+    fn task(&self, name: &'static str, kind: Kind, period_s: Option<i64>, more: &Value) -> Task {
         let mut definition = json!({ "name": name, "queue": self.queue("default") });
         let anchor_ms = self.base_ms + if kind == Kind::Far { 1_800_000 } else { 0 };
         if let Some(period) = period_s {
@@ -130,38 +130,38 @@ impl Place<'_> {
         );
         let again = with(http("again", (500, 0), WELL), "retry", thrice);
         vec![
-            self.task("tick", Kind::Well, Some(1), http("tick", WELL, WELL)),
+            self.task("tick", Kind::Well, Some(1), &http("tick", WELL, WELL)),
             self.task(
                 "once",
                 Kind::Once,
                 Some(1),
-                once(http("once", (200, 300), WELL)),
+                &once(http("once", (200, 300), WELL)),
             ),
-            self.task("again", Kind::Well, Some(2), again),
+            self.task("again", Kind::Well, Some(2), &again),
             self.task(
                 "never",
                 Kind::Never,
                 Some(3),
-                with(http("never", (500, 0), (500, 0)), "retry", twice),
+                &with(http("never", (500, 0), (500, 0)), "retry", twice),
             ),
-            self.task("line", Kind::Well, Some(2), line),
-            self.task("order", Kind::Order, Some(1), order),
-            self.task("program", Kind::Program, Some(3), program),
-            self.task("far", Kind::Far, Some(3_600), http("far", WELL, WELL)),
-            self.task("asked", Kind::Well, None, http("asked", WELL, WELL)),
-            self.task("hold", Kind::Well, None, http("hold", (200, 20_000), WELL)),
+            self.task("line", Kind::Well, Some(2), &line),
+            self.task("order", Kind::Order, Some(1), &order),
+            self.task("program", Kind::Program, Some(3), &program),
+            self.task("far", Kind::Far, Some(3_600), &http("far", WELL, WELL)),
+            self.task("asked", Kind::Well, None, &http("asked", WELL, WELL)),
+            self.task("hold", Kind::Well, None, &http("hold", (200, 20_000), WELL)),
             self.task(
                 "hold-once",
                 Kind::Once,
                 None,
-                once(http("hold-once", (200, 20_000), WELL)),
+                &once(http("hold-once", (200, 20_000), WELL)),
             ),
-            self.task("waits", Kind::Cancelled, None, waits),
+            self.task("waits", Kind::Cancelled, None, &waits),
             self.task(
                 "long",
                 Kind::Cancelled,
                 None,
-                http("long", (200, 20_000), (200, 20_000)),
+                &http("long", (200, 20_000), (200, 20_000)),
             ),
         ]
     }
@@ -177,7 +177,7 @@ impl Place<'_> {
             json!({ "handler": self.http("extra", WELL, WELL), "queue": self.queue("more") });
         changed
             .into_iter()
-            .chain([self.task("extra", Kind::Well, Some(1), http)])
+            .chain([self.task("extra", Kind::Well, Some(1), &http)])
             .collect()
     }
 }

@@ -21,14 +21,16 @@ use campanile::system::wall_now;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
-use xtask::servers::{ActiveMq, Postgres, Redis};
+use xtask::servers::{ActiveMq, Postgres, PostgresOptions, Redis};
 
 use effects::Effects;
 use scene::{Outcome, Plan, play};
 use stand::{Fate, Servers};
 
-/// Scenes that are played at once; most of a scene is waiting for leases.
+/// Scenes of one process that are played at once; most of a scene is waiting for leases.
 const AT_ONCE: usize = 12;
+/// The same in a cluster, where each has five processes and shares its servers.
+const CLUSTERS_AT_ONCE: usize = 8;
 
 /// Plays all plans and gives their outcomes with their names.
 async fn play_all(
@@ -39,7 +41,12 @@ async fn play_all(
     // The error is that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let effects = Effects::start().await;
-    let seats = Arc::new(Semaphore::new(AT_ONCE));
+    let at_once = if servers.is_some() {
+        CLUSTERS_AT_ONCE
+    } else {
+        AT_ONCE
+    };
+    let seats = Arc::new(Semaphore::new(at_once));
     // On one thread: what a scene does is waiting.
     let mut under_way = JoinSet::new();
     let here = LocalSet::new();
@@ -154,8 +161,13 @@ async fn one_process_dies_at_every_failpoint_and_the_next_puts_everything_right(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_cluster_others_go_on_when_a_process_dies_or_stops_at_a_failpoint() {
+    // Of its own, for more connections than the shared one has.
+    let options = PostgresOptions {
+        fsync: false,
+        settings: vec![("max_connections".to_owned(), "500".to_owned())],
+    };
     let (Some(postgres), Some(redis), Some(broker)) = (
-        xtask::or_skip(Postgres::shared()),
+        xtask::or_skip(Postgres::start_with(options).map(Arc::new)),
         xtask::or_skip(Redis::shared()),
         xtask::or_skip(ActiveMq::shared()),
     ) else {

@@ -88,6 +88,16 @@ impl People {
         self.at += 1;
     }
 
+    /// What they ask for now, for whoever looks for the reason of a failure.
+    pub fn wish(&self) -> String {
+        let run = |key: &str| self.runs.get(key).cloned().unwrap_or_default();
+        match self.acts.get(self.at) {
+            None => "nothing".to_owned(),
+            Some(Act::Cancel(key, state)) => format!("the end of {} once {state}", run(key)),
+            Some(act) => format!("{act:?}"),
+        }
+    }
+
     /// The tasks that the edit brought.
     pub fn new_tasks(&self) -> impl Iterator<Item = Task> {
         self.edited.iter().filter(|t| t.name == "extra").cloned()
@@ -113,14 +123,13 @@ impl People {
             Act::Cancel(key, state) => self.cancel(key, state, stand).await,
             Act::Edit => {
                 let body = list(&self.edited);
-                is_done(stand.ask("POST", "/apply", Some(&body)).await)
+                is_done(stand.ask("POST", "/apply", Some(&body)).await.as_ref())
             }
-            Act::Rest(task, verb) => is_done(
-                stand
-                    .ask("POST", &format!("/tasks/{task}/{verb}"), None)
-                    .await,
-            ),
-            Act::Resign => is_done(stand.ask("POST", "/leader/resign", None).await),
+            Act::Rest(task, verb) => {
+                let path = format!("/tasks/{task}/{verb}");
+                is_done(stand.ask("POST", &path, None).await.as_ref())
+            }
+            Act::Resign => is_done(stand.ask("POST", "/leader/resign", None).await.as_ref()),
         }
     }
 
@@ -142,6 +151,6 @@ impl People {
     }
 }
 
-fn is_done(answer: Option<(u16, Value)>) -> bool {
+fn is_done(answer: Option<&(u16, Value)>) -> bool {
     matches!(answer, Some((200..=299, _)))
 }

@@ -96,11 +96,7 @@ pub async fn play(name: &str, plan: Plan, effects: &Effects, servers: Option<Ser
     let mut stand = Stand::new(name, servers);
     let script = stand.folder.join("program.sh");
     std::fs::write(&script, SCRIPT).unwrap();
-    let (first, role) = names(&stand);
-    stand.start(first, role, None);
-    if stand.is_cluster() {
-        stand.start("w0", Role::Worker, None);
-    }
+    stand.start("n0", Role::All, None);
     if !holds(PATIENCE, async || {
         stand.ask("GET", "/leader", None).await.is_some()
     })
@@ -146,14 +142,6 @@ pub async fn play(name: &str, plan: Plan, effects: &Effects, servers: Option<Ser
             outcome
         }
         Err(why) => broken(&why, &scene.stand),
-    }
-}
-
-fn names(stand: &Stand) -> (&'static str, Role) {
-    if stand.is_cluster() {
-        ("s0", Role::Scheduler)
-    } else {
-        ("n0", Role::All)
     }
 }
 
@@ -281,7 +269,11 @@ impl Scene<'_> {
         let deadline = wall_now().plus(PATIENCE);
         while self.stand.node(name).process.is_alive() {
             if wall_now() > deadline {
-                return Err(format!("{} was never reached", self.plan.point.name()));
+                let (point, wish) = (self.plan.point.name(), self.people.wish());
+                let state = self.facts.state().await.join("; ");
+                return Err(format!(
+                    "{point} was never reached; people wish {wish}; {state}"
+                ));
             }
             if self.plan.fate == Fate::Stops && self.stand.node(name).reached(self.plan.point) {
                 return self.wake_later(name).await;
@@ -321,18 +313,26 @@ impl Scene<'_> {
         }
     }
 
-    /// In a cluster a second scheduler waits for the lock, once the first one leads or is dead.
+    /// In a cluster a second scheduler waits for the lock, once the first one leads. If it gets the lead before the first
+    /// one has reached its point (a leader was asked to resign, or was slow), it is ended: the lead goes back.
     fn successor_waits(&mut self) {
-        let is_there = self.stand.nodes.iter().any(|n| n.name == "s2");
-        if self.stand.is_cluster() && !is_there && self.stand.node("s1").said("leading: term") {
-            self.stand.start("s2", Role::Scheduler, None);
+        if !self.stand.is_cluster() || self.plan.is_workers() {
+            return;
+        }
+        let successor = self.stand.nodes.iter().rfind(|n| n.name == "s2");
+        match successor {
+            None if self.stand.node("s1").said("leading: term") => {
+                self.stand.start("s2", Role::Scheduler, None);
+            }
+            Some(s2) if s2.said("leading: term") => s2.process.kill9(),
+            _ => {}
         }
     }
 
     /// A stopped process stays so until others took over what was its own; then it goes on where it stood.
     async fn wake_later(&mut self, name: &str) -> Result<(), String> {
         let stopped = wall_now();
-        if !self.stand.nodes.iter().any(|n| n.name == "s2") {
+        if !self.plan.is_workers() && !self.stand.living().any(|n| n.name == "s2") {
             self.stand.start("s2", Role::Scheduler, None);
         }
         let stand = &self.stand;
@@ -380,7 +380,7 @@ impl Scene<'_> {
         if !self.stand.is_cluster() {
             self.stand.start("n2", Role::All, None);
         } else {
-            for name in ["s1", "w1", "s2"] {
+            for name in ["s1", "w1"] {
                 let is_there = self.stand.living().any(|n| n.name == name);
                 let role = if name == "w1" {
                     Role::Worker
@@ -396,7 +396,8 @@ impl Scene<'_> {
         let deadline = wall_now().plus(PATIENCE);
         while !self.people.is_content() {
             if wall_now() > deadline {
-                return Err("people were never answered".to_owned());
+                let (wish, state) = (self.people.wish(), self.facts.state().await.join("; "));
+                return Err(format!("people were never answered: {wish}; {state}"));
             }
             self.people.step(&self.stand).await;
             pause(Duration::from_millis(20)).await;

@@ -133,6 +133,12 @@ impl Stand {
             || ("store:".to_owned(), "memory:".to_owned()),
             |s| (s.redis.url(), s.broker.stomp_url()),
         );
+        // As short as a busy machine allows: what goes over servers is slower there.
+        let (ttl, lease) = if self.is_cluster() {
+            ("2s", "3s")
+        } else {
+            ("1s", "2s")
+        };
         let mut command = Command::new(env!("CARGO_BIN_EXE_campanile"));
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("CAMPANILE_") {
@@ -143,7 +149,7 @@ impl Stand {
             .args(["serve", "--name", name, "--roles", role.flags()])
             .args(["--store", &self.store, "--lock", &lock, "--broker", &broker])
             .args(["--cluster", &self.scene, "--listen", "127.0.0.1:0"])
-            .args(["--lock-ttl", "1s", "--lease", "2s", "--drain", "500ms"])
+            .args(["--lock-ttl", ttl, "--lease", lease, "--drain", "500ms"])
             .args(["--slots", "32", "--queues"])
             .arg(format!("{},{}", queue("default"), queue("more")))
             .args(["--allow-commands", SHELL, "--allow-private-targets"])
