@@ -88,6 +88,11 @@ impl People {
         self.at += 1;
     }
 
+    /// They want another leader once more: a term that ended by itself meanwhile was not ended by them.
+    pub fn resign_again(&mut self) {
+        self.at = self.acts.len() - 1;
+    }
+
     /// What they ask for now, for whoever looks for the reason of a failure.
     pub fn wish(&self) -> String {
         let run = |key: &str| self.runs.get(key).cloned().unwrap_or_default();

@@ -284,6 +284,10 @@ impl Scene<'_> {
                 self.stand.node(name).process.sigterm();
                 asked_to_end = true;
             }
+            let needs_an_end = [Failpoint::TermEnded, Failpoint::LockReleased];
+            if self.people.is_content() && needs_an_end.contains(&self.plan.point) {
+                self.people.resign_again();
+            }
             pause(Duration::from_millis(20)).await;
         }
         let node = self.stand.node(name);
