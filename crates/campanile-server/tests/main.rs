@@ -9,6 +9,7 @@
 mod api;
 mod cli;
 mod cron;
+mod failpoints;
 mod injection;
 mod plan;
 mod process;

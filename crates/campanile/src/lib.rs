@@ -2,10 +2,14 @@
 //! to the world and the engine that moves everything. It names no driver and no HTTP; adapters are plugged in from
 //! outside, as `Arc<dyn …>`.
 
+/// Whether this build has failpoints: off in everything but the tests of the program.
+const FAILPOINTS: bool = cfg!(feature = "failpoints");
+
 pub mod calendar;
 pub mod conformance;
 pub mod control;
 pub mod engine;
+pub mod failpoint;
 pub mod forecast;
 pub mod id;
 pub mod memory;

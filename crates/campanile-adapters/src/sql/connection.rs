@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use campanile::failpoint::{self, Around};
 use campanile::port::store::{self, CALL_TIMEOUT};
 use campanile::system::{Random, pause, within};
 use sqlx::pool::PoolConnection;
@@ -236,11 +237,14 @@ impl Tx {
     pub(super) async fn settle<T>(
         mut self,
         body: Option<Result<Verdict<T>, Failure>>,
+        around: &Around,
     ) -> Result<T, store::Error> {
         match body {
             Some(Ok(Verdict::Commit(answer))) => {
+                failpoint::reach(around.written);
                 match within(CALL_TIMEOUT, self.run_raw("COMMIT")).await {
                     Some(Ok(())) => {
+                        failpoint::reach(around.committed);
                         self.open = false;
                         Ok(answer)
                     }
@@ -475,9 +479,11 @@ impl Tries {
 }
 
 /// Runs a body inside a transaction of a pool, whole and again where the database asks for that. The body is an
-/// expression over the named transaction that gives a future of `Result<Verdict<T>, Failure>`.
+/// expression over the named transaction that gives a future of `Result<Verdict<T>, Failure>`. The failpoints around it
+/// are named with it, so that no transaction is without.
 macro_rules! transaction {
-    ($pool:expr, $random:expr, $tx:ident => $body:expr) => {{
+    ($around:expr, $pool:expr, $random:expr, $tx:ident => $body:expr) => {{
+        campanile::failpoint::reach($around.before);
         let mut tries = $crate::sql::connection::Tries::default();
         loop {
             let answer = match $pool.begin().await {
@@ -486,7 +492,7 @@ macro_rules! transaction {
                         let $tx = &mut owned;
                         campanile::system::within(campanile::port::store::CALL_TIMEOUT, $body).await
                     };
-                    owned.settle(body).await
+                    owned.settle(body, &$around).await
                 }
                 Err(error) => Err(error),
             };

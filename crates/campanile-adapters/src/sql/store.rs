@@ -8,6 +8,7 @@ mod ends;
 mod firing;
 mod leading;
 mod permits;
+mod points;
 mod rows;
 mod shared;
 mod tasks;
@@ -16,6 +17,7 @@ mod working;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
 
+use campanile::failpoint::{self, Failpoint};
 use campanile::port::store::Error;
 use campanile::system::Random;
 use campanile::task::QueueName;
@@ -152,6 +154,7 @@ impl Store {
         self.load_queues(&self.pools.main).await?;
         let args = [("names", Table::default().texts(unknown).into())];
         self.pools.main.write(&ADD_QUEUES, &args).await?;
+        failpoint::reach(Failpoint::QueueNamed);
         self.load_queues(&self.pools.main).await
     }
 

@@ -5,7 +5,7 @@ mod threes;
 
 use campanile::id::{ClaimId, RunId};
 use campanile::protocol::permits::LimitKey;
-use campanile::protocol::work::{DueChange, Edit, End, Firing, Move, Upsert};
+use campanile::protocol::work::{Delete, DueChange, Edit, End, Firing, Move, Upsert};
 use campanile::run::{Reason, Run};
 use campanile::task::Task;
 use campanile::time::Timestamp;
@@ -153,7 +153,11 @@ fn edits() -> Vec<Scene> {
         against_fire("fire, pause", |w, task| w.pause(task)),
         against_fire("fire, delete", |_, task| {
             Op::Edit(Box::new(Edit {
-                deletes: vec![(task.id, 1)],
+                deletes: vec![Delete {
+                    task: task.id,
+                    version: 1,
+                    seen: Some(at(0)),
+                }],
                 ..Edit::default()
             }))
         }),

@@ -13,12 +13,16 @@ use super::out::Out;
 use crate::api::problem::chain;
 use crate::compose::{self, App};
 use crate::config::{self, Environment, Settings, Written};
+use crate::failpoint;
 use crate::lifecycle::{self, Signals};
 use crate::ports;
 
 /// `serve`
 pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<ExitCode, Failure> {
     let settings = gather(args, environment)?.settings()?;
+    if let Some(point) = environment.get(failpoint::VARIABLE) {
+        failpoint::arm(point).map_err(Failure::Usage)?;
+    }
     log(&settings.log);
     let (app, signals) = start(&settings).await?;
     if let Some(token) = &app.new_token {

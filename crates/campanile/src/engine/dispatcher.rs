@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::elector::causes;
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
+use crate::failpoint::{self, Failpoint};
 use crate::port::broker::{Error, Message};
 use crate::protocol::dispatch::{Dispatch, Entry, LOOK_OTHERS, LOOK_ROWS_MAX, Pace};
 use crate::protocol::limits;
@@ -207,7 +208,12 @@ async fn publish_all(
     broker: &dyn crate::port::broker::Broker,
     messages: &[Message],
 ) -> Result<(), Error> {
-    match broker.publish(messages).await {
+    failpoint::reach(Failpoint::PublishBefore);
+    let answer = broker.publish(messages).await;
+    if answer.is_ok() {
+        failpoint::reach(Failpoint::PublishConfirmed);
+    }
+    match answer {
         Err(Error::Unsendable(_)) if messages.len() > 1 => {
             let mut answer = Ok(());
             for message in messages {

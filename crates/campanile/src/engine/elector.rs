@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::meters::Meters;
 use super::{Parts, database_time::DatabaseTime};
+use crate::failpoint::{self, Failpoint};
 use crate::id::{Holder, Mint, NodeId};
 use crate::port::clock::Clock;
 use crate::port::lock::{Acquired, Signal};
@@ -216,6 +217,7 @@ impl Elector {
                 if let Err(error) = self.parts.lock.release(&self.lock_holder).await {
                     tracing::warn!(error = %causes(&error), "could not give the lock back; it ends by itself");
                 }
+                failpoint::reach(Failpoint::LockReleased);
                 Performed::Done
             }
             Effect::StandBack(length) => self.stand_back(length).await,
@@ -226,6 +228,7 @@ impl Elector {
         let asked_at = self.now();
         match self.parts.store.leader().await {
             Ok(row) => {
+                failpoint::reach(Failpoint::EpochRead);
                 self.time.sample(row.now, asked_at);
                 Performed::Event(Event::EpochRead(row.epoch))
             }
@@ -247,7 +250,10 @@ impl Elector {
             .acquire(&self.lock_holder, self.config.ttl)
             .await
         {
-            Ok(Acquired::Yes) => Event::LockTaken { asked_at },
+            Ok(Acquired::Yes) => {
+                failpoint::reach(Failpoint::LockAcquired);
+                Event::LockTaken { asked_at }
+            }
             Ok(Acquired::No { expires_in }) => Event::LockBusy { expires_in },
             Err(error) => self.lock_failed(&error),
         };
@@ -268,7 +274,12 @@ impl Elector {
             .renew(&self.lock_holder, self.config.ttl)
             .await
         {
-            Ok(mine) => Event::LockChecked { asked_at, mine },
+            Ok(mine) => {
+                if mine {
+                    failpoint::reach(Failpoint::LockRenewed);
+                }
+                Event::LockChecked { asked_at, mine }
+            }
             Err(error) => self.lock_failed(&error),
         }
     }
@@ -378,6 +389,7 @@ impl Elector {
                 "term {} is over",
                 leadership.term.epoch
             );
+            failpoint::reach(Failpoint::TermEnded);
         }
         self.terms.send_replace(None);
     }

@@ -11,6 +11,7 @@ use super::Parts;
 use super::elector::causes;
 use super::meters::Meters;
 use super::running::InHand;
+use crate::failpoint::{self, Failpoint};
 use crate::port::Written;
 use crate::port::lock::Signal;
 use crate::protocol::limits;
@@ -37,6 +38,7 @@ pub async fn run(
                 Ok(answers) => {
                     count(&meters, &batch, &answers);
                     announce(&parts, &wake, &batch).await;
+                    failpoint::reach(Failpoint::FinishAnnounced);
                     break;
                 }
                 Err(error) => {

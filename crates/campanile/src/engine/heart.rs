@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::elector::causes;
 use super::meters::Meters;
 use super::worker::Worker;
+use crate::failpoint::{self, Failpoint};
 use crate::protocol::lost::{beat_period, stop_by};
 
 /// How often a worker beats while it runs something, at least: it learns of cancellations so.
@@ -27,6 +28,7 @@ pub async fn beat(worker: Arc<Worker>) {
                 period
             })
             .await;
+        failpoint::reach(Failpoint::BeatBefore);
         let sent = clock.monotonic();
         let runs = worker.in_hand.runs();
         let busy = u32::try_from(runs.len()).unwrap_or(u32::MAX);
@@ -38,6 +40,9 @@ pub async fn beat(worker: Arc<Worker>) {
                 return;
             }
         };
+        if answer.is_ok() {
+            failpoint::reach(Failpoint::BeatCommitted);
+        }
         match answer {
             Ok(beaten) if beaten.known => {
                 answered = sent;

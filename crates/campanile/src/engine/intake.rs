@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::elector::causes;
 use super::meters::Meters;
 use super::worker::{Worker, claim, free_slots};
+use crate::failpoint::{self, Failpoint};
 use crate::id::RunId;
 use crate::port::broker::{Consumer, Delivery};
 use crate::protocol::limits;
@@ -98,6 +99,7 @@ impl Intake {
             return Ok(());
         };
         let deliveries = consumer.receive().await.map_err(|e| causes(&e))?;
+        failpoint::reach(Failpoint::MessageReceived);
         Meters::add(&worker.shared.meters.messages_received, deliveries.len());
         self.take(deliveries).await
     }
@@ -176,6 +178,7 @@ impl Intake {
         }
         if let Some((consumer, _)) = self.consumer.as_mut() {
             consumer.ack(&settled).await.map_err(|e| causes(&e))?;
+            failpoint::reach(Failpoint::ClaimAcknowledged);
         }
         if left > 0 {
             // More than there are slots for: others may have them.

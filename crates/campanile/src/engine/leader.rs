@@ -11,6 +11,7 @@ use super::dispatcher::{self, Desk};
 use super::elector::{Leadership, causes};
 use super::meters::Meters;
 use super::{Shared, planner, reaper, zones};
+use crate::failpoint::{self, Failpoint};
 use crate::port::Written;
 use crate::port::store::Error;
 
@@ -115,9 +116,11 @@ impl Leader {
             }),
             broker_ok: self.broker_ok.clone(),
         });
+        failpoint::reach(Failpoint::TermStarted);
         if planner::recover(&duty).await.is_err() {
             return;
         }
+        failpoint::reach(Failpoint::OutboxRecovered);
         let mut duties = JoinSet::new();
         duties.spawn(planner::run(Arc::clone(&duty)));
         duties.spawn(dispatcher::publish(Arc::clone(&duty)));

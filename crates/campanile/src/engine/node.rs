@@ -25,6 +25,7 @@ use super::leader::Leader;
 use super::meters::Meters;
 use super::worker::{self, Ended};
 use super::{Parts, Settings, Shared};
+use crate::failpoint::{self, Failpoint};
 use crate::id::{Mint, NodeId};
 use crate::port::store::Error;
 use crate::protocol::lost::beat_period;
@@ -76,8 +77,10 @@ impl Node {
         let time = DatabaseTime::new(Arc::clone(&parts.clock));
         let asked_at = parts.clock.monotonic();
         time.sample(parts.store.leader().await?.now, asked_at);
+        let secret = Secret::new(parts.store.secret(parts.random.secret()).await?);
+        failpoint::reach(Failpoint::SecretKept);
         let shared = Arc::new(Shared {
-            secret: Secret::new(parts.store.secret(parts.random.secret()).await?),
+            secret,
             mint: Arc::new(Mint::new(Arc::clone(&parts.random))),
             meters: Arc::default(),
             wake: Arc::default(),
@@ -279,11 +282,13 @@ async fn watched<F: Future<Output = ()> + Send + 'static>(duty: F, failed: watch
 async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: CancellationToken) {
     while !closing.is_cancelled() {
         let id = shared.mint.node();
+        failpoint::reach(Failpoint::JoinBefore);
         if let Err(error) = shared.parts.store.join(&description(&shared, id)).await {
             tracing::warn!(error = %causes(&error), "could not join the living; trying again");
             shared.parts.clock.sleep(JOIN_WAIT).await;
             continue;
         }
+        failpoint::reach(Failpoint::JoinCommitted);
         status.send_modify(|s| s.node = Some(id));
         let ended = if shared.settings.worker {
             worker::work(&shared, id, closing.clone()).await
@@ -293,9 +298,11 @@ async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: Can
         status.send_modify(|s| s.node = None);
         match ended {
             Ended::Drained => {
+                failpoint::reach(Failpoint::LeaveBefore);
                 if let Err(error) = shared.parts.store.leave(id).await {
                     tracing::warn!(error = %causes(&error), "could not leave the living; the leader will find out");
                 }
+                failpoint::reach(Failpoint::LeaveCommitted);
             }
             Ended::Fenced => shared.parts.clock.sleep(JOIN_WAIT).await,
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
+use crate::failpoint::{self, Failpoint};
 use crate::id::{OutboxId, TaskId};
 use crate::protocol::dispatch::Entry;
 use crate::protocol::limits;
@@ -305,6 +306,7 @@ async fn fire_all(
                 more |= firing.advanced.iter().any(|key| key.at <= moment.horizon);
                 if firing.outbox.is_some() {
                     duty.desk.with(|d| d.admit(row, entries));
+                    failpoint::reach(Failpoint::FireAdmitted);
                     duty.desk.changed.notify_one();
                 }
             }

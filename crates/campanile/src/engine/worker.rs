@@ -15,6 +15,7 @@ use super::intake::Intake;
 use super::meters::Meters;
 use super::running::{self, Attempt, InHand, Stops};
 use super::{Shared, finisher};
+use crate::failpoint::{self, Failpoint};
 use crate::id::{ClaimId, NodeId, RunId, TaskId};
 use crate::port::store::Error;
 use crate::protocol::limits;
@@ -53,6 +54,7 @@ pub struct Worker {
     tasks: Mutex<HashMap<TaskId, Known>>,
 }
 
+#[derive(Clone)]
 struct Known {
     version: i64,
     spec: Arc<TaskSpec>,
@@ -117,6 +119,7 @@ pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken
 /// Lets running handlers end by themselves, until the patience is over; then gives their runs back.
 async fn drain(worker: &Worker, intakes: &TaskTracker) -> Ended {
     intakes.wait().await;
+    failpoint::reach(Failpoint::Drain);
     worker.tracker.close();
     tokio::select! {
         biased;
@@ -159,6 +162,7 @@ pub async fn claim(
         id: worker.shared.mint.claim(),
         runs: offers,
     };
+    failpoint::reach(Failpoint::ClaimBefore);
     let won = match worker.shared.parts.store.claim(&claim).await {
         Ok(won) => won,
         Err(error) => {
@@ -169,6 +173,9 @@ pub async fn claim(
             return Err(causes(&error));
         }
     };
+    if !won.is_empty() {
+        failpoint::reach(Failpoint::ClaimCommitted);
+    }
     Meters::add(&worker.shared.meters.claims_refused, offered - won.len());
     Meters::add(&worker.shared.meters.attempts_claimed, won.len());
     for run in &won {
@@ -212,12 +219,19 @@ async fn start(
         .iter()
         .map(|c| worker.in_hand.take(c.run, c.attempt))
         .collect();
-    learn(worker, &won).await;
+    let Some(known) = learn(worker, &won).await else {
+        // Fenced before the store answered. Whether their tasks exist is not known, so there is no end to record: nothing
+        // was started, and the leader gives these runs on.
+        for claimed in &won {
+            worker.in_hand.release(claimed.run, claimed.attempt);
+        }
+        return;
+    };
     for (claimed, cancel) in won.into_iter().zip(tokens) {
         let Some(permit) = permits.split(1) else {
             break;
         };
-        match attempt(worker, claimed, claim) {
+        match attempt(&known, claimed, claim) {
             Ok(attempt) => {
                 let stops = Stops {
                     cancel,
@@ -236,28 +250,30 @@ async fn start(
     worker.freed.notify_waiters();
 }
 
-/// Reads the definitions that the won runs need and that are not known in the version in force. Asks until the store
-/// answers: the runs are ours meanwhile.
-async fn learn(worker: &Worker, won: &[Claimed]) {
-    let missing: Vec<TaskId> = {
+/// The definitions that the won runs need, in the version in force; what is not known is read. Asks until the store
+/// answers: the runs are ours meanwhile. `None` if the worker was fenced before.
+async fn learn(worker: &Worker, won: &[Claimed]) -> Option<HashMap<TaskId, Known>> {
+    let mut needed = HashMap::new();
+    let mut missing: Vec<TaskId> = Vec::new();
+    {
         let known = worker
             .tasks
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let stale =
-            |(id, version): &(TaskId, i64)| known.get(id).is_none_or(|k| k.version < *version);
-        let mut missing: Vec<TaskId> = won
-            .iter()
-            .filter_map(|c| c.task)
-            .filter(stale)
-            .map(|(id, _)| id)
-            .collect();
-        missing.sort_unstable();
-        missing.dedup();
-        missing
-    };
+        for (id, version) in won.iter().filter_map(|c| c.task) {
+            match known.get(&id).filter(|k| k.version >= version) {
+                Some(known) => drop(needed.insert(id, known.clone())),
+                None => missing.push(id),
+            }
+        }
+    }
+    missing.sort_unstable();
+    missing.dedup();
     let mut wait = RETRY_INITIAL;
-    while !missing.is_empty() && !worker.stops.fence.is_cancelled() {
+    while !missing.is_empty() {
+        if worker.stops.fence.is_cancelled() {
+            return None;
+        }
         match worker.shared.parts.store.tasks_by_id(&missing).await {
             Ok(tasks) => {
                 let mut known = worker
@@ -269,16 +285,15 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
                 }
                 for task in tasks {
                     let name = task.spec.name.clone();
-                    known.insert(
-                        task.id,
-                        Known {
-                            version: task.version,
-                            spec: Arc::new(task.spec),
-                            name,
-                        },
-                    );
+                    let one = Known {
+                        version: task.version,
+                        spec: Arc::new(task.spec),
+                        name,
+                    };
+                    needed.insert(task.id, one.clone());
+                    known.insert(task.id, one);
                 }
-                return;
+                break;
             }
             Err(error) => {
                 tracing::warn!(error = %causes(&error), "could not read the tasks of claimed runs; asking again");
@@ -287,14 +302,15 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
             }
         }
     }
+    Some(needed)
 }
 
 /// Puts an attempt together; a run whose task is gone is cancelled instead.
-fn attempt(worker: &Worker, claimed: Claimed, claim: ClaimId) -> Result<Attempt, Finish> {
-    let known = worker
-        .tasks
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+fn attempt(
+    known: &HashMap<TaskId, Known>,
+    claimed: Claimed,
+    claim: ClaimId,
+) -> Result<Attempt, Finish> {
     let definition = claimed.task.and_then(|(id, _)| known.get(&id));
     let own = claimed.spec.as_ref().and_then(|s| s.handler.clone());
     let (spec, task_name) = match (definition, own) {
@@ -327,6 +343,7 @@ async fn carry_out(
     stops: Stops,
     permit: OwnedSemaphorePermit,
 ) {
+    failpoint::reach(Failpoint::Start);
     let ended = running::run(
         &attempt,
         &worker.shared.parts.handlers,
@@ -334,6 +351,7 @@ async fn carry_out(
         &stops,
     )
     .await;
+    failpoint::reach(Failpoint::HandlerEnded);
     drop(permit);
     worker.freed.notify_waiters();
     let claimed = &attempt.claimed;
@@ -360,4 +378,89 @@ async fn carry_out(
         limited: claimed.limited,
     };
     let _ = worker.ends.send(finish).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Handlers, Parts, Settings, database_time::DatabaseTime};
+    use crate::id::Mint;
+    use crate::memory::{broker::MemoryBroker, lock::MemoryLock, store::MemoryStore};
+    use crate::port::clock::Clock;
+    use crate::port::store::Control as _;
+    use crate::protocol::message::Secret;
+    use crate::run::Origin;
+    use crate::system::{Random, SystemClock};
+
+    /// A worker by itself, and where its ends go.
+    async fn worker() -> (Arc<Worker>, mpsc::Receiver<Finish>) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let random = Arc::new(Random::from_seed(1));
+        let store = Arc::new(MemoryStore::new(Arc::clone(&clock)));
+        let secret = store.secret(random.secret()).await.unwrap_or_default();
+        let shared = Arc::new(Shared {
+            settings: Settings::default(),
+            time: DatabaseTime::new(Arc::clone(&clock)),
+            meters: Arc::default(),
+            mint: Arc::new(Mint::new(Arc::clone(&random))),
+            secret: Secret::new(secret),
+            wake: Arc::default(),
+            parts: Parts {
+                store,
+                lock: Arc::new(MemoryLock::new(Arc::clone(&clock))),
+                broker: Arc::new(MemoryBroker::new()),
+                clock,
+                random,
+                handlers: Handlers::new(),
+            },
+        });
+        let (ends, received) = mpsc::channel(8);
+        let worker = Arc::new(Worker {
+            node: shared.mint.node(),
+            shared,
+            slots: Arc::new(Semaphore::new(4)),
+            freed: Arc::default(),
+            in_hand: Arc::default(),
+            ends,
+            tracker: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            stops: Stops::default(),
+            tasks: Mutex::default(),
+        });
+        (worker, received)
+    }
+
+    /// What became of a won run whose task the worker does not know: the end, if one was sent.
+    async fn started(fenced: bool) -> Option<End> {
+        let (worker, mut received) = worker().await;
+        if fenced {
+            worker.stops.fence.cancel();
+        }
+        let now = worker.shared.time.now();
+        let won = Claimed {
+            run: RunId::floor(now),
+            attempt: 1,
+            task: Some((worker.shared.mint.task(now), 1)),
+            origin: Origin::Schedule,
+            due_at: now,
+            started_at: now,
+            failures: 0,
+            losses: 0,
+            limited: false,
+            spec: None,
+        };
+        let permits = free_slots(&worker.slots, 1).unwrap();
+        start(&worker, vec![won], worker.shared.mint.claim(), permits).await;
+        let end = received.try_recv().ok().map(|finish| finish.end);
+        assert_eq!(worker.in_hand.len(), usize::from(end.is_some()));
+        end
+    }
+
+    #[tokio::test]
+    async fn only_a_store_that_answered_says_that_a_task_is_gone() {
+        let gone = End::Cancelled(Reason::TaskDeleted);
+        assert_eq!(started(false).await, Some(gone));
+        // The task may well be there: its run is given on with all that this worker held.
+        assert_eq!(started(true).await, None);
+    }
 }

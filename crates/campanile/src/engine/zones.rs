@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::ahead::{PLANNED_AHEAD, first_unplanned};
 use super::leader::{Duty, TermOver};
+use crate::failpoint::{self, Failpoint};
 use crate::port::store::{Error, Store, ZONE_RULES};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
@@ -44,7 +45,9 @@ async fn adopt(duty: &Duty, ours: &str) -> Result<(), Error> {
     if kept.as_deref() == Some(ours) {
         return Ok(());
     }
+    failpoint::reach(Failpoint::ZonesBefore);
     let moved = recompute(duty, ours).await?;
+    failpoint::reach(Failpoint::ZonesKept);
     let before = kept.as_deref().unwrap_or("none");
     tracing::info!(
         before,
@@ -74,6 +77,7 @@ async fn recompute(duty: &Duty, ours: &str) -> Result<usize, Error> {
                 ..Edit::default()
             };
             moved += usize::from(store.edit(&edit, now).await?.is_applied());
+            failpoint::reach(Failpoint::ZonesMoved);
         }
         after = page.next;
         if after.is_none() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
+use campanile::failpoint::{self, Failpoint};
 use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Control, Error};
@@ -20,6 +21,7 @@ use super::super::statement::{Statement, Text};
 use super::super::value::{Arg, Table};
 use super::ends::{Ending, Outcome};
 use super::firing::INSERT_ROWS_MAX;
+use super::points::{CANCEL, SUBMIT};
 use super::rows::{attempt_of, ended_run, live_run, node_of, small, spec_table};
 use super::{Store, first};
 
@@ -147,7 +149,7 @@ impl Control for Store {
         }
         self.intern(submissions.iter().map(|s| &s.run.queue))
             .await?;
-        transaction!(self.pools.main, &self.random, tx => self.submit_in(tx, submissions))
+        transaction!(SUBMIT, self.pools.main, &self.random, tx => self.submit_in(tx, submissions))
     }
 
     async fn runs(
@@ -212,11 +214,14 @@ impl Control for Store {
                 error: None,
                 log: None,
             };
-            let answer = self.record(&self.pools.main, None, &[ending]).await?;
+            let answer = self
+                .record(&CANCEL, &self.pools.main, None, &[ending])
+                .await?;
             if answer.is_some_and(|written| written.contains(&Written::Applied)) {
                 return Ok(Cancel::Cancelled);
             }
             if self.pools.main.write(&REQUEST_CANCEL, &args).await? > 0 {
+                failpoint::reach(Failpoint::CancelRequested);
                 return Ok(Cancel::Requested);
             }
             // Not live when we look here means in history, or nowhere: nothing ever leaves history for the live.
@@ -288,11 +293,13 @@ impl Control for Store {
     }
 
     async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
+        failpoint::reach(Failpoint::ResignBefore);
         let changed = self
             .pools
             .main
             .write(&RESIGN, &[("epoch", epoch.into())])
             .await?;
+        failpoint::reach(Failpoint::ResignRequested);
         Ok(if changed == 0 {
             Written::Stale
         } else {
@@ -365,6 +372,7 @@ impl Store {
         submissions: &[Submission],
     ) -> Result<Verdict<Vec<Submitted>>, Failure> {
         let (known, kept) = keep_keys(tx, submissions).await?;
+        failpoint::reach(Failpoint::SubmitKeyed);
         let mut created = HashSet::with_capacity(submissions.len());
         let mut fresh: Vec<&Submission> = Vec::with_capacity(submissions.len());
         let mut answers = Vec::with_capacity(submissions.len());

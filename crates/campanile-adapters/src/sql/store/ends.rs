@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use campanile::failpoint::{self, Around, Failpoint};
 use campanile::id::RunId;
 use campanile::port::Written;
 use campanile::port::store::Error;
@@ -213,21 +214,24 @@ impl Store {
     /// second run beside the first, with an error in the log.
     pub(super) async fn record(
         &self,
+        around: &Around,
         pool: &Pool,
         term: Option<&Term>,
         endings: &[Ending],
     ) -> Result<Option<Vec<Written>>, Error> {
-        let answer = self.record_at_once(pool, term, endings, false).await;
+        let answer = self
+            .record_at_once(around, pool, term, endings, false)
+            .await;
         if !answer.as_ref().is_err_and(is_second_run) {
             return answer;
         }
         let mut all = Vec::with_capacity(endings.len());
         for ending in endings {
             let one = std::slice::from_ref(ending);
-            let mut answer = self.record_at_once(pool, term, one, false).await;
+            let mut answer = self.record_at_once(around, pool, term, one, false).await;
             if answer.as_ref().is_err_and(is_second_run) {
                 tracing::error!(run = %ending.run, "run {} is the second of its occurrence: recorded beside the first", ending.run);
-                answer = self.record_at_once(pool, term, one, true).await;
+                answer = self.record_at_once(around, pool, term, one, true).await;
             }
             match answer? {
                 Some(written) => all.extend(written),
@@ -239,6 +243,7 @@ impl Store {
 
     async fn record_at_once(
         &self,
+        around: &Around,
         pool: &Pool,
         term: Option<&Term>,
         endings: &[Ending],
@@ -248,8 +253,7 @@ impl Store {
         let mut seen = HashSet::with_capacity(endings.len());
         let mut distinct: Vec<&Ending> = endings.iter().filter(|e| seen.insert(e.key())).collect();
         distinct.sort_by_key(|e| e.run);
-        let applied =
-            transaction!(pool, &self.random, tx => record_in(tx, term, &distinct, twice))?;
+        let applied = transaction!(around, pool, &self.random, tx => record_in(around, tx, term, &distinct, twice))?;
         let Some(mut applied) = applied else {
             return Ok(None);
         };
@@ -277,13 +281,14 @@ fn is_second_run(error: &Error) -> bool {
 pub(super) type Applied = HashSet<(RunId, Option<u32>, Option<i64>)>;
 
 async fn record_in(
+    around: &Around,
     tx: &mut Tx,
     term: Option<&Term>,
     endings: &[&Ending],
     twice: bool,
 ) -> Result<Verdict<Option<Applied>>, Failure> {
     if let Some(term) = term
-        && !guard(tx, term).await?
+        && !guard(tx, term, around).await?
     {
         return Ok(Verdict::Rollback(None));
     }
@@ -343,6 +348,9 @@ pub(super) async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result
         }
         tx.write(&REMOVE, &args).await?;
     }
+    if !moved.is_empty() {
+        failpoint::reach(Failpoint::EndMoved);
+    }
     release(tx, &limited, true).await?;
     let matches = |e: &&&Ending| {
         moved.get(&e.run.as_i64()).is_some_and(|(attempt, claim)| {
@@ -396,6 +404,7 @@ async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
         .ints(held.iter().map(|(e, _)| ready(e)))
         .ints(held.iter().map(|(e, _)| e.run.as_i64()));
     tx.write(&PUT_TIMERS, &[("rows", timers.into())]).await?;
+    failpoint::reach(Failpoint::RequeuePut);
     release(tx, &limited, false).await?;
     Ok(held.iter().map(|(e, _)| e.key()).collect())
 }

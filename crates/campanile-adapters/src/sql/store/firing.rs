@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
+use campanile::failpoint::{self, Failpoint};
 use campanile::id::RunId;
 use campanile::port::store::Error;
 use campanile::protocol::work::{DueKey, Fired, Firing, Owner, ScanLimits, Term, Waiting};
@@ -17,6 +18,7 @@ use super::super::statement::{Statement, Text};
 use super::super::value::{Arg, Row, Table};
 use super::Store;
 use super::leading::guard;
+use super::points::FIRE;
 use super::rows::live_run;
 
 /// Queues that one scan statement names.
@@ -161,13 +163,14 @@ impl Store {
             ("edits", firing.edits.into()),
         ];
         if tx.write(&GUARD_EDITS, &args).await? == 0 {
-            let fenced = !guard(tx, term).await?;
+            let fenced = !guard(tx, term, &FIRE).await?;
             return Ok(Verdict::Rollback(if fenced {
                 Fired::Fenced
             } else {
                 Fired::Edited
             }));
         }
+        FIRE.reach_guarded();
         if !firing.consumed.is_empty() {
             let args = [("rows", self.due_table(&firing.consumed)?.into())];
             let consumed = tx.write(&CONSUME, &args).await?;
@@ -175,6 +178,7 @@ impl Store {
                 return Ok(Verdict::Rollback(Fired::Edited));
             }
         }
+        failpoint::reach(Failpoint::FireConsumed);
         self.put_due(tx, &firing.advanced).await?;
         self.insert_runs(tx, &firing.runs).await?;
         self.insert_skips(tx, &firing.skipped).await?;
@@ -194,6 +198,7 @@ impl Store {
             ];
             tx.write(&STAMP, &args).await?;
         }
+        failpoint::reach(Failpoint::FireInserted);
         if !self.fire_permits(tx, firing).await? {
             return Ok(Verdict::Rollback(Fired::Edited));
         }

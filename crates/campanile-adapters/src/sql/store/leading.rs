@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
+use campanile::failpoint::Around;
 use campanile::id::{Holder, NodeId, OutboxId, RunId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Leading};
@@ -21,6 +22,9 @@ use super::super::statement::Statement;
 use super::super::value::{Arg, Row, Table};
 use super::ends::{Ending, Outcome};
 use super::firing::{SCAN_QUEUES_MAX, scan_text};
+use super::points::{
+    BEGIN_TERM as BIDDING, BURY, FINISH_LOST, FIRE, HAND_OVER, PRUNE as PRUNING, SETTLE,
+};
 use super::rows::{live_run, pairs};
 use super::{Store, first};
 
@@ -96,12 +100,16 @@ static PRUNE: [Statement; 5] = [
 
 /// Guard F: whether the term is still the one that may write. From here to the end of the transaction no other term
 /// begins.
-pub(super) async fn guard(tx: &mut Tx, term: &Term) -> Result<bool, Failure> {
+pub(super) async fn guard(tx: &mut Tx, term: &Term, around: &Around) -> Result<bool, Failure> {
     let args = [
         ("epoch", term.epoch.into()),
         ("holder", term.holder.as_str().into()),
     ];
-    Ok(tx.write(&GUARD, &args).await? == 1)
+    let holds = tx.write(&GUARD, &args).await? == 1;
+    if holds {
+        around.reach_guarded();
+    }
+    Ok(holds)
 }
 
 fn written(rows: u64) -> Written {
@@ -131,7 +139,7 @@ impl Leading for Store {
             ("node", bid.node.as_i64().into()),
             ("name", bid.node_name.as_str().into()),
         ];
-        let changed = transaction!(self.pools.leader, &self.random, tx => async {
+        let changed = transaction!(BIDDING, self.pools.leader, &self.random, tx => async {
             Ok(Verdict::Commit(tx.write(&BEGIN_TERM, &args).await?))
         });
         changed.map(written)
@@ -193,7 +201,7 @@ impl Leading for Store {
             .chain(&firing.skipped)
             .map(|run| &run.queue);
         self.intern(keys.chain(runs)).await?;
-        transaction!(self.pools.leader, &self.random, tx => self.fire_in(tx, term, firing))
+        transaction!(FIRE, self.pools.leader, &self.random, tx => self.fire_in(tx, term, firing))
     }
 
     async fn outbox(&self, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxRow>, Error> {
@@ -242,8 +250,8 @@ impl Leading for Store {
         at: Timestamp,
         done: &[OutboxId],
     ) -> Result<Written, Error> {
-        transaction!(self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term).await? {
+        transaction!(SETTLE, self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term, &SETTLE).await? {
                 return Ok(Verdict::Rollback(Written::Stale));
             }
             if !queued.is_empty() {
@@ -277,7 +285,7 @@ impl Leading for Store {
             })
             .collect();
         let answer = self
-            .record(&self.pools.leader, Some(term), &endings)
+            .record(&HAND_OVER, &self.pools.leader, Some(term), &endings)
             .await?;
         Ok(if answer.is_some() {
             Written::Applied
@@ -307,8 +315,8 @@ impl Leading for Store {
     }
 
     async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error> {
-        transaction!(self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term).await? {
+        transaction!(BURY, self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term, &BURY).await? {
                 return Ok(Verdict::Rollback(Written::Stale));
             }
             tx.write(&REMOVE_NODE, &[("node", node.as_i64().into())]).await?;
@@ -322,7 +330,8 @@ impl Leading for Store {
         ends: &[Finish],
     ) -> Result<Option<Vec<Written>>, Error> {
         let endings: Vec<Ending> = ends.iter().map(Ending::from).collect();
-        self.record(&self.pools.leader, Some(term), &endings).await
+        self.record(&FINISH_LOST, &self.pools.leader, Some(term), &endings)
+            .await
     }
 
     async fn prune(
@@ -339,8 +348,8 @@ impl Leading for Store {
             ("bound", bound.as_i64().into()),
             ("limit", cap(limit)),
         ];
-        transaction!(self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term).await? {
+        transaction!(PRUNING, self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term, &PRUNING).await? {
                 return Ok(Verdict::Rollback(None));
             }
             let old = tx.rows(&OLD_RUNS, &args).await?;

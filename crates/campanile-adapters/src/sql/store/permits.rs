@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use campanile::failpoint::{self, Failpoint};
 use campanile::id::RunId;
 use campanile::port::store::Error;
 use campanile::protocol::permits::{Held, LimitKey, Parked, Permit, Standing};
@@ -16,6 +17,7 @@ use super::super::value::{Row, Table};
 use super::Store;
 use super::ends::{Ending, Outcome, PUT_TIMERS, end};
 use super::leading::guard;
+use super::points::SWEEP;
 use super::rows::small;
 
 /// Parked runs of one limit that go on at once.
@@ -144,8 +146,8 @@ impl Store {
         if keys.is_empty() {
             return Ok(Some(0));
         }
-        transaction!(self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term).await? {
+        transaction!(SWEEP, self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term, &SWEEP).await? {
                 return Ok(Verdict::Rollback(None));
             }
             tx.write(&DROP_ORPHANED, &[]).await?;
@@ -207,6 +209,7 @@ impl Store {
             .ints(of(|p| p.run.as_i64()))
             .ints(queues);
         tx.write(&PARK, &[("rows", rows.into())]).await?;
+        failpoint::reach(Failpoint::FireParked);
         Ok(true)
     }
 }
@@ -319,6 +322,7 @@ async fn hand_on(tx: &mut Tx, key: &str, most: i64) -> Result<usize, Failure> {
     if count > 0 {
         let rows = Table::of(queues).ints(instants).ints(runs);
         tx.write(&PUT_TIMERS, &[("rows", rows.into())]).await?;
+        failpoint::reach(Failpoint::PermitsHandedOn);
     }
     Ok(count)
 }

@@ -16,6 +16,7 @@ use super::super::statement::Statement;
 use super::super::value::Table;
 use super::Store;
 use super::firing::INSERT_ROWS_MAX;
+use super::points::EDIT;
 use super::rows::{former_of, task_of, to_json};
 
 /// A page of living tasks.
@@ -149,7 +150,7 @@ impl Store {
         let skipped = edit.skipped.iter().map(|run| &run.queue);
         self.intern(keys.chain(moved.map(|key| &key.queue)).chain(skipped))
             .await?;
-        transaction!(self.pools.main, &self.random, tx => self.edit_in(tx, edit, at))
+        transaction!(EDIT, self.pools.main, &self.random, tx => self.edit_in(tx, edit, at))
     }
 
     async fn edit_in(
@@ -165,6 +166,7 @@ impl Store {
         if touched == 0 {
             return Ok(Verdict::Rollback(Written::Stale));
         }
+        EDIT.reach_guarded();
         let present = as_they_are(tx, edit).await?;
         if !is_as_expected(edit, &present)
             || names_are_taken(tx, edit).await?

@@ -14,6 +14,7 @@ use super::super::statement::Statement;
 use super::super::value::{Row, Table};
 use super::ends::Ending;
 use super::leading::REMOVE_NODE;
+use super::points::FINISH;
 use super::rows::{clean, pairs, small, spec_of, task_of, to_json};
 use super::{Store, first};
 
@@ -144,7 +145,9 @@ impl Working for Store {
             return Ok(Vec::new());
         }
         let endings: Vec<Ending> = ends.iter().map(Ending::from).collect();
-        let answer = self.record(&self.pools.main, None, &endings).await?;
+        let answer = self
+            .record(&FINISH, &self.pools.main, None, &endings)
+            .await?;
         Ok(answer.unwrap_or_default())
     }
 

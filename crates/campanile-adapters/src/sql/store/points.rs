@@ -1,0 +1,100 @@
+//! The failpoints around every transaction of the store, one value for each: what a transaction is called with. Nothing
+//! here does anything; a transaction without such a value does not compile.
+
+use campanile::failpoint::{Around, Failpoint};
+
+/// A bid for a term: its one statement is its guard.
+pub(super) const BEGIN_TERM: Around = Around {
+    before: Failpoint::BeginTermBefore,
+    guarded: None,
+    written: Failpoint::BeginTermWritten,
+    committed: Failpoint::BeginTermCommitted,
+};
+
+/// A firing.
+pub(super) const FIRE: Around = Around {
+    before: Failpoint::FireBefore,
+    guarded: Some(Failpoint::FireGuarded),
+    written: Failpoint::FireWritten,
+    committed: Failpoint::FireCommitted,
+};
+
+/// Published runs are marked, outbox rows removed.
+pub(super) const SETTLE: Around = Around {
+    before: Failpoint::SettleBefore,
+    guarded: Some(Failpoint::SettleGuarded),
+    written: Failpoint::SettleWritten,
+    committed: Failpoint::SettleCommitted,
+};
+
+/// External listeners have their messages.
+pub(super) const HAND_OVER: Around = Around {
+    before: Failpoint::HandOverBefore,
+    guarded: Some(Failpoint::HandOverGuarded),
+    written: Failpoint::HandOverWritten,
+    committed: Failpoint::HandOverCommitted,
+};
+
+/// A dead node is removed.
+pub(super) const BURY: Around = Around {
+    before: Failpoint::BuryBefore,
+    guarded: Some(Failpoint::BuryGuarded),
+    written: Failpoint::BuryWritten,
+    committed: Failpoint::BuryCommitted,
+};
+
+/// The runs of dead nodes are given on.
+pub(super) const FINISH_LOST: Around = Around {
+    before: Failpoint::FinishLostBefore,
+    guarded: Some(Failpoint::FinishLostGuarded),
+    written: Failpoint::FinishLostWritten,
+    committed: Failpoint::FinishLostCommitted,
+};
+
+/// Left-over permits are taken back.
+pub(super) const SWEEP: Around = Around {
+    before: Failpoint::SweepBefore,
+    guarded: Some(Failpoint::SweepGuarded),
+    written: Failpoint::SweepWritten,
+    committed: Failpoint::SweepCommitted,
+};
+
+/// Old history is removed.
+pub(super) const PRUNE: Around = Around {
+    before: Failpoint::PruneBefore,
+    guarded: Some(Failpoint::PruneGuarded),
+    written: Failpoint::PruneWritten,
+    committed: Failpoint::PruneCommitted,
+};
+
+/// Ends of a worker.
+pub(super) const FINISH: Around = Around {
+    before: Failpoint::FinishBefore,
+    guarded: None,
+    written: Failpoint::FinishWritten,
+    committed: Failpoint::FinishCommitted,
+};
+
+/// Somebody ends a run.
+pub(super) const CANCEL: Around = Around {
+    before: Failpoint::CancelBefore,
+    guarded: None,
+    written: Failpoint::CancelWritten,
+    committed: Failpoint::CancelCommitted,
+};
+
+/// Requests.
+pub(super) const SUBMIT: Around = Around {
+    before: Failpoint::SubmitBefore,
+    guarded: None,
+    written: Failpoint::SubmitWritten,
+    committed: Failpoint::SubmitCommitted,
+};
+
+/// Tasks and what they share are changed.
+pub(super) const EDIT: Around = Around {
+    before: Failpoint::EditBefore,
+    guarded: Some(Failpoint::EditGuarded),
+    written: Failpoint::EditWritten,
+    committed: Failpoint::EditCommitted,
+};

@@ -1,0 +1,104 @@
+//! Arms one failpoint of this process, as `CAMPANILE_FAILPOINT` says: `NAME`, `NAME:COUNT`, `NAME:COUNT:kill` or
+//! `NAME:COUNT:stop`. For tests: a program that is shipped has no failpoints, and refuses the variable by name as it
+//! refuses every other that is no setting. The points themselves are `campanile::failpoint`'s.
+
+use std::io::Write as _;
+
+use campanile::failpoint::{self, Failpoint};
+use nix::sys::signal::{Signal, raise};
+
+/// The variable that names the point.
+pub const VARIABLE: &str = "CAMPANILE_FAILPOINT";
+
+/// What a text asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where.
+    pub point: Failpoint,
+    /// At the how manieth time that it is reached, from 1.
+    pub count: u32,
+    /// Whether the process stops there (SIGSTOP) instead of dying (SIGKILL).
+    pub stops: bool,
+}
+
+/// Reads `NAME[:COUNT[:kill|:stop]]`.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn read(text: &str) -> Result<Wanted, String> {
+    let mut parts = text.split(':');
+    let name = parts.next().unwrap_or_default();
+    let point = Failpoint::find(name)
+        .ok_or_else(|| format!("`{name}` is no failpoint: docs/guide/failpoints.md lists them"))?;
+    let count = match parts.next().map(str::parse) {
+        None => 1,
+        Some(Ok(count)) if count > 0 => count,
+        Some(_) => return Err(format!("`{text}`: write a count from 1 behind the name")),
+    };
+    let stops = match parts.next() {
+        None | Some("kill") => false,
+        Some("stop") => true,
+        Some(other) => return Err(format!("`{other}`: write kill or stop")),
+    };
+    if parts.next().is_some() {
+        return Err(format!(
+            "`{text}`: write NAME:COUNT:kill or NAME:COUNT:stop"
+        ));
+    }
+    Ok(Wanted {
+        point,
+        count,
+        stops,
+    })
+}
+
+/// Arms this process as the text says.
+///
+/// # Errors
+/// As [`read`].
+pub fn arm(text: &str) -> Result<(), String> {
+    let wanted = read(text)?;
+    let act = move |point: Failpoint| {
+        let (word, signal) = if wanted.stops {
+            ("stops", Signal::SIGSTOP)
+        } else {
+            ("dies", Signal::SIGKILL)
+        };
+        // Past the log, whose lines a death could swallow: what a test waits for.
+        let line = format!("failpoint {} reached: the process {word}\n", point.name());
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        // A signal to oneself can't be refused.
+        let _ = raise(signal);
+    };
+    if failpoint::arm(wanted.point, wanted.count, Box::new(act)) {
+        Ok(())
+    } else {
+        Err("this program has no failpoints, or one is armed already".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_named_with_when_and_what() {
+        let of = |count, stops| Wanted {
+            point: Failpoint::FireCommitted,
+            count,
+            stops,
+        };
+        assert_eq!(read("fire.committed"), Ok(of(1, false)));
+        assert_eq!(read("fire.committed:2"), Ok(of(2, false)));
+        assert_eq!(read("fire.committed:3:stop"), Ok(of(3, true)));
+        for wrong in [
+            "",
+            "fire",
+            "fire.committed:0",
+            "fire.committed:1:x",
+            "fire.committed:1:kill:y",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What people ask while processes die: requests, a cancelled run that waits and one that runs, an edit, a pause and its
+//! end, a leader's resignation. Each act is asked again until it is answered, as people do; whoever asks with a key gets
+//! one run for it.
+
+use std::collections::BTreeMap;
+
+use campanile::system::wall_now;
+use serde_json::{Value, json};
+
+use super::load::{Asked, Task, list};
+use super::stand::Stand;
+
+/// One thing that somebody wants.
+#[derive(Debug, Clone)]
+enum Act {
+    /// A request for a task, with a key.
+    Submit(&'static str, &'static str),
+    /// The end of the run that a key stands for, once it is in this state; later is as well.
+    Cancel(&'static str, &'static str),
+    /// Other definitions.
+    Edit,
+    /// A schedule's rest, or its end.
+    Rest(&'static str, &'static str),
+    /// Another term.
+    Resign,
+}
+
+/// The acts of a scene, and what came of them.
+pub struct People {
+    edited: Vec<Task>,
+    acts: Vec<Act>,
+    at: usize,
+    /// When each act was first asked for and at last answered, by its name.
+    pub asked: BTreeMap<String, Asked>,
+    /// The runs that the keys stand for.
+    pub runs: BTreeMap<&'static str, String>,
+}
+
+impl People {
+    /// People who want all of it, in this order.
+    pub fn new(edited: Vec<Task>) -> Self {
+        Self {
+            edited,
+            acts: vec![
+                Act::Submit("asked", "asked-1"),
+                Act::Submit("line", "line-1"),
+                Act::Submit("line", "line-2"),
+                Act::Submit("waits", "waits-1"),
+                Act::Cancel("waits-1", "scheduled"),
+                Act::Submit("long", "long-1"),
+                Act::Edit,
+                Act::Rest("tick", "pause"),
+                Act::Cancel("long-1", "running"),
+                Act::Rest("tick", "resume"),
+                Act::Resign,
+            ],
+            at: 0,
+            asked: BTreeMap::new(),
+            runs: BTreeMap::new(),
+        }
+    }
+
+    /// Whether all of it was answered.
+    pub fn is_content(&self) -> bool {
+        self.at >= self.acts.len()
+    }
+
+    /// Takes the next act one step on; what was not answered is asked again the next time.
+    pub async fn step(&mut self, stand: &Stand) {
+        let Some(act) = self.acts.get(self.at).cloned() else {
+            return;
+        };
+        let name = format!("{act:?}");
+        let asked_ms = wall_now().as_ms();
+        let asked = self.asked.entry(name).or_insert(Asked {
+            asked_ms,
+            answered_ms: i64::MAX,
+        });
+        let asked_ms = asked.asked_ms;
+        if !self.try_act(&act, stand).await {
+            return;
+        }
+        let asked = Asked {
+            asked_ms,
+            answered_ms: wall_now().as_ms(),
+        };
+        self.asked.insert(format!("{act:?}"), asked);
+        self.at += 1;
+    }
+
+    /// They want another leader once more: a term that ended by itself meanwhile was not ended by them.
+    pub fn resign_again(&mut self) {
+        self.at = self.acts.len() - 1;
+    }
+
+    /// What they ask for now, for whoever looks for the reason of a failure.
+    pub fn wish(&self) -> String {
+        let run = |key: &str| self.runs.get(key).cloned().unwrap_or_default();
+        match self.acts.get(self.at) {
+            None => "nothing".to_owned(),
+            Some(Act::Cancel(key, state)) => format!("the end of {} once {state}", run(key)),
+            Some(act) => format!("{act:?}"),
+        }
+    }
+
+    /// The tasks that the edit brought.
+    pub fn new_tasks(&self) -> impl Iterator<Item = Task> {
+        self.edited.iter().filter(|t| t.name == "extra").cloned()
+    }
+
+    /// When the edit was made.
+    pub fn edited(&self) -> Asked {
+        self.asked[&format!("{:?}", Act::Edit)]
+    }
+
+    async fn try_act(&mut self, act: &Act, stand: &Stand) -> bool {
+        match act {
+            Act::Submit(task, key) => {
+                let body = json!({ "task": task, "idempotency_key": key });
+                let answer = stand.ask("POST", "/runs", Some(&body)).await;
+                let Some((200 | 201, answer)) = answer else {
+                    return false;
+                };
+                let id = answer["id"].as_str().unwrap_or_default().to_owned();
+                self.runs.insert(key, id);
+                true
+            }
+            Act::Cancel(key, state) => self.cancel(key, state, stand).await,
+            Act::Edit => {
+                let body = list(&self.edited);
+                is_done(stand.ask("POST", "/apply", Some(&body)).await.as_ref())
+            }
+            Act::Rest(task, verb) => {
+                let path = format!("/tasks/{task}/{verb}");
+                is_done(stand.ask("POST", &path, None).await.as_ref())
+            }
+            Act::Resign => is_done(stand.ask("POST", "/leader/resign", None).await.as_ref()),
+        }
+    }
+
+    async fn cancel(&self, key: &str, state: &str, stand: &Stand) -> bool {
+        let id = &self.runs[key];
+        let Some((200, run)) = stand.ask("GET", &format!("/runs/{id}"), None).await else {
+            return false;
+        };
+        let now = run["state"].as_str().unwrap_or_default();
+        if now == "cancelled" {
+            return true;
+        }
+        if now != state && !(state == "scheduled" && now == "queued") {
+            return false;
+        }
+        // A conflict is the answer to whoever asks again for what is done: the next look tells.
+        let answer = stand.ask("POST", &format!("/runs/{id}/cancel"), None).await;
+        matches!(answer, Some((200, answer)) if state == "running" || answer["outcome"] == "cancelled")
+    }
+}
+
+fn is_done(answer: Option<&(u16, Value)>) -> bool {
+    matches!(answer, Some((200..=299, _)))
+}

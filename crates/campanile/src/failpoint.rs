@@ -1,0 +1,297 @@
+//! Failpoints: a name for every step of the protocol at which a process may die. Owns the list of names and the one
+//! function that the sites call; never decides what happens there, which whoever armed a point does. Without the
+//! feature `failpoints` it is nothing: no site leaves an instruction behind, and no program can be armed.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Whether this build has failpoints. A program that is shipped has none.
+pub const ENABLED: bool = crate::FAILPOINTS;
+
+/// What is done at the armed point.
+pub type Act = Box<dyn Fn(Failpoint) + Send + Sync>;
+
+struct Armed {
+    point: Failpoint,
+    left: AtomicU32,
+    act: Act,
+}
+
+/// A process is armed once, at its start.
+static ARMED: OnceLock<Armed> = OnceLock::new();
+
+macro_rules! failpoints {
+    ($(#[doc = $doc:literal] $variant:ident = $name:literal,)*) => {
+        /// A step of the protocol: what has happened when it is reached.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Failpoint {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Failpoint {
+            /// All of them, in the order of a run's life.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name, for ever.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What has happened when it is reached.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $doc.trim_ascii(),)*
+                }
+            }
+        }
+    };
+}
+
+failpoints! {
+    /// The lock is ours; nothing was asked of the store.
+    LockAcquired = "lock.acquired",
+    /// The lock was found to be still ours.
+    LockRenewed = "lock.renewed",
+    /// The lock was given back.
+    LockReleased = "lock.released",
+    /// The epoch was read; the lock is not verified.
+    EpochRead = "epoch.read",
+    /// A bid is about to be made.
+    BeginTermBefore = "begin-term.before",
+    /// The bid is written, not committed.
+    BeginTermWritten = "begin-term.written",
+    /// The term began; its node does not know.
+    BeginTermCommitted = "begin-term.committed",
+    /// The term's memory is empty; the outbox is not read.
+    TermStarted = "term.started",
+    /// The outbox is read; no duty runs.
+    OutboxRecovered = "outbox.recovered",
+    /// The term is over; the lock is still held.
+    TermEnded = "term.ended",
+    /// A firing is planned.
+    FireBefore = "fire.before",
+    /// Guard F holds the leader row.
+    FireGuarded = "fire.guarded",
+    /// The due rows are deleted.
+    FireConsumed = "fire.consumed",
+    /// Runs, skips and next due rows are put; no permit is given out.
+    FireInserted = "fire.inserted",
+    /// Runs that find their limit full are parked.
+    FireParked = "fire.parked",
+    /// The whole firing is written, not committed.
+    FireWritten = "fire.written",
+    /// The firing is committed; the planner does not know.
+    FireCommitted = "fire.committed",
+    /// The firing's runs are in the term's memory.
+    FireAdmitted = "fire.admitted",
+    /// Messages are made, none is sent.
+    PublishBefore = "publish.before",
+    /// The broker confirmed; nobody knows.
+    PublishConfirmed = "publish.confirmed",
+    /// What became of published runs is known and not recorded.
+    SettleBefore = "settle.before",
+    /// Guard F holds the leader row.
+    SettleGuarded = "settle.guarded",
+    /// Runs are marked queued and outbox rows removed, not committed.
+    SettleWritten = "settle.written",
+    /// The same, committed.
+    SettleCommitted = "settle.committed",
+    /// The broker has an external listener's messages; no run has ended.
+    HandOverBefore = "hand-over.before",
+    /// Guard F holds the leader row.
+    HandOverGuarded = "hand-over.guarded",
+    /// The runs are in history, not committed.
+    HandOverWritten = "hand-over.written",
+    /// The same, committed.
+    HandOverCommitted = "hand-over.committed",
+    /// A node is believed dead.
+    BuryBefore = "bury.before",
+    /// Guard F holds the leader row.
+    BuryGuarded = "bury.guarded",
+    /// The node is removed, not committed.
+    BuryWritten = "bury.written",
+    /// The node is removed; its runs are nobody's.
+    BuryCommitted = "bury.committed",
+    /// Runs of nobody living are about to be given on.
+    FinishLostBefore = "finish-lost.before",
+    /// Guard F holds the leader row.
+    FinishLostGuarded = "finish-lost.guarded",
+    /// They are given on or ended, not committed.
+    FinishLostWritten = "finish-lost.written",
+    /// The same, committed.
+    FinishLostCommitted = "finish-lost.committed",
+    /// Permits are left over.
+    SweepBefore = "sweep.before",
+    /// Guard F holds the leader row.
+    SweepGuarded = "sweep.guarded",
+    /// They are taken back, not committed.
+    SweepWritten = "sweep.written",
+    /// The same, committed.
+    SweepCommitted = "sweep.committed",
+    /// Old history is about to be removed.
+    PruneBefore = "prune.before",
+    /// Guard F holds the leader row.
+    PruneGuarded = "prune.guarded",
+    /// It is removed, not committed.
+    PruneWritten = "prune.written",
+    /// The same, committed.
+    PruneCommitted = "prune.committed",
+    /// The cluster's zone rules are not ours; no due row was moved.
+    ZonesBefore = "zones.before",
+    /// A due row was moved; the rules are not kept.
+    ZonesMoved = "zones.moved",
+    /// The rules are kept.
+    ZonesKept = "zones.kept",
+    /// The cluster's secret is in the store; no node runs.
+    SecretKept = "secret.kept",
+    /// A queue's name has its number; what names it is not written.
+    QueueNamed = "queue.named",
+    /// A node is about to join the living.
+    JoinBefore = "join.before",
+    /// It is among the living; it does not work yet.
+    JoinCommitted = "join.committed",
+    /// A beat is due.
+    BeatBefore = "beat.before",
+    /// The beat is written; its answer is not read.
+    BeatCommitted = "beat.committed",
+    /// Messages arrived; none is claimed.
+    MessageReceived = "message.received",
+    /// A claim is about to be made.
+    ClaimBefore = "claim.before",
+    /// Runs are claimed; none is started or acknowledged.
+    ClaimCommitted = "claim.committed",
+    /// The broker has the acknowledgement.
+    ClaimAcknowledged = "claim.acknowledged",
+    /// An attempt is about to start.
+    Start = "start",
+    /// A handler ended; nobody knows.
+    HandlerEnded = "handler.ended",
+    /// Ends are gathered, none is recorded.
+    FinishBefore = "finish.before",
+    /// Ends are written, not committed.
+    FinishWritten = "finish.written",
+    /// The same, committed; the worker does not know.
+    FinishCommitted = "finish.committed",
+    /// The others were told that something may be due; the runs are still in hand.
+    FinishAnnounced = "finish.announced",
+    /// A run went into history; its permits are not given back.
+    EndMoved = "end.moved",
+    /// A run waits for its next attempt, with its timer; its permits are not given back.
+    RequeuePut = "requeue.put",
+    /// Parked runs have their timers; their transaction goes on.
+    PermitsHandedOn = "permits.handed-on",
+    /// A worker takes nothing new; its runs go on.
+    Drain = "drain",
+    /// A drained node is about to leave the living.
+    LeaveBefore = "leave.before",
+    /// It has left; its process lives.
+    LeaveCommitted = "leave.committed",
+    /// A request is about to be stored.
+    SubmitBefore = "submit.before",
+    /// Its key is put; its run is not.
+    SubmitKeyed = "submit.keyed",
+    /// Runs and timers are put, not committed.
+    SubmitWritten = "submit.written",
+    /// The same, committed; who asked has no answer.
+    SubmitCommitted = "submit.committed",
+    /// An edit is planned.
+    EditBefore = "edit.before",
+    /// The edit counter is increased; the leader row is held.
+    EditGuarded = "edit.guarded",
+    /// Tasks and due rows are changed, not committed.
+    EditWritten = "edit.written",
+    /// The same, committed; who asked has no answer.
+    EditCommitted = "edit.committed",
+    /// A run is about to be cancelled.
+    CancelBefore = "cancel.before",
+    /// The end is written if the run waited, not committed.
+    CancelWritten = "cancel.written",
+    /// The same, committed.
+    CancelCommitted = "cancel.committed",
+    /// A running run's worker is asked to end it.
+    CancelRequested = "cancel.requested",
+    /// A term is about to be asked to end.
+    ResignBefore = "resign.before",
+    /// It is asked to; who asked has no answer.
+    ResignRequested = "resign.requested",
+}
+
+impl Failpoint {
+    /// The point of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|p| p.name() == name)
+    }
+}
+
+/// The points around and inside one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Around {
+    /// Before it begins.
+    pub before: Failpoint,
+    /// After its guard has matched, where it has one that locks the leader row.
+    pub guarded: Option<Failpoint>,
+    /// All is written, and the commit not sent.
+    pub written: Failpoint,
+    /// The commit was answered; the caller does not know.
+    pub committed: Failpoint,
+}
+
+impl Around {
+    /// Says that the guard has matched.
+    #[inline]
+    pub fn reach_guarded(&self) {
+        if let Some(point) = self.guarded {
+            reach(point);
+        }
+    }
+}
+
+/// Says that the process is at this point of the protocol.
+#[inline]
+pub fn reach(point: Failpoint) {
+    if !ENABLED {
+        return;
+    }
+    if let Some(armed) = ARMED.get()
+        && armed.point == point
+        && armed.left.fetch_sub(1, Ordering::AcqRel) == 1
+    {
+        (armed.act)(point);
+    }
+}
+
+/// Arms one point of this process: at the `count`th time that it is reached (from 1), `act` is called there, once.
+/// Answers whether it did: not in a build without failpoints, nor a second time.
+pub fn arm(point: Failpoint, count: u32, act: Act) -> bool {
+    ENABLED
+        && ARMED
+            .set(Armed {
+                point,
+                left: AtomicU32::new(count.max(1)),
+                act,
+            })
+            .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lead_back() {
+        let names: BTreeSet<_> = Failpoint::ALL.iter().map(|p| p.name()).collect();
+        assert_eq!(names.len(), Failpoint::ALL.len());
+        for point in Failpoint::ALL {
+            assert_eq!(Failpoint::find(point.name()), Some(*point));
+            assert!(point.meaning().ends_with('.'), "{}", point.name());
+        }
+        assert_eq!(Failpoint::find("fire"), None);
+    }
+}
