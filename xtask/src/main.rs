@@ -23,6 +23,7 @@ usage: cargo xtask VERB
   fuzz TARGET|all [--minutes N]
                    any bytes as what comes from outside, on nightly with a sanitizer: cron, rrule, crontab, ics, stomp,
                    message, taskfile, api; says what to install if it is missing
+  failpoints       a process killed at every named step, on one process and on a cluster: what the next one makes of it
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
   evidence         writes docs/evidence.md from what the instruments above (and their last runs) have counted
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             Some(options) => verbs::fuzz::run(&options),
             None => return usage(),
         },
+        ("failpoints", []) => verbs::failpoints::run(),
         ("evidence", []) => evidence::write(),
         ("ci", []) => verbs::check::run() & verbs::test::run(&[]),
         ("bench", groups) => verbs::bench::run(groups),

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod failpoints;
 pub mod fuzz;
 pub mod install;
 pub mod model;

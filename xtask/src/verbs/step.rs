@@ -2,6 +2,7 @@
 //! interleavings is part of `test` too; this verb shows the counts, and walks as many as it is told.
 
 use super::{Steps, cargo};
+use crate::evidence;
 
 /// Interleavings by dice of each scene.
 const ROUNDS_VARIABLE: &str = "CAMPANILE_STEP_ROUNDS";
@@ -46,7 +47,15 @@ pub fn run(options: &Options) -> bool {
             test.env(variable, number.to_string());
         }
     }
-    steps.program("the stores, statement by statement", &mut test);
+    let mut command = "cargo xtask step".to_owned();
+    for (name, number) in [("rounds", options.rounds), ("seed", options.seed)] {
+        if let Some(number) = number {
+            command.push_str(&format!(" --{name} {number}"));
+        }
+    }
+    steps.step("the stores, statement by statement", || {
+        evidence::watch("stepping", &command, &mut test)
+    });
     steps.report("step");
     steps.passed()
 }

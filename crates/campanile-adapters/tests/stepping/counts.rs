@@ -85,11 +85,18 @@ impl Counts {
 
     /// All of it, as one line.
     pub(super) fn line(&self, engine: &str) -> String {
+        let by_op = |of: fn(&(u64, u64)) -> u64| -> std::collections::BTreeMap<&str, u64> {
+            let pairs = self.by_op.iter();
+            pairs.map(|(op, counts)| (*op, of(counts))).collect()
+        };
         serde_json::json!({
-            "stepping": engine, "scenes": self.scenes, "scenes_whole": self.whole, "interleavings": self.interleavings,
-            "statements": self.statements, "blocked": self.blocked, "done": self.done, "stale": self.stale,
-            "failed": self.failed, "again": self.again, "deadlocks": self.deadlocks, "reordered": self.reordered, "diverged": self.diverged,
-            "by_op": self.by_op,
+            "record": "stepping", "part": engine, "scenes": self.scenes, "scenes walked whole": self.whole,
+            "interleavings": self.interleavings, "statements": self.statements, "waits for another session": self.blocked,
+            "operations that changed something": self.done, "operations refused": self.stale,
+            "operations given up": self.failed, "transactions begun again": self.again, "deadlocks": self.deadlocks,
+            "explained by another order than the commits'": self.reordered, "not walked as chosen": self.diverged,
+            "unexplained": 0,
+            "changed something": by_op(|counts| counts.0), "refused": by_op(|counts| counts.1),
         })
         .to_string()
     }

@@ -299,6 +299,9 @@ pub(super) fn finish(run: RunId, claim: ClaimId, end: End) -> Finish {
     }
 }
 
+/// A claim in doubt is withdrawn.
+pub(super) const WITHDRAWN: End = End::Withdrawn { ready_at: at(20) };
+
 /// Back to wait for the next attempt.
 pub(super) const AGAIN: End = End::Again {
     ready_at: at(20),

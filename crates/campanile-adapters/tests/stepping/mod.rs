@@ -220,6 +220,13 @@ async fn every_mutant_is_noticed(engine: Option<impl Engine + 'static>) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    let name = stand.engine.name();
+    let killed = mutants::ALL.iter().filter(|m| m.killed_on.contains(&name));
+    let line = serde_json::json!({
+        "record": "stepping", "part": format!("weaker statements, {name}"), "mutants": mutants::ALL.len(),
+        "mutants noticed": killed.count(),
+    });
+    say(&line.to_string());
 }
 
 /// One line for each database.

@@ -10,7 +10,7 @@ use campanile::run::{Reason, Run};
 use campanile::task::Task;
 use campanile::time::Timestamp;
 
-use super::fixture::{AGAIN, LOST, World, at, due, finish, spec};
+use super::fixture::{AGAIN, LOST, WITHDRAWN, World, at, due, finish, spec};
 use super::ops::Op;
 use permits::group;
 pub(super) use threes::threes;
@@ -248,6 +248,16 @@ fn claims() -> Vec<Scene> {
             w.setup.push(Op::Claim(held.clone()));
             let back = Op::Finish(vec![finish(run.id, held.id, AGAIN)]);
             [Op::Claim(w.claim(1, &[(run.id, 2)])), back]
+        }),
+        scene("claim, its withdrawal", |w, run| {
+            let doubtful = w.claim(0, &[(run.id, 1)]);
+            let withdrawal = Op::Finish(vec![finish(run.id, doubtful.id, WITHDRAWN)]);
+            [Op::Claim(doubtful), withdrawal]
+        }),
+        scene("claim, withdrawal of another's", |w, run| {
+            let doubtful = w.claim(0, &[(run.id, 1)]);
+            let withdrawal = Op::Finish(vec![finish(run.id, doubtful.id, WITHDRAWN)]);
+            [Op::Claim(w.claim(1, &[(run.id, 1)])), withdrawal]
         }),
     ]
 }

@@ -127,7 +127,8 @@ const STOPS: [Failpoint; 9] = [
 fn account(stand: &str, outcomes: &[(Plan, Outcome)], seconds: i64) -> (String, Vec<String>) {
     let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(|(_, o)| of(o)).sum::<usize>();
     let line = json!({
-        "stand": stand,
+        "record": "failpoints",
+        "part": stand,
         "failpoints": outcomes.len(),
         "kills": sum(|o| o.killed),
         "stops": sum(|o| o.stopped),
