@@ -1,7 +1,9 @@
 //! `cargo xtask VERB`: every thing a developer does, one command each. This file owns the list of verbs and the exit
 //! code; what a verb does stands in `verbs`. Needs nothing but Rust to start.
 
+mod chaos;
 mod cluster;
+mod field;
 mod verbs;
 
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ usage: cargo xtask VERB
                    message, taskfile, api; says what to install if it is missing
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
+  chaos [--minutes N] [--store postgres|sqlite|both] [--seed N] [--no-lock] [--keep]
+                   faults that never stop and overlap, by the seed's dice, over both stores; then schedulers without a lock
 ";
 
 /// 0 = passed, 1 = failed, 2 = not a verb.
@@ -39,6 +43,10 @@ fn main() -> ExitCode {
         ("sim", options) => verbs::sim::run(options),
         ("cluster", options) => match cluster::Options::read(options) {
             Some(options) => cluster::run(&options),
+            None => return usage(),
+        },
+        ("chaos", options) => match chaos::Options::read(options) {
+            Some(options) => chaos::run(&options),
             None => return usage(),
         },
         ("fuzz", options) => match verbs::fuzz::Options::read(options) {
