@@ -164,7 +164,12 @@ pub async fn claim(
         Err(error) => {
             Meters::add(&worker.shared.meters.store_failures, 1);
             if matches!(error, Error::Ambiguous(_)) {
-                give_back(&worker, &claim).await;
+                give_back(
+                    &worker,
+                    &claim,
+                    "nobody knew whether its claim was committed",
+                )
+                .await;
             }
             return Err(causes(&error));
         }
@@ -182,9 +187,9 @@ pub async fn claim(
     Ok(())
 }
 
-/// Nobody knows whether this claim committed. If it did, its runs are given back as by a drain: nothing was started, and
-/// while this worker lives nobody else would ever end them. If it did not, these ends match no row.
-async fn give_back(worker: &Worker, claim: &Claim) {
+/// Gives the runs of a claim back as by a drain: nothing was started, and while this worker lives nobody else would ever
+/// end them. Where nobody knows whether the claim committed, and it did not, these ends match no row.
+async fn give_back(worker: &Worker, claim: &Claim, why: &str) {
     let now = worker.shared.time.now();
     for (run, attempt) in &claim.runs {
         let end = Finish {
@@ -196,7 +201,7 @@ async fn give_back(worker: &Worker, claim: &Claim) {
                 why: Reason::None,
             },
             at: now,
-            error: Some("nobody knew whether its claim was committed".to_owned()),
+            error: Some(why.to_owned()),
             log: None,
             limited: true,
         };
@@ -215,7 +220,20 @@ async fn start(
         .iter()
         .map(|c| worker.in_hand.take(c.run, c.attempt))
         .collect();
-    learn(worker, &won).await;
+    if !learn(worker, &won).await {
+        let runs = won.iter().map(|c| (c.run, c.attempt)).collect();
+        let claim = Claim {
+            node: worker.node,
+            id: claim,
+            runs,
+        };
+        return give_back(
+            worker,
+            &claim,
+            "its worker was cut off before it could start",
+        )
+        .await;
+    }
     for (claimed, cancel) in won.into_iter().zip(tokens) {
         let Some(permit) = permits.split(1) else {
             break;
@@ -240,8 +258,9 @@ async fn start(
 }
 
 /// Reads the definitions that the won runs need and that are not known in the version in force. Asks until the store
-/// answers: the runs are ours meanwhile.
-async fn learn(worker: &Worker, won: &[Claimed]) {
+/// answers: the runs are ours meanwhile. False if the lease was lost first: then nothing is known, least of all that a
+/// task is gone.
+async fn learn(worker: &Worker, won: &[Claimed]) -> bool {
     let missing: Vec<TaskId> = {
         let known = worker
             .tasks
@@ -259,8 +278,11 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
         missing.dedup();
         missing
     };
+    if missing.is_empty() {
+        return true;
+    }
     let mut wait = RETRY_INITIAL;
-    while !missing.is_empty() && !worker.stops.fence.is_cancelled() {
+    while !worker.stops.fence.is_cancelled() {
         match worker.shared.parts.store.tasks_by_id(&missing).await {
             Ok(tasks) => {
                 let mut known = worker
@@ -281,7 +303,7 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
                         },
                     );
                 }
-                return;
+                return true;
             }
             Err(error) => {
                 tracing::warn!(error = %causes(&error), "could not read the tasks of claimed runs; asking again");
@@ -290,6 +312,7 @@ async fn learn(worker: &Worker, won: &[Claimed]) {
             }
         }
     }
+    false
 }
 
 /// Puts an attempt together; a run whose task is gone is cancelled instead.
@@ -364,3 +387,6 @@ async fn carry_out(
     };
     let _ = worker.ends.send(finish).await;
 }
+
+#[cfg(test)]
+mod tests;
