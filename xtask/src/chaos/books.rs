@@ -133,6 +133,14 @@ impl Books<'_> {
         cell(row, 0)
     }
 
+    /// From which instant on each task that is there rests.
+    pub fn rests(&self) -> Outcome<Vec<(String, i64)>> {
+        let rests = "SELECT name, rests_from FROM task WHERE rests_from IS NOT NULL AND live_name IS NOT NULL";
+        let rows = self.surely(rests)?;
+        let read = |row: &Vec<String>| Ok((row[0].clone(), cell(row, 1)?));
+        rows.iter().map(read).collect()
+    }
+
     /// What became of every run.
     pub fn runs(&self) -> Outcome<Vec<Run>> {
         let rows = self.surely(RUNS)?;

@@ -56,6 +56,8 @@ pub mod reason {
 const BY_SCHEDULE: i64 = 1;
 /// How far ahead of its instant an occurrence may be recorded: the published look-ahead, and the time of a transaction.
 const AHEAD_MS: i64 = 2_000;
+/// A rest may begin so long before the request for it: with what was overdue then.
+const OVERDUE_MS: i64 = 10_000;
 /// A confirmed message that nobody took may be lost with the broker's disk for so long.
 const ON_THE_WAY_MS: i64 = 10_000;
 
@@ -66,6 +68,9 @@ pub struct Evidence {
     pub tasks: Vec<Task>,
     /// By task: when its last pause was asked for, and when that was answered.
     pub pauses: BTreeMap<String, (i64, i64)>,
+    /// By task: the instant from which on the store says that it rests. What is overdue when a task is paused belongs to
+    /// its rest, whose row is written when it ends.
+    pub rest_from: BTreeMap<String, i64>,
     /// What the store says became of every run.
     pub runs: Vec<Run>,
     /// What the store says of attempts that did not end well.
@@ -179,7 +184,12 @@ impl<'a> Case<'a> {
                 continue;
             };
             let own = spans.get(task.name.as_str()).map_or(&[][..], Vec::as_slice);
-            for at in task.instants(*asked) {
+            let rests = self.evidence.rest_from.get(&task.name).copied();
+            let until = rests
+                .unwrap_or(i64::MAX)
+                .max(asked - OVERDUE_MS)
+                .min(*asked);
+            for at in task.instants(until) {
                 instants += 1;
                 // The last row that begins at or before the instant must reach it.
                 let before = own.partition_point(|(first, _)| *first <= at);

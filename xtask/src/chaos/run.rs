@@ -98,6 +98,9 @@ pub fn play(part: &Part, program: &Path, folder: &Path) -> Outcome<Report> {
         scope.spawn(|| watch.store(&stand));
         scope.spawn(|| watch.beliefs(&stand));
         break_things(&campaign, part);
+        if !part.locked {
+            end_the_duel(&campaign);
+        }
         let ended = finish(&campaign, &mut evidence);
         watch.end();
         report.broken.extend(ended.err().map(|e| e.to_string()));
@@ -180,6 +183,21 @@ fn break_things(campaign: &Campaign<'_>, part: &Part) {
     ));
 }
 
+/// Ends all schedulers but one: without a lock no term lasts long enough for what a leader does once a second, and how
+/// soon that gets done is not what this part is about.
+fn end_the_duel(campaign: &Campaign<'_>) {
+    for node in campaign.stand.schedulers().skip(1) {
+        let status = node.with(|process| {
+            process.sigterm();
+            process.wait_exit(STOP_LIMIT)
+        });
+        let well = matches!(&status, Ok(Some(status)) if status.success());
+        if !well {
+            campaign.broke(format!("{} did not end well: {status:?}", node.name));
+        }
+    }
+}
+
 /// Waits until no instant waits for a leader, pauses every task, and waits until the last run has ended.
 fn finish(campaign: &Campaign<'_>, evidence: &mut Evidence) -> Outcome<()> {
     let stand = campaign.stand;
@@ -245,6 +263,7 @@ fn gather(campaign: &Campaign<'_>, watch: &Watch, evidence: &mut Evidence) -> Ou
     let books = stand.store.books();
     evidence.runs = books.runs()?;
     evidence.attempts = books.attempts()?;
+    evidence.rest_from = books.rests()?.into_iter().collect();
     evidence.effects = stand.effects.all();
     evidence.orders = stand.listener.all();
     evidence.people = lock(&campaign.people).clone();
