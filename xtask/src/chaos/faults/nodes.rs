@@ -42,6 +42,19 @@ const BREAKS: [Break; 6] = [
 ];
 
 impl Break {
+    /// What this kind of fault has done on a link so far. What others do there meanwhile proves nothing: a connection
+    /// that lost bytes stays half-open, and goes on losing them.
+    fn done(self, proxy: &Proxy) -> u64 {
+        let tally = proxy.tally();
+        match self {
+            Self::Delay => tally.delayed_bytes,
+            Self::Drop | Self::OneWay => tally.lost_bytes,
+            Self::HalfOpen => tally.stalled_looks,
+            Self::Reset => tally.reset,
+            Self::Cut => tally.cut,
+        }
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Delay => "delayed",
@@ -131,7 +144,7 @@ fn play(campaign: &Campaign<'_>, node: &Node, card: Card, dice: &mut Dice) {
             for ((server, proxy), way) in own.map(|l| (l, way)).into_iter().chain(more.zip(second))
             {
                 let kind = Card::Link(*server, way).name(node);
-                broken.push((kind, way, proxy, proxy.tally().sum()));
+                broken.push((kind, way, proxy, way.done(proxy)));
                 set(*server, proxy, way, dice);
             }
             std::thread::sleep(time);
@@ -183,8 +196,7 @@ fn set(server: Server, proxy: &Proxy, way: Break, dice: &mut Dice) {
 
 /// What the fault did to the link: nothing on an idle one, and then it does not count.
 fn felt(proxy: &Proxy, way: Break, before: u64, time: Duration) -> Proof {
-    let tally = proxy.tally();
-    let felt = tally.sum() - before;
+    let felt = way.done(proxy) - before;
     if felt == 0 {
         return Err("nothing was on its way".to_owned());
     }
