@@ -104,6 +104,7 @@ impl Options {
 /// Runs the campaign; true if everything held.
 pub fn run(options: &Options) -> bool {
     install::tools();
+    xtask::servers::sweep();
     let folder = build::target()
         .join("chaos")
         .join(std::process::id().to_string());

@@ -75,9 +75,22 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: a process that was just killed may still hold a file of it.
-        let _ = output_of(Command::new("umount").arg("--lazy").arg(&self.path));
+        unmount(&self.path);
     }
+}
+
+/// Unmounts what a test that was killed left mounted in its folder.
+pub(super) fn unmount_below(folder: &Path) {
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    for point in points.map(Path::new).filter(|p| p.starts_with(folder)) {
+        unmount(point);
+    }
+}
+
+fn unmount(path: &Path) {
+    // Lazily: a process that was just killed may still hold a file of it.
+    let _ = output_of(Command::new("umount").arg("--lazy").arg(path));
 }
 
 #[cfg(test)]
@@ -98,5 +111,8 @@ mod tests {
         assert_eq!(refused.kind(), ErrorKind::StorageFull);
         disk.clear().unwrap();
         std::fs::write(disk.path().join("file"), "more").unwrap();
+        // A killed test's disk goes with its folder.
+        unmount_below(folder.path());
+        assert!(!disk.path().join("file").exists());
     }
 }
