@@ -1,8 +1,10 @@
 //! `cargo xtask VERB`: every thing a developer does, one command each. This file owns the list of verbs and the exit
 //! code; what a verb does stands in `verbs`. Needs nothing but Rust to start.
 
+mod chaos;
 mod cluster;
 mod evidence;
+mod field;
 mod verbs;
 
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ usage: cargo xtask VERB
   failpoints       a process killed at every named step, on one process and on a cluster: what the next one makes of it
   cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
+  chaos [--minutes N] [--store postgres|sqlite|both] [--seed N] [--no-lock] [--keep]
+                   faults that never stop and overlap, by the seed's dice, over both stores; then schedulers without a lock
   evidence         writes docs/evidence.md from what the instruments above (and their last runs) have counted
 ";
 
@@ -48,6 +52,10 @@ fn main() -> ExitCode {
         },
         ("cluster", options) => match cluster::Options::read(options) {
             Some(options) => cluster::run(&options),
+            None => return usage(),
+        },
+        ("chaos", options) => match chaos::Options::read(options) {
+            Some(options) => chaos::run(&options),
             None => return usage(),
         },
         ("fuzz", options) => match verbs::fuzz::Options::read(options) {

@@ -2,6 +2,8 @@
 //! or swallows bytes, one direction at a time, and cuts or resets what is open. It knows no protocol. A fault is
 //! switched while connections run, so that a test says "now the network to the database is gone" in one line.
 
+mod tally;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Result, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,6 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+
+use tally::Counters;
+pub use tally::Tally;
 
 /// How soon a running connection follows a switched fault.
 const REACTION: Duration = Duration::from_millis(10);
@@ -60,6 +65,7 @@ struct Shared {
     settings: [Mutex<Setting>; 2],
     refusing: AtomicBool,
     ending: AtomicBool,
+    counters: Counters,
     links: Mutex<Vec<Arc<Link>>>,
 }
 
@@ -97,6 +103,7 @@ impl Proxy {
             settings: [Mutex::new(passing), Mutex::new(passing)],
             refusing: AtomicBool::new(false),
             ending: AtomicBool::new(false),
+            counters: Counters::default(),
             links: Mutex::default(),
         });
         let here = shared.clone();
@@ -135,6 +142,9 @@ impl Proxy {
     /// Resets every open connection (RST on both sides); new ones are taken.
     pub fn reset(&self) {
         for link in lock(&self.shared.links).drain(..) {
+            if !link.over.load(Ordering::SeqCst) {
+                Counters::add(&self.shared.counters.reset, 1);
+            }
             link.reset();
         }
     }
@@ -142,6 +152,23 @@ impl Proxy {
     /// Resets each new connection at once, or takes them again. Open ones go on.
     pub fn refuse(&self, refusing: bool) {
         self.shared.refusing.store(refusing, Ordering::SeqCst);
+    }
+
+    /// What the faults have done so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.shared.counters.now()
+    }
+
+    /// Remembers the last bytes that clients send, at most so many.
+    pub fn remember(&self, bytes_max: usize) {
+        self.shared.counters.remember(bytes_max);
+    }
+
+    /// The last bytes that clients sent, of all connections in the order of their arrival.
+    #[must_use]
+    pub fn remembered(&self) -> Vec<u8> {
+        self.shared.counters.remembered()
     }
 
     /// How many connections are open.
@@ -180,6 +207,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             TcpStream::connect_timeout(&shared.target, CONNECT_LIMIT).ok()
         };
         let Some(server) = server else {
+            if refusing {
+                Counters::add(&shared.counters.reset, 1);
+            }
             reset_on_close(&client);
             continue;
         };
@@ -284,6 +314,9 @@ impl Pump<'_> {
     /// Reads and forwards once, for at most a few [`REACTION`]s; whether there is more to do.
     fn step(&mut self) -> Result<bool> {
         let stalled = self.setting().fault == Fault::Stall;
+        if stalled {
+            self.look();
+        }
         let arrived = if stalled || self.at_end || self.held_bytes > HELD_BYTES_MAX {
             std::thread::sleep(REACTION);
             None
@@ -312,6 +345,14 @@ impl Pump<'_> {
         Ok(true)
     }
 
+    /// Counts a stall that really holds something up.
+    fn look(&self) {
+        let waits = matches!(self.from.peek(&mut [0]), Ok(length) if length > 0);
+        if waits {
+            Counters::add(&self.shared.counters.stalled_looks, 1);
+        }
+    }
+
     fn setting(&self) -> Setting {
         *lock(&self.shared.settings[self.way])
     }
@@ -336,6 +377,9 @@ impl Pump<'_> {
     fn take(&mut self, arrived: Result<usize>, fault: Fault) -> Result<()> {
         if fault == Fault::Blackhole || self.lost_bytes {
             self.lost_bytes = true;
+            if let Ok(length) = &arrived {
+                Counters::add(&self.shared.counters.lost_bytes, *length);
+            }
             // An end or a reset doesn't pass where nothing does.
             self.at_end = !matches!(arrived, Ok(length) if length > 0);
             return Ok(());
@@ -343,7 +387,11 @@ impl Pump<'_> {
         let length = arrived?;
         self.at_end = length == 0;
         if length > 0 {
+            if self.way == 0 {
+                self.shared.counters.note(&self.buffer[..length]);
+            }
             let delay = if let Fault::Delay(delay) = fault {
+                Counters::add(&self.shared.counters.delayed_bytes, length);
                 delay
             } else {
                 Duration::ZERO
@@ -384,6 +432,7 @@ impl Pump<'_> {
             if matches!(fault, Fault::CutAfter(_)) {
                 self.cut.1 = allowed.saturating_sub(written as u64);
                 if self.cut.1 == 0 {
+                    Counters::add(&self.shared.counters.cut, 1);
                     self.link.close();
                     return Ok(());
                 }

@@ -122,7 +122,23 @@ pub fn judge(
             .map_err(|v| format!("{v} ({})", task.name))?;
         nothing_invented(task, &snapshot.runs, now_ms)?;
     }
+    gone_with_its_task(known, &snapshot.runs)?;
     ends_agree(&snapshot.runs, ledger)
+}
+
+/// A run is cancelled for want of its task only if somebody deleted that.
+fn gone_with_its_task(known: &[Known], runs: &[Run]) -> Result<(), String> {
+    let there: HashSet<TaskId> = known.iter().filter(|k| !k.deleted).map(|k| k.id).collect();
+    let gone = runs.iter().find(|run| {
+        run.reason == Reason::TaskDeleted && run.task.is_some_and(|task| there.contains(&task))
+    });
+    match gone {
+        Some(run) => Err(format!(
+            "G3: {} was cancelled because its task was deleted, and nobody deleted it",
+            run.id
+        )),
+        None => Ok(()),
+    }
 }
 
 /// No run stands for an instant that the task does not have.

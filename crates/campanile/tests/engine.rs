@@ -167,7 +167,7 @@ impl World {
     }
 
     /// A worker that claims these runs and is never heard of again.
-    pub async fn zombie(&self, runs: &[campanile::id::RunId]) {
+    pub async fn zombie(&self, runs: &[campanile::id::RunId], lease: Duration) {
         use campanile::port::store::Working;
         use campanile::protocol::work;
         let (node, now) = (self.mint.node(), self.clock.now());
@@ -178,7 +178,7 @@ impl World {
             queues: vec![],
             slots: 2,
             busy: 0,
-            lease: Duration::from_millis(300),
+            lease,
             started_at: now,
             beat_seq: 0,
             beat_at: now,
@@ -394,7 +394,7 @@ async fn a_dead_workers_run_is_lost_and_started_again_elsewhere() {
         world.submit(task, world.clock.now()).await,
         world.submit(once, world.clock.now()).await,
     ];
-    world.zombie(&runs).await;
+    world.zombie(&runs, Duration::from_millis(300)).await;
     let worker = world.node("w", |s| s.scheduler = false).await;
     until("both ended", || {
         world.count(State::Succeeded) == 1 && world.count(State::Failed) == 1

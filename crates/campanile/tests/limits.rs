@@ -162,7 +162,7 @@ async fn a_dead_workers_run_keeps_its_place_and_who_waits_goes_on() {
     })
     .await;
     let holder = world.store.snapshot().permits[0].run;
-    world.zombie(&[holder]).await;
+    world.zombie(&[holder], Duration::from_millis(300)).await;
     let worker = world.node("w", |s| s.scheduler = false).await;
     until_alone(&world, task, "all ended", || {
         world.count(State::Succeeded) == 3

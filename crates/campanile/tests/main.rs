@@ -11,5 +11,6 @@ mod engine;
 mod forecast;
 mod hostile;
 mod limits;
+mod lost;
 mod model;
 mod support;

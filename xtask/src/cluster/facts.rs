@@ -5,8 +5,8 @@ use std::path::Path;
 
 use xtask::servers::Postgres;
 
-use super::Outcome;
-use super::psql::Psql;
+use crate::field::Outcome;
+use crate::field::psql::Psql;
 
 /// `run.state` as the store keeps it.
 pub mod state {
@@ -254,30 +254,9 @@ fn cell(row: &[String], at: usize) -> Outcome<i64> {
     Ok(text.parse()?)
 }
 
-/// The number of an id as messages and headers spell it: Crockford's base 32.
-pub fn id_of(spelled: &str) -> Option<i64> {
-    const DIGITS: &str = "0123456789abcdefghjkmnpqrstvwxyz";
-    if spelled.len() != 13 {
-        return None;
-    }
-    spelled.chars().try_fold(0_i64, |number, digit| {
-        let value = i64::try_from(DIGITS.find(digit)?).ok()?;
-        number.checked_mul(32)?.checked_add(value)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_are_read_as_they_are_spelled() {
-        assert_eq!(id_of("0000000000000"), Some(0));
-        assert_eq!(id_of("0000000000010"), Some(32));
-        assert_eq!(id_of("7zzzzzzzzzzzz"), Some(i64::MAX));
-        assert_eq!(id_of("zzzzzzzzzzzzz"), None);
-        assert_eq!(id_of("00000000000u0"), None);
-    }
 
     #[test]
     fn an_id_tells_when_it_was_minted() {

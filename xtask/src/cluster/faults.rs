@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::facts::Open;
 use super::scene::{Fault, RECOVERY_LIMIT, Scene, until};
-use super::stand::{LOCK_TTL, SCHEDULERS, Stand, WORKERS, descendants, is_alive};
-use super::{Outcome, wall_ms};
+use super::stand::{LOCK_TTL, SCHEDULERS, Stand, WORKERS};
+use crate::field::processes::{descendants, is_alive};
+use crate::field::{Outcome, wall_ms};
 
 /// How often a leader may be stopped in vain before one of its transactions is caught.
 const CATCHES_MAX: u32 = 400;

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::effects::Effect;
-use super::facts::{Attempt, Leader, Run, id_of, reason, state};
-use super::listener::Order;
+use super::facts::{Attempt, Leader, Run, reason, state};
 use super::load::{Kind, LEGACY_BODY, Task, expected};
-
-/// How many broken cases one line shows.
-const SHOWN_MAX: usize = 5;
+use crate::field::effects::Effect;
+use crate::field::listener::Order;
+use crate::field::programs::ProgramLine;
+use crate::field::spelling::id_of;
+use crate::field::verdict::{Check, check};
 
 /// All that was gathered.
 #[derive(Default)]
@@ -36,41 +36,6 @@ pub struct Evidence {
     pub refused: u64,
     /// Processes that did not end well, or still live.
     pub left: Vec<String>,
-}
-
-/// A line that a program wrote.
-#[derive(Debug, Clone)]
-pub struct ProgramLine {
-    /// Whether it is its first; else its last.
-    pub start: bool,
-    /// The start that it tells of.
-    pub effect: Effect,
-}
-
-/// One thing that holds, or doesn't.
-#[derive(Debug, Clone)]
-pub struct Check {
-    /// What should hold.
-    pub name: &'static str,
-    /// Whether it does.
-    pub passed: bool,
-    /// The figures, or the broken cases.
-    pub detail: String,
-}
-
-fn check(name: &'static str, wrong: &[String], good: String) -> Check {
-    let passed = wrong.is_empty();
-    let detail = if passed {
-        good
-    } else {
-        let shown: Vec<&str> = wrong.iter().take(SHOWN_MAX).map(String::as_str).collect();
-        format!("{} cases: {}", wrong.len(), shown.join("; "))
-    };
-    Check {
-        name,
-        passed,
-        detail,
-    }
 }
 
 impl Evidence {
@@ -304,6 +269,7 @@ impl Evidence {
             name: "duplicates were delivered and refused",
             passed: self.refused > 0,
             detail: format!("{} claims refused", self.refused),
+            violations: usize::from(self.refused == 0),
         }
     }
 
@@ -410,27 +376,6 @@ impl Evidence {
             format!("{runs} runs of programs"),
         )
     }
-}
-
-/// Reads what the programs wrote; a line that its program could not finish is left out.
-pub fn read_programs(text: &str) -> Vec<ProgramLine> {
-    let read = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [word, at, key, run, attempt, _] = words.as_slice() else {
-            return None;
-        };
-        Some(ProgramLine {
-            start: *word == "start",
-            effect: Effect {
-                task: key.split(':').next()?.to_owned(),
-                key: (*key).to_owned(),
-                run: (*run).to_owned(),
-                attempt: attempt.parse().ok()?,
-                at_ms: at.parse().ok()?,
-            },
-        })
-    };
-    text.lines().filter_map(read).collect()
 }
 
 #[cfg(test)]

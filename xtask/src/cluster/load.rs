@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::effects::Effects;
+use crate::field::effects::Effects;
+use crate::field::programs::SHELL;
+use crate::field::spelling::rfc3339;
 
 /// The destination that existed before.
 pub const LEGACY_QUEUE: &str = "legacy.orders";
@@ -12,8 +14,6 @@ pub const LEGACY_QUEUE: &str = "legacy.orders";
 pub const LEGACY_BODY: &str = "<order id='1'/>";
 /// The queues that the workers work on.
 pub const QUEUES: &str = "default,slow,programs";
-/// What command handlers run.
-pub const SHELL: &str = "/bin/sh";
 /// How far ahead of its instant an occurrence may be recorded: the published look-ahead, and the time of a transaction.
 const AHEAD_MS: i64 = 2_000;
 
@@ -115,16 +115,6 @@ fn http(url: &str) -> String {
     format!("{{ http = {{ url = \"{url}\", method = \"POST\" }} }}")
 }
 
-/// What the programs are: a shell script that says when it starts and when it ends, and lives a while in between, with
-/// a child of its own. The words of a line: what, when, key, run, attempt, process.
-pub const SCRIPT: &str = "\
-#!/bin/sh
-say() { echo \"$1 $(date +%s%3N) $CAMPANILE_KEY $CAMPANILE_RUN $CAMPANILE_ATTEMPT $$\" >> \"$0.log\"; }
-say start
-sleep 4
-say end
-";
-
 /// The instants that a task must have an account of, given when it was paused (between these two moments by the
 /// clock of the one who asked): all up to the request must be there, none from well after the answer may be.
 pub fn expected(task: &Task, asked_ms: i64, answered_ms: i64) -> (Vec<i64>, Vec<i64>) {
@@ -142,44 +132,9 @@ pub fn expected(task: &Task, asked_ms: i64, answered_ms: i64) -> (Vec<i64>, Vec<
     (must, may)
 }
 
-/// Milliseconds since 1970 as a UTC instant, by the civil calendar.
-pub fn rfc3339(ms: i64) -> String {
-    let (seconds, millis) = (ms.div_euclid(1_000), ms.rem_euclid(1_000));
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Days are counted from 0000-03-01, so that a leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = (shifted_month + 2) % 12 + 1;
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z",
-        second / 3_600,
-        second / 60 % 60,
-        second % 60
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn instants_are_spelled_by_the_calendar() {
-        let cases = [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
-            (1_767_225_600_001, "2026-01-01T00:00:00.001Z"),
-        ];
-        for (ms, text) in cases {
-            assert_eq!(rfc3339(ms), text);
-        }
-    }
 
     #[test]
     fn what_must_be_there_ends_at_the_pause() {

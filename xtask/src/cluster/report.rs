@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::effects::Effect;
-use super::judge::Check;
 use super::scene::Fault;
+use crate::field::effects::Effect;
+use crate::field::verdict::Check;
 use crate::verbs::say;
 
 /// How long the system is not yet warm after the first effect.

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::effects::Effects;
 use super::facts::{Facts, Leader};
 use super::stand::{Stand, TOKEN};
 use super::terms::Terms;
-use super::{Outcome, http, wall_ms};
+use crate::field::effects::Effects;
+use crate::field::{Outcome, http, wall_ms};
 
 /// How long any recovery may take before the test gives up.
 pub const RECOVERY_LIMIT: Duration = Duration::from_secs(60);

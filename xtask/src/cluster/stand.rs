@@ -10,9 +10,10 @@ use xtask::servers::{
     ActiveMq, Postgres, PostgresOptions, Process, Sentinel, free_port, wait_until,
 };
 
-use super::load::{QUEUES, SHELL};
-use super::{Outcome, http};
-use crate::verbs::cargo;
+use super::load::QUEUES;
+use crate::field::processes::processes;
+use crate::field::programs::SHELL;
+use crate::field::{Outcome, http};
 
 /// How long the lock of a leader that died is waited for.
 pub const LOCK_TTL: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ impl Servers {
     pub fn start() -> Outcome<Self> {
         let options = PostgresOptions {
             fsync: true,
-            settings: Vec::new(),
+            ..PostgresOptions::default()
         };
         let (postgres, sentinel, broker) = std::thread::scope(|scope| {
             let postgres = scope.spawn(|| Postgres::start_with(options));
@@ -74,29 +75,6 @@ impl Servers {
             }
         }
     }
-}
-
-/// Builds the product once and gives the path of its program.
-pub fn build(profile: &str) -> Outcome<PathBuf> {
-    let built = cargo(&[
-        "build",
-        "--profile",
-        profile,
-        "--package",
-        "campanile-server",
-    ])
-    .status()?;
-    if !built.success() {
-        return Err("the program did not build".into());
-    }
-    let folder = if profile == "dev" { "debug" } else { profile };
-    Ok(target().join(folder).join("campanile"))
-}
-
-/// Where this workspace's builds and logs go.
-pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| xtask::tidy::root().join("target"), PathBuf::from)
 }
 
 /// One node.
@@ -288,50 +266,4 @@ impl Stand {
     pub fn wait_for_api(&self) {
         wait_until("the API answers", READY_LIMIT, || self.api_port().is_some());
     }
-}
-
-/// Every living process with its command line.
-pub fn processes() -> Vec<(u32, String)> {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            (!line.is_empty()).then_some((pid, line))
-        })
-        .collect()
-}
-
-/// All processes below `pid`, with their command lines.
-pub fn descendants(pid: u32) -> Vec<(u32, String)> {
-    let mut below = vec![pid];
-    let mut found = Vec::new();
-    let all = processes();
-    // Each round finds the children of the round before.
-    while !below.is_empty() {
-        let children: Vec<_> = all
-            .iter()
-            .filter(|(pid, _)| parent_of(*pid).is_some_and(|parent| below.contains(&parent)))
-            .cloned()
-            .collect();
-        below = children.iter().map(|(pid, _)| *pid).collect();
-        found.extend(children);
-    }
-    found
-}
-
-/// Whether the process that had this command line still runs. What has ended and only waits to be reaped has none.
-pub fn is_alive(pid: u32, line: &str) -> bool {
-    processes().iter().any(|(p, l)| *p == pid && l == line)
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold spaces and brackets; the fields follow the last one.
-    let fields = stat.rsplit_once(')')?.1;
-    fields.split_whitespace().nth(1)?.parse().ok()
 }

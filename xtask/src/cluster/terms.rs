@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use xtask::servers::Postgres;
 
-use super::Outcome;
 use super::facts::{Facts, Leader};
+use crate::field::Outcome;
 
 const PERIOD: Duration = Duration::from_millis(10);
 

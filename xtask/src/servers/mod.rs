@@ -13,6 +13,7 @@ mod redis;
 mod resp;
 mod sentinel;
 mod temp;
+mod tmpfs;
 
 use std::fmt;
 use std::path::Path;
@@ -24,6 +25,7 @@ pub use process::Process;
 pub use redis::{Redis, SHARED_VARIABLE as REDIS_VARIABLE};
 pub use sentinel::{Options as SentinelOptions, Sentinel};
 pub use temp::{TempDir, free_port, sweep};
+pub use tmpfs::Tmpfs;
 
 /// How long a server may take to answer after its start, on a machine that builds at the same time.
 const START_LIMIT: Duration = Duration::from_secs(60);

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::process::{Process, output_of};
 use super::temp::{TempDir, effective_uid, free_port};
+use super::tmpfs::Tmpfs;
 use super::{Error, shared_port, wait_ready};
 
 /// Names the port of the instance that a whole test run shares.
@@ -30,6 +31,8 @@ pub struct Options {
     pub fsync: bool,
     /// Further server settings, as in `postgresql.conf`.
     pub settings: Vec<(String, String)>,
+    /// The size in MiB of a disk of its own, which a test can fill; `None` = an ordinary folder. Needs root.
+    pub disk_mib: Option<u32>,
 }
 
 /// A private PostgreSQL server.
@@ -45,6 +48,8 @@ pub struct Postgres {
 struct Instance {
     // Before the folder, so that it is ended first.
     process: Mutex<Process>,
+    // Before the folder that it is mounted in.
+    disk: Option<Tmpfs>,
     folder: TempDir,
     options: Options,
 }
@@ -68,11 +73,16 @@ impl Postgres {
         })?;
         let folder =
             new_folder().map_err(|error| Error::failed("make a folder for PostgreSQL", error))?;
+        let disk = options.disk_mib.map(|mib| new_disk(&folder, mib));
+        let disk = disk
+            .transpose()
+            .map_err(|error| Error::failed("mount a disk for PostgreSQL", error))?;
         init(&binaries, &folder)?;
         let port = free_port();
         let process = launch(&binaries, &folder, port, &options)?;
         let own = Instance {
             process: Mutex::new(process),
+            disk,
             folder,
             options,
         };
@@ -239,6 +249,15 @@ impl Postgres {
         self.own().folder.path()
     }
 
+    /// The disk that its data lies on, if it has one of its own.
+    ///
+    /// # Panics
+    /// On the shared instance.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Tmpfs> {
+        self.own().disk.as_ref()
+    }
+
     fn own(&self) -> &Instance {
         let Some(own) = &self.own else {
             panic!("the run's shared PostgreSQL is not ours to break: start a private one")
@@ -330,6 +349,13 @@ fn new_folder() -> std::io::Result<TempDir> {
         std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid))?;
     }
     Ok(folder)
+}
+
+/// A disk of its own for the data, which the server's user owns.
+fn new_disk(folder: &TempDir, mib: u32) -> std::io::Result<Tmpfs> {
+    let data = folder.join("data");
+    std::fs::create_dir(&data)?;
+    Tmpfs::mount(&data, mib, server_user().and_then(ids_of))
 }
 
 fn ids_of(user: &str) -> Option<(u32, u32)> {

@@ -79,8 +79,11 @@ pub fn sweep() -> usize {
         owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
             && !path.join(KEEP_MARK).exists()
     });
-    dead.filter(|path| std::fs::remove_dir_all(path).is_ok())
-        .count()
+    dead.filter(|path| {
+        super::tmpfs::unmount_below(path);
+        std::fs::remove_dir_all(path).is_ok()
+    })
+    .count()
 }
 
 fn owner_of(name: &str) -> Option<u32> {

@@ -13,16 +13,30 @@ use super::say;
 /// Debian asks this script before it starts a service; 101 means "no".
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
+/// What a chaos campaign needs beside the servers: the program, and the Debian package that has it.
+const TOOLS: [(&str, &str); 2] = [("faketime", "faketime"), ("sqlite3", "sqlite3")];
+
 /// Installs what is missing, or says how to. What is missing afterwards is reported by the tests that need it.
 pub fn servers() {
-    let packages = missing();
+    get(&missing());
+}
+
+/// The same with the tools of a chaos campaign.
+pub fn tools() {
+    let lacks = TOOLS.into_iter().filter(|(program, _)| !on_path(program));
+    let mut all = missing();
+    all.extend(lacks.map(|(_, package)| package));
+    get(&all);
+}
+
+fn get(packages: &[&str]) {
     if packages.is_empty() {
         return;
     }
     if !is_root() || !on_path("apt-get") {
         say(&format!(
             "some tests can't run without servers that this machine lacks; to install them:\n  {}",
-            install_line(&packages)
+            install_line(packages)
         ));
         return;
     }
@@ -31,11 +45,11 @@ pub fn servers() {
     // An old index may still do: the installation itself decides.
     apt(&["update", "-qq"]);
     let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    install.extend(&packages);
+    install.extend(packages);
     if !apt(&install) {
         say(&format!(
             "failed to install them; by hand:\n  {}",
-            install_line(&packages)
+            install_line(packages)
         ));
     }
     drop(quiet);

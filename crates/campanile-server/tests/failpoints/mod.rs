@@ -164,6 +164,7 @@ async fn one_process_dies_at_every_failpoint_and_the_next_puts_everything_right(
 async fn in_a_cluster_others_go_on_when_a_process_dies_or_stops_at_a_failpoint() {
     // Of its own, for more connections than the shared one has.
     let options = PostgresOptions {
+        disk_mib: None,
         fsync: false,
         settings: vec![("max_connections".to_owned(), "500".to_owned())],
     };

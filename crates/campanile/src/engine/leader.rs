@@ -1,5 +1,5 @@
 //! What runs only while a term is ours: planner, dispatcher, settler, reaper, retention and the watch over the zone
-//! database, started together with empty memory and dropped together. Whichever finds the term over ends them all.
+//! database, started together with empty memory and dropped together; only who is silent is watched across terms. Whichever finds the term over ends them all.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::dispatcher::{self, Desk};
 use super::elector::{Leadership, causes};
 use super::meters::Meters;
+use super::reaper::Silent;
 use super::{Shared, planner, reaper, zones};
 use crate::failpoint::{self, Failpoint};
 use crate::port::Written;
@@ -25,6 +26,8 @@ pub struct Duty {
     pub desk: Arc<Desk>,
     /// Whether the broker confirmed what it was last given.
     pub broker_ok: watch::Sender<bool>,
+    /// Who was silent for his lease. It outlives terms: it is what this node saw, not what a term decided.
+    pub silent: Arc<Silent>,
 }
 
 /// Why a duty stopped.
@@ -89,11 +92,21 @@ pub struct Leader {
     pub shared: Arc<Shared>,
     /// Whether the broker confirmed what it was last given.
     pub broker_ok: watch::Sender<bool>,
+    /// Who was silent for his lease.
+    pub silent: Arc<Silent>,
 }
 
 impl Leader {
-    /// Runs the duties of every term that the elector announces, until the elector is gone.
-    pub async fn run(self, mut terms: watch::Receiver<Option<Arc<Leadership>>>) {
+    /// Runs the duties of every term that the elector announces, until the elector is gone, and looks on in between.
+    pub async fn run(self, terms: watch::Receiver<Option<Arc<Leadership>>>) {
+        tokio::select! {
+            biased;
+            () = self.lead_terms(terms) => {}
+            () = reaper::look_on(&self.shared, &self.silent) => {}
+        }
+    }
+
+    async fn lead_terms(&self, mut terms: watch::Receiver<Option<Arc<Leadership>>>) {
         loop {
             let next = terms.borrow_and_update().clone();
             if let Some(leadership) = next.filter(|l| !l.over.is_cancelled()) {
@@ -115,6 +128,7 @@ impl Leader {
                 hungry: Notify::new(),
             }),
             broker_ok: self.broker_ok.clone(),
+            silent: Arc::clone(&self.silent),
         });
         failpoint::reach(Failpoint::TermStarted);
         if planner::recover(&duty).await.is_err() {

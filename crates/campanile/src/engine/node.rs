@@ -237,6 +237,7 @@ fn scheduler(
     let leader = Leader {
         shared: Arc::clone(shared),
         broker_ok: broker_ok.clone(),
+        silent: Arc::default(),
     };
     let said = system::spawn(say(status.clone(), terms.clone(), broker_ok.subscribe()));
     let leading = async move {

@@ -1,12 +1,20 @@
-//! The reaper finds workers that died and gives their runs on; retention removes old history. Both take no input, are
-//! bounded, and are safe to run twice.
+//! The reaper finds workers that died and gives their runs on; retention removes old history. Both are bounded, and safe
+//! to run twice.
+//!
+//! Who is silent is watched by every scheduler node, whoever leads, and all the time: a watch that began anew with each
+//! term would never see a whole lease of silence while terms are shorter than leases, and nobody's runs would be given on.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::Shared;
+use super::elector::causes;
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
+use crate::id::NodeId;
 use crate::id::{RunId, TaskId};
 use crate::protocol::limits;
 use crate::protocol::lost::{Watch, beat_period};
@@ -20,7 +28,55 @@ const SWEEP_ROWS_MAX: usize = 1_000;
 /// How often retention looks.
 const RETENTION_PERIOD: Duration = Duration::from_secs(60);
 
-/// Looks for dead workers until the term ends.
+/// The nodes that this node has seen silent for their leases, and not yet buried.
+#[derive(Debug, Default)]
+pub struct Silent {
+    nodes: Mutex<Vec<(NodeId, String)>>,
+    found: Notify,
+}
+
+impl Silent {
+    fn tell(&self, nodes: Vec<(NodeId, String)>) {
+        let some = !nodes.is_empty();
+        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+        if some {
+            self.found.notify_one();
+        }
+    }
+
+    /// Takes them: who is still silent at the next look is told of again.
+    fn take(&self) -> Vec<(NodeId, String)> {
+        std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Watches the living for as long as this node contends for the lead.
+pub async fn look_on(shared: &Shared, silent: &Silent) {
+    let mut watch = Watch::default();
+    loop {
+        shared
+            .parts
+            .clock
+            .sleep(beat_period(shared.settings.lease))
+            .await;
+        match shared.parts.store.nodes().await {
+            Ok(nodes) => {
+                let (seen, dead) = watch.look(&nodes, shared.parts.clock.monotonic());
+                watch = seen;
+                let dead = nodes.into_iter().filter(|node| dead.contains(&node.id));
+                silent.tell(dead.map(|node| (node.id, node.name)).collect());
+            }
+            Err(error) => {
+                Meters::add(&shared.meters.store_failures, 1);
+                tracing::debug!(error = %causes(&error), "the living could not be read");
+                watch = watch.blind();
+                silent.tell(Vec::new());
+            }
+        }
+    }
+}
+
+/// Buries the silent and gives their runs on until the term ends.
 pub async fn sweep(duty: Arc<Duty>) {
     let _ = sweep_for_ever(&duty).await;
 }
@@ -28,39 +84,32 @@ pub async fn sweep(duty: Arc<Duty>) {
 async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
     // A node may have left, or been buried by an earlier term, with runs in its hands.
     give_on(duty).await?;
-    let mut watch = Watch::default();
     loop {
-        duty.rest(beat_period(duty.shared.settings.lease)).await?;
-        let nodes = match duty.shared.parts.store.nodes().await {
-            Ok(nodes) => nodes,
-            Err(error) => {
-                watch = watch.blind();
-                duty.failed(&error)?;
-                continue;
-            }
-        };
-        let (seen, dead) = watch.look(&nodes, duty.shared.parts.clock.monotonic());
-        watch = seen;
-        for node in &dead {
-            let name = nodes
-                .iter()
-                .find(|n| n.id == *node)
-                .map_or("", |n| n.name.as_str());
+        let mut buried = false;
+        for (node, name) in duty.silent.take() {
             let answer = duty
                 .shared
                 .parts
                 .store
-                .bury(&duty.leadership.term, *node)
+                .bury(&duty.leadership.term, node)
                 .await;
             if duty.guarded(answer)? {
-                tracing::warn!(node = %node, name, "node `{name}` was silent for its lease: its runs are given on");
+                tracing::warn!(%node, name, "node `{name}` was silent for its lease: its runs are given on");
                 Meters::add(&duty.shared.meters.nodes_buried, 1);
+                buried = true;
             }
         }
-        if !dead.is_empty() {
+        if buried {
             give_on(duty).await?;
         }
-        sweep_permits(duty).await?;
+        tokio::select! {
+            biased;
+            rested = duty.rest(beat_period(duty.shared.settings.lease)) => {
+                rested?;
+                sweep_permits(duty).await?;
+            }
+            () = duty.silent.found.notified() => {}
+        }
     }
 }
 

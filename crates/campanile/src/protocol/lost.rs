@@ -1,6 +1,6 @@
-//! Which workers are dead: decided by the leader from what it saw itself. No wall clock takes part: a worker is dead
-//! when the leader saw its `beat_seq` unchanged for the worker's whole lease on the leader's own monotonic clock. A new
-//! leader starts with empty memory and so waits one lease; a failed read of the store starts all waits anew.
+//! Which workers are dead: decided by the leader from what its own node saw. No wall clock takes part: a worker is dead
+//! when that node saw its `beat_seq` unchanged for the worker's whole lease on its own monotonic clock. Every scheduler
+//! node watches all the time, whoever leads; a failed read of the store starts all of its waits anew.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::work::Node;
 use crate::id::NodeId;
 use crate::time::Monotonic;
 
-/// What the leader has seen of each node.
+/// What a scheduler node has seen of each node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watch {
     seen: HashMap<NodeId, Seen>,

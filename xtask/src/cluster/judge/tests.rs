@@ -2,6 +2,7 @@
 //! one verdict that is there for it.
 
 use super::*;
+use crate::field::programs::read_programs;
 
 const NODE: i64 = 77;
 
@@ -48,6 +49,9 @@ fn effect(n: i64, task: &str, due_ms: i64, attempt: u32) -> Effect {
         run: id(n).1,
         attempt,
         at_ms: due_ms + 3,
+        ended_ms: due_ms + 4,
+        status: 200,
+        forged: false,
     }
 }
 

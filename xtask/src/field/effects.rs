@@ -1,20 +1,25 @@
 //! The log of effects, kept outside the product: a small HTTP server that the tasks' handlers call. Each request is one
 //! start of one attempt; it is noted with the server's own clock before anything is answered, in memory and in a file
-//! that is synced every second. It knows nothing of the store.
+//! that is synced every second, and its end when it was answered or the caller went away. It knows nothing of the store.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Outcome, wall_ms};
 
 /// How long a request below `/slow/` takes.
 pub const SLOW: Duration = Duration::from_secs(2);
+/// A word that no honest task sends: a body that holds it was made up by somebody on the broker.
+pub const FORGED: &str = "made-up-on-the-broker";
+/// No body of these tests is longer, in bytes.
+const BODY_MAX: u64 = 1 << 20;
 const SYNC_PERIOD: Duration = Duration::from_secs(1);
 /// How soon the server's threads notice that it ends.
 const REACTION: Duration = Duration::from_millis(200);
@@ -32,6 +37,12 @@ pub struct Effect {
     pub attempt: u32,
     /// When it arrived.
     pub at_ms: i64,
+    /// When it was answered, or its caller went away; 0 = neither yet.
+    pub ended_ms: i64,
+    /// The status of the answer; 0 = nobody waited for one.
+    pub status: u16,
+    /// Whether its body holds [`FORGED`].
+    pub forged: bool,
 }
 
 impl Effect {
@@ -43,6 +54,8 @@ impl Effect {
 
 struct Shared {
     effects: Mutex<Vec<Effect>>,
+    /// Keys of requests below `/flaky/` that were refused once.
+    refused: Mutex<BTreeSet<String>>,
     ending: AtomicBool,
 }
 
@@ -60,6 +73,7 @@ impl Effects {
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             effects: Mutex::default(),
+            refused: Mutex::default(),
             ending: AtomicBool::new(false),
         });
         let file = File::create(file)?;
@@ -79,6 +93,11 @@ impl Effects {
     pub fn url(&self, task: &str, slow: bool) -> String {
         let path = if slow { "slow" } else { "quick" };
         format!("http://127.0.0.1:{}/{path}/{task}", self.port)
+    }
+
+    /// The same with a manner of its own: `for-MS` lasts that many milliseconds, `flaky` fails once for each key.
+    pub fn url_in(&self, manner: &str, task: &str) -> String {
+        format!("http://127.0.0.1:{}/{manner}/{task}", self.port)
     }
 
     /// All effects so far, in the order of their arrival.
@@ -112,6 +131,32 @@ impl Shared {
     fn ends(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
+
+    /// Notes a start; gives its place.
+    fn begin(&self, effect: Effect) -> usize {
+        let mut effects = self.lock();
+        effects.push(effect);
+        effects.len() - 1
+    }
+
+    fn end(&self, place: usize, status: u16) {
+        let mut effects = self.lock();
+        effects[place].ended_ms = wall_ms();
+        effects[place].status = status;
+    }
+
+    /// The status that a request is answered with.
+    fn status(&self, path: &str, key: &str) -> u16 {
+        if !path.starts_with("/flaky/") {
+            return 200;
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.insert(key.to_owned()) {
+            503
+        } else {
+            200
+        }
+    }
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
@@ -133,14 +178,49 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Outcome<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     while let Some((path, effect)) = read_request(&mut reader)? {
-        shared.lock().push(effect);
-        if path.starts_with("/slow/") {
-            std::thread::sleep(SLOW);
+        let status = shared.status(&path, &effect.key);
+        let place = shared.begin(effect);
+        if !stays(stream, lasts(&path))? {
+            shared.end(place, 0);
+            return Ok(());
         }
+        // Before the answer is sent: whoever starts because of it must find this one ended.
+        shared.end(place, status);
+        let answer = format!("HTTP/1.1 {status} Said\r\nContent-Length: 3\r\n\r\nok\n");
         let mut stream = stream;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")?;
+        stream.write_all(answer.as_bytes())?;
     }
     Ok(())
+}
+
+/// How long the effect at this path takes.
+fn lasts(path: &str) -> Duration {
+    let manner = path.split('/').nth(1).unwrap_or_default();
+    if manner == "slow" {
+        return SLOW;
+    }
+    let ms = manner.strip_prefix("for-").and_then(|ms| ms.parse().ok());
+    Duration::from_millis(ms.unwrap_or(0))
+}
+
+/// Waits; false as soon as the caller goes away.
+fn stays(stream: &TcpStream, time: Duration) -> Outcome<bool> {
+    let end = Instant::now() + time;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            stream.set_read_timeout(None)?;
+            return Ok(true);
+        }
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        match stream.peek(&mut [0]) {
+            Ok(0) => return Ok(false),
+            // The next request, before this one's answer: nobody of ours does that, so it is worth no more than a wait.
+            Ok(_) => std::thread::sleep(left.min(REACTION)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return Ok(false),
+        }
+    }
 }
 
 fn read_request(reader: &mut impl std::io::BufRead) -> Outcome<Option<(String, Effect)>> {
@@ -155,6 +235,9 @@ fn read_request(reader: &mut impl std::io::BufRead) -> Outcome<Option<(String, E
         run: String::new(),
         attempt: 0,
         at_ms: 0,
+        ended_ms: 0,
+        status: 0,
+        forged: false,
     };
     let mut length = 0;
     loop {
@@ -175,7 +258,9 @@ fn read_request(reader: &mut impl std::io::BufRead) -> Outcome<Option<(String, E
         }
     }
     effect.at_ms = wall_ms();
-    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
+    let mut body = Vec::new();
+    reader.take(length.min(BODY_MAX)).read_to_end(&mut body)?;
+    effect.forged = String::from_utf8_lossy(&body).contains(FORGED);
     Ok(Some((path, effect)))
 }
 
@@ -230,5 +315,42 @@ mod tests {
         let (_, second) = read_request(&mut reader).unwrap().unwrap();
         assert_eq!((second.task.as_str(), second.due_ms()), ("b", None));
         assert!(read_request(&mut reader).unwrap().is_none());
+        assert_eq!(lasts("/for-250/x"), Duration::from_millis(250));
+        assert_eq!(lasts("/quick/x"), Duration::ZERO);
+    }
+
+    /// Sends a request and gives the first line of the answer.
+    fn ask(effects: &Effects, url: &str, key: &str) -> String {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", effects.port)) else {
+            return String::new();
+        };
+        let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+        let request = format!("POST /{path} HTTP/1.1\r\nIdempotency-Key: {key}\r\n\r\n");
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = [0; 12];
+        let _ = stream.read_exact(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[test]
+    fn a_flaky_effect_fails_once_and_a_lasting_one_ends_when_its_caller_goes() {
+        let folder = xtask::servers::TempDir::new("effects").unwrap();
+        let effects = Effects::start(&folder.join("effects.tsv")).unwrap();
+        let url = effects.url_in("flaky", "f");
+        assert_eq!(ask(&effects, &url, "f:1"), "HTTP/1.1 503");
+        assert_eq!(ask(&effects, &url, "f:1"), "HTTP/1.1 200");
+        let url = effects.url_in("for-60", "long");
+        assert_eq!(ask(&effects, &url, "long:1"), "HTTP/1.1 200");
+        let mut gone = TcpStream::connect(("127.0.0.1", effects.port)).unwrap();
+        gone.write_all(b"POST /for-60000/gone HTTP/1.1\r\nIdempotency-Key: gone:1\r\n\r\n")
+            .unwrap();
+        let limit = Duration::from_secs(10);
+        xtask::servers::wait_until("it arrives", limit, || effects.all().len() == 4);
+        assert_eq!(effects.all()[3].ended_ms, 0);
+        drop(gone);
+        xtask::servers::wait_until("its end is noted", limit, || effects.all()[3].ended_ms > 0);
+        let all = effects.all();
+        assert_eq!((all[3].status, all[2].status), (0, 200));
+        assert!(all[2].ended_ms - all[2].at_ms >= 60);
     }
 }

@@ -12,13 +12,25 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends a request to a loopback port; gives the status and the body.
 pub fn call(port: u16, method: &str, path: &str, token: &str) -> Outcome<(u16, String)> {
+    send(port, method, path, token, "")
+}
+
+/// The same with a body of JSON; an empty one is none.
+pub fn send(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: &str,
+    json: &str,
+) -> Outcome<(u16, String)> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\
-         Content-Length: 0\r\nConnection: close\r\n\r\n"
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{json}",
+        json.len()
     );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
