@@ -23,6 +23,7 @@ use report::Report;
 use run::Part;
 use stand::Which;
 
+use crate::evidence;
 use crate::field::build;
 use crate::verbs::{install, say};
 
@@ -141,7 +142,17 @@ pub fn run(options: &Options) -> bool {
     } else {
         "chaos: FAILED"
     });
-    say(&report::sum(&reports).to_string());
+    let sum = report::sum(&reports);
+    say(&sum.to_string());
+    if passed {
+        let seconds = reports.iter().map(|report| report.seconds).sum();
+        let command = format!(
+            "cargo xtask chaos --minutes {} --seed {}",
+            options.minutes, options.seed
+        );
+        let lines = reports.iter().map(Report::json).chain([sum]);
+        evidence::keep("chaos", &command, seconds, lines.collect());
+    }
     passed
 }
 

@@ -106,8 +106,8 @@ impl Report {
         let verdicts = verdicts.map(|c| (c.name.to_owned(), json!(c.violations)));
         let counts = self.counts.iter().map(|(c, n)| ((*c).to_owned(), json!(n)));
         json!({
-            "name": "chaos",
-            "stand": self.stand,
+            "record": "chaos",
+            "part": self.stand,
             "seed": self.seed,
             "seconds": self.seconds,
             "passed": self.passed(),
@@ -137,8 +137,8 @@ pub fn sum(reports: &[Report]) -> Value {
     }
     let seconds: u64 = reports.iter().map(|report| report.seconds).sum();
     let happened: u64 = reports.iter().map(Report::happened).sum();
-    all.insert("name".to_owned(), json!("chaos"));
-    all.insert("stand".to_owned(), json!("all"));
+    all.insert("record".to_owned(), json!("chaos"));
+    all.insert("part".to_owned(), json!("all"));
     all.insert("seed".to_owned(), json!(reports.first().map(|r| r.seed)));
     all.insert("seconds".to_owned(), json!(seconds));
     all.insert("happened".to_owned(), json!(happened));

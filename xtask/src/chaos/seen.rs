@@ -30,7 +30,7 @@ pub fn without_lock(evidence: &Evidence, watch: &Watch) -> Vec<Seen> {
 fn leaders(watch: &Watch) -> Vec<Seen> {
     vec![
         ("term begun", watch.sum("terms_begun")),
-        ("deposed leader's write refused", watch.sum("terms_broken")),
+        ("deposed leader's write refused", watch.sum("writes_fenced")),
     ]
 }
 

@@ -25,6 +25,7 @@ use scene::{Fault, Scene, until};
 use stand::{LOCK_TTL, SCHEDULERS, Servers, Stand, TOKEN, WORKERS};
 use terms::Terms;
 
+use crate::evidence;
 use crate::field::effects::Effects;
 use crate::field::listener::Listener;
 use crate::field::verdict::Check;
@@ -89,6 +90,10 @@ pub fn run(options: &Options) -> bool {
     let passed = match play(options, &folder) {
         Ok(report) => {
             report.tell();
+            if report.passed() {
+                let lines = vec![report.record()];
+                evidence::keep("cluster", "cargo xtask cluster", report.seconds, lines);
+            }
             report.passed()
         }
         Err(error) => {

@@ -1,6 +1,8 @@
 //! How the test tells what it saw: a table for people, one line of JSON for machines. It never decides what is right;
 //! it only adds up who said so.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::scene::Fault;
@@ -119,6 +121,26 @@ impl Report {
                 "memory": self.memory.iter().map(memory).collect::<Vec<_>>(),
                 "broken": self.broken,
             }
+        })
+    }
+}
+
+impl Report {
+    /// What the evidence page keeps of it.
+    pub fn record(&self) -> Value {
+        let mut gaps: BTreeMap<&str, i64> = BTreeMap::new();
+        for fault in &self.faults {
+            let longest = gaps.entry(&fault.name).or_default();
+            *longest = fault.gap_ms.max(*longest);
+        }
+        let checks = self.checks.iter();
+        let verdicts: BTreeMap<&str, u64> =
+            checks.map(|c| (c.name, u64::from(!c.passed))).collect();
+        let [median, most, latest] = self.lateness_ms;
+        json!({
+            "record": "cluster", "part": "PostgreSQL, Sentinel, ActiveMQ", "faults": self.faults.len(), "seconds": self.seconds,
+            "terms": self.terms[0], "lateness away from faults, median ms": median, "the same, 99th percentile ms": most,
+            "the same, at most ms": latest, "longest time without an effect, ms": gaps, "verdicts broken": verdicts,
         })
     }
 }

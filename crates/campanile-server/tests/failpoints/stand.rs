@@ -73,7 +73,8 @@ impl Node {
     /// Where it answers, once it does.
     fn url(&self) -> Option<String> {
         let log = self.process.log();
-        let (_, behind) = log.split_once("address=")?;
+        // The broker's address may be in the log before.
+        let (_, behind) = log.split_once("the node runs address=")?;
         let address = behind.split_whitespace().next()?;
         Some(format!("http://{address}"))
     }

@@ -1,5 +1,6 @@
 //! What runs only while a term is ours: planner, dispatcher, settler, reaper, retention and the watch over the zone
-//! database, started together with empty memory and dropped together; only who is silent is watched across terms. Whichever finds the term over ends them all.
+//! database, started together with empty memory and dropped together; only who is silent is watched across terms.
+//! Whichever finds the term over ends them all.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -52,6 +53,7 @@ impl Duty {
         let epoch = self.leadership.term.epoch;
         tracing::warn!(epoch, "term {epoch} is fenced: a successor's term began");
         Meters::add(&self.shared.meters.terms_broken, 1);
+        Meters::add(&self.shared.meters.writes_fenced, 1);
         self.leadership.broken();
         TermOver
     }

@@ -35,6 +35,8 @@ counters!(
     terms_begun,
     /// Terms that ended because a guard matched no row or a commit was in doubt.
     terms_broken,
+    /// Of those, writes that were refused because another term had begun.
+    writes_fenced,
     /// Occurrences that got their run.
     runs_fired,
     /// Timers of runs (submissions, retries) that fired.
