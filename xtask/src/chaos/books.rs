@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use xtask::servers::Postgres;
 
 use crate::field::Outcome;
+use crate::field::rows::cell;
 
 /// Between two cells of a row: a character that no column of ours holds.
 const CELL_END: &str = "\u{1f}";
@@ -202,15 +203,6 @@ fn read_run(row: &[String]) -> Outcome<Run> {
         skipped: cell(row, 11)?,
         finished_ms: cell(row, 12)?,
     })
-}
-
-/// A number in a row; nothing (NULL) is 0.
-fn cell(row: &[String], at: usize) -> Outcome<i64> {
-    let text = row.get(at).ok_or_else(|| format!("a row of {row:?}"))?;
-    if text.is_empty() {
-        return Ok(0);
-    }
-    Ok(text.parse()?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Events that a campaign must have met at least once, or it proved nothing: takeovers, refused writes of deposed leaders,
 //! duplicates, lost and recovered runs, and each policy at work. Counted from the store and from the nodes' own counters.
 
-use super::judge::{Evidence, reason, state};
+use super::judge::Evidence;
 use super::watch::Watch;
+use crate::field::rows::{reason, state};
 
 /// An event and how often it was met.
 pub type Seen = (&'static str, u64);

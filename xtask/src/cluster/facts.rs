@@ -7,28 +7,7 @@ use xtask::servers::Postgres;
 
 use crate::field::Outcome;
 use crate::field::psql::Psql;
-
-/// `run.state` as the store keeps it.
-pub mod state {
-    /// Claimed by a worker.
-    pub const RUNNING: i64 = 3;
-    /// Ended well.
-    pub const SUCCEEDED: i64 = 4;
-    /// Ended badly.
-    pub const FAILED: i64 = 5;
-    /// Did not run.
-    pub const SKIPPED: i64 = 7;
-}
-
-/// `reason` as the store keeps it.
-pub mod reason {
-    /// Nothing to say.
-    pub const NONE: i64 = 0;
-    /// The worker died.
-    pub const LOST: i64 = 3;
-    /// An external listener has it.
-    pub const HANDED_OVER: i64 = 4;
-}
+use crate::field::rows::{cell, state};
 
 const LEADER: &str = "SELECT epoch, node_name, COALESCE(since, 0) FROM leader";
 /// A transaction of a node that has written the leader row and is open: its backend, its state.
@@ -243,15 +222,6 @@ fn read_run(row: &[String]) -> Outcome<Run> {
         live: row.get(11).is_some_and(|live| live == "1"),
         skipped: cell(row, 12)?,
     })
-}
-
-/// A number in a row; nothing (NULL) is 0.
-fn cell(row: &[String], at: usize) -> Outcome<i64> {
-    let text = row.get(at).ok_or_else(|| format!("a row of {row:?}"))?;
-    if text.is_empty() {
-        return Ok(0);
-    }
-    Ok(text.parse()?)
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Attempt, Leader, Run, reason, state};
+use super::facts::{Attempt, Leader, Run};
 use super::load::{Kind, LEGACY_BODY, Task, expected};
 use crate::field::effects::Effect;
 use crate::field::listener::Order;
 use crate::field::programs::ProgramLine;
+use crate::field::rows::{reason, state};
 use crate::field::spelling::id_of;
 use crate::field::verdict::{Check, check};
 

@@ -8,6 +8,7 @@ pub mod listener;
 pub mod processes;
 pub mod programs;
 pub mod psql;
+pub mod rows;
 pub mod spelling;
 pub mod verdict;
 

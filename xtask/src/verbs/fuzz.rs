@@ -108,7 +108,7 @@ pub fn run(options: &Options) -> bool {
             Some(Figures { inputs, peak_mib }) => {
                 lines.push(json!({
                     "record": "fuzz", "part": target.name, "inputs": inputs, "seconds": options.seconds_each(),
-                    "MiB at most": peak_mib, "inputs kept": kept, "found": 0,
+                    "MiB at most": peak_mib, "inputs kept": kept,
                 }));
                 let seconds = options.seconds_each();
                 format!(

@@ -11,9 +11,9 @@ use campanile::system::within;
 use campanile::time::duration_ms;
 use tokio::sync::Mutex;
 
-use super::connection::Session;
 use super::error::is_broken;
 use super::open::Place;
+use super::session::Session;
 use super::statement::Statement;
 use super::value::{Args, Row};
 

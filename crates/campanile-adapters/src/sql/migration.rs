@@ -2,9 +2,9 @@
 //! its checksum recorded. Old ones are never edited. A store that a newer program has changed is refused, and so is a
 //! database with tables of our names that we did not make.
 
-use super::connection::Session;
 use super::dialect::Dialect;
 use super::error::OpenError;
+use super::session::Session;
 use super::statement::{Statement, Text};
 use super::value::Row;
 

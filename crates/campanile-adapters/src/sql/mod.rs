@@ -12,14 +12,15 @@ mod lock;
 mod migration;
 mod open;
 mod outbox;
+mod session;
 mod statement;
 mod store;
 mod value;
 
-pub use connection::statements;
 pub use error::OpenError;
 pub use gate::Gate;
 pub use lock::Lock;
 pub use migration::Migration;
 pub use open::{Options, open, pending};
+pub use session::statements;
 pub use store::{Description, Store};

@@ -11,10 +11,11 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::connection::{Connections, Pool, Session};
+use super::connection::{Connections, Pool};
 use super::error::OpenError;
 use super::gate::Gate;
 use super::migration::{self, Broken, Migration};
+use super::session::Session;
 use super::statement::Statement;
 use super::store::Store;
 

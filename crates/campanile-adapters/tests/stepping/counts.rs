@@ -28,6 +28,8 @@ pub(super) struct Counts {
     pub(super) reordered: u64,
     /// Choices that were not there when they were to be made again.
     pub(super) diverged: u64,
+    /// Scenes of which an interleaving is known to be wrong, and was.
+    pub(super) open: u64,
     /// Outcomes by operation: how many changed something, how many did not.
     pub(super) by_op: BTreeMap<&'static str, (u64, u64)>,
 }
@@ -95,7 +97,7 @@ impl Counts {
             "operations that changed something": self.done, "operations refused": self.stale,
             "operations given up": self.failed, "transactions begun again": self.again, "deadlocks": self.deadlocks,
             "explained by another order than the commits'": self.reordered, "not walked as chosen": self.diverged,
-            "unexplained": 0,
+            "scenes with an interleaving that is known to be wrong": self.open,
             "changed something": by_op(|counts| counts.0), "refused": by_op(|counts| counts.1),
         })
         .to_string()

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BY_SCHEDULE, Case, state};
+use super::{BY_SCHEDULE, Case};
 use crate::chaos::books::Run;
 use crate::chaos::load::{Kind, LEGACY_BODY};
 use crate::field::effects::Effect;
+use crate::field::rows::state;
 use crate::field::spelling::id_of;
 use crate::field::verdict::{Check, check};
 

@@ -1,0 +1,201 @@
+//! One connection: a statement and its arguments as each driver wants them, and the rows that come back. It knows no
+//! transaction and no pool's purpose; those are [`super::connection`]'s.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{
+    Column as _, Connection as _, Executor as _, Postgres, Row as _, Sqlite, TypeInfo as _,
+    ValueRef as _,
+};
+
+use super::dialect::Dialect;
+use super::statement::Text;
+use super::value::{Arg, Args, Column, Row, Value};
+
+/// Statements that this process sent, `BEGIN` and `COMMIT` included.
+static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+
+/// How many statements this process has sent to its databases: for benchmarks.
+#[must_use]
+pub fn statements() -> u64 {
+    STATEMENTS.load(Ordering::Relaxed)
+}
+
+/// One connection, for as long as it is held.
+pub(super) enum Session {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+    /// Of its own, outside every pool.
+    OwnSqlite(Box<sqlx::SqliteConnection>),
+    OwnPostgres(Box<sqlx::PgConnection>),
+}
+
+impl Session {
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) | Self::OwnSqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) | Self::OwnPostgres(_) => Dialect::Postgres,
+        }
+    }
+
+    pub(super) async fn rows(
+        &mut self,
+        text: &Text,
+        args: Args<'_>,
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
+        match self {
+            Self::Sqlite(c) => sqlite_rows(c, text, args).await,
+            Self::OwnSqlite(c) => sqlite_rows(c, text, args).await,
+            Self::Postgres(c) => postgres_rows(c, text, args).await,
+            Self::OwnPostgres(c) => postgres_rows(c, text, args).await,
+        }
+    }
+
+    pub(super) async fn write(&mut self, text: &Text, args: Args<'_>) -> Result<u64, sqlx::Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
+        match self {
+            Self::Sqlite(c) => Ok(sqlite_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::OwnSqlite(c) => Ok(sqlite_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::Postgres(c) => Ok(postgres_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+            Self::OwnPostgres(c) => Ok(postgres_query(text, args)?
+                .execute(&mut **c)
+                .await?
+                .rows_affected()),
+        }
+    }
+
+    /// Statements without parameters, several at once if need be.
+    pub(super) async fn run_raw(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
+        let sql = || sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        match self {
+            Self::Sqlite(c) => c.execute(sql()).await.map(drop),
+            Self::OwnSqlite(c) => c.execute(sql()).await.map(drop),
+            Self::Postgres(c) => c.execute(sql()).await.map(drop),
+            Self::OwnPostgres(c) => c.execute(sql()).await.map(drop),
+        }
+    }
+
+    /// Takes leave of the database, as far as it listens.
+    pub(super) async fn close(self) {
+        let _ = match self {
+            Self::Sqlite(c) => c.close().await,
+            Self::Postgres(c) => c.close().await,
+            Self::OwnSqlite(c) => c.close().await,
+            Self::OwnPostgres(c) => c.close().await,
+        };
+    }
+}
+
+type SqliteQuery = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
+type PostgresQuery = sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments>;
+
+fn arg<'a>(args: Args<'a>, name: &str) -> Result<&'a Arg, sqlx::Error> {
+    args.iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, arg)| arg)
+        .ok_or_else(|| {
+            sqlx::Error::InvalidArgument(format!("the statement's parameter {name} was not given"))
+        })
+}
+
+fn sqlite_query(text: &Text, args: Args<'_>) -> Result<SqliteQuery, sqlx::Error> {
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(text.sql.clone()));
+    for name in &text.params {
+        query = match arg(args, name)? {
+            Arg::Int(n) => query.bind(*n),
+            Arg::Text(text) => query.bind(text.clone()),
+            Arg::Bytes(bytes) => query.bind(bytes.clone()),
+            Arg::Table(table) => query.bind(table.to_json()),
+        };
+    }
+    Ok(query)
+}
+
+fn postgres_query(text: &Text, args: Args<'_>) -> Result<PostgresQuery, sqlx::Error> {
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(text.sql.clone()));
+    for name in &text.params {
+        match arg(args, name)? {
+            Arg::Int(n) => query = query.bind(*n),
+            Arg::Text(text) => query = query.bind(text.as_str()),
+            Arg::Bytes(bytes) => query = query.bind(bytes.as_slice()),
+            Arg::Table(table) => {
+                for column in &table.0 {
+                    query = match column {
+                        Column::Ints(cells) => query.bind(cells.as_slice()),
+                        Column::Texts(cells) => query.bind(cells.as_slice()),
+                    };
+                }
+            }
+        }
+    }
+    Ok(query)
+}
+
+async fn sqlite_rows(
+    connection: &mut sqlx::SqliteConnection,
+    text: &Text,
+    args: Args<'_>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let rows = sqlite_query(text, args)?.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let cells = (0..row.len()).map(|at| {
+                let kind = {
+                    let raw = row.try_get_raw(at)?;
+                    if raw.is_null() {
+                        return Ok(Value::Null);
+                    }
+                    raw.type_info().name().to_owned()
+                };
+                match kind.as_str() {
+                    "TEXT" => row.try_get_unchecked(at).map(Value::Text),
+                    "BLOB" => row.try_get_unchecked(at).map(Value::Bytes),
+                    _ => row.try_get_unchecked(at).map(Value::Int),
+                }
+            });
+            cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
+        })
+        .collect()
+}
+
+async fn postgres_rows(
+    connection: &mut sqlx::PgConnection,
+    text: &Text,
+    args: Args<'_>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let rows = postgres_query(text, args)?.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let cells = row.columns().iter().map(|column| {
+                let at = column.ordinal();
+                if row.try_get_raw(at)?.is_null() {
+                    return Ok(Value::Null);
+                }
+                match column.type_info().name() {
+                    "INT8" => row.try_get_unchecked(at).map(Value::Int),
+                    "INT4" => row
+                        .try_get_unchecked::<i32, _>(at)
+                        .map(|n| Value::Int(n.into())),
+                    "INT2" => row
+                        .try_get_unchecked::<i16, _>(at)
+                        .map(|n| Value::Int(n.into())),
+                    "BYTEA" => row.try_get_unchecked(at).map(Value::Bytes),
+                    _ => row.try_get_unchecked(at).map(Value::Text),
+                }
+            });
+            cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
+        })
+        .collect()
+}
