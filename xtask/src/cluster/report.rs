@@ -130,7 +130,7 @@ impl Report {
     pub fn record(&self) -> Value {
         let mut gaps: BTreeMap<&str, i64> = BTreeMap::new();
         for fault in &self.faults {
-            let longest = gaps.entry(&fault.name).or_default();
+            let longest = gaps.entry(fault.name).or_default();
             *longest = fault.gap_ms.max(*longest);
         }
         let checks = self.checks.iter();
