@@ -248,11 +248,11 @@ mod tests {
         // A failure here means that an old migration was edited: write a new one instead.
         assert_eq!(
             sums(Dialect::Sqlite),
-            ["ecc78def207d5a4e", "fc77054d623dae01"]
+            ["ecc78def207d5a4e", "fc77054d623dae01", "eab4ebc0118e7446"]
         );
         assert_eq!(
             sums(Dialect::Postgres),
-            ["9c94648775810df3", "e73819521c4e1ef9"]
+            ["9c94648775810df3", "e73819521c4e1ef9", "eab4ebc0118e7446"]
         );
     }
 }
