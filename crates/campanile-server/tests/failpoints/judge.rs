@@ -30,6 +30,9 @@ pub struct Evidence {
     pub asked: BTreeMap<&'static str, String>,
     /// Whether a worker was asked to end, and so gave runs back.
     pub drained: bool,
+    /// Whether a worker said that a claim of its is in doubt: that uses attempts up, and counts as neither failure nor
+    /// loss. On a busy machine the store may not answer in time.
+    pub doubted: bool,
 }
 
 /// A task with its life.
@@ -210,7 +213,9 @@ impl Evidence {
             let bad = run.failures + run.losses;
             let last = i64::from(run.state != state::FAILED);
             let given_back = run.attempt - bad - last;
-            let fits = given_back == 0 || (given_back == 1 && self.drained);
+            let fits = given_back == 0
+                || (given_back == 1 && self.drained)
+                || (given_back > 0 && self.doubted);
             // A drain ends an at-most-once run for good, which counts as no loss.
             let drained_once = self.drained && run.state == state::FAILED && run.reason == LOST;
             if !(fits || drained_once) || run.noted != bad || run.losses > LOSSES_MAX {

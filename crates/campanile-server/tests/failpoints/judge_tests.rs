@@ -77,6 +77,7 @@ fn sound() -> Evidence {
         left: Vec::new(),
         asked: [("key", "5".to_owned())].into(),
         drained: false,
+        doubted: false,
     }
 }
 

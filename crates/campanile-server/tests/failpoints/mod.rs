@@ -28,9 +28,9 @@ use scene::{Outcome, Plan, play};
 use stand::{Fate, Servers};
 
 /// Scenes of one process that are played at once; most of a scene is waiting for leases.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 8;
 /// The same in a cluster, where each has five processes and shares its servers.
-const CLUSTERS_AT_ONCE: usize = 8;
+const CLUSTERS_AT_ONCE: usize = 6;
 
 /// Plays all plans and gives their outcomes with their names.
 async fn play_all(

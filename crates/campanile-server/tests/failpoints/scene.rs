@@ -197,6 +197,7 @@ impl Scene<'_> {
             left,
             asked,
             drained: self.plan.is_at_the_end(),
+            doubted: self.stand.nodes.iter().any(|n| n.said("is in doubt")),
         };
         let mut verdict = evidence.judge();
         let anchor = self

@@ -193,6 +193,11 @@ pub async fn claim(
 /// Its attempts are used up either way: nothing was started, and while this worker lives nobody else would ever end them.
 async fn withdraw(worker: &Worker, claim: &Claim) {
     let now = worker.shared.time.now();
+    let runs = claim.runs.len();
+    tracing::warn!(
+        runs,
+        "a claim of {runs} runs is in doubt: their attempts are used up"
+    );
     for (run, attempt) in &claim.runs {
         let end = Finish {
             run: *run,
