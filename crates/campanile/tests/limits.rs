@@ -43,11 +43,17 @@ async fn queued_occurrences_run_one_after_the_other() {
             "overlap": "queue", "overlap_queue_max": 3,
         }))
         .await;
-    until_alone(&world, task, "three wait and more are skipped", || {
-        world.store.snapshot().parked.len() == 3 && reasons(&world, Reason::Overlap).len() >= 2
-    })
+    until_alone(
+        &world,
+        task,
+        "one runs, three wait, more are skipped",
+        || {
+            let parked = world.store.snapshot().parked.len();
+            let skipped = reasons(&world, Reason::Overlap).len();
+            world.count(State::Running) == 1 && parked == 3 && skipped >= 2
+        },
+    )
     .await;
-    assert_eq!(world.count(State::Running), 1);
     world.gate.store(1, Ordering::SeqCst);
     until_alone(&world, task, "they all ran", || {
         world.count(State::Succeeded) >= 8
@@ -71,11 +77,17 @@ async fn an_occurrence_that_meets_an_active_run_is_skipped() {
             "name": "s", "schedule": "every 100ms", "handler": {"native": "hang"}, "overlap": "skip",
         }))
         .await;
-    until_alone(&world, task, "three were skipped", || {
-        reasons(&world, Reason::Overlap).len() >= 3
-    })
+    until_alone(
+        &world,
+        task,
+        "one has started and three were skipped",
+        || {
+            let started = world.starts.lock().unwrap().len();
+            assert!(started <= 1, "{started} started beside each other");
+            started == 1 && reasons(&world, Reason::Overlap).len() >= 3
+        },
+    )
     .await;
-    assert_eq!(world.starts.lock().unwrap().len(), 1);
     world.gate.store(1, Ordering::SeqCst);
     until_alone(&world, task, "the next ones run", || {
         world.count(State::Succeeded) >= 3

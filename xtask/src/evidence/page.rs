@@ -134,7 +134,12 @@ fn tell(out: &mut String, record: &Record) {
             .flat_map(|(_, line)| line[group].as_object().into_iter().flatten())
             .map(|(name, _)| name.as_str())
             .collect();
-        table(out, group, &named, &names, |line, name| {
+        let title = if group == "verdicts" {
+            "violations of"
+        } else {
+            group
+        };
+        table(out, title, &named, &names, |line, name| {
             line[group][name].as_i64()
         });
     }
