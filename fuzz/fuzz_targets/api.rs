@@ -140,6 +140,7 @@ fn service() -> Router {
         clock,
         mint: Arc::new(Mint::new(Arc::clone(&random))),
         random,
+        meters: Arc::default(),
         on_work: Arc::new(|| {}),
     });
     let guard = Guard {
