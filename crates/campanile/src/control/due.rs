@@ -99,8 +99,7 @@ impl Control {
             });
         }
         // Read before anything is looked up: what fires after this makes the edit stale.
-        let seen = self.parts.store.next_due(old.id).await?;
-        let instant = seen.map(|at| at.minus(old.spec.jitter_offset()));
+        let (seen, instant) = self.due_row(old).await?;
         let replace = |next: Option<Timestamp>| DueChange::Replace {
             seen,
             next: next.map(|at| due_key(spec, at, old.id)),
@@ -143,8 +142,7 @@ impl Control {
         old: &Task,
         now: Timestamp,
     ) -> Result<(Delete, Option<Run>), Error> {
-        let seen = self.parts.store.next_due(old.id).await?;
-        let instant = seen.map(|at| at.minus(old.spec.jitter_offset()));
+        let (seen, instant) = self.due_row(old).await?;
         let delete = Delete {
             task: old.id,
             version: old.version,
@@ -152,6 +150,12 @@ impl Control {
         };
         let skipped = self.left_behind(old, instant, Reason::TaskDeleted, now);
         Ok((delete, skipped))
+    }
+
+    /// Where a task's due row stands, and the instant that it is for.
+    async fn due_row(&self, task: &Task) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
+        let seen = self.parts.store.next_due(task.id).await?;
+        Ok((seen, seen.map(|at| at.minus(task.spec.jitter_offset()))))
     }
 
     /// The row of the old schedule's instants, up to now, that will not run: while it rested, or `overdue` at its end.

@@ -173,7 +173,7 @@ impl Control {
             .ok_or_else(|| Error::no_task(name))
     }
 
-    async fn lookup_task(&self, name: &str) -> Result<Option<Task>, Error> {
+    pub(super) async fn lookup_task(&self, name: &str) -> Result<Option<Task>, Error> {
         let mut found = self.parts.store.tasks_by_name(&[name.to_owned()]).await?;
         Ok(found.pop())
     }

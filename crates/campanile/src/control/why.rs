@@ -148,21 +148,30 @@ impl Control {
         instant: &str,
         now: Timestamp,
     ) -> Result<(Asked, Timestamp), Error> {
-        let living = self.parts.store.tasks_by_name(&[name.to_owned()]).await?;
-        let living = living.into_iter().map(|task| Asked {
-            task,
-            deleted_at: None,
-        });
-        let former = self.parts.store.former_tasks(name, FORMER_TASKS_MAX);
-        let former = former.await?.into_iter().map(|former| Asked {
-            task: former.task,
-            deleted_at: Some(former.deleted_at),
-        });
+        let read = |task: &Task| {
+            super::parse_instant(instant, &task.spec.timezone, now)
+                .map_err(|message| Error::invalid("at", message))
+        };
         let mut latest = None;
-        for asked in living.chain(former) {
-            let at = super::parse_instant(instant, &asked.task.spec.timezone, now)
-                .map_err(|message| Error::invalid("at", message))?;
-            if at >= asked.task.created_at {
+        if let Some(task) = self.lookup_task(name).await? {
+            let (at, created_at) = (read(&task)?, task.created_at);
+            let asked = Asked {
+                task,
+                deleted_at: None,
+            };
+            if at >= created_at {
+                return Ok((asked, at));
+            }
+            latest = Some((asked, at));
+        }
+        let former = self.parts.store.former_tasks(name, FORMER_TASKS_MAX);
+        for former in former.await? {
+            let (at, created_at) = (read(&former.task)?, former.task.created_at);
+            let asked = Asked {
+                task: former.task,
+                deleted_at: Some(former.deleted_at),
+            };
+            if at >= created_at {
                 return Ok((asked, at));
             }
             latest = latest.or(Some((asked, at)));
