@@ -81,7 +81,7 @@ pub async fn start_with(
         .as_deref()
         .map(TaskFile::read)
         .transpose()?;
-    let listener = Listener::bind(&settings.http).await?;
+    let listener = Listener::bind(&settings.http, settings.node.slots).await?;
     let address = listener.address();
     let parts = Parts {
         store: Arc::clone(&ports.store),

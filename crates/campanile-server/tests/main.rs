@@ -9,6 +9,7 @@
 mod api;
 mod cli;
 mod cron;
+mod doors;
 mod failpoints;
 mod injection;
 mod plan;

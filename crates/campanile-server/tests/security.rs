@@ -147,7 +147,7 @@ async fn with_a_certificate_it_speaks_https() {
     s.stop().await;
 }
 
-fn make_certificate(cert: &Path, key: &Path) {
+pub fn make_certificate(cert: &Path, key: &Path) {
     let made = std::process::Command::new("openssl")
         .args([
             "req",

@@ -193,6 +193,30 @@ pub const KEYS: &[Key] = &[
         "Allow to listen beyond loopback without TLS: everybody on the path can read the token",
     ),
     switch("metrics_public", "Serve /metrics without the token"),
+    text(
+        "max_connections",
+        "auto",
+        "N",
+        "Connections over HTTP in all, 16 to 1000000; auto = what the process's descriptors leave over",
+    ),
+    text(
+        "max_connections_per_address",
+        "256",
+        "N",
+        "Connections over HTTP from one client's address, 16 to 1000000; trusted proxies may have all",
+    ),
+    text(
+        "max_bytes_in_flight",
+        "64MiB",
+        "SIZE",
+        "Bytes of all requests' bodies at once, 8MiB to 4GiB; a request that finds no room is told to come back",
+    ),
+    text(
+        "max_bulk_body",
+        "16MiB",
+        "SIZE",
+        "The biggest body with many tasks or runs, 1MiB to 256MiB; other bodies have 1MiB",
+    ),
     list(
         "allow_commands",
         "",

@@ -1,6 +1,7 @@
 //! The settings of a node: read once, from flags over the environment over a file over defaults; validated once; then
 //! passed on as types. Owns what each setting means and what is refused; opens no connection.
 
+mod doors;
 mod keys;
 mod layers;
 mod urls;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use campanile::task::{QueueName, check_name};
 use campanile::time::parse_duration;
 
+pub use self::doors::Doors;
 pub use self::keys::{KEYS, Key, Kind, find as find_key, nearest};
 pub use self::layers::{Environment, Layer, Raw, Source, environment};
 pub use self::urls::masked;
@@ -151,6 +153,8 @@ pub struct Http {
     pub token: Option<Hidden>,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
+    /// What it takes at once.
+    pub doors: Doors,
 }
 
 /// How log lines look.
@@ -300,6 +304,7 @@ impl Written {
             tls,
             token: self.token()?,
             metrics_public: self.switch("metrics_public")?,
+            doors: self.doors()?,
         })
     }
 

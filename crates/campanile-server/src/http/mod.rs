@@ -1,9 +1,14 @@
 //! The HTTP service of a node: listener, health, metrics, pages, and behind the token the API. Owns what is served to
 //! whom and how it starts and stops; what the answers say is made elsewhere.
 
+mod head;
 mod health;
+mod listen;
 mod metrics;
+mod odd;
 mod pages;
+pub mod patience;
+pub mod places;
 mod tls;
 
 use std::net::SocketAddr;
@@ -24,7 +29,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use self::health::Health;
+use self::listen::Door;
 pub use self::metrics::Metrics;
+use self::places::{Caps, Places};
+pub use self::tls::Certificate;
 use crate::api::guard::{self, Guard};
 use crate::api::problem::Problem;
 use crate::config;
@@ -77,13 +85,16 @@ pub struct Views {
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    certificate: Option<Certificate>,
+    places: Arc<Places>,
 }
 
 /// The service while it runs.
 #[derive(Debug)]
 pub struct Serving {
     closing: CancellationToken,
+    over: CancellationToken,
+    certificate: Option<Certificate>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -92,9 +103,9 @@ impl Listener {
     ///
     /// # Errors
     /// Either can't be had.
-    pub async fn bind(settings: &config::Http) -> Result<Self, Error> {
-        let tls = match &settings.tls {
-            Some((cert, key)) => Some(tls::config(cert, key)?),
+    pub async fn bind(settings: &config::Http, slots: u32) -> Result<Self, Error> {
+        let certificate = match &settings.tls {
+            Some((cert, key)) => Some(Certificate::read(cert, key)?),
             None => None,
         };
         let bind = |source| Error::Bind {
@@ -103,7 +114,14 @@ impl Listener {
         };
         let tcp = TcpListener::bind(settings.listen).await.map_err(bind)?;
         let address = tcp.local_addr().map_err(bind)?;
-        Ok(Self { tcp, address, tls })
+        let caps = caps(settings, slots);
+        let places = Arc::new(Places::new(caps, |_| false));
+        Ok(Self {
+            tcp,
+            address,
+            certificate,
+            places,
+        })
     }
 
     /// The address, with the port that was given.
@@ -115,33 +133,31 @@ impl Listener {
     /// Serves until it is stopped.
     #[must_use]
     pub fn serve(self, views: Views) -> Serving {
-        let closing = CancellationToken::new();
-        let router = router(views);
-        let closed = closing.clone().cancelled_owned();
-        let task = match self.tls {
-            None => system::spawn(async move {
-                let served = axum::serve(self.tcp, router)
-                    .with_graceful_shutdown(closed)
-                    .await;
-                report(served);
-            }),
-            Some(tls) => {
-                let listener = tls::TlsListener::new(self.tcp, self.address, tls, closing.clone());
-                system::spawn(async move {
-                    let served = axum::serve(listener, router)
-                        .with_graceful_shutdown(closed)
-                        .await;
-                    report(served);
-                })
-            }
+        let door = Door {
+            router: router(views, &self.places),
+            places: self.places,
+            tls: self.certificate.clone(),
+            closing: CancellationToken::new(),
+            over: CancellationToken::new(),
         };
-        Serving { closing, task }
+        Serving {
+            closing: door.closing.clone(),
+            over: door.over.clone(),
+            certificate: self.certificate,
+            task: system::spawn(door.open(self.tcp)),
+        }
     }
 }
 
-fn report(served: std::io::Result<()>) {
-    if let Err(error) = served {
-        tracing::error!(%error, "the HTTP service ended");
+/// The limits of connections: those of the settings, or what the process's descriptors leave over.
+fn caps(settings: &config::Http, slots: u32) -> Caps {
+    use nix::sys::resource::{Resource, getrlimit};
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
+    let all = places::connections_of(descriptors, slots);
+    let doors = &settings.doors;
+    Caps {
+        all: doors.connections.unwrap_or(all),
+        per_address: doors.connections_per_address,
     }
 }
 
@@ -152,15 +168,22 @@ impl Serving {
         let task = self.task;
         let abort = task.abort_handle();
         if system::within(CLOSE_LIMIT, task).await.is_none() {
+            self.over.cancel();
             abort.abort();
         }
     }
+
+    /// The certificate, if it serves https.
+    #[must_use]
+    pub const fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
 }
 
-fn router(views: Views) -> Router {
+fn router(views: Views, places: &Arc<Places>) -> Router {
     let metrics = Router::new()
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(views.metrics));
+        .with_state((Arc::new(views.metrics), Arc::clone(places)));
     let metrics = if views.metrics_public {
         metrics
     } else {
@@ -218,7 +241,9 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     (status, axum::Json(report)).into_response()
 }
 
-async fn metrics(State(metrics): State<Arc<Metrics>>) -> Response {
+async fn metrics(State((metrics, places)): State<(Arc<Metrics>, Arc<Places>)>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], metrics.text()).into_response()
+    let mut text = places.text();
+    text.push_str(&metrics.text());
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

@@ -1,33 +1,53 @@
-//! TLS for the HTTP service. Handshakes run beside each other, each within a limit, so that a client that says nothing
-//! keeps nobody waiting.
+//! TLS for the HTTP service: certificate and key, as they are now. New ones are taken while the service runs, by
+//! connections that come after; what can't be used leaves the old ones in force.
 
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use campanile::system;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 
 use super::Error;
 
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-const HANDSHAKES_MAX: usize = 256;
-/// The wait after an error of the listening socket (no file handle free).
-const ACCEPT_WAIT: Duration = Duration::from_millis(200);
+/// The certificate in force.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    cert: PathBuf,
+    key: PathBuf,
+    now: Arc<RwLock<Arc<ServerConfig>>>,
+}
 
-/// Reads certificate and key.
-///
-/// # Errors
-/// The file at fault.
-pub(super) fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
+impl Certificate {
+    /// Reads certificate and key.
+    ///
+    /// # Errors
+    /// The file at fault.
+    pub fn read(cert: &Path, key: &Path) -> Result<Self, Error> {
+        let now = Arc::new(RwLock::new(config(cert, key)?));
+        let (cert, key) = (cert.to_owned(), key.to_owned());
+        Ok(Self { cert, key, now })
+    }
+
+    /// Reads both anew.
+    ///
+    /// # Errors
+    /// The file at fault; the old ones stay in force.
+    pub fn reload(&self) -> Result<(), Error> {
+        let new = config(&self.cert, &self.key)?;
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// For the next handshake.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&now))
+    }
+}
+
+fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
     let wrong = |key: &'static str, path: &Path| {
         let path = path.to_owned();
         move |message: String| Error::Certificate { key, path, message }
@@ -51,78 +71,4 @@ pub(super) fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error
         .map_err(|e| wrong("tls_key", key)(format!("it is not the certificate's key: {e}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-/// Connections whose handshakes are done.
-pub(super) struct TlsListener {
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    address: SocketAddr,
-}
-
-impl TlsListener {
-    pub(super) fn new(
-        tcp: TcpListener,
-        address: SocketAddr,
-        tls: Arc<ServerConfig>,
-        closing: CancellationToken,
-    ) -> Self {
-        let (done, ready) = mpsc::channel(16);
-        let acceptor = TlsAcceptor::from(tls);
-        system::spawn(async move {
-            tokio::select! {
-                () = closing.cancelled() => {}
-                () = accept_all(tcp, acceptor, done) => {}
-            }
-        });
-        Self { ready, address }
-    }
-}
-
-async fn accept_all(
-    tcp: TcpListener,
-    acceptor: TlsAcceptor,
-    done: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let (stream, peer) = match tcp.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                system::pause(ACCEPT_WAIT).await;
-                continue;
-            }
-        };
-        let (acceptor, done) = (acceptor.clone(), done.clone());
-        system::spawn(async move {
-            match system::within(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-                Some(Ok(stream)) => {
-                    let _ = done.send((stream, peer)).await;
-                }
-                Some(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
-                None => tracing::debug!(%peer, "a TLS handshake took too long"),
-            }
-            drop(place);
-        });
-    }
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(accepted) => accepted,
-            // The service is closing: nothing comes any more.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        Ok(self.address)
-    }
 }
