@@ -20,7 +20,7 @@ use campanile::memory::clock::ManualClock;
 use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::clock::Clock;
-use campanile::system::Random;
+use campanile::system::{Pool, Random};
 use campanile::time::Timestamp;
 use campanile_server::api::guard::Guard;
 use campanile_server::api::{self, problem::Problem};
@@ -141,6 +141,7 @@ fn service() -> Router {
         mint: Arc::new(Mint::new(Arc::clone(&random))),
         random,
         meters: Arc::default(),
+        pool: Pool::inline(),
         on_work: Arc::new(|| {}),
     });
     let guard = Guard {

@@ -75,6 +75,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         time: node.time(),
         mint: node.mint(),
         meters: node.meters(),
+        pool: node.pool(),
         random,
         on_work: Arc::new(move || waker.notify_one()),
     });

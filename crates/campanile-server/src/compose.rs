@@ -102,6 +102,7 @@ pub async fn start_with(
         time: node.time(),
         mint: node.mint(),
         meters: node.meters(),
+        pool: node.pool(),
         random,
         on_work: Arc::new(move || waker.notify_one()),
     }));

@@ -9,7 +9,7 @@ use campanile::engine::database_time::DatabaseTime;
 use campanile::id::{Mint, RunId};
 use campanile::port::clock::Clock;
 use campanile::protocol::permits::LimitKey;
-use campanile::system::Random;
+use campanile::system::{Pool, Random};
 use campanile::task::{StartMode, Task, TaskSpec};
 use campanile::time::Timestamp;
 use serde_json::json;
@@ -46,6 +46,7 @@ impl People {
             mint: Arc::new(Mint::new(Arc::clone(&random))),
             random,
             meters: Arc::default(),
+            pool: Pool::inline(),
             on_work: Arc::new(|| {}),
         });
         Self {

@@ -11,6 +11,7 @@ pub mod control;
 pub mod engine;
 pub mod failpoint;
 pub mod forecast;
+pub mod fuel;
 pub mod id;
 pub mod memory;
 pub mod port;

@@ -2,6 +2,8 @@
 //! on outside calls. Everything else in the workspace receives these as values, so that a test can hold them still
 //! (`clippy.toml` keeps it so).
 
+mod pool;
+
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
+pub use self::pool::{Error as PoolError, Pool};
 use crate::port::clock::Clock;
 use crate::time::{Monotonic, Timestamp};
 

@@ -15,7 +15,7 @@ use campanile::protocol::occurrences::Skip;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{Bid, DueKey, Fired, Firing, Owner, Term};
 use campanile::run::Reason;
-use campanile::system::Random;
+use campanile::system::{Pool, Random};
 use campanile::task::{Task, TaskSpec};
 use campanile::time::Timestamp;
 use serde_json::json;
@@ -46,6 +46,7 @@ pub fn world() -> World {
         random,
         mint: Arc::clone(&mint),
         meters: Arc::default(),
+        pool: Pool::inline(),
         on_work: Arc::new(|| {}),
     });
     World {

@@ -11,7 +11,7 @@ use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::clock::Clock;
 use campanile::schedule::TimeZoneName;
-use campanile::system::Random;
+use campanile::system::{Pool, Random};
 use campanile::task::TaskSpec;
 use campanile::time::Timestamp;
 use serde_json::json;
@@ -28,6 +28,7 @@ fn control() -> Control {
         mint: Arc::new(Mint::new(Arc::clone(&random))),
         random,
         meters: Arc::default(),
+        pool: Pool::inline(),
         on_work: Arc::new(|| {}),
     })
 }

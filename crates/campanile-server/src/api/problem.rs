@@ -7,6 +7,9 @@ use campanile::control;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// When to come again to a node that is busy or has no store: long enough that they are not asked all the time.
+const RETRY_AFTER_S: &str = "2";
+
 /// What an error's body looks like (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -63,6 +66,7 @@ impl From<control::Error> for Problem {
                 task,
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             },
+            Error::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             Error::Unavailable(cause) => {
                 tracing::warn!(error = %chain(&cause), "a request could not be served by the store");
                 Self::new(
@@ -97,6 +101,9 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"campanile\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);

@@ -14,7 +14,7 @@ use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::clock::Clock;
 use campanile::port::store::Store;
-use campanile::system::{Random, SystemClock, pause, within};
+use campanile::system::{Pool, Random, SystemClock, pause, within};
 use campanile::time::Timestamp;
 
 use super::Error;
@@ -212,6 +212,7 @@ impl Site {
             mint: Arc::new(Mint::new(Arc::clone(&self.random))),
             random: Arc::clone(&self.random),
             meters: Arc::default(),
+            pool: Pool::inline(),
             on_work: Arc::new(|| {}),
         })
     }

@@ -1,7 +1,9 @@
 //! What control answers when it can't do as asked: one enum, whose kinds every rendering tells apart (a status in HTTP,
 //! an exit code in the CLI, a sentence on a page). It never names a driver, an address or a status code.
 
+use crate::fuel::Spent;
 use crate::port::store;
+use crate::system::PoolError;
 use crate::task;
 
 /// Why a request was not done. Nothing of it was.
@@ -30,6 +32,9 @@ pub enum Error {
     /// The thing is not in a state in which this can be done.
     #[error("{0}")]
     Conflict(String),
+    /// This node computes as much as it can, or is stopping; the same request may be made again, in a moment.
+    #[error("{0}")]
+    Busy(#[from] PoolError),
     /// The store did not do as asked; the same request may be made again.
     #[error("the store is not available")]
     Unavailable(#[source] store::Error),
@@ -73,6 +78,15 @@ impl Error {
                 message,
             },
             other => other,
+        }
+    }
+
+    /// What could not be worked out within its bounds. `remedy` says what to ask instead.
+    #[must_use]
+    pub fn spent(field: &str, spent: Spent, remedy: &str) -> Self {
+        match spent {
+            Spent::Cancelled => Self::Busy(PoolError::Stopping),
+            Spent::Empty { .. } => Self::invalid(field, format!("{spent}: {remedy}")),
         }
     }
 

@@ -37,7 +37,7 @@ use crate::id::Mint;
 use crate::port::clock::Clock;
 use crate::port::lock::{Lock, Signal};
 use crate::port::store::Store;
-use crate::system::{self, Random};
+use crate::system::{self, Pool, Random};
 use crate::time::{Monotonic, Timestamp};
 
 /// How often an edit is planned anew when somebody else edits the same tasks meanwhile.
@@ -63,6 +63,8 @@ pub struct Parts {
     pub mint: Arc<Mint>,
     /// Counts, shared with the node of this process if there is one: what edits leave behind.
     pub meters: Arc<Meters>,
+    /// Where what takes long is computed, shared with the node of this process if there is one.
+    pub pool: Pool,
     /// Called after every change, for a leader in the same process.
     pub on_work: Arc<dyn Fn() + Send + Sync>,
 }
@@ -92,6 +94,12 @@ impl Control {
             sampled_ms: AtomicU64::new(0),
             signalling: Arc::default(),
         }
+    }
+
+    /// Where what takes long is computed: `control.pool().run(|fuel| …).await`.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.parts.pool
     }
 
     /// The store's time now, from a sample that is at most a few seconds old.

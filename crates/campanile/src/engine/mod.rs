@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     pub secret: crate::protocol::message::Secret,
     /// Wakes the planner, if this node leads.
     pub wake: Arc<tokio::sync::Notify>,
+    /// Where what takes long is computed.
+    pub pool: crate::system::Pool,
 }
 
 /// A node's settings.
@@ -106,8 +108,9 @@ pub struct Settings {
     pub drain: Duration,
     /// How long finished runs are kept.
     pub retention: Duration,
-    /// Whether the elector has a thread of its own, so that a busy node renews its lock all the same. A simulation has
-    /// one thread for everything, or one seed would have many histories.
+    /// Whether the elector has a thread of its own, so that a busy node renews its lock all the same, and what takes long
+    /// is computed on threads of its own. A simulation has one thread for everything, or one seed would have many
+    /// histories.
     pub elector_thread: bool,
 }
 

@@ -31,7 +31,7 @@ use crate::port::store::Error;
 use crate::protocol::lost::beat_period;
 use crate::protocol::message::Secret;
 use crate::protocol::{election, work};
-use crate::system;
+use crate::system::{self, Pool};
 
 /// The wait before a worker that was fenced, or could not join, joins anew.
 const JOIN_WAIT: Duration = Duration::from_millis(500);
@@ -54,6 +54,7 @@ pub struct Node {
     mint: Arc<Mint>,
     time: DatabaseTime,
     wake: Arc<Notify>,
+    pool: Pool,
     commands: Option<mpsc::UnboundedSender<Command>>,
     elector: Option<Electing>,
     closing: CancellationToken,
@@ -79,8 +80,14 @@ impl Node {
         time.sample(parts.store.leader().await?.now, asked_at);
         let secret = Secret::new(parts.store.secret(parts.random.secret()).await?);
         failpoint::reach(Failpoint::SecretKept);
+        let pool = if settings.elector_thread {
+            Pool::new().map_err(|e| Error::Refused(e.into()))?
+        } else {
+            Pool::inline()
+        };
         let shared = Arc::new(Shared {
             secret,
+            pool,
             mint: Arc::new(Mint::new(Arc::clone(&parts.random))),
             meters: Arc::default(),
             wake: Arc::default(),
@@ -113,6 +120,7 @@ impl Node {
             mint: Arc::clone(&shared.mint),
             time: shared.time.clone(),
             wake: Arc::clone(&shared.wake),
+            pool: shared.pool.clone(),
             commands,
             elector,
             closing,
@@ -144,6 +152,12 @@ impl Node {
     #[must_use]
     pub fn time(&self) -> DatabaseTime {
         self.time.clone()
+    }
+
+    /// The threads on which this process computes what takes long. They stop when the node does.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.pool.clone()
     }
 
     /// Makes the leader, if it is this node, scan at once: something became due.
@@ -178,6 +192,8 @@ impl Node {
             let _ = commands.send(Command::Stop);
         }
         self.closing.cancel();
+        // Nobody is made to wait for the end by what somebody asked to be computed.
+        self.pool.close();
         if let Some(leader) = self.leader.take() {
             let _ = leader.await;
         }

@@ -410,6 +410,7 @@ mod tests {
             mint: Arc::new(Mint::new(Arc::clone(&random))),
             secret: Secret::new(secret),
             wake: Arc::default(),
+            pool: crate::system::Pool::inline(),
             parts: Parts {
                 store,
                 lock: Arc::new(MemoryLock::new(Arc::clone(&clock))),

@@ -50,6 +50,11 @@ pub const REPUBLISH_INITIAL: Duration = Duration::from_secs(60);
 /// The longest wait before another publish.
 pub const REPUBLISH_MAX: Duration = Duration::from_secs(3_600);
 
+/// Fuel of one request: some seconds of one core at the most.
+pub const REQUEST_FUEL: u64 = 20_000_000;
+/// Requests that wait for a thread that computes, at most; those over it are asked to come again.
+pub const COMPUTE_QUEUE_MAX: usize = 64;
+
 /// Missed instants of one task that one firing looks at.
 pub const CATCH_UP_STEPS_MAX: usize = 10_000;
 /// By how much the priority of catch-up runs is lowered.
