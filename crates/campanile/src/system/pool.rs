@@ -303,9 +303,10 @@ mod tests {
         let (begun, has_begun) = mpsc::channel();
         let (ended, has_ended) = mpsc::channel();
         let asked = pool.clone();
-        let asking = crate::system::spawn(async move {
-            asked.run_with(u64::MAX, burn_on(begun, ended)).await
-        });
+        let asking =
+            crate::system::spawn(
+                async move { asked.run_with(u64::MAX, burn_on(begun, ended)).await },
+            );
         tokio::task::spawn_blocking(move || has_begun.recv().unwrap())
             .await
             .unwrap();
@@ -321,9 +322,10 @@ mod tests {
         let (begun, has_begun) = mpsc::channel();
         let (ended, _has_ended) = mpsc::channel();
         let asked = pool.clone();
-        let hog = crate::system::spawn(async move {
-            asked.run_with(u64::MAX, burn_on(begun, ended)).await
-        });
+        let hog =
+            crate::system::spawn(
+                async move { asked.run_with(u64::MAX, burn_on(begun, ended)).await },
+            );
         tokio::task::spawn_blocking(move || has_begun.recv().unwrap())
             .await
             .unwrap();
@@ -350,9 +352,10 @@ mod tests {
         let (begun, has_begun) = mpsc::channel();
         let (ended, has_ended) = mpsc::channel();
         let asked = pool.clone();
-        let running = crate::system::spawn(async move {
-            asked.run_with(u64::MAX, burn_on(begun, ended)).await
-        });
+        let running =
+            crate::system::spawn(
+                async move { asked.run_with(u64::MAX, burn_on(begun, ended)).await },
+            );
         tokio::task::spawn_blocking(move || has_begun.recv().unwrap())
             .await
             .unwrap();
