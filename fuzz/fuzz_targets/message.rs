@@ -99,6 +99,7 @@ fn entry(payload: Value) -> Entry {
             spec: Some(RunSpec {
                 handler: None,
                 payload: Some(payload),
+                rules: None,
             }),
         },
         task: None,

@@ -386,6 +386,9 @@ async fn runs_are_listed_shown_explained_and_cancelled() {
             .await
             .contains("It succeeded")
     );
+    let why = done(&s, "why check").await;
+    assert!(why.contains("Run "), "{why}");
+    assert!(done(&s, "why check next").await.contains(" due "));
     done(&s, &format!("run logs {id}")).await;
     assert_eq!(done(&s, &format!("run retry {id}")).await.trim().len(), 13);
     let submit = "run submit --task manual --run-at 2199-01-01T00:00:00Z --payload {\"a\":1}";
@@ -425,4 +428,21 @@ async fn tasks_and_the_cluster_are_looked_at_and_changed() {
     assert_eq!(missing.status.code(), Some(1));
     assert!(err(&missing).contains("no task `check`"));
     s.stop().await;
+}
+
+#[test]
+fn doctor_tests_the_store_of_dev_where_there_is_no_other() {
+    let folder = TempDir::new("doctor").unwrap();
+    std::fs::write(folder.join("campanile-dev.db"), "").unwrap();
+    let said = out(&run(&folder, &["doctor"]));
+    assert!(
+        said.contains("the one of `campanile dev` (sqlite:./campanile-dev.db)"),
+        "{said}"
+    );
+    // Another one is there, or is named: then that is meant.
+    let named = out(&run(&folder, &["doctor", "--store", "sqlite:x.db"]));
+    assert!(!named.contains("campanile dev` ("), "{named}");
+    std::fs::write(folder.join("campanile.db"), "").unwrap();
+    let other = out(&run(&folder, &["doctor"]));
+    assert!(!other.contains("campanile dev` ("), "{other}");
 }

@@ -1,10 +1,12 @@
 //! Runs as values: states, reasons, and the row of a run as every reader sees it. Transitions live in
 //! [`crate::protocol::run`]; this file never decides anything.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClaimId, NodeId, RunId, TaskId};
-use crate::task::{HandlerSpec, QueueName};
+use crate::task::{HandlerSpec, QueueName, Retry, TaskSpec};
 use crate::time::Timestamp;
 
 /// Where a run stands. The numbers are what the store keeps; they never change meaning.
@@ -288,6 +290,36 @@ pub struct RunSpec {
     pub handler: Option<HandlerSpec>,
     /// Its own payload; `None` = its task's.
     pub payload: Option<serde_json::Value>,
+    /// Its own rules of retry and time; `None` = its task's, or the defaults.
+    pub rules: Option<RunRules>,
+}
+
+/// Rules that a submitted run brings with it, in place of its task's or of the defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct RunRules {
+    /// How often it is tried, and after which waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// How long one attempt may take.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::time::optional_duration"
+    )]
+    pub timeout: Option<Duration>,
+}
+
+impl RunRules {
+    /// A definition with these rules in place of its own.
+    pub fn put_over(&self, spec: &mut TaskSpec) {
+        if let Some(retry) = &self.retry {
+            spec.retry = retry.clone();
+        }
+        if let Some(timeout) = self.timeout {
+            spec.timeout = timeout;
+        }
+    }
 }
 
 /// One attempt that has ended other than well: what the timeline of a run shows beside its row.

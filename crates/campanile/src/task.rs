@@ -19,7 +19,7 @@ use crate::schedule::{self, Bounds, Dialect, Dst, Schedule, TimeZoneName, Timeta
 use crate::time::Timestamp;
 
 use self::check::check_duration;
-pub use self::check::{check_handler, check_name, check_payload};
+pub use self::check::{check_attempts, check_handler, check_name, check_payload};
 pub use self::handler::{
     CommandSpec, ExternalBody, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec,
 };
@@ -120,14 +120,14 @@ pub struct TaskSpec {
     /// Occurrences older than this never run, whatever the misfire policy says; absent = no such bound.
     #[serde(
         default,
-        with = "optional_duration",
+        with = "crate::time::optional_duration",
         skip_serializing_if = "Option::is_none"
     )]
     pub max_lateness: Option<Duration>,
     /// A run that has not started this long after it was due is skipped; absent = it waits for a worker for ever.
     #[serde(
         default,
-        with = "optional_duration",
+        with = "crate::time::optional_duration",
         skip_serializing_if = "Option::is_none"
     )]
     pub start_deadline: Option<Duration>,
@@ -208,29 +208,6 @@ const fn is_yes(yes: &bool) -> bool {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-mod optional_duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(
-        clippy::ref_option,
-        reason = "serde's `with` hands a reference to the field"
-    )]
-    pub fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        match d {
-            Some(d) => crate::time::duration::serialize(d, s),
-            None => s.serialize_none(),
-        }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-        #[derive(Deserialize)]
-        struct Wrapped(#[serde(with = "crate::time::duration")] Duration);
-        Ok(Option::<Wrapped>::deserialize(d)?.map(|w| w.0))
-    }
 }
 
 /// A task as the store keeps it.
@@ -403,27 +380,9 @@ impl TaskSpec {
                 ),
             ));
         }
-        if self.retry.max_attempts == 0 || self.retry.max_attempts > limits::ATTEMPTS_MAX {
-            return Err(Invalid::new(
-                "retry.max_attempts",
-                format!(
-                    "{} is out of range: write 1 to {}",
-                    self.retry.max_attempts,
-                    limits::ATTEMPTS_MAX
-                ),
-            ));
-        }
-        if self.start == StartMode::AtMostOnce && self.retry.max_attempts > 1 {
-            return Err(Invalid::new(
-                "retry.max_attempts",
-                "an at-most-once task starts no second attempt: write 1, or start = \"at-least-once\"",
-            ));
-        }
+        check_attempts(self)?;
         self.check_policies()?;
-        check_duration("timeout", self.timeout)?;
         check_duration("misfire_limit", self.misfire_limit)?;
-        check_duration("retry.initial", self.retry.initial)?;
-        check_duration("retry.max", self.retry.max)?;
         for (field, duration) in [
             ("max_lateness", self.max_lateness),
             ("start_deadline", self.start_deadline),

@@ -219,6 +219,36 @@ pub mod duration {
     }
 }
 
+/// The same for a duration that may be absent or null: `#[serde(with = "crate::time::optional_duration")]`.
+pub mod optional_duration {
+    use super::{Deserialize, Deserializer, Duration, Serializer};
+
+    /// Writes `1m30s`, or null.
+    ///
+    /// # Errors
+    /// The serializer's own.
+    #[expect(
+        clippy::ref_option,
+        reason = "serde's `with` hands a reference to the field"
+    )]
+    pub fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        match d {
+            Some(d) => super::duration::serialize(d, s),
+            None => s.serialize_none(),
+        }
+    }
+
+    /// Reads `1m30s`, or null.
+    ///
+    /// # Errors
+    /// What was expected, when the text is no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        #[derive(Deserialize)]
+        struct Wrapped(#[serde(with = "super::duration")] Duration);
+        Ok(Option::<Wrapped>::deserialize(d)?.map(|w| w.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

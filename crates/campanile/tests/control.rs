@@ -261,3 +261,67 @@ async fn requests_are_checked_before_anything_is_written() {
     let told = w.control.retry(run).await.unwrap_err().to_string();
     assert!(told.contains("was deleted"), "{told}");
 }
+
+#[tokio::test]
+async fn why_is_asked_about_instants_to_come_and_about_the_latest() {
+    let w = world();
+    let mut task = spec("nine", "0 9,15 * * *");
+    task.timezone = "Europe/Berlin".to_owned();
+    w.put(&task).await;
+    // It is 13:00 in Berlin: what is later today is to come, and not yesterday's.
+    let why = w.control.why("nine", "15:00").await.unwrap();
+    assert_eq!(
+        (why.verdict, why.instant),
+        (Verdict::NotDueYet, at("14:00:00"))
+    );
+    assert_eq!(
+        why.sentences,
+        ["2026-11-22T15:00:00+01:00 Europe/Berlin (2026-11-22T14:00:00.000Z) is due in 2h."]
+    );
+    assert_eq!(
+        w.control.why("nine", "next").await.unwrap().instant,
+        at("14:00:00")
+    );
+    let none = w.control.why("nine", "last").await.unwrap_err().to_string();
+    assert!(
+        none.contains("has had no instant yet: its first is 2026-11-22T15:00:00+01:00"),
+        "{none}"
+    );
+    w.clock.advance(Duration::from_secs(25 * 3_600));
+    assert_eq!(
+        w.control.why("nine", "last").await.unwrap().instant,
+        Timestamp::parse("2026-11-23T08:00:00Z").unwrap()
+    );
+    let why = w.control.why("nine", "15:00").await.unwrap();
+    assert!(
+        why.sentences[0].starts_with("2026-11-23T15:00:00+01:00"),
+        "{:?}",
+        why.sentences
+    );
+}
+
+#[tokio::test]
+async fn a_trigger_changes_fields_of_the_payload_that_the_task_has() {
+    let w = world();
+    let mut task = spec("t", "0 9 * * *");
+    task.payload = json!({ "day": "sunday", "n": { "a": 1 } });
+    w.put(&task).await;
+    let done = w
+        .control
+        .trigger_with("t", &json!({ "n": { "b": 2 } }))
+        .await
+        .unwrap();
+    let own = w.control.run(done.run).await.unwrap().detail.spec.unwrap();
+    assert_eq!(
+        own.payload,
+        Some(json!({ "day": "sunday", "n": { "a": 1, "b": 2 } }))
+    );
+    task.payload = json!("text");
+    w.put(&task).await;
+    let refused = w
+        .control
+        .trigger_with("t", &json!({ "n": 1 }))
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("not an object"), "{refused}");
+}

@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "former-tasks",
         include_str!("migrations/0003_former_tasks.sql"),
     ),
+    ("run-rules", include_str!("migrations/0004_run_rules.sql")),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.

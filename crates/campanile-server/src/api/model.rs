@@ -81,6 +81,8 @@ pub struct Run {
     pub id: RunId,
     /// Its task; null for a run with its own handler, or of a deleted task.
     pub task: Option<String>,
+    /// Its task's IANA zone, on whose wall its instants are meant; null as for `task`.
+    pub timezone: Option<String>,
     /// `scheduled`, `queued`, `running`, `succeeded`, `failed`, `cancelled` or `skipped`.
     pub state: String,
     /// Why it ended like that, where there is something to say.
@@ -138,6 +140,7 @@ impl From<RunRow> for Run {
         Self {
             id: run.id,
             task: row.task,
+            timezone: row.timezone,
             state: run.state.as_str().to_owned(),
             reason: (run.reason != Reason::None).then(|| run.reason.as_str().to_owned()),
             attempt: run.attempt,
@@ -226,6 +229,11 @@ pub struct RunDetail {
     /// Its own payload, if it was submitted with one.
     #[schema(value_type = Option<Object>)]
     pub payload: Option<Value>,
+    /// Its own retry, if it was submitted with one.
+    #[schema(value_type = Option<Object>)]
+    pub retry: Option<Value>,
+    /// How long one of its attempts may take, if it was submitted with that: `30s`.
+    pub timeout: Option<String>,
     /// Its attempts that ended other than well.
     pub attempts: Vec<Attempt>,
     /// What happened, in order.
@@ -235,10 +243,13 @@ pub struct RunDetail {
 impl From<RunStory> for RunDetail {
     fn from(story: RunStory) -> Self {
         let own = story.detail.spec.unwrap_or_default();
+        let rules = own.rules.unwrap_or_default();
         Self {
             run: story.row.into(),
             handler: own.handler.and_then(|h| serde_json::to_value(h).ok()),
             payload: own.payload,
+            retry: rules.retry.and_then(|r| serde_json::to_value(r).ok()),
+            timeout: rules.timeout.map(campanile::time::format_duration),
             attempts: story
                 .detail
                 .attempts

@@ -1,6 +1,8 @@
 //! Runs over HTTP: reading what is asked for, and answering what control says. It owns the routes and their parameters;
 //! what a run may become is decided elsewhere.
 
+use std::time::Duration;
+
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,7 +10,7 @@ use axum::response::IntoResponse;
 use campanile::control::{Request, RunQuery};
 use campanile::protocol::work::Cancel;
 use campanile::run::State as RunState;
-use campanile::task::HandlerSpec;
+use campanile::task::{HandlerSpec, Retry};
 use campanile::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -95,6 +97,13 @@ pub struct NewRun {
     /// When; absent = now.
     #[schema(value_type = Option<String>, format = DateTime)]
     run_at: Option<Timestamp>,
+    /// Its own retry, as in a task; absent = the task's, or one attempt.
+    #[schema(value_type = Option<Object>)]
+    retry: Option<Retry>,
+    /// How long one of its attempts may take: `30s`; absent = as its task says, or an hour.
+    #[serde(default, with = "campanile::time::optional_duration")]
+    #[schema(value_type = Option<String>)]
+    timeout: Option<Duration>,
     /// A second submission with the same key is answered with the first one's run.
     idempotency_key: Option<String>,
 }
@@ -108,6 +117,8 @@ impl From<NewRun> for Request {
             queue: run.queue,
             priority: run.priority,
             run_at: run.run_at,
+            retry: run.retry,
+            timeout: run.timeout,
             idempotency_key: run.idempotency_key,
         }
     }

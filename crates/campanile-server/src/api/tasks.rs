@@ -141,6 +141,10 @@ pub struct Trigger {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     payload: Option<Value>,
+    /// The task's own payload with these fields changed: a merge patch (RFC 7396). Not beside `payload`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    set: Option<Value>,
 }
 
 /// Starts a task out of turn.
@@ -152,7 +156,15 @@ pub async fn trigger(
     Path(name): Path<String>,
     Json(body): Json<Trigger>,
 ) -> Result<impl IntoResponse, Problem> {
-    let submitted = control.trigger(&name, body.payload).await?;
+    let submitted = match (body.payload, body.set) {
+        (Some(_), Some(_)) => {
+            let detail =
+                "set: stands beside `payload`: give a whole payload, or the fields to change";
+            return Err(Problem::bad(Some("set"), detail));
+        }
+        (None, Some(set)) => control.trigger_with(&name, &set).await?,
+        (payload, None) => control.trigger(&name, payload).await?,
+    };
     Ok((StatusCode::CREATED, Answer(Submitted::from(submitted))))
 }
 
@@ -161,8 +173,9 @@ pub async fn trigger(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WhyParams {
-    /// RFC 3339, or a wall time in the task's zone: `2026-11-22T02:30`, `02:30`.
-    at: String,
+    /// RFC 3339, a wall time in the task's zone (`2026-11-22T02:30`; `02:30` is today's), `last` or `next`; absent =
+    /// `last`, the latest instant that is not to come.
+    at: Option<String>,
 }
 
 /// Why a task did or did not run at an instant.
@@ -173,7 +186,12 @@ pub async fn why(
     Path(name): Path<String>,
     Params(params): Params<WhyParams>,
 ) -> Result<Answer<WhyView>, Problem> {
-    Ok(Answer(control.why(&name, &params.at).await?.into()))
+    Ok(Answer(
+        control
+            .why(&name, params.at.as_deref().unwrap_or("last"))
+            .await?
+            .into(),
+    ))
 }
 
 /// Tasks to apply.

@@ -70,6 +70,15 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub ca: Option<PathBuf>,
+    /// The zone on whose wall instants are shown in tables (IANA); default: UTC, and beside it the wall of a task's own
+    /// zone
+    #[arg(
+        long,
+        global = true,
+        value_name = "ZONE",
+        help_heading = "Global options"
+    )]
+    pub tz: Option<String>,
 }
 
 /// The commands.
@@ -212,9 +221,13 @@ pub enum Task {
     Trigger {
         /// Its name
         name: String,
-        /// Its payload this time (JSON)
+        /// Its payload this time, whole (JSON)
         #[arg(long, value_name = "JSON")]
         payload: Option<String>,
+        /// Its own payload with this field changed, as in day=monday or mail.to='["a@b.c"]'; several times for several
+        /// fields. JSON where it can be read as such, else text; null removes the field; \. is a point of a name
+        #[arg(long = "set", value_name = "FIELD=VALUE", conflicts_with = "payload")]
+        set: Vec<String>,
     },
     /// Run past instants of its schedule after all
     Backfill(Backfill),
@@ -305,10 +318,13 @@ pub enum Run {
         /// Its id
         id: String,
     },
-    /// What its attempts wrote
+    /// What its attempts wrote, each under its number
     Logs {
         /// Its id
         id: String,
+        /// Only what this attempt wrote, byte for byte
+        #[arg(long, value_name = "N")]
+        attempt: Option<u32>,
     },
 }
 
@@ -333,11 +349,17 @@ pub struct Submit {
     /// When (RFC 3339); default: now
     #[arg(long, value_name = "INSTANT")]
     pub run_at: Option<String>,
+    /// How often it is tried, and after which waits (JSON), as in '{"max_attempts": 5, "initial": "10s"}'
+    #[arg(long, value_name = "JSON")]
+    pub retry: Option<String>,
+    /// How long one of its attempts may take, as in 30s
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
     /// A second submission with the same key answers with the first one's run
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Or several: a file with {"runs": […]}, all or none
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "handler", "payload", "queue", "priority", "run_at", "idempotency_key"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "handler", "payload", "queue", "priority", "run_at", "retry", "timeout", "idempotency_key"])]
     pub file: Option<PathBuf>,
 }
 
@@ -393,7 +415,8 @@ pub enum Queue {
 pub struct Why {
     /// The task
     pub task: String,
-    /// The instant: RFC 3339, or a wall time in the task's zone (2026-11-22T02:30, or 02:30)
+    /// The instant: RFC 3339, a wall time in the task's zone (2026-11-22T02:30; 02:30 is today's), last or next
+    #[arg(default_value = "last")]
     pub instant: String,
 }
 

@@ -18,7 +18,7 @@ use crate::token;
 pub const DEFAULT_URL: &str = "http://127.0.0.1:7070";
 
 /// The store of a `serve` that was given none.
-const DEFAULT_STORE: &str = "sqlite:campanile.db";
+pub(super) const DEFAULT_STORE: &str = "sqlite:campanile.db";
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(300);

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Failure;
 use super::args::{Leader, Queue as QueueVerb, Why};
 use super::client::{Client, escape, query};
-use super::out::{Out, instant};
+use super::out::Out;
 use crate::api::model::{LeaderView, Node, Page, Queue, QueueKey, WhyView};
 
 /// `node list`
@@ -18,7 +18,7 @@ pub async fn nodes(client: &Client, out: Out) -> Result<(), Failure> {
                 n.roles.join(","),
                 n.queues.join(","),
                 format!("{}/{}", n.busy, n.slots),
-                n.beat_at.to_string(),
+                out.at(n.beat_at, None),
                 n.version.clone(),
                 n.id.clone(),
             ]
@@ -56,7 +56,7 @@ pub async fn leader(client: &Client, verb: &Leader, out: Out) -> Result<(), Fail
         };
         out.line(format!(
             "{node} leads since {} (term {}){more}",
-            instant(leader.since),
+            out.instant(leader.since, None),
             leader.epoch
         ));
     });

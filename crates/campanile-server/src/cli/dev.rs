@@ -100,7 +100,7 @@ fn greet(out: Out, app: &App, token: &str, data: &str) {
          Try, in another terminal:\n\
          \u{20} {cd}{set_url}campanile run list\n\
          \u{20} {cd}{set_url}campanile task trigger disk-usage\n\
-         \u{20} {cd}{set_url}campanile why always-failing 00:00\n\n\
+         \u{20} {cd}{set_url}campanile why always-failing\n\n\
          Ctrl-C ends it; the next `campanile dev` goes on where this one stopped."
     ));
 }

@@ -14,8 +14,9 @@ use super::Failure;
 use super::args::Settings as Args;
 use super::out::{Out, waiting};
 use super::serve::gather;
+use super::{client, dev};
 use crate::api::problem::chain;
-use crate::config::{Environment, Settings, masked};
+use crate::config::{Environment, Raw, Settings, Source, find_key, masked};
 use crate::{ports, token};
 
 /// How long each check may take.
@@ -70,8 +71,8 @@ impl Finding {
 
 /// `doctor`
 pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<ExitCode, Failure> {
-    let settings = gather(args, environment)?.settings()?;
-    let mut findings = vec![Finding::ok("settings", "all settings are valid")];
+    let (settings, found) = settings(args, environment)?;
+    let mut findings = vec![found];
     findings.extend(waiting("asking the store", store(&settings)).await);
     findings.extend(waiting("asking the lock", lock(&settings)).await);
     findings.extend(waiting("asking the broker", broker(&settings)).await);
@@ -92,6 +93,38 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The settings to test. Where nothing says which store, and this folder has the one of `campanile dev` and no other,
+/// that one is meant.
+fn settings(mut args: Args, environment: &Environment) -> Result<(Settings, Finding), Failure> {
+    let as_given = Args {
+        config: args.config.clone(),
+        flags: args.flags.clone(),
+    };
+    let written = gather(as_given, environment)?;
+    let is_default = written
+        .shown()
+        .iter()
+        .any(|(name, _, source)| *name == "store" && source == "default");
+    let is_here = |store| {
+        // The token's file is named after the store's.
+        let path = token::file_of(store);
+        path.is_some_and(|path| path.with_extension("").exists())
+    };
+    let of_dev = is_default && is_here(dev::STORE) && !is_here(client::DEFAULT_STORE);
+    let Some(key) = find_key("store").filter(|_| of_dev) else {
+        let found = Finding::ok("settings", "all settings are valid");
+        return Ok((written.settings()?, found));
+    };
+    let store = Raw::split(dev::STORE, key.kind, Source::Flag(key.flag()));
+    args.flags.layer.insert(key.name, store);
+    let said = format!(
+        "no setting names a store, and this folder has the one of `campanile dev` ({}): that one is tested",
+        dev::STORE
+    );
+    let found = Finding::ok("settings", said);
+    Ok((gather(args, environment)?.settings()?, found))
 }
 
 /// This machine's zone rules beside those that the due rows were computed with.

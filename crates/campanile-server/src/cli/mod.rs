@@ -16,6 +16,7 @@ mod plan_text;
 mod rules;
 mod runs;
 mod serve;
+mod set;
 mod tasks;
 
 use std::process::ExitCode;
@@ -70,8 +71,9 @@ pub fn run() -> ExitCode {
     // The error is that it was installed before, which is as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
-    let out = Out {
-        form: cli.global.output,
+    let out = match out_of(&cli.global) {
+        Ok(out) => out,
+        Err(failure) => return failure.say(Out::default()),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -86,6 +88,23 @@ pub fn run() -> ExitCode {
     // What still runs after a hard end is not waited for.
     runtime.shutdown_background();
     code
+}
+
+/// Where results go, and on whose wall their instants are shown.
+fn out_of(global: &args::Global) -> Result<Out, Failure> {
+    let zone = match &global.tz {
+        None => None,
+        Some(name) => {
+            let known = campanile::schedule::TimeZoneName::parse(name);
+            known.map_err(|e| Failure::Usage(format!("--tz: {e}")))?;
+            // Once for the process.
+            Some(&*name.clone().leak())
+        }
+    };
+    Ok(Out {
+        form: global.output,
+        zone,
+    })
 }
 
 async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
@@ -161,6 +180,16 @@ pub fn reference() -> String {
     let mut out = String::new();
     add(&mut out, &mut command, "");
     out
+}
+
+/// Whether these words, after the program's name, are a command: what pages tell people to type is checked with it.
+///
+/// # Errors
+/// What the program would say.
+pub fn knows(words: &[String]) -> Result<(), String> {
+    let name = std::iter::once("campanile".to_owned());
+    let read = Cli::try_parse_from(name.chain(words.iter().cloned()));
+    read.map(drop).map_err(|e| e.to_string())
 }
 
 /// Reads JSON that was typed.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use campanile::control::is_utc;
 use campanile::system;
 use campanile::time::Timestamp;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -18,10 +19,12 @@ use super::args::Form;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where results go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Out {
     /// How they are written.
     pub form: Form,
+    /// On whose wall instants are shown in tables, if somebody said so. Said once for the process.
+    pub zone: Option<&'static str>,
 }
 
 impl Out {
@@ -61,6 +64,26 @@ impl Out {
         }
     }
 
+    /// An instant in a table: on the wall of the zone that was asked for; else in UTC, and where its task has another
+    /// zone on the wall of that, with the UTC behind it.
+    #[must_use]
+    pub fn at(self, at: Timestamp, task_zone: Option<&str>) -> String {
+        let zone = self.zone.or(task_zone).filter(|zone| !is_utc(zone));
+        let Some(wall) = zone.and_then(|zone| on_wall(at, zone)) else {
+            return at.to_string();
+        };
+        match self.zone {
+            Some(_) => wall,
+            None => format!("{wall} ({at})"),
+        }
+    }
+
+    /// The same for one that may be absent.
+    #[must_use]
+    pub fn instant(self, at: Option<Timestamp>, task_zone: Option<&str>) -> String {
+        at.map_or_else(|| "-".to_owned(), |at| self.at(at, task_zone))
+    }
+
     /// A table.
     pub fn table(self, head: &[&str], rows: Vec<Vec<String>>) {
         let mut table = Table::new();
@@ -78,6 +101,14 @@ impl Out {
             self.line(line.trim_end());
         }
     }
+}
+
+/// What a clock on the wall of a zone shows at an instant, with its difference from UTC.
+fn on_wall(at: Timestamp, zone: &str) -> Option<String> {
+    let zone = jiff::tz::TimeZone::get(zone).ok()?;
+    let at = jiff::Timestamp::from_millisecond(at.as_ms()).ok()?;
+    let wall = at.to_zoned(zone);
+    Some(wall.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string())
 }
 
 /// Waits for something, and says so on a terminal once it takes longer than a moment.
@@ -122,12 +153,6 @@ fn harmless(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.escape_unicode().to_string())
 }
 
-/// An instant in a table.
-#[must_use]
-pub fn instant(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "-".to_owned(), |t| t.to_string())
-}
-
 /// A text in a table: no control characters, not too long.
 #[must_use]
 pub fn short(text: &str, most: usize) -> String {
@@ -144,6 +169,36 @@ pub fn short(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instant_is_shown_in_utc_and_on_the_wall_that_matters() {
+        let at = Timestamp::parse("2026-10-25T00:30:00.250Z").unwrap();
+        let out = |zone| Out {
+            form: Form::Table,
+            zone,
+        };
+        for (asked, of_task, shown) in [
+            (None, None, "2026-10-25T00:30:00.250Z"),
+            (None, Some("UTC"), "2026-10-25T00:30:00.250Z"),
+            (
+                None,
+                Some("Europe/Berlin"),
+                "2026-10-25T02:30:00.250+02:00 (2026-10-25T00:30:00.250Z)",
+            ),
+            (
+                Some("UTC"),
+                Some("Europe/Berlin"),
+                "2026-10-25T00:30:00.250Z",
+            ),
+            (
+                Some("Asia/Tokyo"),
+                Some("Europe/Berlin"),
+                "2026-10-25T09:30:00.250+09:00",
+            ),
+        ] {
+            assert_eq!(out(asked).at(at, of_task), shown);
+        }
+    }
 
     #[test]
     fn no_text_gives_orders_to_a_terminal() {

@@ -97,7 +97,9 @@ pub async fn backfill(client: &Client, what: Backfill, out: Out) -> Result<(), F
     let answer: BackfillView = client.post(&path, &body).await?;
     out.show(&answer, |out, b| {
         let range = match (b.first, b.last) {
-            (Some(first), Some(last)) => format!(", from {first} to {last}"),
+            (Some(first), Some(last)) => {
+                format!(", from {} to {}", out.at(first, None), out.at(last, None))
+            }
             _ => String::new(),
         };
         out.line(format!(

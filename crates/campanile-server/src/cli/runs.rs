@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{Run as Verb, RunList, Submit};
 use super::client::{Client, escape, query};
-use super::out::{Out, instant, short};
+use super::out::{Out, short};
 use super::tasks::more;
 use super::{Failure, typed_json};
 use crate::api::model::{AttemptLog, Cancelled, Page, Run, RunDetail, Submitted};
@@ -34,20 +34,34 @@ pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
             let answer: Submitted = client.post(&path, &json!({})).await?;
             out.show(&answer, |out, answer| out.line(answer.id));
         }
-        Verb::Logs { id } => {
-            let logs: Page<AttemptLog> = client.get(&format!("/runs/{}/log", escape(&id))).await?;
-            out.show(&logs, |out, logs| {
-                for log in &logs.items {
-                    if logs.items.len() > 1 {
-                        out.remark(format!("--- attempt {}", log.attempt));
-                    }
-                    out.text(&log.text);
-                }
-                if logs.items.is_empty() {
-                    out.remark("it has written nothing, or has not ended an attempt yet");
-                }
-            });
+        Verb::Logs { id, attempt } => logs(client, &id, attempt, out).await?,
+    }
+    Ok(())
+}
+
+/// The attempts' logs to standard output, heads and all: whoever sends both streams to one place gets one order.
+async fn logs(client: &Client, id: &str, attempt: Option<u32>, out: Out) -> Result<(), Failure> {
+    let mut logs: Page<AttemptLog> = client.get(&format!("/runs/{}/log", escape(id))).await?;
+    if let Some(attempt) = attempt {
+        logs.items.retain(|log| log.attempt == attempt);
+    }
+    out.show(&logs, |out, logs| {
+        if attempt.is_some() {
+            return logs.items.iter().for_each(|log| out.text(&log.text));
         }
+        for log in &logs.items {
+            if logs.items.len() > 1 {
+                out.line(format!("--- attempt {}", log.attempt));
+            }
+            out.text(&log.text);
+            if logs.items.len() > 1 && !log.text.ends_with('\n') {
+                out.line("");
+            }
+        }
+    });
+    if logs.items.is_empty() {
+        let which = attempt.map_or("it".to_owned(), |n| format!("attempt {n}"));
+        out.remark(format!("{which} has written nothing, or has not ended yet"));
     }
     Ok(())
 }
@@ -90,6 +104,11 @@ async fn submit(client: &Client, submit: Submit, out: Out) -> Result<(), Failure
     put("queue", submit.queue.map(Value::from));
     put("priority", submit.priority.map(Value::from));
     put("run_at", submit.run_at.map(Value::from));
+    put(
+        "retry",
+        submit.retry.map(|r| typed_json("retry", &r)).transpose()?,
+    );
+    put("timeout", submit.timeout.map(Value::from));
     put("idempotency_key", submit.idempotency_key.map(Value::from));
     let answer: Submitted = client.post("/runs", &Value::Object(body)).await?;
     out.show(&answer, |out, answer| {
@@ -112,7 +131,7 @@ async fn list(client: &Client, list: RunList, out: Out) -> Result<(), Failure> {
     ]);
     let page: Page<Run> = client.get(&format!("/runs{query}")).await?;
     out.show(&page, |out, page| {
-        let rows = page.items.iter().map(row).collect();
+        let rows = page.items.iter().map(|run| row(out, run)).collect();
         out.table(
             &[
                 "id", "task", "state", "due", "late", "attempt", "worker", "error",
@@ -124,7 +143,7 @@ async fn list(client: &Client, list: RunList, out: Out) -> Result<(), Failure> {
     Ok(())
 }
 
-fn row(run: &Run) -> Vec<String> {
+fn row(out: Out, run: &Run) -> Vec<String> {
     let state = match &run.reason {
         Some(reason) => format!("{} ({reason})", run.state),
         None => run.state.clone(),
@@ -133,7 +152,7 @@ fn row(run: &Run) -> Vec<String> {
         run.id.to_string(),
         run.task.clone().unwrap_or_else(|| "-".to_owned()),
         state,
-        run.due_at.to_string(),
+        out.at(run.due_at, run.timezone.as_deref()),
         run.lateness_ms
             .map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")),
         run.attempt.to_string(),
@@ -144,15 +163,16 @@ fn row(run: &Run) -> Vec<String> {
 
 fn show(out: Out, detail: &RunDetail) {
     let run = &detail.run;
+    let zone = run.timezone.as_deref();
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let pairs = [
         ("id", run.id.to_string()),
         ("task", text(&run.task)),
         ("state", run.state.clone()),
         ("reason", text(&run.reason)),
-        ("due", run.due_at.to_string()),
-        ("started", instant(run.started_at)),
-        ("finished", instant(run.finished_at)),
+        ("due", out.at(run.due_at, zone)),
+        ("started", out.instant(run.started_at, zone)),
+        ("finished", out.instant(run.finished_at, zone)),
         (
             "late",
             run.lateness_ms
@@ -175,7 +195,7 @@ fn show(out: Out, detail: &RunDetail) {
     out.line("");
     let rows = detail.timeline.iter().map(|entry| {
         vec![
-            entry.at.to_string(),
+            out.at(entry.at, zone),
             entry.event.clone(),
             entry
                 .attempt

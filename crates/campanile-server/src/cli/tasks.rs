@@ -1,6 +1,7 @@
 //! `apply` and `task …`: requests to the API from what was typed, and its answers as tables. A refusal of the service is
 //! given the file and line here, because only here they are known.
 
+use campanile::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -105,15 +106,28 @@ pub async fn run(client: &Client, task: Task, out: Out) -> Result<(), Failure> {
         }
         Task::Show { name } => {
             let answer: Value = client.get(&format!("/tasks/{}", escape(&name))).await?;
-            out.show(&answer, fields);
+            out.show(&answer, |out, task| {
+                let mut shown = task.clone();
+                for field in ["next_due_at", "created_at", "updated_at"] {
+                    let at = task[field].as_str().and_then(|t| Timestamp::parse(t).ok());
+                    if let Some(at) = at {
+                        shown[field] = out.at(at, task["timezone"].as_str()).into();
+                    }
+                }
+                fields(out, &shown);
+            });
         }
         Task::Pause { name } => change(client, &name, "pause", out).await?,
         Task::Resume { name } => change(client, &name, "resume", out).await?,
-        Task::Trigger { name, payload } => {
+        Task::Trigger { name, payload, set } => {
             let payload = payload
                 .map(|p| super::typed_json("payload", &p))
                 .transpose()?;
-            let body = payload.map_or_else(|| json!({}), |p| json!({ "payload": p }));
+            let body = match payload {
+                Some(payload) => json!({ "payload": payload }),
+                None if set.is_empty() => json!({}),
+                None => json!({ "set": super::set::patch(&set).map_err(Failure::Usage)? }),
+            };
             let path = format!("/tasks/{}/trigger", escape(&name));
             let answer: Submitted = client.post(&path, &body).await?;
             out.show(&answer, |out, answer| out.line(answer.id));
@@ -133,10 +147,9 @@ async fn change(client: &Client, name: &str, verb: &str, out: Out) -> Result<(),
     let path = format!("/tasks/{}/{verb}", escape(name));
     let answer: Value = client.post(&path, &json!({})).await?;
     out.show(&answer, |out, task| {
-        let next = task["next_due_at"].as_str().unwrap_or("never");
         out.line(match verb {
             "pause" => format!("{name} is paused"),
-            _ => format!("{name} goes on; next: {next}"),
+            _ => format!("{name} goes on; next: {}", next(out, task)),
         });
     });
     Ok(())
@@ -153,7 +166,7 @@ fn list(out: Out, page: &Value) {
         } else if task["enabled"] == json!(false) {
             "disabled".to_owned()
         } else {
-            text(task, "next_due_at")
+            next(out, task)
         };
         vec![
             text(task, "name"),
@@ -169,6 +182,17 @@ fn list(out: Out, page: &Value) {
         rows.collect(),
     );
     more(out, page);
+}
+
+/// A task's next instant.
+fn next(out: Out, task: &Value) -> String {
+    let at = task["next_due_at"]
+        .as_str()
+        .and_then(|t| Timestamp::parse(t).ok());
+    match at {
+        None => "never".to_owned(),
+        Some(at) => out.at(at, task["timezone"].as_str()),
+    }
 }
 
 /// A schedule, or several.

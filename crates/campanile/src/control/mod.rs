@@ -24,7 +24,7 @@ pub use self::backfill::{Backfill, Backfilled, PER_SECOND as BACKFILL_PER_SECOND
 pub use self::cluster::{Leader, Stats};
 pub use self::error::Error;
 pub use self::forecast::ForecastQuery;
-pub use self::instant::parse as parse_instant;
+pub use self::instant::{is_utc, parse as parse_instant, show as show_instant};
 pub use self::runs::{Event, RunPage, RunQuery, RunRow, RunStory};
 pub use self::shared::{CalendarRow, LimitRow};
 pub use self::submit::Request;

@@ -9,6 +9,7 @@ use super::{Control, Error};
 use crate::id::{NodeId, RunId, TaskId};
 use crate::protocol::work::{Cancel, RunDetail, RunFilter, Submitted};
 use crate::run::{Reason, Run, State};
+use crate::task::Task;
 use crate::time::Timestamp;
 
 /// Which runs to list.
@@ -31,6 +32,8 @@ pub struct RunRow {
     pub run: Run,
     /// Its task's name; `None` for a run with its own handler, or of a deleted task.
     pub task: Option<String>,
+    /// Its task's zone, on whose wall its instants are meant; `None` as for `task`.
+    pub timezone: Option<String>,
     /// Its worker's name, while that node is among the living.
     pub worker: Option<String>,
 }
@@ -169,6 +172,8 @@ impl Control {
             task,
             handler: own.handler,
             payload: own.payload,
+            retry: own.rules.as_ref().and_then(|r| r.retry.clone()),
+            timeout: own.rules.as_ref().and_then(|r| r.timeout),
             queue: Some(run.queue.as_str().to_owned()),
             priority: Some(run.priority),
             ..Request::default()
@@ -199,11 +204,12 @@ impl Control {
         let mut ids: Vec<TaskId> = runs.iter().filter_map(|r| r.task).collect();
         ids.sort_unstable();
         ids.dedup();
-        let tasks: HashMap<TaskId, String> = if ids.is_empty() {
+        let tasks: HashMap<TaskId, (String, String)> = if ids.is_empty() {
             HashMap::new()
         } else {
             let found = self.parts.store.tasks_by_id(&ids).await?;
-            found.into_iter().map(|t| (t.id, t.spec.name)).collect()
+            let named = |t: Task| (t.id, (t.spec.name, t.spec.timezone));
+            found.into_iter().map(named).collect()
         };
         let workers = if runs.iter().any(|r| r.worker.is_some()) {
             self.worker_names().await?
@@ -212,10 +218,14 @@ impl Control {
         };
         Ok(runs
             .into_iter()
-            .map(|run| RunRow {
-                task: run.task.and_then(|id| tasks.get(&id).cloned()),
-                worker: run.worker.and_then(|id| workers.get(&id).cloned()),
-                run,
+            .map(|run| {
+                let (task, timezone) = run.task.and_then(|id| tasks.get(&id).cloned()).unzip();
+                RunRow {
+                    task,
+                    timezone,
+                    worker: run.worker.and_then(|id| workers.get(&id).cloned()),
+                    run,
+                }
             })
             .collect())
     }
@@ -258,6 +268,9 @@ fn timeline(detail: &RunDetail, workers: &HashMap<NodeId, String>) -> Vec<Event>
         plain(run.id.minted_at(), "created"),
         plain(run.due_at, "due"),
     ];
+    out.sort_by_key(|e| e.at);
+    // From here in the order in which it must have happened: a start is stamped by the store's clock and an end by its
+    // worker's, which may be some milliseconds behind.
     for end in &detail.attempts {
         let started = end.started_at.map(|at| Event {
             attempt: Some(end.attempt),
@@ -297,7 +310,6 @@ fn timeline(detail: &RunDetail, workers: &HashMap<NodeId, String>) -> Vec<Event>
             ..plain(at, run.state.as_str())
         });
     }
-    out.sort_by_key(|e| e.at);
     out
 }
 

@@ -1,15 +1,18 @@
 //! Runs that people ask for: now or later, of a task or with their own handler. One or many, all of them or none. The
 //! rows are visible and can be cancelled at once; the leader starts them when they are due.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{Control, Error};
 use crate::id::RunId;
 use crate::protocol::work::{Submission, Submitted};
 use crate::protocol::{limits, run as transitions};
-use crate::run::RunSpec;
+use crate::run::{RunRules, RunSpec};
 use crate::task::{
-    HandlerSpec, QueueName, Task, TaskSpec, check_handler, check_name, check_payload,
+    HandlerSpec, QueueName, Retry, Task, TaskSpec, check_attempts, check_handler, check_name,
+    check_payload,
 };
 use crate::time::Timestamp;
 
@@ -28,6 +31,10 @@ pub struct Request {
     pub priority: Option<u8>,
     /// When; absent = now.
     pub run_at: Option<Timestamp>,
+    /// Its own retry; absent = the task's, or one attempt.
+    pub retry: Option<Retry>,
+    /// How long one of its attempts may take; absent = as its task says, or the default.
+    pub timeout: Option<Duration>,
     /// A second request with the same key is answered with the first one's run.
     pub idempotency_key: Option<String>,
 }
@@ -90,6 +97,30 @@ impl Control {
             .ok_or_else(|| Error::Conflict("the store gave no answer for this run".to_owned()))
     }
 
+    /// Starts a task out of turn with its own payload, changed at some fields: a merge patch (RFC 7396), in which an object
+    /// changes the fields that it names, null removes one, and anything else takes the place of what was there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; `set`, where the patch or the task's payload has no fields; the field at fault.
+    pub async fn trigger_with(&self, name: &str, patch: &Value) -> Result<Submitted, Error> {
+        let task = self.find_task(name).await?;
+        let mut payload = task.spec.payload;
+        if !patch.is_object() {
+            return Err(Error::invalid(
+                "set",
+                "is not an object: write the fields to change, as in {\"day\": \"monday\"}",
+            ));
+        }
+        if !(payload.is_object() || payload.is_null()) {
+            let message = format!(
+                "the payload of `{name}` is not an object and has no fields to change: give a whole one as `payload`"
+            );
+            return Err(Error::invalid("set", message));
+        }
+        merge(&mut payload, patch, limits::PAYLOAD_DEPTH_MAX)?;
+        self.trigger(name, Some(payload)).await
+    }
+
     async fn tasks_of(&self, requests: &[Request]) -> Result<Vec<Task>, Error> {
         let mut names: Vec<String> = requests.iter().filter_map(|r| r.task.clone()).collect();
         names.sort_unstable();
@@ -101,6 +132,41 @@ impl Control {
         tasks.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         Ok(tasks)
     }
+}
+
+/// Puts a merge patch over a value, as RFC 7396 says, at most so many levels deep.
+fn merge(value: &mut Value, patch: &Value, levels: usize) -> Result<(), Error> {
+    let Value::Object(patch) = patch else {
+        *value = patch.clone();
+        return Ok(());
+    };
+    if levels == 0 {
+        return Err(Error::invalid(
+            "set",
+            format!(
+                "objects lie in each other more than {} deep",
+                limits::PAYLOAD_DEPTH_MAX
+            ),
+        ));
+    }
+    if !value.is_object() {
+        *value = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(fields) = value else {
+        return Ok(());
+    };
+    for (name, patch) in patch {
+        if patch.is_null() {
+            fields.remove(name);
+        } else {
+            merge(
+                fields.entry(name.clone()).or_insert(Value::Null),
+                patch,
+                levels - 1,
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn submission(
@@ -137,10 +203,17 @@ fn submission(
     if let Some(priority) = request.priority {
         like.priority = priority;
     }
+    let rules = RunRules {
+        retry: request.retry.clone(),
+        timeout: request.timeout,
+    };
+    rules.put_over(&mut like);
+    check_attempts(&like)?;
     let run = transitions::request(id, task, &like, request.run_at.unwrap_or(now));
     let own = RunSpec {
         handler: request.handler.clone(),
         payload: request.payload.clone(),
+        rules: (rules != RunRules::default()).then_some(rules),
     };
     Ok(Submission {
         run,
@@ -180,5 +253,61 @@ fn check(request: &Request) -> Result<(), Error> {
             ))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The examples of RFC 7396, appendix A, that have an object as patch.
+    #[test]
+    fn a_merge_patch_changes_what_it_names() {
+        for (value, patch, expected) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (
+                json!({"a": "b", "b": "c"}),
+                json!({"a": null}),
+                json!({"b": "c"}),
+            ),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (
+                json!({"a": [{"b": "c"}]}),
+                json!({"a": [1]}),
+                json!({"a": [1]}),
+            ),
+            (json!(["a", "b"]), json!({"a": 1}), json!({"a": 1})),
+            (
+                json!({"e": null}),
+                json!({"a": 1}),
+                json!({"e": null, "a": 1}),
+            ),
+            (
+                json!({}),
+                json!({"a": {"bb": {"ccc": null}}}),
+                json!({"a": {"bb": {}}}),
+            ),
+            (Value::Null, json!({"a": 1}), json!({"a": 1})),
+        ] {
+            let mut merged = value.clone();
+            merge(&mut merged, &patch, limits::PAYLOAD_DEPTH_MAX).unwrap();
+            assert_eq!(merged, expected, "{value} with {patch}");
+        }
+        let deep = (0..200).fold(json!(1), |inner, _| json!({ "a": inner }));
+        assert!(merge(&mut json!({}), &deep, limits::PAYLOAD_DEPTH_MAX).is_err());
     }
 }

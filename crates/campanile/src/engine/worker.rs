@@ -318,7 +318,8 @@ fn attempt(
 ) -> Result<Attempt, Finish> {
     let definition = claimed.task.and_then(|(id, _)| known.get(&id));
     let own = claimed.spec.as_ref().and_then(|s| s.handler.clone());
-    let (spec, task_name) = match (definition, own) {
+    let rules = claimed.spec.as_ref().and_then(|s| s.rules.as_ref());
+    let (mut spec, task_name) = match (definition, own) {
         (Some(known), _) => (Arc::clone(&known.spec), known.name.clone()),
         (None, Some(handler)) => (Arc::new(TaskSpec::for_handler(handler)), String::new()),
         (None, None) => {
@@ -334,6 +335,9 @@ fn attempt(
             });
         }
     };
+    if let Some(rules) = rules {
+        rules.put_over(Arc::make_mut(&mut spec));
+    }
     Ok(Attempt {
         claimed,
         claim,

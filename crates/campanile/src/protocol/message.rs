@@ -261,6 +261,7 @@ mod tests {
         let own = RunSpec {
             handler: None,
             payload: Some(serde_json::json!({"day": "d\u{0}\r\n"})),
+            ..RunSpec::default()
         };
         Entry {
             waiting: Waiting {
@@ -334,6 +335,7 @@ mod tests {
         entry.waiting.spec = Some(RunSpec {
             handler: Some(HandlerSpec::External(external)),
             payload: Some(serde_json::json!("<order id='1'/>")),
+            ..RunSpec::default()
         });
         let message = build(
             &entry,

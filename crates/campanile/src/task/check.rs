@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{CommandSpec, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec, Invalid};
+use super::{
+    CommandSpec, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec, Invalid, StartMode, TaskSpec,
+};
 use crate::protocol::limits;
 
 /// Checks a name of a task, queue or node: it ends up in destinations and headers, so it is plain ASCII.
@@ -27,6 +29,32 @@ pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
         ));
     }
     Ok(())
+}
+
+/// Checks how often an attempt is made, how long it may take and how long the next one waits.
+///
+/// # Errors
+/// The field with what would be valid.
+pub fn check_attempts(spec: &TaskSpec) -> Result<(), Invalid> {
+    let attempts = spec.retry.max_attempts;
+    if attempts == 0 || attempts > limits::ATTEMPTS_MAX {
+        return Err(Invalid::new(
+            "retry.max_attempts",
+            format!(
+                "{attempts} is out of range: write 1 to {}",
+                limits::ATTEMPTS_MAX
+            ),
+        ));
+    }
+    if spec.start == StartMode::AtMostOnce && attempts > 1 {
+        return Err(Invalid::new(
+            "retry.max_attempts",
+            "an at-most-once task starts no second attempt: write 1, or start = \"at-least-once\"",
+        ));
+    }
+    check_duration("timeout", spec.timeout)?;
+    check_duration("retry.initial", spec.retry.initial)?;
+    check_duration("retry.max", spec.retry.max)
 }
 
 /// Checks a payload's depth and size.

@@ -43,7 +43,7 @@ static KEYS: Statement = Statement::new(
 
 /// What runs carry of their own.
 static INSERT_SPECS: Statement = Statement::new(
-    "INSERT INTO run_spec (run, handler, payload) SELECT r, h, p FROM @specs(r int, h text, p text) AS v",
+    "INSERT INTO run_spec (run, handler, payload, rules) SELECT r, h, p, u FROM @specs(r int, h text, p text, u text) AS v",
 );
 
 /// One run, wherever it is.

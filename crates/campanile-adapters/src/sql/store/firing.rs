@@ -33,7 +33,7 @@ static GUARD_EDITS: Statement = Statement::new(
 
 /// Runs that still wait, with what they carry of their own.
 static WAITING: Statement = Statement::new(concat!(
-    "SELECT ", live_run!(), ", run_spec.run, run_spec.handler, run_spec.payload FROM @runs(r int) AS v
+    "SELECT ", live_run!(), ", run_spec.run, run_spec.handler, run_spec.payload, run_spec.rules FROM @runs(r int) AS v
      JOIN run ON run.id = v.r LEFT JOIN run_spec ON run_spec.run = run.id WHERE run.state IN (1, 2)",
 ));
 

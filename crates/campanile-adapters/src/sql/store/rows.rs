@@ -161,11 +161,12 @@ impl Store {
     }
 }
 
-/// Reads the columns `run, handler, payload` of a spec; `None` if there is no such row.
+/// Reads the columns `run, handler, payload, rules` of a spec; `None` if there is no such row.
 pub(super) fn spec_of(row: &mut Row) -> Result<Option<(RunId, RunSpec)>, Error> {
     const TABLE: &str = "run_spec";
-    let (run, handler, payload) = (
+    let (run, handler, payload, rules) = (
         row.opt_int(TABLE)?,
+        row.opt_text(TABLE)?,
         row.opt_text(TABLE)?,
         row.opt_text(TABLE)?,
     );
@@ -181,11 +182,15 @@ pub(super) fn spec_of(row: &mut Row) -> Result<Option<(RunId, RunSpec)>, Error> 
             .as_deref()
             .map(|text| from_json(text, TABLE))
             .transpose()?,
+        rules: rules
+            .as_deref()
+            .map(|text| from_json(text, TABLE))
+            .transpose()?,
     };
     Ok(Some((RunId::from_i64(run), spec)))
 }
 
-/// The table parameter of specs: run, handler, payload.
+/// The table parameter of specs: run, handler, payload, rules.
 pub(super) fn spec_table<'a>(
     specs: impl Iterator<Item = (RunId, &'a RunSpec)> + Clone,
 ) -> Result<Table, Error> {
@@ -195,9 +200,13 @@ pub(super) fn spec_table<'a>(
     let payloads = specs
         .clone()
         .map(|(_, spec)| spec.payload.as_ref().map(to_json).transpose());
+    let rules = specs
+        .clone()
+        .map(|(_, spec)| spec.rules.as_ref().map(to_json).transpose());
     Ok(Table::of(specs.map(|(run, _)| run.as_i64()))
         .texts(handlers.collect::<Result<Vec<_>, _>>()?)
-        .texts(payloads.collect::<Result<Vec<_>, _>>()?))
+        .texts(payloads.collect::<Result<Vec<_>, _>>()?)
+        .texts(rules.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// The table parameter of (run, attempt), in the order of ids: rows are always locked in one order.

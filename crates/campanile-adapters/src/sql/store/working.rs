@@ -59,7 +59,7 @@ static CLAIM: Statement = Statement::new(
 
 /// What runs carry of their own.
 static SPECS: Statement = Statement::new(
-    "SELECT s.run, s.handler, s.payload FROM @runs(r int) AS v @with run_spec AS s @on s.run = v.r",
+    "SELECT s.run, s.handler, s.payload, s.rules FROM @runs(r int) AS v @with run_spec AS s @on s.run = v.r",
 );
 
 /// Tasks by id.

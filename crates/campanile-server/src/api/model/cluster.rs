@@ -236,6 +236,8 @@ pub struct WhyView {
     /// The instant.
     #[schema(value_type = String, format = DateTime)]
     pub instant: Timestamp,
+    /// The task's IANA zone.
+    pub timezone: String,
     /// `ran`, `waiting`, `skipped`, `cancelled`, `not-an-instant`, `not-created-yet`, `paused`, `disabled`, `not-due-yet`,
     /// `not-planned-yet` or `no-record`.
     pub verdict: String,
@@ -256,6 +258,7 @@ impl From<Why> for WhyView {
         Self {
             task: why.task,
             instant: why.instant,
+            timezone: why.timezone,
             verdict: why.verdict.as_str().to_owned(),
             run: why.run.map(Into::into),
             previous: why.previous,

@@ -209,6 +209,7 @@ pub async fn a_submission_is_there_at_once(store: Arc<dyn Store>) {
         payload: Some(
             serde_json::json!({"text": "x".repeat(256 * 1024 - 20), "null": null, "nul": "\0"}),
         ),
+        ..RunSpec::default()
     };
     let run = f.submit_with(own.clone()).await;
     let detail = f.detail(run.id).await;

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fixture::{Fixture, at, end, limits, range, spec};
 use crate::port::Written;
@@ -14,7 +15,7 @@ use crate::port::store::Store;
 use crate::protocol::work::{
     DueChange, Edit, End, Fired, Firing, Former, Owner, RunFilter, ScanLimits, Upsert,
 };
-use crate::run::{Reason, RunSpec};
+use crate::run::{Reason, RunRules, RunSpec};
 use crate::task::QueueName;
 
 /// A scan takes each queue's earliest rows, as many as it has room for, and none of the future.
@@ -61,6 +62,10 @@ pub async fn a_scan_brings_the_runs_of_timers(store: Arc<dyn Store>) {
     let own = RunSpec {
         handler: None,
         payload: Some(serde_json::json!({"a": 1})),
+        rules: Some(RunRules {
+            timeout: Some(Duration::from_secs(3)),
+            ..RunRules::default()
+        }),
     };
     let (with, cancelled) = (
         f.submit_with(own.clone()).await,

@@ -7,14 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fixture::{Fixture, at, spec};
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::run;
 use crate::protocol::work::{Cancel, Claim, DueChange, Upsert};
-use crate::run::{Origin, RunSpec};
-use crate::task::HandlerSpec;
+use crate::run::{Origin, RunRules, RunSpec};
+use crate::task::{HandlerSpec, Retry};
 
 /// A node is among the living from its joining to its leaving, as it described itself; its beats are counted.
 pub async fn a_node_joins_beats_and_leaves(store: Arc<dyn Store>) {
@@ -166,6 +167,13 @@ pub async fn a_claim_brings_what_the_start_needs(store: Arc<dyn Store>) {
     let own = RunSpec {
         handler: Some(HandlerSpec::Native("other".to_owned())),
         payload: Some(serde_json::Value::Null),
+        rules: Some(RunRules {
+            retry: Some(Retry {
+                max_attempts: 7,
+                ..Retry::default()
+            }),
+            timeout: Some(Duration::from_millis(1_500)),
+        }),
     };
     let request = f.submit_with(own.clone()).await;
     let (_, won) = f.claim(node, &[(fired.id, 1), (request.id, 1)]).await;
