@@ -9,8 +9,8 @@
 mod api;
 mod cli;
 mod cron;
-mod doors;
 mod documents;
+mod doors;
 mod failpoints;
 mod injection;
 mod plan;
