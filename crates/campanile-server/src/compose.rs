@@ -13,6 +13,7 @@ use campanile::port::store;
 use campanile::system::{Random, SystemClock};
 use campanile_adapters::handlers::{self, Command, CommandOptions, Http, HttpOptions};
 
+use crate::api::bodies::Bodies;
 use crate::api::guard::Guard;
 use crate::config::Settings;
 use crate::http::{self, Listener, Serving, Views};
@@ -121,6 +122,7 @@ pub async fn start_with(
         metrics_public: settings.http.metrics_public,
         health: http::Health::new(&node, settings, ports.store, ports.lock),
         metrics: http::Metrics::of(&node),
+        bodies: Bodies::of(&settings.http.doors),
     });
     Ok(App {
         address,

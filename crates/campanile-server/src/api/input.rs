@@ -1,7 +1,6 @@
-//! Reading requests: bodies, queries and paths into values, each refusal a [`Problem`] that names the field. Sizes are
-//! bounded before anything is parsed.
+//! Reading requests: bodies, queries and paths into values, each refusal a [`Problem`] that names the field. How many
+//! bytes there are, and when, is the business of [`super::bodies`].
 
-use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -9,34 +8,48 @@ use campanile::id::RunId;
 use campanile::time::Timestamp;
 use serde::de::DeserializeOwned;
 
+use super::bodies::{self, Size};
 use super::problem::Problem;
-use super::{APPLY_BYTES_MAX, BODY_BYTES_MAX};
 
-/// A JSON body of at most [`BODY_BYTES_MAX`].
+/// A JSON body that holds one thing.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// A JSON body of at most [`APPLY_BYTES_MAX`].
+/// A JSON body that may hold many things, as it came: its reader takes it item by item. [`RUNS`] and [`TASKS`] say what
+/// it holds.
 #[derive(Debug)]
-pub struct BigJson<T>(pub T);
+pub struct Bulk<const KIND: u8>(pub Vec<u8>);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+/// A body of runs.
+pub const RUNS: u8 = 0;
+/// A body of tasks.
+pub const TASKS: u8 = 1;
+
+impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        read(request, BODY_BYTES_MAX).await.map(Self)
+        let body = body(request, Size::Ordinary).await?;
+        bodies::aside(body.len(), move || one(&body))
+            .await?
+            .map(Self)
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BigJson<T> {
+impl<const KIND: u8, S: Send + Sync> FromRequest<S> for Bulk<KIND> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        read(request, APPLY_BYTES_MAX).await.map(Self)
+        let what = if KIND == RUNS {
+            "10000 runs"
+        } else {
+            "200000 tasks"
+        };
+        body(request, Size::Bulk(what)).await.map(Self)
     }
 }
 
-async fn read<T: DeserializeOwned>(request: Request, most: usize) -> Result<T, Problem> {
+async fn body(request: Request, size: Size) -> Result<Vec<u8>, Problem> {
     let kind = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -48,26 +61,27 @@ async fn read<T: DeserializeOwned>(request: Request, most: usize) -> Result<T, P
             "the body must be JSON: send `Content-Type: application/json`",
         ));
     }
-    let bytes = collect(request.into_body(), most).await?;
-    // An empty body is what a client sends that has nothing to say: `{}`.
-    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-    serde_json::from_slice(bytes).map_err(|e| {
+    let mut bytes = bodies::collect(request, size).await?;
+    if bytes.is_empty() {
+        // An empty body is what a client sends that has nothing to say.
+        bytes.extend_from_slice(b"{}");
+    }
+    Ok(bytes)
+}
+
+/// Reads a body that holds one thing.
+///
+/// # Errors
+/// What is wrong with it, with the field if there is one.
+pub fn one<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    bodies::check_values(body)?;
+    serde_json::from_slice(body).map_err(|e| {
         let message = e.to_string();
         Problem::bad(
             field_in(&message),
             format!("the body can't be read: {message}"),
         )
     })
-}
-
-async fn collect(body: Body, most: usize) -> Result<Vec<u8>, Problem> {
-    axum::body::to_bytes(body, most)
-        .await
-        .map(Into::into)
-        .map_err(|_| {
-            let detail = format!("the body is over the limit of {most} bytes: send less at once");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-        })
 }
 
 /// The field that a serde message names: `unknown field `x``, `missing field `x``.

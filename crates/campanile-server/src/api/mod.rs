@@ -1,6 +1,8 @@
 //! `/api/v1`: control's functions over HTTP, with an OpenAPI document made from the same routes. Owns paths, statuses
 //! and limits of requests; every answer is made by [`campanile::control`]. No route is reachable without the token.
 
+pub mod bodies;
+pub mod bulk;
 pub mod guard;
 pub mod input;
 pub mod model;
@@ -25,11 +27,6 @@ use utoipa_axum::routes;
 
 use self::guard::Guard;
 use self::problem::Problem;
-
-/// The biggest body of a request.
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// The biggest body of a list of tasks to apply.
-pub const APPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What the handlers share.
 pub type Shared = Arc<Control>;

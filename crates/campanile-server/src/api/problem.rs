@@ -4,6 +4,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use campanile::control;
+use campanile::protocol::limits::ERROR_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -38,7 +39,7 @@ impl Problem {
             kind: "about:blank".into(),
             title: status.canonical_reason().unwrap_or("Error").into(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: cut(detail.into()),
             field: None,
             task: None,
         }
@@ -76,6 +77,18 @@ impl From<control::Error> for Problem {
             }
         }
     }
+}
+
+/// What is wrong is said in a few sentences: a text that quotes what it refuses must not be as long as that.
+fn cut(mut detail: String) -> String {
+    if detail.len() > ERROR_BYTES_MAX {
+        let end = (0..=ERROR_BYTES_MAX)
+            .rev()
+            .find(|at| detail.is_char_boundary(*at));
+        detail.truncate(end.unwrap_or(0));
+        detail.push('…');
+    }
+    detail
 }
 
 /// An error with its causes, in one line.

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use campanile::control::{Request, RunQuery};
+use campanile::protocol::limits::{BODY_BYTES_MAX, SUBMIT_RUNS_MAX};
 use campanile::protocol::work::Cancel;
 use campanile::run::State as RunState;
 use campanile::task::{HandlerSpec, Retry};
@@ -17,7 +18,9 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
-use super::input::{Json, Params, RunPath, instant};
+use super::bodies;
+use super::bulk::{self, List};
+use super::input::{Bulk, Params, RUNS, RunPath, instant};
 use super::model::{AttemptLog, Cancelled, Page, Run, RunDetail, Submitted};
 use super::problem::Problem;
 
@@ -125,8 +128,11 @@ impl From<NewRun> for Request {
 }
 
 /// Several runs to submit: all of them or none.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it is only the schema: the list is read item by item"
+)]
 pub struct NewRuns {
     /// The runs.
     runs: Vec<NewRun>,
@@ -160,33 +166,69 @@ pub enum OneOrMany {
         (status = "default", body = Problem)))]
 pub async fn submit(
     State(control): State<Shared>,
-    Json(body): Json<Value>,
+    Bulk(body): Bulk<RUNS>,
 ) -> Result<axum::response::Response, Problem> {
-    if body.get("runs").is_some() {
-        let NewRuns { runs } = read(body)?;
-        let requests: Vec<Request> = runs.into_iter().map(Into::into).collect();
-        let answers = control.submit(&requests).await?;
-        let runs = answers.into_iter().map(Submitted::from).collect();
-        return Ok((StatusCode::CREATED, Answer(SubmittedAll { runs })).into_response());
-    }
-    let run: NewRun = read(body)?;
-    let answer = control.submit_one(&run.into()).await?;
-    let status = if answer.created {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
+    let asked = bodies::aside(body.len(), move || asked(&body)).await??;
+    let requests = match asked {
+        Asked::One(request) => {
+            let answer = control.submit_one(&request).await?;
+            let status = if answer.created {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            };
+            return Ok((status, Answer(Submitted::from(answer))).into_response());
+        }
+        Asked::Many(requests) => requests,
     };
-    Ok((status, Answer(Submitted::from(answer))).into_response())
+    let answers = control.submit(&requests).await?;
+    let runs = answers.into_iter().map(Submitted::from).collect();
+    Ok((StatusCode::CREATED, Answer(SubmittedAll { runs })).into_response())
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: Value) -> Result<T, Problem> {
-    serde_json::from_value(body).map_err(|e| {
-        let message = e.to_string();
-        Problem::bad(
-            super::input::field_in(&message),
-            format!("the body can't be read: {message}"),
-        )
-    })
+/// What a body asks for.
+enum Asked {
+    One(Box<Request>),
+    Many(Vec<Request>),
+}
+
+const LISTS: [List; 1] = [List {
+    name: "runs",
+    items_max: SUBMIT_RUNS_MAX,
+}];
+
+/// Reads one run, or many item by item.
+fn asked(body: &[u8]) -> Result<Asked, Problem> {
+    let mut requests = Vec::new();
+    let seen = bulk::read(body, &LISTS, &mut |list, index, raw| {
+        let run: NewRun = serde_json::from_str(raw).map_err(|e| {
+            let message = e.to_string();
+            let field = super::input::field_in(&message);
+            let field = field.map(|f| format!("{list}[{index}].{f}"));
+            let detail = format!("the body can't be read: {list}[{index}]: {message}");
+            Problem::bad(field.as_deref(), detail)
+        })?;
+        requests.push(Request::from(run));
+        Ok(())
+    });
+    match seen {
+        Ok(seen) if !seen.lists.is_empty() => match seen.unknown {
+            Some(name) => Err(bulk::unknown(&name, &LISTS)),
+            None => Ok(Asked::Many(requests)),
+        },
+        Err(problem) if !requests.is_empty() || problem.field.is_some() => Err(problem),
+        // No list: one run, of which the reader of one can say more.
+        _ if body.len() <= BODY_BYTES_MAX => {
+            let run: NewRun = super::input::one(body)?;
+            Ok(Asked::One(Box::new(run.into())))
+        }
+        _ => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "one run is over the limit of {BODY_BYTES_MAX} bytes: store its data elsewhere"
+            ),
+        )),
+    }
 }
 
 /// One run with its attempts and its timeline.

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use campanile::control::{Apply, Definitions};
+use campanile::protocol::limits::{APPLY_RULES_MAX, APPLY_TASKS_MAX};
 use campanile::task::TaskSpec;
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +14,9 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::Shared;
-use super::input::{BigJson, Json, Params, field_in};
+use super::bodies;
+use super::bulk::{self, List};
+use super::input::{Bulk, Json, Params, TASKS, field_in};
 use super::model::{Applied, CalendarView, Page, Submitted, TASK_EXTRAS, Task, WhyView};
 use super::problem::Problem;
 use super::rules::calendar_spec;
@@ -195,18 +198,19 @@ pub async fn why(
 }
 
 /// Tasks to apply.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it is only the schema: the lists are read item by item"
+)]
 pub struct TaskList {
     /// Their definitions.
     #[schema(value_type = Vec<Task>)]
     tasks: Vec<Value>,
     /// Calendars that they may name; those that are not in the list stay.
-    #[serde(default)]
     #[schema(value_type = Vec<CalendarView>)]
     calendars: Vec<Value>,
     /// Limits of queues and groups; those that are not in the list stay.
-    #[serde(default)]
     limits: Vec<LimitOf>,
 }
 
@@ -239,29 +243,68 @@ pub struct ApplyParams {
 pub async fn apply(
     State(control): State<Shared>,
     Params(params): Params<ApplyParams>,
-    BigJson(list): BigJson<TaskList>,
+    Bulk(body): Bulk<TASKS>,
 ) -> Result<Answer<Applied>, Problem> {
-    let mut specs = Vec::with_capacity(list.tasks.len());
-    for task in list.tasks {
-        let name = task.get("name").and_then(Value::as_str).map(str::to_owned);
-        specs.push(definition(task).map_err(|p| Problem { task: name, ..p })?);
-    }
-    let calendars = list.calendars.into_iter().map(calendar_spec);
-    let limits = list.limits.into_iter().map(|l| {
-        let key = l.limit.parse();
-        let key = key.map_err(|message: String| Problem::bad(Some("limits"), message))?;
-        Ok((key, l.max_running))
-    });
-    let wanted = Definitions {
-        tasks: specs,
-        calendars: calendars.collect::<Result<_, Problem>>()?,
-        limits: limits.collect::<Result<_, Problem>>()?,
-    };
+    let wanted = bodies::aside(body.len(), move || definitions(&body)).await??;
     let how = Apply {
         dry_run: params.dry_run,
         prune: params.prune,
     };
     Ok(Answer(control.apply(&wanted, how).await?.into()))
+}
+
+const LISTS: [List; 3] = [
+    List {
+        name: "tasks",
+        items_max: APPLY_TASKS_MAX,
+    },
+    List {
+        name: "calendars",
+        items_max: APPLY_RULES_MAX,
+    },
+    List {
+        name: "limits",
+        items_max: APPLY_RULES_MAX,
+    },
+];
+
+/// Reads definitions item by item.
+fn definitions(body: &[u8]) -> Result<Definitions, Problem> {
+    let mut wanted = Definitions::default();
+    let seen = bulk::read(body, &LISTS, &mut |list, index, raw| {
+        let unread = |e: serde_json::Error| {
+            let message = e.to_string();
+            let detail = format!("the body can't be read: {list}[{index}]: {message}");
+            Problem::bad(field_in(&message).or(Some(list)), detail)
+        };
+        match list {
+            "tasks" => {
+                let task: Value = serde_json::from_str(raw).map_err(unread)?;
+                let name = task.get("name").and_then(Value::as_str).map(str::to_owned);
+                let spec = definition(task).map_err(|p| Problem { task: name, ..p })?;
+                wanted.tasks.push(spec);
+            }
+            "calendars" => {
+                let calendar: Value = serde_json::from_str(raw).map_err(unread)?;
+                wanted.calendars.push(calendar_spec(calendar)?);
+            }
+            _ => {
+                let limit: LimitOf = serde_json::from_str(raw).map_err(unread)?;
+                let key = limit.limit.parse();
+                let key = key.map_err(|m: String| Problem::bad(Some("limits"), m))?;
+                wanted.limits.push((key, limit.max_running));
+            }
+        }
+        Ok(())
+    })?;
+    if let Some(name) = seen.unknown {
+        return Err(bulk::unknown(&name, &LISTS));
+    }
+    if !seen.lists.contains(&"tasks") {
+        let detail = "the body can't be read: missing field `tasks`";
+        return Err(Problem::bad(Some("tasks"), detail));
+    }
+    Ok(wanted)
 }
 
 fn definition(body: Value) -> Result<TaskSpec, Problem> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use campanile::task::{QueueName, check_name};
 use campanile::time::parse_duration;
 
-pub use self::doors::Doors;
+pub use self::doors::{Doors, format_size};
 pub use self::keys::{KEYS, Key, Kind, find as find_key, nearest};
 pub use self::layers::{Environment, Layer, Raw, Source, environment};
 pub use self::urls::masked;

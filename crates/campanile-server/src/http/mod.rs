@@ -33,6 +33,7 @@ use self::listen::Door;
 pub use self::metrics::Metrics;
 use self::places::{Caps, Places};
 pub use self::tls::Certificate;
+use crate::api::bodies::{self, Bodies};
 use crate::api::guard::{self, Guard};
 use crate::api::problem::Problem;
 use crate::config;
@@ -78,6 +79,8 @@ pub struct Views {
     pub health: Health,
     /// `/metrics`.
     pub metrics: Metrics,
+    /// The room for bodies.
+    pub bodies: Bodies,
 }
 
 /// An address that is taken and not served yet.
@@ -194,7 +197,12 @@ fn router(views: Views, places: &Arc<Places>) -> Router {
         ))
     };
     let site = match views.control {
-        Some(control) => pages::router().merge(crate::api::router(control, views.guard.clone())),
+        Some(control) => {
+            let bodies = Arc::new(views.bodies);
+            let api = crate::api::router(control, views.guard.clone());
+            let bounded = axum::middleware::from_fn_with_state(bodies, bodies::bounded);
+            pages::router().merge(api.layer(bounded))
+        }
         None => Router::new().fallback(|| async {
             let detail =
                 "this node serves health and metrics alone: give it the role `api` for more";

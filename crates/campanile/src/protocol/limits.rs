@@ -10,6 +10,44 @@ pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 /// How deep lists and objects of a payload may lie in each other: readers of JSON stop at about 128 levels, and answers
 /// and envelopes put some around it.
 pub const PAYLOAD_DEPTH_MAX: usize = 100;
+/// Values (numbers, texts, lists, objects …) of a payload: each takes many times its own bytes once it is read.
+pub const PAYLOAD_VALUES_MAX: usize = 50_000;
+/// A request's body that holds one thing, and one of the things of a body that holds many.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Values of such a body.
+pub const BODY_VALUES_MAX: usize = 100_000;
+/// Values of a body that holds many things.
+pub const BULK_VALUES_MAX: usize = 1_000_000;
+
+/// A task's description.
+pub const DESCRIPTION_BYTES_MAX: usize = 4_000;
+/// One of a task's schedules, as it is written.
+pub const SCHEDULE_BYTES_MAX: usize = 4_000;
+/// The name of a time zone.
+pub const TIMEZONE_BYTES_MAX: usize = 100;
+/// Calendars that a task names.
+pub const CALENDARS_OF_TASK_MAX: usize = 50;
+/// The address of an `http` handler.
+pub const URL_BYTES_MAX: usize = 8_000;
+/// Header lines of an `http` handler.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// All of them together, names and values.
+pub const HTTP_HEADERS_BYTES_MAX: usize = 32 * 1024;
+/// Statuses that an `http` handler expects.
+pub const EXPECTED_STATUSES_MAX: usize = 100;
+/// Arguments of a `command` handler, the program included.
+pub const ARGUMENTS_MAX: usize = 1_000;
+/// Variables of a `command` handler's environment.
+pub const ENVIRONMENT_MAX: usize = 500;
+/// Arguments and environment together: well below what an operating system gives a program.
+pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
+/// One argument, or one variable with its value: Linux takes 128 KiB.
+pub const ARGUMENT_BYTES_MAX: usize = 100 * 1024;
+/// The folder of a `command` handler.
+pub const DIRECTORY_BYTES_MAX: usize = 4_000;
+/// What a `command` handler reads on standard input.
+pub const STDIN_BYTES_MAX: usize = 256 * 1024;
+
 /// An error's text in a run's row.
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 /// The log of one attempt; what is over is cut and flagged.
@@ -85,6 +123,8 @@ pub const FINISH_ROWS_MAX: usize = 1_000;
 pub const PAGE_ROWS_MAX: usize = 1_000;
 /// Runs of one submission.
 pub const SUBMIT_RUNS_MAX: usize = 10_000;
+/// Calendars of one task file, and limits of queues and groups as many.
+pub const APPLY_RULES_MAX: usize = 10_000;
 /// Tasks of one task file.
 pub const APPLY_TASKS_MAX: usize = 200_000;
 /// Finished runs that one pruning transaction removes.

@@ -1,0 +1,340 @@
+//! Bodies of requests as bytes: one budget for all that are being read or worked on, a limit for each that is checked
+//! before a byte is read, and a pace at which they must come. It never looks at what a body says.
+
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
+use campanile::port::clock::Clock as _;
+use campanile::protocol::limits;
+use campanile::system::{self, SystemClock};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::Problem;
+use crate::config::{Doors, format_size};
+
+/// How long a request waits for room before it is told to come back.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// How long a body may stand still.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
+/// How fast a body has to come, in the long run.
+const BYTES_PER_SECOND_MIN: u64 = 8 * 1024;
+/// What is read from a body is larger than the body: it counts four times, a large one this much more than itself.
+const READ_SHARE_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// What one permit of the budget stands for.
+const UNIT_BYTES: usize = 1024;
+/// Bodies over this are read aside, so that the runtime's threads are free meanwhile.
+const INLINE_BYTES_MAX: usize = 32 * 1024;
+
+/// How large a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// One thing: [`limits::BODY_BYTES_MAX`].
+    Ordinary,
+    /// Many things of this kind: what the settings say.
+    Bulk(&'static str),
+}
+
+/// The room that all bodies share.
+#[derive(Debug)]
+pub struct Bodies {
+    room: Arc<Semaphore>,
+    /// One body over the ordinary limit at a time: what is read from it is large.
+    bulk: Arc<Semaphore>,
+    bulk_bytes: usize,
+}
+
+/// What a request holds of it until it is answered.
+#[derive(Debug, Clone, Default)]
+struct Held(Arc<Mutex<Vec<OwnedSemaphorePermit>>>);
+
+static FALLBACK: LazyLock<Arc<Bodies>> = LazyLock::new(|| Arc::new(Bodies::of(&Doors::default())));
+
+/// Gives each request its share of the room, and takes it back with the answer.
+pub async fn bounded(
+    State(bodies): State<Arc<Bodies>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let held = Held::default();
+    request.extensions_mut().insert(bodies);
+    request.extensions_mut().insert(held.clone());
+    let response = next.run(request).await;
+    drop(held);
+    response
+}
+
+impl Bodies {
+    /// As the settings say.
+    #[must_use]
+    pub fn of(doors: &Doors) -> Self {
+        let units = (doors.bytes_in_flight / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        Self {
+            room: Arc::new(Semaphore::new(units)),
+            bulk: Arc::new(Semaphore::new(1)),
+            bulk_bytes: doors.bulk_bytes,
+        }
+    }
+
+    fn most(&self, size: Size) -> usize {
+        match size {
+            Size::Ordinary => limits::BODY_BYTES_MAX,
+            Size::Bulk(_) => self.bulk_bytes,
+        }
+    }
+
+    fn too_large(&self, size: Size) -> Problem {
+        let most = self.most(size);
+        let detail = match size {
+            Size::Ordinary => {
+                format!("the body is over the limit of {most} bytes: send less at once")
+            }
+            Size::Bulk(what) => format!(
+                "the body is over the limit of {} (setting `max_bulk_body`) or {what}, whichever comes first: send it in \
+                 several requests",
+                format_size(most)
+            ),
+        };
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    async fn wait_for(room: &Arc<Semaphore>, units: u32) -> Result<OwnedSemaphorePermit, Problem> {
+        let taken = Arc::clone(room).acquire_many_owned(units);
+        match system::within(ROOM_WAIT, taken).await {
+            Some(Ok(permit)) => Ok(permit),
+            _ => Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "other requests' bodies fill the room that there is for all (setting `max_bytes_in_flight`): try again",
+            )),
+        }
+    }
+}
+
+/// What a body of this length takes of the room.
+fn units_of(bytes: usize) -> u32 {
+    let all = bytes.saturating_add(bytes.saturating_mul(3).min(READ_SHARE_BYTES_MAX));
+    u32::try_from(all.div_ceil(UNIT_BYTES).max(1)).unwrap_or(u32::MAX)
+}
+
+/// The whole body of a request.
+///
+/// # Errors
+/// 413 before anything is read, where the request says how long its body is; 503 if there is no room for it; 408 if it
+/// does not come.
+pub async fn collect(request: Request, size: Size) -> Result<Vec<u8>, Problem> {
+    let (parts, body) = request.into_parts();
+    let shared = parts.extensions.get::<Arc<Bodies>>();
+    let bodies = Arc::clone(shared.unwrap_or(&FALLBACK));
+    let held = parts.extensions.get::<Held>().cloned().unwrap_or_default();
+    let most = bodies.most(size);
+    let hint = body.size_hint();
+    let declared = hint.exact().unwrap_or_else(|| hint.lower());
+    if declared > most as u64 {
+        return Err(bodies.too_large(size));
+    }
+    // One that does not say how long it is may become as long as it may.
+    let expected = hint
+        .exact()
+        .map_or(most, |n| usize::try_from(n).unwrap_or(most));
+    let mut permits = Vec::new();
+    if expected > limits::BODY_BYTES_MAX {
+        permits.push(Bodies::wait_for(&bodies.bulk, 1).await?);
+    }
+    permits.push(Bodies::wait_for(&bodies.room, units_of(expected)).await?);
+    held.0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .append(&mut permits);
+    read(body, most)
+        .await?
+        .ok_or_else(|| bodies.too_large(size))
+}
+
+/// The bytes of a body, or `None` if there are more than `most`.
+async fn read(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, Problem> {
+    let clock = SystemClock::new();
+    let mut bytes = Vec::new();
+    loop {
+        let next = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        let frame = match system::within(STALL_LIMIT, next).await {
+            None => return Err(late()),
+            Some(None) => return Ok(Some(bytes)),
+            Some(Some(Ok(frame))) => frame,
+            Some(Some(Err(_))) => {
+                let detail = "the body broke off before its end: send it again";
+                return Err(Problem::bad(None, detail));
+            }
+        };
+        if let Ok(data) = frame.into_data() {
+            if bytes.len() + data.len() > most {
+                return Ok(None);
+            }
+            bytes.extend_from_slice(&data);
+        }
+        let taken_ms = clock.monotonic().as_ms();
+        if taken_ms > allowed_ms(bytes.len() as u64) {
+            return Err(late());
+        }
+    }
+}
+
+/// How long so much of a body may take.
+fn allowed_ms(bytes: u64) -> u64 {
+    let grace = u64::try_from(STALL_LIMIT.as_millis()).unwrap_or(u64::MAX);
+    grace.saturating_add(bytes.saturating_mul(1_000) / BYTES_PER_SECOND_MIN)
+}
+
+fn late() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        format!(
+            "the body does not come: send it at {BYTES_PER_SECOND_MIN} bytes a second or more, without a break of {} s",
+            STALL_LIMIT.as_secs()
+        ),
+    )
+}
+
+/// Does work on a body of this length: aside, if it may take more than a moment.
+///
+/// # Errors
+/// The work died.
+pub async fn aside<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    if bytes <= INLINE_BYTES_MAX {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "a defect: the node's log has more",
+        )
+    })
+}
+
+/// How many values a JSON text holds at most, without reading them: every value but the first stands behind a comma or an
+/// opening bracket.
+#[must_use]
+pub fn values_in(json: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (1_usize, false, false);
+    for byte in json {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => in_string = true,
+                b',' | b'[' | b'{' => count += 1,
+                _ => {}
+            }
+        }
+    }
+    count
+}
+
+/// Refuses a JSON text of more values than a request may hold: each takes many times its own bytes once it is read.
+///
+/// # Errors
+/// The limit.
+pub fn check_values(json: &[u8]) -> Result<usize, Problem> {
+    let count = values_in(json);
+    if count <= limits::BODY_VALUES_MAX {
+        return Ok(count);
+    }
+    let detail = format!(
+        "the body holds over {} values: write it as fewer, longer ones, or as a text",
+        limits::BODY_VALUES_MAX
+    );
+    Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    fn doors(bytes_in_flight: usize) -> Doors {
+        Doors {
+            bytes_in_flight,
+            bulk_bytes: 2 * MIB,
+            ..Doors::default()
+        }
+    }
+
+    fn request(bodies: &Arc<Bodies>, body: Body) -> (Request, Held) {
+        let held = Held::default();
+        let mut request = Request::new(body);
+        request.extensions_mut().insert(Arc::clone(bodies));
+        request.extensions_mut().insert(held.clone());
+        (request, held)
+    }
+
+    #[test]
+    fn values_are_counted_without_reading_them() {
+        for (json, most) in [
+            ("1", 1),
+            ("[]", 2),
+            ("[1,2,3]", 4),
+            (r#"{"a":[1,{"b":2}],"c":",[{"}"#, 6),
+            (r#"["\",\\",1]"#, 3),
+        ] {
+            assert_eq!(values_in(json.as_bytes()), most, "{json}");
+        }
+        let flood = format!("[{}0]", "0,".repeat(limits::BODY_VALUES_MAX));
+        assert!(check_values(flood.as_bytes()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_refused_by_its_length_before_it_is_read() {
+        let bodies = Arc::new(Bodies::of(&doors(8 * MIB)));
+        for (size, bytes, part) in [
+            (Size::Ordinary, MIB + 1, "limit of 1048576 bytes"),
+            (Size::Bulk("10000 runs"), 2 * MIB + 1, "limit of 2MiB"),
+            (Size::Bulk("10000 runs"), 2 * MIB + 1, "or 10000 runs"),
+        ] {
+            let (request, _) = request(&bodies, Body::from(vec![b' '; bytes]));
+            let problem = collect(request, size).await.unwrap_err();
+            assert_eq!(problem.status, 413);
+            assert!(problem.detail.contains(part), "{}", problem.detail);
+        }
+        let (request, _) = request(&bodies, Body::from(vec![b' '; MIB]));
+        assert_eq!(collect(request, Size::Ordinary).await.unwrap().len(), MIB);
+    }
+
+    #[tokio::test]
+    async fn the_room_is_held_until_the_answer_and_no_longer() {
+        let bodies = Arc::new(Bodies::of(&doors(8 * MIB)));
+        let all = bodies.room.available_permits();
+        let (first, held) = request(&bodies, Body::from(vec![b' '; MIB]));
+        collect(first, Size::Ordinary).await.unwrap();
+        assert_eq!(bodies.room.available_permits(), all - 4 * 1_024);
+        let (large, held_too) = request(&bodies, Body::from(vec![b' '; 2 * MIB]));
+        let waiting = collect(large, Size::Bulk("x"));
+        let waiting = system::within(Duration::from_millis(20), waiting);
+        assert!(waiting.await.is_none(), "5 MiB don't fit into 4");
+        drop((held, held_too));
+        assert_eq!(bodies.room.available_permits(), all);
+        assert_eq!(bodies.bulk.available_permits(), 1);
+    }
+
+    #[test]
+    fn a_body_counts_for_what_is_read_from_it() {
+        assert_eq!(units_of(0), 1);
+        assert_eq!(units_of(1_024), 4);
+        assert_eq!(units_of(MIB), 4 * 1_024);
+        assert_eq!(units_of(16 * MIB), 19 * 1_024);
+        assert_eq!(allowed_ms(0), 10_000);
+        assert_eq!(allowed_ms(16 * MIB as u64), 10_000 + 2_048_000);
+    }
+}
