@@ -122,7 +122,7 @@ pub async fn start_with(
         metrics_public: settings.http.metrics_public,
         health: http::Health::new(&node, settings, ports.store, ports.lock),
         metrics: http::Metrics::of(&node),
-        bodies: Bodies::of(&settings.http.doors),
+        bodies: Bodies::of(&settings.http.doors, node.pool()),
     });
     Ok(App {
         address,

@@ -19,7 +19,7 @@ pub fn status_of(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
     first_status(&mut stream)
 }
 
-fn first_status(stream: &mut TcpStream) -> Option<u16> {
+pub fn first_status(stream: &mut TcpStream) -> Option<u16> {
     let mut answer = Vec::new();
     let mut piece = [0; 1_024];
     while !answer.windows(2).any(|w| w == b"\r\n") {

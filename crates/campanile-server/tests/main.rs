@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod bodies;
 mod cli;
 mod cron;
 mod documents;

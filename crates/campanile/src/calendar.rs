@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::listed::Listed;
 use crate::schedule::TimeZoneName;
 use crate::schedule::civil::DAY_S;
+use crate::task::lengths::check_zone;
 use crate::task::{Invalid, check_name};
 use crate::time::Timestamp;
 
@@ -143,6 +144,7 @@ impl CalendarSpec {
                 return Err(Invalid::new(field, message));
             }
         }
+        self.timezone.as_deref().map_or(Ok(()), check_zone)?;
         let zone = self.timezone.as_deref().map(TimeZoneName::parse);
         let zone = zone
             .transpose()

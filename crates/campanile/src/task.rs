@@ -3,6 +3,7 @@
 
 mod check;
 mod handler;
+pub(crate) mod lengths;
 mod policy;
 mod texts;
 
@@ -368,6 +369,7 @@ impl TaskSpec {
     pub fn validate(&self, created_at: Timestamp) -> Result<(), Invalid> {
         check_name("name", &self.name)?;
         check_name("queue", self.queue.as_str())?;
+        lengths::check_task(self)?;
         self.compile(created_at)?;
         check_handler(&self.handler)?;
         check_payload(&self.payload)?;

@@ -195,7 +195,11 @@ fn headers(
                 "handler.http.headers: `{header}` is written by the worker itself: leave it out"
             )));
         }
-        headers.append(header, header_value(name, value)?);
+        let value = header_value(name, value)?;
+        // A task from before there was a limit may have any number of them.
+        headers.try_append(header, value).map_err(|_| {
+            Failure::Fatal("handler.http.headers: there are more than HTTP can carry".to_owned())
+        })?;
     }
     if let Some(content_type) = content_type {
         headers

@@ -10,9 +10,11 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
+use campanile::control;
+use campanile::fuel::Fuel;
 use campanile::port::clock::Clock as _;
 use campanile::protocol::limits;
-use campanile::system::{self, SystemClock};
+use campanile::system::{self, Pool, SystemClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
@@ -36,8 +38,8 @@ const INLINE_BYTES_MAX: usize = 32 * 1024;
 pub enum Size {
     /// One thing: [`limits::BODY_BYTES_MAX`].
     Ordinary,
-    /// Many things of this kind: what the settings say.
-    Bulk(&'static str),
+    /// So many things of this name: what the settings say.
+    Bulk(usize, &'static str),
 }
 
 /// The room that all bodies share.
@@ -47,13 +49,17 @@ pub struct Bodies {
     /// One body over the ordinary limit at a time: what is read from it is large.
     bulk: Arc<Semaphore>,
     bulk_bytes: usize,
+    /// Where large bodies are read.
+    pool: Pool,
 }
 
 /// What a request holds of it until it is answered.
 #[derive(Debug, Clone, Default)]
 struct Held(Arc<Mutex<Vec<OwnedSemaphorePermit>>>);
 
-static FALLBACK: LazyLock<Arc<Bodies>> = LazyLock::new(|| Arc::new(Bodies::of(&Doors::default())));
+/// For routes that were built without [`bounded`] around them: tests.
+static FALLBACK: LazyLock<Arc<Bodies>> =
+    LazyLock::new(|| Arc::new(Bodies::of(&Doors::default(), Pool::inline())));
 
 /// Gives each request its share of the room, and takes it back with the answer.
 pub async fn bounded(
@@ -72,19 +78,32 @@ pub async fn bounded(
 impl Bodies {
     /// As the settings say.
     #[must_use]
-    pub fn of(doors: &Doors) -> Self {
+    pub fn of(doors: &Doors, pool: Pool) -> Self {
         let units = (doors.bytes_in_flight / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         Self {
             room: Arc::new(Semaphore::new(units)),
             bulk: Arc::new(Semaphore::new(1)),
             bulk_bytes: doors.bulk_bytes,
+            pool,
         }
+    }
+
+    /// Those that a request was given.
+    pub(super) fn given_to(request: &Request) -> Arc<Self> {
+        let shared = request.extensions().get::<Arc<Self>>();
+        Arc::clone(shared.unwrap_or(&FALLBACK))
+    }
+
+    /// Where large bodies are read.
+    #[must_use]
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     fn most(&self, size: Size) -> usize {
         match size {
             Size::Ordinary => limits::BODY_BYTES_MAX,
-            Size::Bulk(_) => self.bulk_bytes,
+            Size::Bulk(..) => self.bulk_bytes,
         }
     }
 
@@ -94,8 +113,8 @@ impl Bodies {
             Size::Ordinary => {
                 format!("the body is over the limit of {most} bytes: send less at once")
             }
-            Size::Bulk(what) => format!(
-                "the body is over the limit of {} (setting `max_bulk_body`) or {what}, whichever comes first: send it in \
+            Size::Bulk(count, what) => format!(
+                "the body is over the limit of {} (setting `max_bulk_body`) or {count} {what}, whichever comes first: send it in \
                  several requests",
                 format_size(most)
             ),
@@ -127,9 +146,8 @@ fn units_of(bytes: usize) -> u32 {
 /// 413 before anything is read, where the request says how long its body is; 503 if there is no room for it; 408 if it
 /// does not come.
 pub async fn collect(request: Request, size: Size) -> Result<Vec<u8>, Problem> {
+    let bodies = Bodies::given_to(&request);
     let (parts, body) = request.into_parts();
-    let shared = parts.extensions.get::<Arc<Bodies>>();
-    let bodies = Arc::clone(shared.unwrap_or(&FALLBACK));
     let held = parts.extensions.get::<Held>().cloned().unwrap_or_default();
     let most = bodies.most(size);
     let hint = body.size_hint();
@@ -199,23 +217,20 @@ fn late() -> Problem {
     )
 }
 
-/// Does work on a body of this length: aside, if it may take more than a moment.
+/// Does work on a body of this length: on the threads that compute, if it may take more than a moment. It is given up
+/// when the client is gone.
 ///
 /// # Errors
-/// The work died.
+/// Those threads have too much to do; the node is stopping.
 pub async fn aside<T: Send + 'static>(
+    pool: &Pool,
     bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
+    work: impl FnOnce(&Fuel) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     if bytes <= INLINE_BYTES_MAX {
-        return Ok(work());
+        return work(&Fuel::endless());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|_| {
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "a defect: the node's log has more",
-        )
-    })
+    pool.run(work).await.map_err(control::Error::from)?
 }
 
 /// How many values a JSON text holds at most, without reading them: every value but the first stands behind a comma or an
@@ -297,11 +312,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_refused_by_its_length_before_it_is_read() {
-        let bodies = Arc::new(Bodies::of(&doors(8 * MIB)));
+        let bodies = Arc::new(Bodies::of(&doors(8 * MIB), Pool::inline()));
         for (size, bytes, part) in [
             (Size::Ordinary, MIB + 1, "limit of 1048576 bytes"),
-            (Size::Bulk("10000 runs"), 2 * MIB + 1, "limit of 2MiB"),
-            (Size::Bulk("10000 runs"), 2 * MIB + 1, "or 10000 runs"),
+            (Size::Bulk(10_000, "runs"), 2 * MIB + 1, "limit of 2MiB"),
+            (Size::Bulk(10_000, "runs"), 2 * MIB + 1, "or 10000 runs"),
         ] {
             let (request, _) = request(&bodies, Body::from(vec![b' '; bytes]));
             let problem = collect(request, size).await.unwrap_err();
@@ -314,13 +329,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_room_is_held_until_the_answer_and_no_longer() {
-        let bodies = Arc::new(Bodies::of(&doors(8 * MIB)));
+        let bodies = Arc::new(Bodies::of(&doors(8 * MIB), Pool::inline()));
         let all = bodies.room.available_permits();
         let (first, held) = request(&bodies, Body::from(vec![b' '; MIB]));
         collect(first, Size::Ordinary).await.unwrap();
         assert_eq!(bodies.room.available_permits(), all - 4 * 1_024);
         let (large, held_too) = request(&bodies, Body::from(vec![b' '; 2 * MIB]));
-        let waiting = collect(large, Size::Bulk("x"));
+        let waiting = collect(large, Size::Bulk(1, "x"));
         let waiting = system::within(Duration::from_millis(20), waiting);
         assert!(waiting.await.is_none(), "5 MiB don't fit into 4");
         drop((held, held_too));

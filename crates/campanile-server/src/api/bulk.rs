@@ -2,6 +2,7 @@
 //! one is touched, so that a body never costs more than its good items and one bad one. It knows no task and no run.
 
 use axum::http::StatusCode;
+use campanile::fuel::Fuel;
 use campanile::protocol::limits;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -10,6 +11,9 @@ use serde_json::value::RawValue;
 
 use super::bodies::values_in;
 use super::problem::Problem;
+
+/// Bytes of an item that take a unit of fuel.
+const UNIT_BYTES: usize = 16;
 
 /// A list that a body may hold.
 #[derive(Debug, Clone, Copy)]
@@ -37,11 +41,14 @@ pub struct Seen {
 pub fn read(
     body: &[u8],
     lists: &[List],
+    fuel: &Fuel,
     item: &mut dyn FnMut(&'static str, usize, &str) -> Result<(), Problem>,
 ) -> Result<Seen, Problem> {
     let mut reading = Reading {
         lists,
+        fuel,
         item,
+        inside: None,
         seen: Seen::default(),
         values: 0,
         problem: None,
@@ -54,7 +61,7 @@ pub fn read(
         (Some(problem), _) => Err(problem),
         (None, Ok(())) => Ok(reading.seen),
         (None, Err(error)) => Err(Problem::bad(
-            None,
+            reading.inside,
             format!("the body can't be read: {error}"),
         )),
     }
@@ -78,6 +85,9 @@ pub fn unknown(name: &str, lists: &[List]) -> Problem {
 
 struct Reading<'a> {
     lists: &'a [List],
+    fuel: &'a Fuel,
+    /// The list that is being read.
+    inside: Option<&'static str>,
     item: &'a mut dyn FnMut(&'static str, usize, &str) -> Result<(), Problem>,
     seen: Seen,
     values: usize,
@@ -94,6 +104,14 @@ impl Reading<'_> {
             })
         };
         let List { name, items_max } = list;
+        let units = 1 + raw.len() / UNIT_BYTES;
+        if !self
+            .fuel
+            .burn_units(u64::try_from(units).unwrap_or(u64::MAX))
+        {
+            let detail = "the body was given up: too much is asked of this node, or nobody waits";
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+        }
         if index >= items_max {
             return too_large(format!(
                 "a request holds {items_max} {name}, or {}, whichever comes first: send the rest in another",
@@ -145,10 +163,12 @@ impl<'de> Visitor<'de> for &mut Reading<'_> {
                 return Err(A::Error::custom(format!("duplicate field `{name}`")));
             }
             self.seen.lists.push(list.name);
+            self.inside = Some(list.name);
             map.next_value_seed(Items {
                 reading: self,
                 list,
             })?;
+            self.inside = None;
         }
         Ok(())
     }
@@ -204,13 +224,18 @@ mod tests {
 
     fn items(body: &str) -> Result<(Seen, Vec<String>), Problem> {
         let mut all = Vec::new();
-        let seen = read(body.as_bytes(), &LISTS, &mut |name, index, raw| {
-            if raw == "\"bad\"" {
-                return Err(Problem::bad(Some("bad"), format!("{name}[{index}]")));
-            }
-            all.push(format!("{name}[{index}] {raw}"));
-            Ok(())
-        })?;
+        let seen = read(
+            body.as_bytes(),
+            &LISTS,
+            &Fuel::endless(),
+            &mut |name, index, raw| {
+                if raw == "\"bad\"" {
+                    return Err(Problem::bad(Some("bad"), format!("{name}[{index}]")));
+                }
+                all.push(format!("{name}[{index}] {raw}"));
+                Ok(())
+            },
+        )?;
         Ok((seen, all))
     }
 
@@ -269,6 +294,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_without_fuel_stops_between_two_items() {
+        let mut taken = 0;
+        let body = br#"{"runs":[1,2,3]}"#;
+        let refused = read(body, &LISTS, &Fuel::of(2), &mut |_, _, _| {
+            taken += 1;
+            Ok(())
+        });
+        assert_eq!((refused.unwrap_err().status, taken), (503, 2));
+    }
+
+    #[test]
     fn many_small_items_are_bounded_together() {
         let lists = [List {
             name: "runs",
@@ -278,7 +314,7 @@ mod tests {
         let count = limits::BULK_VALUES_MAX / 101 + 1;
         let body = format!(r#"{{"runs":[{}]}}"#, vec![item; count].join(","));
         let mut taken = 0;
-        let refused = read(body.as_bytes(), &lists, &mut |_, _, _| {
+        let refused = read(body.as_bytes(), &lists, &Fuel::endless(), &mut |_, _, _| {
             taken += 1;
             Ok(())
         });

@@ -5,10 +5,11 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use campanile::id::RunId;
+use campanile::protocol::limits;
 use campanile::time::Timestamp;
 use serde::de::DeserializeOwned;
 
-use super::bodies::{self, Size};
+use super::bodies::{self, Bodies, Size};
 use super::problem::Problem;
 
 /// A JSON body that holds one thing.
@@ -29,10 +30,10 @@ impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Js
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bodies = Bodies::given_to(&request);
         let body = body(request, Size::Ordinary).await?;
-        bodies::aside(body.len(), move || one(&body))
-            .await?
-            .map(Self)
+        let read = bodies::aside(bodies.pool(), body.len(), move |_| one(&body));
+        read.await.map(Self)
     }
 }
 
@@ -40,12 +41,12 @@ impl<const KIND: u8, S: Send + Sync> FromRequest<S> for Bulk<KIND> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let what = if KIND == RUNS {
-            "10000 runs"
+        let size = if KIND == RUNS {
+            Size::Bulk(limits::SUBMIT_RUNS_MAX, "runs")
         } else {
-            "200000 tasks"
+            Size::Bulk(limits::APPLY_TASKS_MAX, "tasks")
         };
-        body(request, Size::Bulk(what)).await.map(Self)
+        body(request, size).await.map(Self)
     }
 }
 

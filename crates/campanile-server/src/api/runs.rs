@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use campanile::control::{Request, RunQuery};
+use campanile::fuel::Fuel;
 use campanile::protocol::limits::{BODY_BYTES_MAX, SUBMIT_RUNS_MAX};
 use campanile::protocol::work::Cancel;
 use campanile::run::State as RunState;
@@ -168,7 +169,7 @@ pub async fn submit(
     State(control): State<Shared>,
     Bulk(body): Bulk<RUNS>,
 ) -> Result<axum::response::Response, Problem> {
-    let asked = bodies::aside(body.len(), move || asked(&body)).await??;
+    let asked = bodies::aside(control.pool(), body.len(), move |fuel| asked(&body, fuel)).await?;
     let requests = match asked {
         Asked::One(request) => {
             let answer = control.submit_one(&request).await?;
@@ -198,15 +199,16 @@ const LISTS: [List; 1] = [List {
 }];
 
 /// Reads one run, or many item by item.
-fn asked(body: &[u8]) -> Result<Asked, Problem> {
+fn asked(body: &[u8], fuel: &Fuel) -> Result<Asked, Problem> {
     let mut requests = Vec::new();
-    let seen = bulk::read(body, &LISTS, &mut |list, index, raw| {
+    let seen = bulk::read(body, &LISTS, fuel, &mut |list, index, raw| {
         let run: NewRun = serde_json::from_str(raw).map_err(|e| {
             let message = e.to_string();
             let field = super::input::field_in(&message);
-            let field = field.map(|f| format!("{list}[{index}].{f}"));
+            let field = field.map_or_else(String::new, |f| format!(".{f}"));
+            let field = format!("{list}[{index}]{field}");
             let detail = format!("the body can't be read: {list}[{index}]: {message}");
-            Problem::bad(field.as_deref(), detail)
+            Problem::bad(Some(&field), detail)
         })?;
         requests.push(Request::from(run));
         Ok(())
@@ -216,7 +218,7 @@ fn asked(body: &[u8]) -> Result<Asked, Problem> {
             Some(name) => Err(bulk::unknown(&name, &LISTS)),
             None => Ok(Asked::Many(requests)),
         },
-        Err(problem) if !requests.is_empty() || problem.field.is_some() => Err(problem),
+        Err(problem) if problem.field.is_some() || problem.status >= 500 => Err(problem),
         // No list: one run, of which the reader of one can say more.
         _ if body.len() <= BODY_BYTES_MAX => {
             let run: NewRun = super::input::one(body)?;

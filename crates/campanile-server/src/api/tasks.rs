@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use campanile::control::{Apply, Definitions};
+use campanile::fuel::Fuel;
 use campanile::protocol::limits::{APPLY_RULES_MAX, APPLY_TASKS_MAX};
 use campanile::task::TaskSpec;
 use serde::Deserialize;
@@ -245,7 +246,9 @@ pub async fn apply(
     Params(params): Params<ApplyParams>,
     Bulk(body): Bulk<TASKS>,
 ) -> Result<Answer<Applied>, Problem> {
-    let wanted = bodies::aside(body.len(), move || definitions(&body)).await??;
+    let bytes = body.len();
+    let read = move |fuel: &Fuel| definitions(&body, fuel);
+    let wanted = bodies::aside(control.pool(), bytes, read).await?;
     let how = Apply {
         dry_run: params.dry_run,
         prune: params.prune,
@@ -269,9 +272,9 @@ const LISTS: [List; 3] = [
 ];
 
 /// Reads definitions item by item.
-fn definitions(body: &[u8]) -> Result<Definitions, Problem> {
+fn definitions(body: &[u8], fuel: &Fuel) -> Result<Definitions, Problem> {
     let mut wanted = Definitions::default();
-    let seen = bulk::read(body, &LISTS, &mut |list, index, raw| {
+    let seen = bulk::read(body, &LISTS, fuel, &mut |list, index, raw| {
         let unread = |e: serde_json::Error| {
             let message = e.to_string();
             let detail = format!("the body can't be read: {list}[{index}]: {message}");

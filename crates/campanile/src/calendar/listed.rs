@@ -238,6 +238,10 @@ fn add_hours(hours: &mut Vec<(i64, i64)>, n: usize, entry: &Hours) -> Result<(),
     }
     let set = match entry.days.as_slice() {
         [] => 0x7f,
+        days if days.len() > WEEKDAYS.len() => {
+            let count = format!("{} entries", days.len());
+            return Err(wrong(format!("hours[{n}].days"), &count, WEEKDAY_REMEDY));
+        }
         days => weekdays(&format!("hours[{n}].days"), days)?,
     };
     let to = if to < from { to + DAY_S } else { to };

@@ -20,7 +20,7 @@ pub const BODY_VALUES_MAX: usize = 100_000;
 pub const BULK_VALUES_MAX: usize = 1_000_000;
 
 /// A task's description.
-pub const DESCRIPTION_BYTES_MAX: usize = 4_000;
+pub const DESCRIPTION_BYTES_MAX: usize = 10_000;
 /// One of a task's schedules, as it is written.
 pub const SCHEDULE_BYTES_MAX: usize = 4_000;
 /// The name of a time zone.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{
     CommandSpec, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec, Invalid, StartMode, TaskSpec,
+    lengths,
 };
 use crate::protocol::limits;
 
@@ -71,6 +72,15 @@ pub fn check_payload(payload: &serde_json::Value) -> Result<(), Invalid> {
             ),
         ));
     }
+    if values_of(payload) > limits::PAYLOAD_VALUES_MAX {
+        return Err(Invalid::new(
+            "payload",
+            format!(
+                "its numbers, texts, lists and objects are over the limit of {}: write fewer, longer ones, or one text",
+                limits::PAYLOAD_VALUES_MAX
+            ),
+        ));
+    }
     let size = serde_json::to_string(payload).map_or(usize::MAX, |t| t.len());
     if size > limits::PAYLOAD_BYTES_MAX {
         return Err(Invalid::new(
@@ -95,6 +105,16 @@ fn is_deeper(value: &serde_json::Value, levels: usize) -> bool {
     }
 }
 
+/// How many values there are in all. Its depth is known to be bounded.
+fn values_of(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    1 + match value {
+        Value::Array(values) => values.iter().map(values_of).sum(),
+        Value::Object(fields) => fields.values().map(values_of).sum(),
+        _ => 0,
+    }
+}
+
 pub(super) fn check_duration(field: &str, d: Duration) -> Result<(), Invalid> {
     if d.is_zero() || d > limits::DURATION_MAX {
         return Err(Invalid::new(field, "out of range: write 1ms to 365d"));
@@ -107,6 +127,7 @@ pub(super) fn check_duration(field: &str, d: Duration) -> Result<(), Invalid> {
 /// # Errors
 /// The field at fault.
 pub fn check_handler(handler: &HandlerSpec) -> Result<(), Invalid> {
+    lengths::check_handler(handler)?;
     match handler {
         HandlerSpec::Http(http) => check_http(http),
         HandlerSpec::Command(command) => check_command(command),
@@ -172,13 +193,14 @@ fn check_command(command: &CommandSpec) -> Result<(), Invalid> {
         .argv
         .iter()
         .chain(command.env.keys())
-        .chain(command.env.values());
+        .chain(command.env.values())
+        .chain(&command.dir);
     if texts.into_iter().any(|t| t.contains('\0'))
         || command.env.keys().any(|k| k.is_empty() || k.contains('='))
     {
         return Err(Invalid::new(
             "handler.command",
-            "arguments and environment hold no NUL, and names no `=`",
+            "arguments, environment and folder hold no NUL, and names no `=`",
         ));
     }
     if let Some(name) = command.env.keys().find(|k| k.starts_with("CAMPANILE_")) {
