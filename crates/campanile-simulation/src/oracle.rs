@@ -75,7 +75,7 @@ impl Known {
     fn expected(&self, until_ms: i64) -> Vec<Timestamp> {
         let mut out = Vec::new();
         for span in &self.spans {
-            let from = span.from_ms + if span.edited { AHEAD_MS } else { 0 };
+            let from = span.from_ms + if span.edited { ROUND_MS } else { 0 };
             let until = span
                 .until_ms
                 .map_or(until_ms, |t| (t - ROUND_MS).min(until_ms));
@@ -87,8 +87,11 @@ impl Known {
     /// The instants that may have one.
     fn allowed(&self, until_ms: i64) -> BTreeSet<Timestamp> {
         let mut out = BTreeSet::new();
-        for span in &self.spans {
-            let until = span.until_ms.map_or(until_ms, |t| t + AHEAD_MS);
+        for (at, span) in self.spans.iter().enumerate() {
+            // What was planned ahead goes with a schedule that is replaced, and stays with a task that is deleted.
+            let replaced = at + 1 < self.spans.len();
+            let more = if replaced { ROUND_MS } else { AHEAD_MS };
+            let until = span.until_ms.map_or(until_ms, |t| t + more);
             out.extend(span.grid.instants(span.from_ms - ROUND_MS, until));
         }
         out

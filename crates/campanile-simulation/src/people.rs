@@ -9,6 +9,7 @@ use campanile::engine::database_time::DatabaseTime;
 use campanile::id::{Mint, RunId};
 use campanile::port::clock::Clock;
 use campanile::protocol::permits::LimitKey;
+use campanile::run::Origin;
 use campanile::system::{Pool, Random};
 use campanile::task::{StartMode, Task, TaskSpec};
 use campanile::time::Timestamp;
@@ -213,10 +214,43 @@ impl People {
     }
 
     fn pause(&mut self, home: &Runtime, dice: &Random, name: &str) {
+        // Rather one of which something is planned ahead: that is taken back.
+        let names = self.known.iter().map(|k| &k.name);
+        let ahead: Vec<&String> = names
+            .filter(|name| !self.planned(name).is_empty())
+            .collect();
+        let name = if ahead.is_empty() || percent(dice, 30) {
+            name.to_owned()
+        } else {
+            pick(dice, &ahead).clone()
+        };
+        let name = name.as_str();
+        let before = self.planned(name);
         let answer = home.block_on(self.control.pause(name));
         self.done("pause", name, answer);
+        self.note_taken_back(&before, name);
         let until = self.net.time.now_ms() + between(dice, 100, 15_000);
         self.paused.push((name.to_owned(), until));
+    }
+
+    /// The runs of a task that wait for an instant that is still to come.
+    fn planned(&self, name: &str) -> Vec<RunId> {
+        let (now, known) = (self.net.time.wall(), &self.known);
+        let task = known.iter().find(|k| k.name == name && !k.deleted);
+        let ahead = |r: &&campanile::run::Run| {
+            r.origin == Origin::Schedule
+                && task.is_some_and(|k| r.task == Some(k.id))
+                && r.due_at > now
+        };
+        let runs = self.services.store.snapshot().runs;
+        runs.iter().filter(ahead).map(|r| r.id).collect()
+    }
+
+    fn note_taken_back(&self, before: &[RunId], name: &str) {
+        let after = self.planned(name);
+        let gone = before.iter().filter(|run| !after.contains(run)).count();
+        self.net
+            .seen(HOME, Seen::TakenBack, gone, || name.to_owned());
     }
 
     /// Resumes what has rested long enough; all of it, if somebody says so.

@@ -278,6 +278,20 @@ impl Leading for FaultyStore {
         self.read("waiting", self.inner.waiting(runs)).await
     }
 
+    async fn still_wait(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+    ) -> Result<Option<Vec<RunId>>, Error> {
+        let call = async {
+            let answer = self.inner.still_wait(term, runs).await?;
+            self.judge_term(term, answer.is_none(), "still_wait")
+                .await?;
+            Ok(answer)
+        };
+        self.write("still_wait", call).await
+    }
+
     async fn mark_sent(
         &self,
         term: &Term,

@@ -153,6 +153,8 @@ kinds!(
         DeadlineSkipped = "start deadline skipped",
         /// Skipped for a pause or a change.
         RestSkipped = "paused or changed, skipped",
+        /// A pause, or a change of schedule, took back what was planned ahead.
+        TakenBack = "planned run taken back",
         /// Skipped because its task was deleted.
         GoneSkipped = "overdue when its task was deleted, skipped",
         /// A missed one ran.

@@ -202,6 +202,8 @@ failpoints! {
     EditBefore = "edit.before",
     /// The edit counter is increased; the leader row is held.
     EditGuarded = "edit.guarded",
+    /// What was planned ahead of a rest or a new schedule is taken back; the tasks are as they were.
+    EditTakenBack = "edit.taken-back",
     /// Tasks and due rows are changed, not committed.
     EditWritten = "edit.written",
     /// The same, committed; who asked has no answer.

@@ -155,7 +155,7 @@ async fn an_interval_keeps_its_anchor_through_edits() {
 }
 
 #[tokio::test]
-async fn an_instant_that_was_planned_is_not_planned_again() {
+async fn an_instant_that_was_planned_is_planned_once_by_the_new_schedule() {
     let w = world();
     let mut every = spec("e", "every 1s");
     let task = w.put(&every).await;
@@ -176,16 +176,28 @@ async fn an_instant_that_was_planned_is_not_planned_again() {
     w.put(&every).await;
     assert_eq!(
         w.due(&task).await,
-        Some(at("12:00:01.500")),
-        "the new schedule begins behind what is planned, or it would plan 12:00:01 again"
+        Some(at("12:00:00.500")),
+        "what was planned ahead by the old schedule is taken back"
     );
-    every.schedule = Some("every 1s".into());
+    assert!(w.store.snapshot().runs.is_empty());
+    // Of what has come nothing is taken back, and nothing is planned again.
+    w.fire(|term| Firing {
+        consumed: vec![World::key(&task, at("12:00:00.500"))],
+        advanced: vec![World::key(&task, planned)],
+        runs: vec![transitions::occurrence(
+            w.mint.runs(planned, 1)[0],
+            &task,
+            at("12:00:00.500"),
+            term.epoch,
+        )],
+        ..Firing::default()
+    })
+    .await;
+    w.clock.advance(Duration::from_millis(500));
+    every.schedule = Some("every 250ms".into());
     w.put(&every).await;
-    assert_eq!(
-        w.due(&task).await,
-        Some(at("12:00:02")),
-        "12:00:01 has its run"
-    );
+    assert_eq!(w.due(&task).await, Some(at("12:00:00.750")));
+    assert_eq!(w.store.snapshot().runs.len(), 1);
 }
 
 #[tokio::test]

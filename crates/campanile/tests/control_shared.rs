@@ -54,6 +54,71 @@ async fn a_pause_leaves_one_row_with_its_count() {
     assert_eq!(why, (Verdict::Skipped, Some(Reason::Paused)));
 }
 
+/// Plans an instant ahead, as the leader does.
+async fn plan(w: &World, task: &Task, instant: Timestamp, next: Timestamp) {
+    w.fire(|term| Firing {
+        consumed: vec![World::key(task, instant)],
+        advanced: vec![World::key(task, next)],
+        runs: vec![transitions::occurrence(
+            w.mint.runs(instant, 1)[0],
+            task,
+            instant,
+            term.epoch,
+        )],
+        ..Firing::default()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pause_takes_back_what_is_planned_and_counts_it_once() {
+    let w = world();
+    let task = w.put(&spec("h", "0 * * * *")).await;
+    w.clock.advance(Duration::from_secs(3_599));
+    plan(&w, &task, at("13:00:00"), at("14:00:00")).await;
+    w.control.pause("h").await.unwrap();
+    w.store.check().unwrap();
+    assert!(w.store.snapshot().runs.is_empty());
+    // It ends before the instant: the instant runs after all, once.
+    w.control.resume("h").await.unwrap();
+    assert_eq!(w.due(&task).await, Some(at("13:00:00")));
+    let task = w.control.task("h").await.unwrap().task;
+    plan(&w, &task, at("13:00:00"), at("14:00:00")).await;
+    w.control.pause("h").await.unwrap();
+    w.clock.advance(2 * HOUR);
+    w.control.resume("h").await.unwrap();
+    let skip = occurrence(&w, &task, at("13:00:00")).await;
+    assert_eq!(
+        (skip.reason, skip.due_at, skip.skipped),
+        (Reason::Paused, at("13:00:00"), Some((at("14:00:00"), 2)))
+    );
+    assert_eq!(w.store.snapshot().runs.len(), 1, "and nothing beside it");
+}
+
+#[tokio::test]
+async fn a_calendar_takes_back_what_it_excludes_though_it_is_planned() {
+    let w = world();
+    w.control
+        .put_calendar(&resting(&["2026-01-01"]))
+        .await
+        .unwrap();
+    let mut hourly = spec("h", "0 * * * *");
+    hourly.calendars = "rest".into();
+    let task = w.put(&hourly).await;
+    w.clock.advance(Duration::from_secs(3_599));
+    plan(&w, &task, at("13:00:00"), at("14:00:00")).await;
+    w.control
+        .put_calendar(&resting(&["2026-11-22"]))
+        .await
+        .unwrap();
+    assert!(w.store.snapshot().runs.is_empty());
+    assert_eq!(
+        w.due(&task).await,
+        Some(at("13:00:00")),
+        "to be skipped at its instant"
+    );
+}
+
 #[tokio::test]
 async fn what_an_outage_left_before_a_pause_counts_as_paused() {
     let w = world();

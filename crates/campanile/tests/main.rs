@@ -13,4 +13,5 @@ mod hostile;
 mod limits;
 mod lost;
 mod model;
+mod rests;
 mod support;

@@ -21,8 +21,6 @@ use crate::field::verdict::{Check, check};
 
 /// `origin` as the store keeps it: an instant of a schedule.
 const BY_SCHEDULE: i64 = 1;
-/// How far ahead of its instant an occurrence may be recorded: the published look-ahead, and the time of a transaction.
-const AHEAD_MS: i64 = 2_000;
 /// A rest may begin so long before the request for it: with what was overdue then.
 const OVERDUE_MS: i64 = 10_000;
 /// A confirmed message that nobody took may be lost with the broker's disk for so long.
@@ -195,7 +193,7 @@ impl<'a> Case<'a> {
         let scheduled = self.evidence.runs.iter();
         for run in scheduled.filter(|run| run.origin == BY_SCHEDULE) {
             let pause = self.evidence.pauses.get(&run.task);
-            let latest = pause.map_or(i64::MAX, |(_, answered)| answered + AHEAD_MS);
+            let latest = pause.map_or(i64::MAX, |(_, answered)| answered);
             let Some(task) = tasks.get(run.task.as_str()) else {
                 wrong.push(format!("{} is no task", run.task));
                 continue;
@@ -302,7 +300,7 @@ impl<'a> Case<'a> {
         let mut wrong = Vec::new();
         let mut length_ms = 0;
         for (task, from, to) in &self.evidence.people.rests {
-            let from = from + AHEAD_MS;
+            let from = *from;
             length_ms += (to - from).max(0);
             let inside = self.evidence.runs.iter().filter(|run| {
                 run.task == *task && run.origin == BY_SCHEDULE && (from..*to).contains(&run.due_ms)
@@ -311,7 +309,7 @@ impl<'a> Case<'a> {
             wrong.extend(ran.map(|run| format!("{task} ran at {}", run.due_ms)));
         }
         let good = format!(
-            "{} rests, {length_ms} ms of them behind the look-ahead",
+            "{} rests, {length_ms} ms in all",
             self.evidence.people.rests.len()
         );
         check("a paused task rests", &wrong, good)

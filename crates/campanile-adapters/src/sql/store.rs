@@ -3,6 +3,7 @@
 //! the one way into history; [`rows`] turns rows into values. Each call is one transaction, and its guards are the transitions of
 //! `campanile::protocol::run` as WHERE clauses.
 
+mod ahead;
 mod control;
 mod ends;
 mod firing;

@@ -68,6 +68,10 @@ pub(super) async fn read(store: &dyn Store, keys: &[LimitKey], parked: Vec<Parke
     lines.extend(parked.iter().map(|parked| format!("{parked:?}")));
     let tasks = store.tasks(None, ROWS_MAX).await.unwrap().tasks;
     lines.extend(tasks.iter().map(|task| format!("{task:?}")));
+    let resting = tasks
+        .iter()
+        .filter_map(|t| Some((t.id, t.rests_from?)))
+        .collect();
     let nodes = store.nodes().await.unwrap();
     lines.extend(nodes.iter().map(of_node));
     let rules = store.rules().await.unwrap();
@@ -87,6 +91,7 @@ pub(super) async fn read(store: &dyn Store, keys: &[LimitKey], parked: Vec<Parke
             living: nodes.iter().map(|node| node.id).collect(),
             permits,
             parked,
+            resting,
         },
     }
 }

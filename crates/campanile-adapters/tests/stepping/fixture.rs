@@ -8,8 +8,8 @@ use campanile::id::{ClaimId, Mint, NodeId, RunId, TaskId};
 use campanile::protocol::permits::{LimitKey, Parked, Permit};
 use campanile::protocol::run;
 use campanile::protocol::work::{
-    Bid, Claim, DueChange, DueKey, Edit, End, Finish, Firing, Node, OutboxEntry, Owner, Submission,
-    Term, Upsert,
+    Bid, Claim, DueChange, DueKey, Edit, End, Finish, Firing, Move, Node, OutboxEntry, Owner,
+    Submission, Term, Upsert,
 };
 use campanile::run::{Reason, Run};
 use campanile::system::Random;
@@ -189,18 +189,49 @@ impl World {
         run
     }
 
-    /// An edit of a task: it is paused.
+    /// An edit of a task that leaves its due row where it stands: only the edit counter tells a firing of it.
     pub(super) fn pause(&self, task: &Task) -> Op {
         Op::Edit(Box::new(Edit {
             upserts: vec![Upsert {
                 id: task.id,
                 expected: Some(1),
                 spec: task.spec.clone(),
-                rests_from: Some(at(0)),
+                rests_from: None,
                 due: DueChange::Keep,
             }],
             ..Edit::default()
         }))
+    }
+}
+
+/// Seconds from [`at`]'s beginning to an instant that no test lives to see.
+pub(super) const FAR: i64 = 300_000_000;
+
+impl World {
+    /// A run that is planned ahead: its instant is still to come by every store's clock. The task's due row stands there
+    /// first.
+    pub(super) fn planned(&mut self, task: &Task) -> Run {
+        self.setup.push(Op::Edit(Box::new(Edit {
+            moves: vec![Move {
+                task: task.id,
+                seen: Some(at(0)),
+                next: Some(due(task.id, at(FAR))),
+            }],
+            ..Edit::default()
+        })));
+        self.edits += 1;
+        self.waiting(task, FAR)
+    }
+
+    /// An edit of a task: it rests from now on, and what was planned ahead is taken back.
+    pub(super) fn rest(&self, task: &Task) -> Op {
+        let Op::Edit(mut edit) = self.pause(task) else {
+            return self.pause(task);
+        };
+        edit.upserts[0].due = DueChange::Rest {
+            offset: Duration::ZERO,
+        };
+        Op::Edit(edit)
     }
 }
 

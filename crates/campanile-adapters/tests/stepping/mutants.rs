@@ -81,6 +81,16 @@ pub(super) const ALL: &[Mutant] = &[
         BOTH,
     ),
     mutant(
+        "a rest that takes nothing back",
+        "DELETE FROM run WHERE id IN (SELECT r FROM",
+        [
+            "AND attempt = 1 RETURNING id",
+            "AND attempt = 0 RETURNING id",
+        ],
+        "rest, fire of what is next",
+        BOTH,
+    ),
+    mutant(
         "a claim of a run that runs",
         "UPDATE run SET state = 3",
         ["run.state IN (1, 2) AND", "run.state IN (1, 2, 3) AND"],

@@ -10,7 +10,7 @@ use campanile::run::{Reason, Run};
 use campanile::task::Task;
 use campanile::time::Timestamp;
 
-use super::fixture::{AGAIN, LOST, WITHDRAWN, World, at, due, finish, spec};
+use super::fixture::{AGAIN, FAR, LOST, WITHDRAWN, World, at, due, finish, spec};
 use super::ops::Op;
 use permits::group;
 pub(super) use threes::threes;
@@ -164,6 +164,7 @@ fn edits() -> Vec<Scene> {
         against_fire("fire, set a limit", |_, _| set_a_limit()),
         against_fire("fire, move by the zone's rules", |_, task| moved(task)),
     ];
+    scenes.extend(rests());
     let mut w = World::new();
     let task = w.task("a");
     let (one, two) = (w.firing(&task, 0).0, w.firing(&task, 0).0);
@@ -188,6 +189,30 @@ fn edits() -> Vec<Scene> {
     let sessions = vec![vec![w.pause(&task)], vec![renamed]];
     scenes.push(w.meet("apply, apply", sessions));
     scenes
+}
+
+/// A rest takes back what is planned ahead, beside all that may have the run in hand.
+fn rests() -> Vec<Scene> {
+    let scene = |name, meet: fn(&mut World, &Task, Run) -> Op| {
+        let mut w = World::new();
+        let task = w.task("a");
+        let run = w.planned(&task);
+        let other = meet(&mut w, &task, run);
+        let rest = w.rest(&task);
+        w.meet(name, vec![vec![rest], vec![other]])
+    };
+    vec![
+        scene("rest, fire of what is next", |w, task, _| {
+            w.fire(w.firing(task, FAR + 10).0)
+        }),
+        scene("rest, cancel of what is planned", |_, _, run| {
+            Op::Cancel(run.id)
+        }),
+        scene("rest, mark of what is planned", |w, _, run| {
+            Op::Mark(w.term.clone(), vec![(run.id, 1)], Vec::new())
+        }),
+        scene("rest, rest", |w, task, _| w.rest(task)),
+    ]
 }
 
 /// Claims, beside all that may take the run or the worker from them.

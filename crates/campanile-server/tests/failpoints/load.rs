@@ -10,8 +10,6 @@ use super::effects::{Effects, Manner};
 
 /// What command handlers run.
 pub const SHELL: &str = "/bin/sh";
-/// How far ahead of its instant an occurrence may be recorded: the published look-ahead, and the time of a transaction.
-const AHEAD_MS: i64 = 2_500;
 const WELL: Manner = (200, 0);
 
 /// What a task does, and so how its runs may end.
@@ -205,7 +203,7 @@ pub fn instants(task: &Task, made: Asked, paused: Asked) -> (Vec<i64>, Vec<i64>)
         return (must, may);
     };
     let mut at = task.anchor_ms;
-    while at <= paused.answered_ms + AHEAD_MS {
+    while at <= paused.answered_ms {
         if at > made.answered_ms && at < paused.asked_ms {
             must.push(at);
         } else if at >= made.asked_ms {

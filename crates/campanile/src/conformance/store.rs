@@ -12,6 +12,7 @@ mod fixture;
 mod leading;
 mod permits;
 mod policies;
+mod rests;
 mod shared;
 mod working;
 
@@ -21,6 +22,7 @@ pub use firing::*;
 pub use leading::*;
 pub use permits::*;
 pub use policies::*;
+pub use rests::*;
 pub use shared::*;
 pub use working::*;
 
@@ -104,6 +106,11 @@ macro_rules! __conformance_store {
             the_stranded_go_on
             an_edit_writes_what_tasks_share
             a_rest_is_kept_and_recorded
+            a_rest_takes_back_what_is_planned
+            a_rest_keeps_what_has_come_and_what_was_asked_for
+            many_tasks_rest_at_once
+            a_change_takes_back_just_what_it_saw
+            what_still_waits_is_told_under_the_term
         );
     };
     (@each $factory:path: $($behaviour:ident)*) => {

@@ -156,6 +156,8 @@ impl Control {
             note(&mut diff, old.as_ref(), upsert, &spec.name);
             if let Some(change) = change {
                 edit.skipped.extend(change.skipped);
+                edit.unplans.retain(|u| u.task != change.upsert.id);
+                edit.unplans.extend(change.unplan);
                 edit.upserts.push(change.upsert);
             }
         }
@@ -167,6 +169,7 @@ impl Control {
             gone.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
             let gone_ids: HashSet<TaskId> = gone.iter().map(|t| t.id).collect();
             edit.moves.retain(|m| !gone_ids.contains(&m.task));
+            edit.unplans.retain(|u| !gone_ids.contains(&u.task));
             for task in &gone {
                 let (delete, skipped) = self.plan_delete(task, now).await?;
                 edit.deletes.push(delete);
@@ -219,7 +222,10 @@ impl Control {
         };
         let mut moves = Vec::new();
         for task in existing.values().filter(names_one) {
-            moves.extend(self.move_of(rules, task, now).await?);
+            if let Some((moved, unplan)) = self.move_of(rules, task, now).await? {
+                moves.push(moved);
+                edit.unplans.extend(unplan);
+            }
         }
         edit.moves = moves;
         Ok(())

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use super::{Control, Error};
-use crate::engine::ahead::first_unplanned;
+use crate::engine::ahead::{first_unplanned, planned_ahead};
 use crate::id::TaskId;
 use crate::protocol::occurrences::rested;
 use crate::protocol::permits::Rules;
 use crate::protocol::run as transitions;
-use crate::protocol::work::{Delete, DueChange, DueKey, Owner, Upsert};
+use crate::protocol::work::{Delete, DueChange, DueKey, Owner, Unplan, Upsert};
 use crate::run::{Reason, Run};
 use crate::schedule::Timetable;
 use crate::task::{Task, TaskSpec, Texts};
@@ -21,6 +21,8 @@ use crate::time::Timestamp;
 pub(super) struct Change {
     pub(super) upsert: Upsert,
     pub(super) skipped: Option<Run>,
+    /// What was planned ahead by the old schedule.
+    pub(super) unplan: Option<Unplan>,
 }
 
 /// Where the due row goes, and since when the task rests.
@@ -28,6 +30,18 @@ struct Placed {
     due: DueChange,
     rests_from: Option<Timestamp>,
     skipped: Option<Run>,
+    unplan: Option<Unplan>,
+}
+
+impl Placed {
+    const fn at(due: DueChange, rests_from: Option<Timestamp>) -> Self {
+        Self {
+            due,
+            rests_from,
+            skipped: None,
+            unplan: None,
+        }
+    }
 }
 
 impl Control {
@@ -61,6 +75,7 @@ impl Control {
             return Ok(Some(Change {
                 upsert,
                 skipped: None,
+                unplan: None,
             }));
         };
         if old.spec == spec {
@@ -77,6 +92,7 @@ impl Control {
         Ok(Some(Change {
             upsert,
             skipped: placed.skipped,
+            unplan: placed.unplan,
         }))
     }
 
@@ -92,11 +108,12 @@ impl Control {
         let same_rest = old.spec.paused == spec.paused && old.spec.enabled == spec.enabled;
         let same_place = old.spec.queue == spec.queue && old.spec.jitter == spec.jitter;
         if same && same_rest && (same_place || spec.rests()) {
-            return Ok(Placed {
-                due: DueChange::Keep,
-                rests_from: old.rests_from,
-                skipped: None,
-            });
+            return Ok(Placed::at(DueChange::Keep, old.rests_from));
+        }
+        if spec.rests() && !old.spec.rests() {
+            // From where on is found in the transaction itself: what was planned ahead is taken back by it.
+            let offset = old.spec.jitter_offset();
+            return Ok(Placed::at(DueChange::Rest { offset }, None));
         }
         // Read before anything is looked up: what fires after this makes the edit stale.
         let (seen, instant) = self.due_row(old).await?;
@@ -105,34 +122,23 @@ impl Control {
             next: next.map(|at| due_key(spec, at, old.id)),
         };
         if same && same_rest {
-            return Ok(Placed {
-                due: replace(instant),
-                rests_from: None,
-                skipped: None,
-            });
-        }
-        if spec.rests() && !old.spec.rests() {
-            return Ok(Placed {
-                due: replace(None),
-                // The instants before the due row are planned, a little ahead of now: they have their runs.
-                rests_from: Some(instant.unwrap_or(now)),
-                skipped: None,
-            });
+            return Ok(Placed::at(replace(instant), None));
         }
         let skipped = self.left_behind(old, instant, Reason::Changed, now);
         if spec.rests() {
             return Ok(Placed {
-                due: replace(None),
-                rests_from: Some(now),
                 skipped,
+                ..Placed::at(replace(None), Some(now))
             });
         }
         let store = &*self.parts.store;
-        let next = first_unplanned(store, old.id, timetable, first, now).await?;
+        let unplan = planned_ahead(store, old, instant, now).await?;
+        let taken_back = unplan.as_ref().map_or(&[][..], |u| &u.runs);
+        let next = first_unplanned(store, old.id, timetable, first, now, taken_back).await?;
         Ok(Placed {
-            due: replace(next),
-            rests_from: None,
             skipped,
+            unplan,
+            ..Placed::at(replace(next), None)
         })
     }
 

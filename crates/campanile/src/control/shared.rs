@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::due::due_key;
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::calendar::{Calendar, CalendarSpec};
-use crate::engine::ahead::first_unplanned;
+use crate::engine::ahead::{first_unplanned, planned_ahead};
 use crate::protocol::limits;
 use crate::protocol::permits::{LimitKey, Rules};
-use crate::protocol::work::{Edit, Move};
+use crate::protocol::work::{Edit, Move, Unplan};
 use crate::task::{Task, check_name};
 use crate::time::Timestamp;
 
@@ -125,14 +125,18 @@ impl Control {
             overlay(&mut rules, std::slice::from_ref(spec))?;
             let tasks = self.all_tasks().await?;
             let tasks = tasks.values().filter(|t| names(t, &spec.name));
-            let mut moves = Vec::new();
+            let (mut moves, mut unplans) = (Vec::new(), Vec::new());
             for task in tasks {
-                moves.extend(self.move_of(&rules, task, now).await?);
+                if let Some((moved, unplan)) = self.move_of(&rules, task, now).await? {
+                    moves.push(moved);
+                    unplans.extend(unplan);
+                }
             }
             let edit = Edit {
                 edits: Some(edits),
                 calendars: vec![(spec.name.clone(), Some(spec.clone()))],
                 moves,
+                unplans,
                 ..Edit::default()
             };
             if self.edit(&edit, now).await?.is_applied() {
@@ -172,13 +176,14 @@ impl Control {
         Err(super::apply::edited_meanwhile())
     }
 
-    /// Where the due row of a task goes under these rules. What is overdue stays.
+    /// Where the due row of a task goes under these rules, and what was planned ahead under the old ones. What is overdue
+    /// stays.
     pub(super) async fn move_of(
         &self,
         rules: &Rules,
         task: &Task,
         now: Timestamp,
-    ) -> Result<Option<Move>, Error> {
+    ) -> Result<Option<(Move, Option<Unplan>)>, Error> {
         let store = &*self.parts.store;
         let seen = store.next_due(task.id).await?;
         let offset = task.spec.jitter_offset();
@@ -189,12 +194,16 @@ impl Control {
             .spec
             .timetable(task.created_at, &|name| rules.calendar(name))?;
         let first = timetable.next(now).map(|event| event.at);
-        let next = first_unplanned(store, task.id, &timetable, first, now).await?;
-        Ok(Some(Move {
+        let instant = seen.map(|at| at.minus(offset));
+        let unplan = planned_ahead(store, task, instant, now).await?;
+        let taken_back = unplan.as_ref().map_or(&[][..], |u| &u.runs);
+        let next = first_unplanned(store, task.id, &timetable, first, now, taken_back).await?;
+        let moved = Move {
             task: task.id,
             seen,
             next: next.map(|at| due_key(&task.spec, at, task.id)),
-        }))
+        };
+        Ok(Some((moved, unplan)))
     }
 }
 

@@ -162,6 +162,7 @@ impl Control {
         Ok(change.map(|change| Edit {
             upserts: vec![change.upsert],
             skipped: change.skipped.into_iter().collect(),
+            unplans: change.unplan.into_iter().collect(),
             edits,
             ..Edit::default()
         }))

@@ -3,16 +3,21 @@
 
 use std::time::Duration;
 
-use crate::id::TaskId;
+use crate::id::{RunId, TaskId};
 use crate::port::store::{Error, Store};
+use crate::protocol::ahead::is_ahead;
+use crate::protocol::limits;
+use crate::protocol::work::{RunFilter, Unplan};
+use crate::run::State;
 use crate::schedule::Timetable;
+use crate::task::Task;
 use crate::time::Timestamp;
 
 /// Instants up to this far ahead may have been planned already: they are looked up before a due row is put on one.
 pub(super) const PLANNED_AHEAD: Duration = Duration::from_secs(10);
 
 /// The first instant of a timetable, from `first` on, behind all that have a run or skip already: the leader plans a
-/// little ahead, and an instant has one run. A new schedule that shares an instant with the old one begins behind it.
+/// little ahead, and an instant has one run. Those whose runs the same edit takes back have none.
 ///
 /// # Errors
 /// The store's.
@@ -22,13 +27,53 @@ pub async fn first_unplanned(
     timetable: &Timetable,
     first: Option<Timestamp>,
     now: Timestamp,
+    taken_back: &[RunId],
 ) -> Result<Option<Timestamp>, Error> {
     let (mut at, mut unplanned) = (first, first);
     while let Some(instant) = at.filter(|t| *t <= now.plus(PLANNED_AHEAD)) {
         at = timetable.next(instant).map(|event| event.at);
-        if store.occurrence(task, instant).await?.is_some() {
+        let row = store.occurrence(task, instant).await?;
+        if row.is_some_and(|run| !taken_back.contains(&run.id)) {
             unplanned = at;
         }
     }
     Ok(unplanned)
+}
+
+/// What is planned ahead of its instant for a task, and is taken back because the task's instants change: `None` if its
+/// due row stands at its first instant after now, so that nothing can be.
+///
+/// # Errors
+/// The store's.
+pub async fn planned_ahead(
+    store: &dyn Store,
+    task: &Task,
+    due_row: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Unplan>, Error> {
+    let offset = task.spec.jitter_offset();
+    let since = now.minus(offset);
+    // Calendars may move instants; without them the schedule says where the row stands if nothing is ahead.
+    let schedule = task.spec.compile(task.created_at).ok();
+    let first = schedule.and_then(|schedule| schedule.next(since));
+    if task.spec.rests() || (task.spec.calendars.is_empty() && first == due_row) {
+        return Ok(None);
+    }
+    let mut runs = Vec::new();
+    for state in [State::Scheduled, State::Queued] {
+        let filter = RunFilter {
+            task: Some(task.id),
+            state: Some(state),
+            since: Some(since),
+            ..RunFilter::default()
+        };
+        let waiting = store.runs(&filter, None, limits::PAGE_ROWS_MAX).await?;
+        let ahead = waiting.iter().filter(|run| is_ahead(run, offset, now));
+        runs.extend(ahead.map(|run| run.id));
+    }
+    Ok(Some(Unplan {
+        task: task.id,
+        offset,
+        runs,
+    }))
 }

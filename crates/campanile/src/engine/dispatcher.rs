@@ -14,9 +14,11 @@ use super::leader::{Duty, TermOver};
 use super::meters::Meters;
 use crate::failpoint::{self, Failpoint};
 use crate::port::broker::{Error, Message};
+use crate::port::store;
 use crate::protocol::dispatch::{Dispatch, Entry, LOOK_OTHERS, LOOK_ROWS_MAX, Pace};
 use crate::protocol::limits;
 use crate::protocol::message::{self, Key};
+use crate::protocol::work::Term;
 use crate::task::{HandlerSpec, QueueName};
 
 /// The first wait after a publish that was not confirmed; doubles up to [`RETRY_MAX`].
@@ -45,10 +47,22 @@ impl Desk {
 
 type Batch = Vec<Arc<Entry>>;
 
+/// How a publish went.
+enum Sent {
+    /// The broker answered about these; `gone` were not sent, for their runs wait no more.
+    Tried {
+        batch: Batch,
+        gone: Batch,
+        answer: Result<(), Error>,
+    },
+    /// Nothing was sent: the store did not say which of these may start.
+    Untold(Batch, Result<(), store::Error>),
+}
+
 struct Publisher<'a> {
     duty: &'a Duty,
     keys: HashMap<QueueName, Key>,
-    under_way: JoinSet<(Batch, Result<(), Error>)>,
+    under_way: JoinSet<Sent>,
     failures: u32,
 }
 
@@ -88,7 +102,7 @@ impl Publisher<'_> {
             tokio::select! {
                 biased;
                 () = self.duty.leadership.over.cancelled() => return Err(TermOver),
-                Some(Ok((batch, answer))) = self.under_way.join_next() => self.answered(batch, answer).await?,
+                Some(Ok(sent)) = self.under_way.join_next() => self.ended(sent).await?,
                 () = changed => {}
                 () = sleep => {}
             }
@@ -120,11 +134,11 @@ impl Publisher<'_> {
                 .iter()
                 .map(|e| message::build(e, self.key(e)))
                 .collect();
-            let broker = Arc::clone(&self.duty.shared.parts.broker);
-            self.under_way.spawn(async move {
-                let answer = publish_all(&*broker, &messages).await;
-                (batch, answer)
-            });
+            let parts = &self.duty.shared.parts;
+            let (broker, store) = (Arc::clone(&parts.broker), Arc::clone(&parts.store));
+            let term = self.duty.leadership.term.clone();
+            let send = async move { send(&*broker, &*store, &term, batch, messages).await };
+            self.under_way.spawn(send);
         }
         Ok(())
     }
@@ -138,6 +152,30 @@ impl Publisher<'_> {
         &self.keys[queue]
     }
 
+    async fn ended(&mut self, sent: Sent) -> Result<(), TermOver> {
+        let duty = self.duty;
+        match sent {
+            Sent::Tried {
+                batch,
+                gone,
+                answer,
+            } => {
+                duty.desk.with(|d| d.resolved(&gone));
+                if batch.is_empty() {
+                    return Ok(());
+                }
+                self.answered(batch, answer).await
+            }
+            Sent::Untold(batch, answer) => {
+                answer.map_or_else(|error| duty.failed(&error), |()| Err(duty.fenced()))?;
+                let now = duty.shared.time.now();
+                duty.desk
+                    .with(|d| d.unconfirmed(&batch, now, RETRY_INITIAL));
+                Ok(())
+            }
+        }
+    }
+
     async fn answered(&mut self, batch: Batch, answer: Result<(), Error>) -> Result<(), TermOver> {
         let duty = self.duty;
         match answer {
@@ -146,8 +184,6 @@ impl Publisher<'_> {
                 duty.broker_ok
                     .send_if_modified(|ok| !std::mem::replace(ok, true));
                 Meters::add(&duty.shared.meters.messages_published, batch.len());
-                let is_external =
-                    |e: &Arc<Entry>| matches!(e.handler(), Some(HandlerSpec::External(_)));
                 let (external, ours): (Batch, Batch) = batch.into_iter().partition(is_external);
                 let tight = duty.desk.with(|d| {
                     d.confirmed(&ours, duty.shared.parts.clock.monotonic());
@@ -200,6 +236,53 @@ impl Publisher<'_> {
                 .with(|d| d.unconfirmed(batch, duty.shared.time.now(), RETRY_INITIAL));
         }
         Ok(())
+    }
+}
+
+fn is_external(entry: &Arc<Entry>) -> bool {
+    matches!(entry.handler(), Some(HandlerSpec::External(_)))
+}
+
+/// One publish of a batch. A run of an external listener starts by its message, and no claim refuses it: the store is
+/// asked first whether it still waits, so that what was taken back or cancelled before its instant is not sent.
+async fn send(
+    broker: &dyn crate::port::broker::Broker,
+    store: &dyn crate::port::store::Store,
+    term: &Term,
+    batch: Batch,
+    messages: Vec<Message>,
+) -> Sent {
+    let external = batch.iter().filter(|e| is_external(e));
+    let asked: Vec<_> = external
+        .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
+        .collect();
+    if asked.is_empty() {
+        let answer = publish_all(broker, &messages).await;
+        return Sent::Tried {
+            batch,
+            gone: Vec::new(),
+            answer,
+        };
+    }
+    let waiting = match store.still_wait(term, &asked).await {
+        Ok(Some(waiting)) => waiting,
+        Ok(None) => return Sent::Untold(batch, Ok(())),
+        Err(error) => return Sent::Untold(batch, Err(error)),
+    };
+    let may_start =
+        |e: &Arc<Entry>| !is_external(e) || waiting.iter().any(|run| *run == e.waiting.run.id);
+    let pairs = batch.into_iter().zip(messages);
+    let (sent, gone): (Vec<_>, Vec<_>) = pairs.partition(|(entry, _)| may_start(entry));
+    let (batch, messages): (Batch, Vec<Message>) = sent.into_iter().unzip();
+    let answer = if messages.is_empty() {
+        Ok(())
+    } else {
+        publish_all(broker, &messages).await
+    };
+    Sent::Tried {
+        batch,
+        gone: gone.into_iter().map(|(entry, _)| entry).collect(),
+        answer,
     }
 }
 

@@ -116,7 +116,7 @@ async fn move_of(
         return Ok(None);
     }
     let first = timetable.next(now).map(|event| event.at);
-    let next = first_unplanned(store, task.id, &timetable, first, now).await?;
+    let next = first_unplanned(store, task.id, &timetable, first, now, &[]).await?;
     let next = next.map(|at| at.plus(offset));
     Ok((next != Some(seen)).then(|| Move {
         task: task.id,

@@ -109,6 +109,11 @@ impl MemoryStore {
                 })
                 .collect(),
             parked: tables.parked.values().cloned().collect(),
+            resting: tables
+                .tasks
+                .values()
+                .filter_map(|t| Some((t.id, t.rests_from?)))
+                .collect(),
         }
     }
 

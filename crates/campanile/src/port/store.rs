@@ -63,6 +63,14 @@ pub trait Leading: Send + Sync + 'static {
     /// Which of these still wait to be claimed, at that attempt.
     async fn waiting(&self, runs: &[(RunId, u32)]) -> Result<Vec<RunId>, Error>;
 
+    /// The same, under guard F, so that no edit is under way meanwhile: what waits at its instant can't be taken back any
+    /// more. `None` if fenced. Asked for runs that start by being published, and for no others.
+    async fn still_wait(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+    ) -> Result<Option<Vec<RunId>>, Error>;
+
     /// Marks published runs that still are `scheduled` at that attempt as `queued`, and removes outbox rows that have
     /// done their duty.
     async fn mark_sent(

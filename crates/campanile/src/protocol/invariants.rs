@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub permits: Vec<Permit>,
     /// Runs that wait for a permit.
     pub parked: Vec<Parked>,
+    /// Tasks that rest, and from which instant on.
+    pub resting: Vec<(TaskId, Timestamp)>,
 }
 
 /// A broken invariant.
@@ -52,7 +54,29 @@ pub fn check(snapshot: &Snapshot) -> Result<(), Violation> {
         never_early(run)?;
     }
     no_wedge(snapshot)?;
+    a_rest_holds(snapshot)?;
     permits_fit(snapshot)
+}
+
+/// I11: while a task rests, none of its instants from there on has a run that waits, runs or has run: a rest holds from
+/// its commit on, whatever was planned ahead of it.
+///
+/// # Errors
+/// The run that starts in spite of it.
+pub fn a_rest_holds(snapshot: &Snapshot) -> Result<(), Violation> {
+    let resting: HashMap<TaskId, Timestamp> = snapshot.resting.iter().copied().collect();
+    let scheduled = |r: &&Run| r.origin == Origin::Schedule && r.state != State::Skipped;
+    for run in snapshot.runs.iter().filter(scheduled) {
+        let from = run.task.and_then(|task| resting.get(&task));
+        if from.is_some_and(|from| *from <= run.due_at) {
+            let (id, due) = (run.id, run.due_at);
+            return broken(
+                "I11",
+                format!("run {id} for {due} is there while its task rests"),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// I8: a permit has one holder, which is live, and whoever is parked waits. (Whoever is parked behind nobody is found by

@@ -71,6 +71,8 @@ pub const LOOK_AHEAD: Duration = Duration::from_millis(1_500);
 pub const SCAN_PERIOD: Duration = Duration::from_millis(1_000);
 /// Due rows that one scan takes in all.
 pub const SCAN_ROWS_MAX: usize = 4_096;
+/// Runs that one statement takes back, and tasks up to which only theirs are looked at.
+pub const TAKE_BACK_ROWS_MAX: usize = 500;
 /// Rows of one firing: bounds the leader's transaction to a fraction of a second.
 pub const FIRE_ROWS_MAX: usize = 1_024;
 /// Published and not yet seen claimed, for each queue; the rest waits in the database.

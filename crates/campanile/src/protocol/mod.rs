@@ -21,6 +21,7 @@
 //! When the paused one wakes, its next write matches no row: [`crate::port::Written::Stale`], and its term is dropped.
 //! What it still publishes from memory are duplicates, which claims refuse.
 
+pub mod ahead;
 pub mod dispatch;
 pub mod election;
 pub mod invariants;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+pub use super::ahead::{DueChange, Unplan};
 use super::permits::{LimitKey, Parked, Permit};
 use crate::calendar::CalendarSpec;
 use crate::id::{ClaimId, Holder, NodeId, OutboxId, RunId, TaskId};
@@ -315,21 +316,6 @@ pub struct Beaten {
     pub now: Timestamp,
 }
 
-/// What happens to a task's due row when the task changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DueChange {
-    /// Its schedule is as before: the row stays.
-    Keep,
-    /// The row is replaced.
-    Replace {
-        /// Where the row stood when the change was decided (`None`: there was none). If it has moved since, instants
-        /// were fired that the decision did not know of, and the edit is stale.
-        seen: Option<Timestamp>,
-        /// The new row (`None`: the task has no next occurrence).
-        next: Option<DueKey>,
-    },
-}
-
 /// A task to write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upsert {
@@ -339,7 +325,7 @@ pub struct Upsert {
     pub expected: Option<i64>,
     /// The definition.
     pub spec: TaskSpec,
-    /// While it rests: the instant from which on its occurrences do not run.
+    /// While it rests: the instant from which on its occurrences do not run. With [`DueChange::Rest`] the store finds it.
     pub rests_from: Option<Timestamp>,
     /// Its due row.
     pub due: DueChange,
@@ -361,6 +347,8 @@ pub struct Edit {
     pub limits: Vec<(LimitKey, Option<u32>)>,
     /// Due rows of tasks that stay as they are.
     pub moves: Vec<Move>,
+    /// What was planned ahead for tasks whose instants change.
+    pub unplans: Vec<Unplan>,
     /// Instants that will not run, for what the edit says: rows of history.
     pub skipped: Vec<Run>,
     /// Settings of the cluster to write: name and value.
@@ -368,6 +356,17 @@ pub struct Edit {
 }
 
 impl Edit {
+    /// Of which tasks what was planned ahead is taken back, and how far their starts lie behind their instants.
+    #[must_use]
+    pub fn taking_back(&self) -> HashMap<TaskId, Duration> {
+        let resting = self.upserts.iter().filter_map(|u| match u.due {
+            DueChange::Rest { offset } => Some((u.id, offset)),
+            DueChange::Keep | DueChange::Replace { .. } => None,
+        });
+        let changed = self.unplans.iter().map(|u| (u.task, u.offset));
+        resting.chain(changed).collect()
+    }
+
     /// The limits under which parked runs are to be looked at again.
     #[must_use]
     pub fn limit_keys(&self) -> Vec<LimitKey> {

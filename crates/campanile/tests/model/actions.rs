@@ -40,6 +40,8 @@ pub enum Action {
     JoinAnew(usize),
     Cancel(RunId),
     Edit,
+    Pause,
+    Resume,
 }
 
 impl Action {
@@ -195,6 +197,11 @@ impl Scene {
         }
         if world.left.edits > 0 {
             actions.push(Action::Edit);
+        }
+        if world.store.rests_from.is_some() {
+            actions.push(Action::Resume);
+        } else if world.left.pauses > 0 {
+            actions.push(Action::Pause);
         }
     }
 }

@@ -87,6 +87,8 @@ pub struct Left {
     pub cancels: u8,
     /// Edits of the task.
     pub edits: u8,
+    /// Pauses of the task; each may end again.
+    pub pauses: u8,
     /// Leader transactions whose commit stays in doubt.
     pub doubts: u8,
     /// Ends whose answer is lost, so that the worker asks again.
@@ -197,6 +199,8 @@ guards! {
     consume_demands_rows,
     /// A firing rests on the present edit counter.
     firing_demands_edits,
+    /// A pause takes back what was planned ahead of its instant.
+    pause_takes_back,
     /// A firing writes the outbox row of what it made ready.
     outbox_is_written,
     /// An outbox row stays until its runs were taken.

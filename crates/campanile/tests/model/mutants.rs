@@ -82,6 +82,18 @@ const OF_LEADERS: &[Mutant] = &[
         Killed(p::EDITS),
     ),
     (
+        "a pause leaves what was planned ahead",
+        |g| g.pause_takes_back = false,
+        &["pause", "pause and change"],
+        Killed(p::I11),
+    ),
+    (
+        "a firing beside a pause does not compare the edit counter",
+        |g| g.firing_demands_edits = false,
+        &["pause"],
+        Killed(p::EDITS),
+    ),
+    (
         "a firing writes no outbox row",
         |g| g.outbox_is_written = false,
         &["crash"],

@@ -25,6 +25,7 @@ pub const NONE: Left = Left {
     failures: 0,
     cancels: 0,
     edits: 0,
+    pauses: 0,
     doubts: 0,
     unanswered_ends: 0,
     unanswered_claims: 0,
@@ -131,7 +132,22 @@ fn of_workers() -> Vec<Named> {
         slots: 2,
         ..steady(left!(failures: 1, duplicates: 1, cancels: 1))
     };
+    let paused = |bounds| Bounds {
+        first_tick: 0,
+        edited: json!({}),
+        ..bounds
+    };
     vec![
+        named(
+            "pause",
+            paused(steady(left!(pauses: 1, duplicates: 1))),
+            &[p::ALL_DONE, p::TAKEN_BACK, p::RESUMED, p::EDITED],
+        ),
+        named(
+            "pause and change",
+            paused(change(left!(pauses: 1, expiries: 1))),
+            &[p::ALL_DONE, p::TAKEN_BACK, p::RESUMED, p::FENCED],
+        ),
         named("early", early, &[p::ALL_DONE, p::TWICE]),
         named(
             "crash",

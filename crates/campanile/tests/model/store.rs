@@ -5,17 +5,20 @@
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
-use campanile::id::{ClaimId, NodeId, OutboxId, RunId};
+use campanile::id::{ClaimId, NodeId, OutboxId, RunId, TaskId};
 use campanile::port::Written;
 use campanile::protocol::invariants::Snapshot;
+use campanile::protocol::occurrences::rested;
 use campanile::protocol::permits::{LimitKey, Parked, Permit};
-use campanile::protocol::run as transitions;
 use campanile::protocol::work::{DueKey, End, Finish, Fired, Firing, Owner, Term};
-use campanile::run::{Run, State};
+use campanile::protocol::{ahead, run as transitions};
+use campanile::run::{Reason, Run, State};
 use campanile::time::Timestamp;
 
-use super::bounds::{Fence, Guards};
+use super::bounds::{Fence, Guards, TASK, occurrence};
+use super::world::Scene;
 
 /// A run's row, shared between the worlds that have it in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct Store {
     pub permits: BTreeSet<Permit>,
     /// Who waits for one, in their order.
     pub parked: BTreeSet<(LimitKey, u8, Timestamp, Parked)>,
+    /// While the task rests: the instant from which on it does.
+    pub rests_from: Option<Timestamp>,
 }
 
 /// What a claim won.
@@ -275,6 +280,48 @@ impl Store {
         true
     }
 
+    /// The task rests from now on: its due row goes, and what was planned ahead of its instant.
+    pub fn pause(&mut self, now: Timestamp, guards: &Guards) {
+        self.edits += 1;
+        let ahead = |row: &Row| ahead::is_ahead(&row.0, Duration::ZERO, now);
+        let (gone, stay): (Vec<Row>, Vec<Row>) = std::mem::take(&mut self.runs)
+            .into_iter()
+            .partition(|row| guards.pause_takes_back && ahead(row));
+        self.runs = stay;
+        for row in &gone {
+            self.release(row.0.id, true, guards);
+            self.due.retain(|key| key.owner != Owner::Run(row.0.id));
+        }
+        let of_task = |key: &DueKey| matches!(key.owner, Owner::Task(_));
+        let row = self.due.iter().find(|key| of_task(key)).map(|key| key.at);
+        self.due.retain(|key| !of_task(key));
+        let taken = gone.iter().map(|row| row.0.due_at);
+        self.rests_from = Some(ahead::rests_from(now, row, taken));
+    }
+
+    /// It goes on: what passed meanwhile has one row, and the next instant that has no row is due again.
+    pub fn resume(&mut self, scene: &Scene, now: Timestamp) {
+        let Some(from) = self.rests_from.take() else {
+            return;
+        };
+        self.edits += 1;
+        let compiled = scene.task(self.edits);
+        let until = now.plus(Duration::from_millis(1));
+        let schedule = compiled.timetable.schedule();
+        if let Some(range) = rested(schedule, from, until, Reason::Paused) {
+            let id = RunId::from_i64(1_000 + self.edits);
+            self.write(transitions::skip(id, &compiled.task, &range, 0, now));
+        }
+        let planned = |at: &Timestamp| self.runs.iter().any(|row| row.0.due_at == *at);
+        let instants = (0..i64::from(scene.bounds.occurrences)).map(occurrence);
+        let next = instants.filter(|at| *at > now).find(|at| !planned(at));
+        self.due.extend(next.map(|at| DueKey {
+            queue: compiled.task.spec.queue.clone(),
+            at,
+            owner: Owner::Task(compiled.task.id),
+        }));
+    }
+
     /// Runs that are running and that nobody living holds.
     pub fn orphans(&self) -> impl Iterator<Item = &Arc<Run>> {
         let orphan = |run: &&Arc<Run>| {
@@ -297,6 +344,11 @@ impl Store {
             living: self.living.clone(),
             permits: self.permits.iter().cloned().collect(),
             parked: self.parked.iter().map(|p| p.3.clone()).collect(),
+            resting: self
+                .rests_from
+                .map(|from| (TaskId::from_i64(TASK), from))
+                .into_iter()
+                .collect(),
         }
     }
 }

@@ -317,6 +317,11 @@ impl Scene {
                 spend(&mut world.left.cancels);
                 return world.store.cancel(run, early, &self.guards);
             }
+            Action::Pause => {
+                spend(&mut world.left.pauses);
+                world.store.pause(late, &self.guards);
+            }
+            Action::Resume => world.store.resume(self, late),
             _ => {
                 spend(&mut world.left.edits);
                 world.store.edits += 1;

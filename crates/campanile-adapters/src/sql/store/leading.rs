@@ -243,6 +243,21 @@ impl Leading for Store {
             .collect()
     }
 
+    async fn still_wait(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+    ) -> Result<Option<Vec<RunId>>, Error> {
+        transaction!(SETTLE, self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term, &SETTLE).await? {
+                return Ok(Verdict::Rollback(None));
+            }
+            let rows = tx.rows(&STILL_WAITING, &[("runs", pairs(runs).into())]).await?;
+            let waiting = rows.into_iter().map(|mut row| row.int("run").map(RunId::from_i64));
+            Ok(Verdict::Commit(Some(waiting.collect::<Result<Vec<_>, _>>()?)))
+        })
+    }
+
     async fn mark_sent(
         &self,
         term: &Term,

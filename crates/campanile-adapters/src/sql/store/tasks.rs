@@ -15,6 +15,7 @@ use super::super::error::Failure;
 use super::super::statement::Statement;
 use super::super::value::Table;
 use super::Store;
+use super::ahead::Rests;
 use super::firing::INSERT_ROWS_MAX;
 use super::points::EDIT;
 use super::rows::{former_of, task_of, to_json};
@@ -41,7 +42,7 @@ static FORMER: Statement = Statement::new(
 static NEXT_DUE: Statement = Statement::new("SELECT at FROM due WHERE owner = :task AND n = 0");
 
 /// Where tasks' due rows stand.
-static DUE_OF: Statement = Statement::new(
+pub(super) static DUE_OF: Statement = Statement::new(
     "SELECT owner, at FROM due WHERE n = 0 AND owner IN (SELECT i FROM @ids(i int) AS v)",
 );
 
@@ -144,7 +145,7 @@ impl Store {
     pub(super) async fn edit_tasks(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
         let keys = edit.upserts.iter().filter_map(|upsert| match &upsert.due {
             DueChange::Replace { next, .. } => next.as_ref().map(|key| &key.queue),
-            DueChange::Keep => None,
+            DueChange::Keep | DueChange::Rest { .. } => None,
         });
         let moved = edit.moves.iter().filter_map(|m| m.next.as_ref());
         let skipped = edit.skipped.iter().map(|run| &run.queue);
@@ -174,9 +175,12 @@ impl Store {
         {
             return Ok(Verdict::Rollback(Written::Stale));
         }
+        let Some(rests) = self.take_back(tx, edit).await? else {
+            return Ok(Verdict::Rollback(Written::Stale));
+        };
         let deleted: Vec<i64> = edit.deletes.iter().map(|d| d.task.as_i64()).collect();
         for_ids(tx, &DELETE, &deleted, at).await?;
-        self.write_tasks(tx, edit, &present, at).await?;
+        self.write_tasks(tx, edit, &present, &rests, at).await?;
         self.move_due(tx, edit, deleted).await?;
         self.edit_shared(tx, edit, at).await?;
         Ok(Verdict::Commit(Written::Applied))
@@ -187,6 +191,7 @@ impl Store {
         tx: &mut Tx,
         edit: &Edit,
         present: &HashMap<TaskId, Present>,
+        rests: &Rests,
         at: Timestamp,
     ) -> Result<(), Failure> {
         let renamed = edit.upserts.iter().filter(|upsert| {
@@ -205,7 +210,10 @@ impl Store {
                 let table = Table::of(chunk.iter().map(|upsert| upsert.id.as_i64()))
                     .texts(chunk.iter().map(|upsert| upsert.spec.name.clone()))
                     .texts(definitions.collect::<Result<Vec<_>, _>>()?)
-                    .ints(chunk.iter().map(|u| u.rests_from.map(Timestamp::as_ms)));
+                    .ints(chunk.iter().map(|u| {
+                        let from = rests.get(&u.id).copied().or(u.rests_from);
+                        from.map(Timestamp::as_ms)
+                    }));
                 tx.write(
                     statement,
                     &[("tasks", table.into()), ("at", at.as_ms().into())],
@@ -220,9 +228,13 @@ impl Store {
         let mut dropped = deleted;
         let mut put: Vec<DueKey> = Vec::new();
         for upsert in &edit.upserts {
-            if let DueChange::Replace { next, .. } = &upsert.due {
-                dropped.extend(upsert.expected.map(|_| upsert.id.as_i64()));
-                put.extend(next.clone());
+            match &upsert.due {
+                DueChange::Keep => {}
+                DueChange::Rest { .. } => dropped.push(upsert.id.as_i64()),
+                DueChange::Replace { next, .. } => {
+                    dropped.extend(upsert.expected.map(|_| upsert.id.as_i64()));
+                    put.extend(next.clone());
+                }
             }
         }
         for_ids(tx, &DROP_DUE, &dropped, Timestamp::MIN).await?;
@@ -239,7 +251,7 @@ async fn due_has_moved(tx: &mut Tx, edit: &Edit) -> Result<bool, Failure> {
             DueChange::Replace { seen, .. } if upsert.expected.is_some() => {
                 Some((upsert.id.as_i64(), *seen))
             }
-            DueChange::Replace { .. } | DueChange::Keep => None,
+            DueChange::Replace { .. } | DueChange::Keep | DueChange::Rest { .. } => None,
         })
         .chain(edit.deletes.iter().map(|d| (d.task.as_i64(), d.seen)))
         .chain(edit.moves.iter().map(|m| (m.task.as_i64(), m.seen)))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -12,16 +13,16 @@ use crate::calendar::Calendar;
 use crate::id::{RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::{Control, Error};
-use crate::protocol::run as transitions;
 use crate::protocol::work::{
     Cancel, DueChange, DueKey, Edit, Former, Node, Owner, QueueCount, RunDetail, RunFilter,
     Submission, Submitted, TaskPage, Upsert,
 };
+use crate::protocol::{ahead, run as transitions};
 use crate::run::{Origin, Run, State};
 use crate::task::Task;
 use crate::time::Timestamp;
 
-fn edit_applies(tables: &Tables, edit: &Edit) -> bool {
+fn edit_applies(tables: &Tables, edit: &Edit, now: Timestamp) -> bool {
     let version_is = |id: &TaskId, v: i64| tables.tasks.get(id).is_some_and(|t| t.version == v);
     edit.deletes
         .iter()
@@ -35,6 +36,10 @@ fn edit_applies(tables: &Tables, edit: &Edit) -> bool {
             .iter()
             .all(|u| due_stands_where_seen(tables, u))
         && edit.moves.iter().all(|m| due_at(tables, m.task) == m.seen)
+        && edit.unplans.iter().all(|unplan| {
+            let ahead = tables.ahead(unplan.task, unplan.offset, now);
+            ahead::is_as_seen(unplan, ahead.iter().map(|run| run.id))
+        })
         && edit.edits.is_none_or(|edits| tables.edits == edits)
         && names_are_free(tables, edit)
 }
@@ -45,7 +50,7 @@ fn due_at(tables: &Tables, task: TaskId) -> Option<Timestamp> {
 
 fn due_stands_where_seen(tables: &Tables, upsert: &Upsert) -> bool {
     match &upsert.due {
-        DueChange::Keep => true,
+        DueChange::Keep | DueChange::Rest { .. } => true,
         DueChange::Replace { seen, .. } => due_at(tables, upsert.id) == *seen,
     }
 }
@@ -60,6 +65,43 @@ fn names_are_free(tables: &Tables, edit: &Edit) -> bool {
     edit.upserts.iter().map(|u| &u.spec.name).all(|name| {
         wanted.insert(name) && tables.names.get(name).is_none_or(|id| moving.contains(id))
     })
+}
+
+impl Tables {
+    fn ahead(&self, task: TaskId, offset: Duration, now: Timestamp) -> Vec<Run> {
+        let mine = self.live.values().filter(|r| r.task == Some(task));
+        mine.filter(|r| ahead::is_ahead(r, offset, now))
+            .cloned()
+            .collect()
+    }
+
+    /// Takes back what was planned ahead for the tasks of an edit that rest from now on, or whose instants change.
+    /// Answers from where on each rests.
+    fn take_back(&mut self, edit: &Edit, now: Timestamp) -> BTreeMap<TaskId, Timestamp> {
+        let mut instants: BTreeMap<TaskId, Vec<Timestamp>> = BTreeMap::new();
+        for (task, offset) in edit.taking_back() {
+            for run in self.ahead(task, offset, now) {
+                instants.entry(task).or_default().push(run.due_at);
+                self.live.remove(&run.id);
+                self.release(run.id, true);
+                self.due.retain(|key| key.owner != Owner::Run(run.id));
+            }
+        }
+        let mut rests = BTreeMap::new();
+        for upsert in &edit.upserts {
+            let DueChange::Rest { offset } = upsert.due else {
+                continue;
+            };
+            let rows = due_of_task(&self.due, upsert.id);
+            let row = rows.first().map(|key| key.at.minus(offset));
+            let taken = instants.get(&upsert.id).into_iter().flatten().copied();
+            rests.insert(upsert.id, ahead::rests_from(now, row, taken));
+            for key in rows {
+                self.due.remove(&key);
+            }
+        }
+        rests
+    }
 }
 
 /// What an edit does beside its tasks.
@@ -129,11 +171,13 @@ impl Control for MemoryStore {
     }
 
     async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+        let now = self.clock.now();
         let mut tables = self.lock();
-        if !edit_applies(&tables, edit) {
+        if !edit_applies(&tables, edit, now) {
             return Ok(Written::Stale);
         }
         tables.edits += 1;
+        let rests = tables.take_back(edit, now);
         for delete in &edit.deletes {
             if let Some(task) = tables.tasks.remove(&delete.task) {
                 tables.names.remove(&task.spec.name);
@@ -161,7 +205,7 @@ impl Control for MemoryStore {
                 spec: upsert.spec.clone(),
                 created_at,
                 updated_at: at,
-                rests_from: upsert.rests_from,
+                rests_from: rests.get(&upsert.id).copied().or(upsert.rests_from),
             };
             tables.names.insert(task.spec.name.clone(), task.id);
             tables.tasks.insert(task.id, task);

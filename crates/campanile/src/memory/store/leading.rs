@@ -165,6 +165,17 @@ impl Leading for MemoryStore {
         Ok(runs.iter().filter(waits).map(|(id, _)| *id).collect())
     }
 
+    async fn still_wait(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+    ) -> Result<Option<Vec<RunId>>, Error> {
+        if !self.lock().holds(term) {
+            return Ok(None);
+        }
+        self.waiting(runs).await.map(Some)
+    }
+
     async fn mark_sent(
         &self,
         term: &Term,
