@@ -11,7 +11,7 @@ use campanile::port::broker::Broker as _;
 use campanile::port::clock::Clock;
 use campanile::protocol::invariants;
 use campanile::run::{Origin, Run, State};
-use campanile::system::Random;
+use campanile::system::{Pool, Random};
 use campanile::time::Timestamp;
 use serde_json::json;
 
@@ -32,6 +32,7 @@ fn people(world: &World) -> Control {
         random,
         meters: Arc::default(),
         on_work: Arc::new(|| {}),
+        pool: Pool::inline(),
     })
 }
 
