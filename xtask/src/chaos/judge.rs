@@ -193,7 +193,7 @@ impl<'a> Case<'a> {
         let scheduled = self.evidence.runs.iter();
         for run in scheduled.filter(|run| run.origin == BY_SCHEDULE) {
             let pause = self.evidence.pauses.get(&run.task);
-            let latest = pause.map_or(i64::MAX, |(_, answered)| answered);
+            let latest = pause.map_or(i64::MAX, |(_, answered)| *answered);
             let Some(task) = tasks.get(run.task.as_str()) else {
                 wrong.push(format!("{} is no task", run.task));
                 continue;
