@@ -247,7 +247,7 @@ impl Bench {
                 .map(|id| Submission {
                     run: run::request(id, None, &spec, self.now),
                     spec: None,
-                    idempotency_key: None,
+                    key: None,
                 })
                 .collect();
             self.store.submit(&batch).await.unwrap();

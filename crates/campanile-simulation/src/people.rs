@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use campanile::control::{Apply, Control, Definitions, Error, Parts, Request};
+use campanile::control::{Apply, Control, Definitions, Error, KeyQuery, Parts, Request};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::id::{Mint, RunId};
 use campanile::port::clock::Clock;
@@ -123,7 +123,13 @@ impl People {
         match dice.below(20) {
             0..=6 => self.trigger(home, dice, &name),
             7..=8 => self.submit_later(home, dice, &name),
-            9 => self.submit_again(home),
+            9 => {
+                if percent(dice, 50) {
+                    self.submit_again(home);
+                } else {
+                    self.move_keyed(home, dice);
+                }
+            }
             10..=11 => self.cancel_some(home, dice),
             12..=13 => self.pause(home, dice, &name),
             14..=15 => self.edit(home, dice, &name),
@@ -197,6 +203,57 @@ impl People {
             self.net.violation(what);
         }
         self.net.seen(HOME, Seen::SameKey, 1, || first.to_string());
+    }
+
+    /// The run of a key starts at another instant, or has begun to.
+    fn move_keyed(&mut self, home: &Runtime, dice: &Random) {
+        let Some((request, run)) = self.keyed.clone() else {
+            return;
+        };
+        let query = KeyQuery {
+            key: request.idempotency_key.clone().unwrap_or_default(),
+            ..KeyQuery::default()
+        };
+        let found = match home.block_on(self.control.run_of_key(&query)) {
+            Ok(found) => found,
+            // Retention has taken it.
+            Err(Error::NotFound { .. }) => return,
+            Err(error) => return self.net.violation(format!("the key of {run}: {error}")),
+        };
+        if found != run {
+            return self
+                .net
+                .violation(format!("the key of {run} stands for {found}"));
+        }
+        let later = i64::try_from(dice.below(20_000)).unwrap_or(0);
+        let to = Timestamp::from_ms(self.net.time.wall().as_ms() + later - 2_000);
+        let answer = home.block_on(self.control.move_run(run, to));
+        let seen = match answer {
+            Ok(_) => Seen::MovedByKey,
+            Err(_) => Seen::MoveRefused,
+        };
+        self.net.seen(HOME, seen, 1, || run.to_string());
+        self.done("move", &run.to_string(), answer);
+        // What says something else is not the same request.
+        let other = Request {
+            priority: Some(9),
+            ..request
+        };
+        self.submit_otherwise(home, &other, run);
+    }
+
+    fn submit_otherwise(&self, home: &Runtime, other: &Request, run: RunId) {
+        match home.block_on(self.control.submit_one(other)) {
+            Err(Error::KeyTaken { run: first, .. }) if first == run => {
+                self.net.seen(HOME, Seen::KeyRefused, 1, || run.to_string());
+            }
+            // Its task may be gone or disabled.
+            Err(Error::NotFound { .. } | Error::Conflict(_)) => {}
+            answer => {
+                let what = format!("a request with the key of {run} and other content: {answer:?}");
+                self.net.violation(what);
+            }
+        }
     }
 
     fn cancel_some(&self, home: &Runtime, dice: &Random) {

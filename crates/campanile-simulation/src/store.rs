@@ -11,11 +11,12 @@ use campanile::id::{NodeId, OutboxId, RunId, TaskId};
 use campanile::memory::store::MemoryStore;
 use campanile::port::Written;
 use campanile::port::store::{Control, Error, Leading, Working};
+use campanile::protocol::keys::Scope;
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::work::{
-    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow, Node,
-    OutboxRow, Owner, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted,
-    TaskPage, Term,
+    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow, Moved,
+    Node, OutboxRow, Owner, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission,
+    Submitted, TaskPage, Term,
 };
 use campanile::run::Run;
 use campanile::task::Task;
@@ -481,6 +482,15 @@ impl Control for FaultyStore {
 
     async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
         self.write("cancel", self.inner.cancel(id, at)).await
+    }
+
+    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
+        self.write("move_run", self.inner.move_run(id, to)).await
+    }
+
+    async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error> {
+        self.read("runs_of_key", self.inner.runs_of_key(key, limit))
+            .await
     }
 
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {

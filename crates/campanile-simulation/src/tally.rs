@@ -173,6 +173,12 @@ kinds!(
         TaskGone = "task deleted before the start",
         /// A second request with one key.
         SameKey = "second request answered with the first run",
+        /// A second request with one key that says something else.
+        KeyRefused = "request with another's key refused",
+        /// A run that waits was moved, found by its key.
+        MovedByKey = "waiting run moved",
+        /// A run that had begun was not.
+        MoveRefused = "move of a run that had begun refused",
     }
 );
 

@@ -198,6 +198,12 @@ failpoints! {
     SubmitWritten = "submit.written",
     /// The same, committed; who asked has no answer.
     SubmitCommitted = "submit.committed",
+    /// A run is about to be moved to another instant.
+    MoveBefore = "move.before",
+    /// Its timer is replaced, not committed.
+    MoveWritten = "move.written",
+    /// The same, committed; who asked has no answer.
+    MoveCommitted = "move.committed",
     /// An edit is planned.
     EditBefore = "edit.before",
     /// The edit counter is increased; the leader row is held.

@@ -51,6 +51,12 @@ impl State {
         )
     }
 
+    /// Whether it waits to be claimed.
+    #[must_use]
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Queued)
+    }
+
     /// The number in the store.
     #[must_use]
     pub const fn as_i64(self) -> i64 {
@@ -233,7 +239,8 @@ pub struct Run {
     pub task: Option<TaskId>,
     /// What made it.
     pub origin: Origin,
-    /// The instant it was meant for. With the task it is its identity; it never changes.
+    /// The instant it was meant for. With the task it is an occurrence's identity, and never changes; a request's is
+    /// another once it was moved.
     pub due_at: Timestamp,
     /// When the present attempt may start: `due_at`, or later after a failure.
     pub ready_at: Timestamp,

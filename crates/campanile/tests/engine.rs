@@ -161,7 +161,7 @@ impl World {
         let submission = Submission {
             run,
             spec: None,
-            idempotency_key: None,
+            key: None,
         };
         self.store.submit(&[submission]).await.unwrap()[0].run
     }

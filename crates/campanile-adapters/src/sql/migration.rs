@@ -27,6 +27,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("migrations/0003_former_tasks.sql"),
     ),
     ("run-rules", include_str!("migrations/0004_run_rules.sql")),
+    ("run-keys", include_str!("migrations/0005_run_keys.sql")),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.
@@ -249,11 +250,23 @@ mod tests {
         // A failure here means that an old migration was edited: write a new one instead.
         assert_eq!(
             sums(Dialect::Sqlite),
-            ["ecc78def207d5a4e", "fc77054d623dae01", "eab4ebc0118e7446"]
+            [
+                "ecc78def207d5a4e",
+                "fc77054d623dae01",
+                "eab4ebc0118e7446",
+                "3f5e14e1865afdde",
+                "7f874bdbb71a66c9"
+            ]
         );
         assert_eq!(
             sums(Dialect::Postgres),
-            ["9c94648775810df3", "e73819521c4e1ef9", "eab4ebc0118e7446"]
+            [
+                "9c94648775810df3",
+                "e73819521c4e1ef9",
+                "eab4ebc0118e7446",
+                "3f5e14e1865afdde",
+                "1449ae6c5e0dfeca"
+            ]
         );
     }
 }

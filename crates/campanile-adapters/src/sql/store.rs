@@ -10,6 +10,7 @@ mod firing;
 mod leading;
 mod permits;
 mod points;
+mod requests;
 mod rows;
 mod shared;
 mod tasks;

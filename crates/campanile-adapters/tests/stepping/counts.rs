@@ -77,7 +77,7 @@ impl Counts {
             assert!(*changed > 0, "{op} never changed anything: {self:?}");
         }
         let refused = [
-            "begin", "fire", "claim", "finish", "lost", "edit", "cancel", "submit",
+            "begin", "fire", "claim", "finish", "lost", "edit", "cancel", "submit", "move",
         ];
         for op in refused {
             let not = self.by_op.get(op).map_or(0, |(_, not)| *not);

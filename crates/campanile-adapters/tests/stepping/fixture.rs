@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::id::{ClaimId, Mint, NodeId, RunId, TaskId};
+use campanile::protocol::keys::{Key, Scope};
 use campanile::protocol::permits::{LimitKey, Parked, Permit};
 use campanile::protocol::run;
 use campanile::protocol::work::{
@@ -155,7 +156,11 @@ impl World {
         Submission {
             run: run::request(id, None, &spec("request"), at(0)),
             spec: None,
-            idempotency_key: key.map(str::to_owned),
+            key: key.map(|text| Key {
+                scope: Scope::Handler("http".to_owned()),
+                text: text.to_owned(),
+                content: None,
+            }),
         }
     }
 

@@ -164,10 +164,31 @@ pub(super) const ALL: &[Mutant] = &[
     ),
     mutant(
         "a key that is taken goes to the next",
-        "INSERT INTO submission",
+        "INSERT INTO run_key",
         ["DO NOTHING", "DO UPDATE SET run = excluded.run"],
         "submit, submit of one key",
         BOTH,
+    ),
+    mutant(
+        "a run is moved that runs",
+        "UPDATE run SET due_at = ",
+        ["AND state = 1", "AND state > 0"],
+        "move, claim",
+        BOTH,
+    ),
+    mutant(
+        "a run is moved from where it does not stand",
+        "UPDATE run SET due_at = ",
+        ["AND ready_at = ", "AND 0 <> "],
+        "move, move",
+        BOTH,
+    ),
+    mutant(
+        "a run is moved after its firing",
+        "UPDATE run SET due_at = ",
+        ["AND epoch = 0", "AND epoch >= 0"],
+        "move, fire of its timer",
+        &[],
     ),
     mutant(
         "permits that make a key full are not locked",

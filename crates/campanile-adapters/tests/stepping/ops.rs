@@ -5,7 +5,7 @@ use campanile::id::{NodeId, OutboxId, RunId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Store};
 use campanile::protocol::work::{
-    Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Node, Submission, Term,
+    Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Moved, Node, Submission, Term,
 };
 use campanile::run::Run;
 use campanile::time::Timestamp;
@@ -31,6 +31,7 @@ pub(super) enum Op {
     Submit(Vec<Submission>),
     Edit(Box<Edit>),
     Cancel(RunId),
+    Move(RunId, Timestamp),
 }
 
 /// Whether an operation changed anything.
@@ -124,6 +125,7 @@ impl Op {
             Self::Submit(_) => "submit",
             Self::Edit(_) => "edit",
             Self::Cancel(_) => "cancel",
+            Self::Move(..) => "move",
         }
     }
 
@@ -163,6 +165,7 @@ impl Op {
             Self::Cancel(run) => answer(store.cancel(*run, at).await, |c| {
                 matches!(c, Cancel::Cancelled | Cancel::Requested)
             }),
+            Self::Move(run, to) => answer(store.move_run(*run, *to).await, |m| *m == Moved::Done),
         }
     }
 }

@@ -76,5 +76,6 @@ mod postgres {
     }
 }
 
+mod keys;
 mod opening;
 mod permits;

@@ -271,7 +271,7 @@ async fn a_claim_asked_twice_gives_the_same_answer() {
     let submission = Submission {
         run: run.clone(),
         spec: None,
-        idempotency_key: None,
+        key: None,
     };
     store.submit(&[submission]).await.unwrap();
     let node = Node {

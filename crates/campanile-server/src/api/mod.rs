@@ -10,6 +10,7 @@ pub mod problem;
 
 mod cluster;
 pub mod forecast;
+mod keys;
 mod rules;
 mod runs;
 mod tasks;
@@ -60,6 +61,10 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(rules::limits))
         .routes(routes!(rules::set_limit, rules::lift_limit))
         .routes(routes!(runs::list, runs::submit))
+        .routes(routes!(keys::show))
+        .routes(routes!(keys::cancel))
+        .routes(routes!(keys::move_of_key))
+        .routes(routes!(keys::move_run))
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::retry))

@@ -29,6 +29,9 @@ pub struct Problem {
     /// The task at fault, where a request holds several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The run that is in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 impl Problem {
@@ -42,6 +45,7 @@ impl Problem {
             detail: cut(detail.into()),
             field: None,
             task: None,
+            run: None,
         }
     }
 
@@ -62,6 +66,11 @@ impl From<control::Error> for Problem {
         match error {
             Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, detail),
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
+            Error::KeyTaken { field, run, .. } => Self {
+                field: Some(field),
+                run: Some(run.to_string()),
+                ..Self::new(StatusCode::CONFLICT, detail)
+            },
             Error::Invalid { task, field, .. } => Self {
                 field: Some(field),
                 task,

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use campanile::control::{Request, RunQuery};
 use campanile::fuel::Fuel;
+use campanile::id::RunId;
 use campanile::protocol::limits::{BODY_BYTES_MAX, SUBMIT_RUNS_MAX};
 use campanile::protocol::work::Cancel;
 use campanile::run::State as RunState;
@@ -38,6 +39,10 @@ pub struct RunParams {
     since: Option<String>,
     /// Due before this instant (RFC 3339).
     until: Option<String>,
+    /// Submitted with this idempotency key.
+    key: Option<String>,
+    /// With `key`: of runs without a task and with such a handler (`http`, `command`, `external`, `native:NAME`).
+    handler: Option<String>,
     /// How many, 1 to 1000; default 100.
     limit: Option<usize>,
     /// The `next_cursor` of the page before.
@@ -57,6 +62,8 @@ pub async fn list(
         state,
         since: instant("since", params.since.as_deref())?,
         until: instant("until", params.until.as_deref())?,
+        key: params.key,
+        handler: params.handler.filter(|h| !h.is_empty()),
     };
     let page = control
         .runs(
@@ -108,7 +115,8 @@ pub struct NewRun {
     #[serde(default, with = "campanile::time::optional_duration")]
     #[schema(value_type = Option<String>)]
     timeout: Option<Duration>,
-    /// A second submission with the same key is answered with the first one's run.
+    /// A second submission with the same key is answered with the first one's run. The key belongs to the task, or to the
+    /// handler of a run without one; the same key with other content is refused (409).
     idempotency_key: Option<String>,
 }
 
@@ -250,14 +258,19 @@ pub async fn cancel(
     State(control): State<Shared>,
     RunPath(id): RunPath,
 ) -> Result<Answer<Cancelled>, Problem> {
-    let outcome = match control.cancel(id).await? {
+    Ok(Answer(cancelled(id, control.cancel(id).await?)))
+}
+
+/// What a cancelled run is answered with.
+pub(super) fn cancelled(id: RunId, answer: Cancel) -> Cancelled {
+    let outcome = match answer {
         Cancel::Requested => "requested",
         _ => "cancelled",
     };
-    Ok(Answer(Cancelled {
+    Cancelled {
         id,
         outcome: outcome.to_owned(),
-    }))
+    }
 }
 
 /// Makes an ended run happen again, as a new run due now.

@@ -125,7 +125,7 @@ impl Flow {
         Submission {
             run: transitions::request(id, Some(&self.task.task), &self.task.task.spec, at),
             spec: None,
-            idempotency_key: None,
+            key: None,
         }
     }
 

@@ -304,14 +304,16 @@ pub enum Run {
     /// Runs, newest first
     List(RunList),
     /// One run, with its attempts and its timeline
-    Show {
-        /// Its id
-        id: String,
-    },
+    Show(OneRun),
     /// End it
-    Cancel {
-        /// Its id
-        id: String,
+    Cancel(OneRun),
+    /// Let it start at another instant, if it has not started
+    Move {
+        #[command(flatten)]
+        run: OneRun,
+        /// When instead (RFC 3339); what has passed means now
+        #[arg(long, value_name = "INSTANT")]
+        to: String,
     },
     /// Make an ended run happen again, as a new run
     Retry {
@@ -326,6 +328,23 @@ pub enum Run {
         #[arg(long, value_name = "N")]
         attempt: Option<u32>,
     },
+}
+
+/// Which run: its id, or the key with which it was submitted.
+#[derive(Debug, Args)]
+pub struct OneRun {
+    /// Its id
+    #[arg(required_unless_present = "key", conflicts_with = "key")]
+    pub id: Option<String>,
+    /// Or the idempotency key with which it was submitted
+    #[arg(long)]
+    pub key: Option<String>,
+    /// With --key: of this task; may be left out while only one has the key
+    #[arg(long, requires = "key", conflicts_with = "handler")]
+    pub task: Option<String>,
+    /// With --key: of runs without a task and with such a handler: http, command, external, native:NAME
+    #[arg(long, requires = "key")]
+    pub handler: Option<String>,
 }
 
 /// `run submit`
@@ -355,7 +374,7 @@ pub struct Submit {
     /// How long one of its attempts may take, as in 30s
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
-    /// A second submission with the same key answers with the first one's run
+    /// A second submission with the same key, of the same task, answers with the first one's run
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Or several: a file with {"runs": […]}, all or none
@@ -378,6 +397,9 @@ pub struct RunList {
     /// Due before (RFC 3339)
     #[arg(long, value_name = "INSTANT")]
     pub until: Option<String>,
+    /// Submitted with this idempotency key
+    #[arg(long)]
+    pub key: Option<String>,
     #[command(flatten)]
     pub page: Page,
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::args::{Run as Verb, RunList, Submit};
+use super::args::{OneRun, Run as Verb, RunList, Submit};
 use super::client::{Client, escape, query};
 use super::out::{Out, short};
 use super::tasks::more;
@@ -15,18 +15,28 @@ pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
     match verb {
         Verb::Submit(submit) => self::submit(client, submit, out).await?,
         Verb::List(list) => self::list(client, list, out).await?,
-        Verb::Show { id } => {
-            let run: RunDetail = client.get(&format!("/runs/{}", escape(&id))).await?;
+        Verb::Show(which) => {
+            let run: RunDetail = client.get(&which.path_of()).await?;
             out.show(&run, show);
         }
-        Verb::Cancel { id } => {
-            let path = format!("/runs/{}/cancel", escape(&id));
-            let answer: Cancelled = client.post(&path, &json!({})).await?;
+        Verb::Cancel(which) => {
+            let answer: Cancelled = client
+                .post(&which.path_to("cancel"), &which.body(None))
+                .await?;
             out.show(&answer, |out, answer| {
+                let id = answer.id;
                 out.line(match answer.outcome.as_str() {
                     "requested" => format!("{id} runs: its worker has been told to end it"),
                     _ => format!("{id} is cancelled: it never starts"),
                 });
+            });
+        }
+        Verb::Move { run: which, to } => {
+            let answer: Run = client
+                .post(&which.path_to("move"), &which.body(Some(to)))
+                .await?;
+            out.show(&answer, |out, run| {
+                out.line(format!("{} starts at {}", run.id, run.due_at))
             });
         }
         Verb::Retry { id } => {
@@ -64,6 +74,45 @@ async fn logs(client: &Client, id: &str, attempt: Option<u32>, out: Out) -> Resu
         out.remark(format!("{which} has written nothing, or has not ended yet"));
     }
     Ok(())
+}
+
+impl OneRun {
+    /// Where it is read.
+    fn path_of(&self) -> String {
+        match &self.id {
+            Some(id) => format!("/runs/{}", escape(id)),
+            None => {
+                let of = [
+                    ("key", self.key.clone()),
+                    ("task", self.task.clone()),
+                    ("handler", self.handler.clone()),
+                ];
+                format!("/runs/by-key{}", query(&of))
+            }
+        }
+    }
+
+    /// Where something is asked of it.
+    fn path_to(&self, verb: &str) -> String {
+        match &self.id {
+            Some(id) => format!("/runs/{}/{verb}", escape(id)),
+            None => format!("/runs/by-key/{verb}"),
+        }
+    }
+
+    /// What is asked: whose key it is, where no id is in the path, and the new instant.
+    fn body(&self, run_at: Option<String>) -> Value {
+        let fields = [
+            ("key", self.key.clone()),
+            ("task", self.task.clone()),
+            ("handler", self.handler.clone()),
+            ("run_at", run_at),
+        ];
+        let fields = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
+        Value::Object(fields.collect())
+    }
 }
 
 async fn submit(client: &Client, submit: Submit, out: Out) -> Result<(), Failure> {
@@ -126,6 +175,7 @@ async fn list(client: &Client, list: RunList, out: Out) -> Result<(), Failure> {
         ("state", list.state),
         ("since", list.since),
         ("until", list.until),
+        ("key", list.key),
         ("limit", Some(list.page.limit.to_string())),
         ("cursor", list.page.cursor),
     ]);

@@ -17,6 +17,10 @@ enum Act {
     Submit(&'static str, &'static str),
     /// The end of the run that a key stands for, once it is in this state; later is as well.
     Cancel(&'static str, &'static str),
+    /// A request for a task, with a key, for a year that nobody waits for.
+    SubmitLate(&'static str, &'static str),
+    /// The run that a task's key stands for starts now instead.
+    Move(&'static str, &'static str),
     /// Other definitions.
     Edit,
     /// A schedule's rest, or its end.
@@ -43,10 +47,12 @@ impl People {
             edited,
             acts: vec![
                 Act::Submit("asked", "asked-1"),
+                Act::SubmitLate("asked", "asked-late"),
                 Act::Submit("line", "line-1"),
                 Act::Submit("line", "line-2"),
                 Act::Submit("waits", "waits-1"),
                 Act::Cancel("waits-1", "scheduled"),
+                Act::Move("asked", "asked-late"),
                 Act::Submit("long", "long-1"),
                 Act::Edit,
                 Act::Rest("tick", "pause"),
@@ -115,8 +121,17 @@ impl People {
 
     async fn try_act(&mut self, act: &Act, stand: &Stand) -> bool {
         match act {
-            Act::Submit(task, key) => {
-                let body = json!({ "task": task, "idempotency_key": key });
+            Act::Move(task, key) => {
+                let body = json!({ "task": task, "key": key, "run_at": "2026-01-01T00:00:00Z" });
+                let answer = stand.ask("POST", "/runs/by-key/move", Some(&body)).await;
+                // A conflict is the answer to whoever asks again for what is done.
+                matches!(answer, Some((200 | 409, _)))
+            }
+            Act::Submit(task, key) | Act::SubmitLate(task, key) => {
+                let mut body = json!({ "task": task, "idempotency_key": key });
+                if matches!(act, Act::SubmitLate(..)) {
+                    body["run_at"] = json!("2099-01-01T00:00:00Z");
+                }
                 let answer = stand.ask("POST", "/runs", Some(&body)).await;
                 let Some((200 | 201, answer)) = answer else {
                     return false;

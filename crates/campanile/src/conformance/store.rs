@@ -9,6 +9,7 @@ mod control;
 mod ending;
 mod firing;
 mod fixture;
+mod keys;
 mod leading;
 mod permits;
 mod policies;
@@ -19,6 +20,7 @@ mod working;
 pub use control::*;
 pub use ending::*;
 pub use firing::*;
+pub use keys::*;
 pub use leading::*;
 pub use permits::*;
 pub use policies::*;
@@ -79,6 +81,12 @@ macro_rules! __conformance_store {
             a_submission_is_there_at_once
             a_key_stands_for_one_run
             many_submit_one_key
+            a_key_belongs_to_its_scope
+            a_taken_key_refuses_the_batch
+            many_submit_one_key_with_other_content
+            a_waiting_run_is_moved
+            what_has_begun_is_not_moved
+            a_move_and_a_firing_do_not_miss_each_other
             a_submission_is_all_or_nothing
             a_large_submission_goes_in_whole
             runs_are_listed_newest_first

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{Control, Error};
+use crate::protocol::keys::Key;
 use crate::protocol::limits;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{RunFilter, Submission};
@@ -83,8 +84,8 @@ impl Control {
             Submission {
                 run: transitions::backfill(id, &task, *at, ready_at),
                 spec: None,
-                idempotency_key: (!what.all)
-                    .then(|| format!("backfill:{}:{}", task.id, at.as_ms())),
+                key: (!what.all)
+                    .then(|| Key::of_engine(format!("backfill:{}:{}", task.id, at.as_ms()))),
             }
         };
         let submissions: Vec<Submission> = wanted.iter().zip(ids).enumerate().map(one).collect();

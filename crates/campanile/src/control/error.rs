@@ -2,6 +2,7 @@
 //! an exit code in the CLI, a sentence on a page). It never names a driver, an address or a status code.
 
 use crate::fuel::Spent;
+use crate::id::RunId;
 use crate::port::store;
 use crate::system::PoolError;
 use crate::task;
@@ -35,6 +36,18 @@ pub enum Error {
     /// This node computes as much as it can, or is stopping; the same request may be made again, in a moment.
     #[error("{0}")]
     Busy(#[from] PoolError),
+    /// The idempotency key stands for another request's run.
+    #[error(
+        "{field}: the key `{key}` is run {run}'s, which was asked for with other content: take another key, or ask for the same"
+    )]
+    KeyTaken {
+        /// The field, as in the request (`runs[3].idempotency_key`).
+        field: String,
+        /// The key.
+        key: String,
+        /// The run that it stands for.
+        run: RunId,
+    },
     /// The store did not do as asked; the same request may be made again.
     #[error("the store is not available")]
     Unavailable(#[source] store::Error),

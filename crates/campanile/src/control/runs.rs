@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::keys::KeyQuery;
 use super::submit::Request;
 use super::tasks::{bad_cursor, check_limit};
 use super::{Control, Error};
@@ -23,6 +24,10 @@ pub struct RunQuery {
     pub since: Option<Timestamp>,
     /// Due before.
     pub until: Option<Timestamp>,
+    /// Submitted with this idempotency key: of `task`, of `handler`, or of whoever has it.
+    pub key: Option<String>,
+    /// With `key`: of runs without a task and with such a handler (`http`, `native:NAME`).
+    pub handler: Option<String>,
 }
 
 /// A run with the names of what it points to.
@@ -85,6 +90,23 @@ impl Control {
         limit: usize,
     ) -> Result<RunPage, Error> {
         check_limit(limit)?;
+        if let Some(key) = &query.key {
+            let key = KeyQuery {
+                key: key.clone(),
+                task: query.task.clone(),
+                handler: query.handler.clone(),
+            };
+            let mut items = self.rows_of_key(&key, query).await?;
+            items.truncate(limit);
+            return Ok(RunPage {
+                items,
+                next_cursor: None,
+            });
+        }
+        if query.handler.is_some() {
+            let message = "whose a key is: leave it out, or name the key too";
+            return Err(Error::invalid("handler", message));
+        }
         let before: Option<RunId> = cursor
             .map(|c| c.parse().map_err(|_| bad_cursor(c)))
             .transpose()?;
@@ -200,7 +222,7 @@ impl Control {
         Ok(found.into_iter().next().map(|t| t.spec.name))
     }
 
-    async fn rows(&self, runs: Vec<Run>) -> Result<Vec<RunRow>, Error> {
+    pub(super) async fn rows(&self, runs: Vec<Run>) -> Result<Vec<RunRow>, Error> {
         let mut ids: Vec<TaskId> = runs.iter().filter_map(|r| r.task).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -1,12 +1,14 @@
 //! Runs that people ask for: now or later, of a task or with their own handler. One or many, all of them or none. The
 //! rows are visible and can be cancelled at once; the leader starts them when they are due.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Control, Error};
 use crate::id::RunId;
+use crate::protocol::keys::{Content, Key, Scope};
 use crate::protocol::work::{Submission, Submitted};
 use crate::protocol::{limits, run as transitions};
 use crate::run::{RunRules, RunSpec};
@@ -35,7 +37,8 @@ pub struct Request {
     pub retry: Option<Retry>,
     /// How long one of its attempts may take; absent = as its task says, or the default.
     pub timeout: Option<Duration>,
-    /// A second request with the same key is answered with the first one's run.
+    /// A second request with the same key is answered with the first one's run. Keys belong to the task, or to the
+    /// handler of a run without one; a request that says something else is refused.
     pub idempotency_key: Option<String>,
 }
 
@@ -67,7 +70,11 @@ impl Control {
             })?;
             submissions.push(submission);
         }
+        check_keys(&submissions)?;
         let answers = self.parts.store.submit(&submissions).await?;
+        if let Some(at) = answers.iter().position(|answer| answer.taken) {
+            return Err(key_taken(&submissions, at, answers[at].run));
+        }
         self.work();
         Ok(answers)
     }
@@ -218,8 +225,79 @@ fn submission(
     Ok(Submission {
         run,
         spec: (own != RunSpec::default()).then_some(own),
-        idempotency_key: request.idempotency_key.clone(),
+        key: request
+            .idempotency_key
+            .as_ref()
+            .map(|text| key(request, task, text)),
     })
+}
+
+/// The key of a request. It belongs to the task, or to the handler of a run without one, and stands for what is said here.
+fn key(request: &Request, task: Option<&Task>, text: &str) -> Key {
+    // Whatever a request may say is part of what its key stands for: a new field has to be named here.
+    let Request {
+        task: _,
+        handler,
+        payload,
+        queue,
+        priority,
+        run_at,
+        retry,
+        timeout,
+        idempotency_key: _,
+    } = request;
+    let scope = match (task, handler) {
+        (Some(task), _) => Scope::Task(task.id),
+        (None, Some(handler)) => Scope::of_handler(handler),
+        (None, None) => Scope::Handler(String::new()),
+    };
+    let content = Content {
+        handler: handler.as_ref(),
+        payload: payload.as_ref(),
+        queue: queue.as_deref(),
+        priority: *priority,
+        run_at: *run_at,
+        retry: retry.as_ref(),
+        timeout: *timeout,
+    };
+    Key {
+        content: Some(content.digest(&scope)),
+        scope,
+        text: text.to_owned(),
+    }
+}
+
+/// Two requests of one batch may have one key only if they say the same.
+fn check_keys(submissions: &[Submission]) -> Result<(), Error> {
+    let mut seen: HashMap<(&Scope, &str), (usize, &Key)> = HashMap::new();
+    for (index, key) in submissions
+        .iter()
+        .enumerate()
+        .filter_map(|(n, s)| Some((n, s.key.as_ref()?)))
+    {
+        let (first, stands) = *seen.entry((&key.scope, &key.text)).or_insert((index, key));
+        if !key.is_same(stands.content.as_ref()) {
+            let text = &key.text;
+            return Err(Error::Conflict(format!(
+                "runs[{index}].idempotency_key: the key `{text}` is runs[{first}]'s too, with other content: take another key, or say the same"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn key_taken(submissions: &[Submission], at: usize, run: RunId) -> Error {
+    let key = submissions.get(at).and_then(|s| s.key.as_ref());
+    let field = if submissions.len() > 1 {
+        format!("runs[{at}].idempotency_key")
+    } else {
+        "idempotency_key".to_owned()
+    };
+    Error::KeyTaken {
+        field,
+        key: key.map(|k| k.text.clone()).unwrap_or_default(),
+        run,
+    }
 }
 
 fn check(request: &Request) -> Result<(), Error> {
@@ -238,22 +316,25 @@ fn check(request: &Request) -> Result<(), Error> {
             "is out of range: write 0 (last) to 9 (first)",
         ));
     }
-    match &request.idempotency_key {
-        Some(key)
-            if key.is_empty()
-                || key.len() > limits::IDEMPOTENCY_KEY_BYTES_MAX
-                || key.chars().any(char::is_control) =>
-        {
-            Err(Error::invalid(
-                "idempotency_key",
-                format!(
-                    "can't be a key: write 1 to {} characters, none of them a control character",
-                    limits::IDEMPOTENCY_KEY_BYTES_MAX
-                ),
-            ))
-        }
-        _ => Ok(()),
+    request
+        .idempotency_key
+        .as_deref()
+        .map_or(Ok(()), |key| check_key("idempotency_key", key))
+}
+
+/// Whether something can be a key.
+pub(super) fn check_key(field: &str, key: &str) -> Result<(), Error> {
+    if key.is_empty()
+        || key.len() > limits::IDEMPOTENCY_KEY_BYTES_MAX
+        || key.chars().any(char::is_control)
+    {
+        let message = format!(
+            "can't be a key: write 1 to {} characters, none of them a control character",
+            limits::IDEMPOTENCY_KEY_BYTES_MAX
+        );
+        return Err(Error::invalid(field, message));
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::port::clock::Clock;
 use crate::port::store::Error;
 use crate::protocol::invariants::{self, Snapshot};
+use crate::protocol::keys::{Digest, Scope};
 use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{DueKey, End, Finish, Former, LeaderRow, Node, Owner, Term, Waiting};
@@ -47,7 +48,7 @@ struct Tables {
     specs: HashMap<RunId, RunSpec>,
     attempts: HashMap<RunId, Vec<AttemptEnd>>,
     logs: HashMap<RunId, Vec<(u32, String)>>,
-    keys: HashMap<String, RunId>,
+    keys: BTreeMap<(String, Scope), (RunId, Option<Digest>)>,
     outbox: BTreeMap<OutboxId, Vec<(RunId, u32)>>,
     nodes: BTreeMap<NodeId, Node>,
     calendars: BTreeMap<String, Calendar>,

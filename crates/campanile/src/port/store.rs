@@ -18,11 +18,12 @@ use async_trait::async_trait;
 
 use super::{Cause, Written};
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
+use crate::protocol::keys::Scope;
 use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::work::{
-    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow, Node,
-    OutboxRow, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage,
-    Term,
+    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow, Moved,
+    Node, OutboxRow, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted,
+    TaskPage, Term,
 };
 use crate::run::Run;
 use crate::task::Task;
@@ -161,7 +162,8 @@ pub trait Control: Send + Sync + 'static {
     /// row has moved.
     async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error>;
 
-    /// Inserts runs with their timers: all or nothing; one answer for each, in order.
+    /// Inserts runs with their timers: all or nothing; one answer for each, in order. If one of them is
+    /// [`Submitted::taken`], nothing was stored.
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error>;
 
     /// Runs, live and finished, newest id first, with ids below `before`.
@@ -183,6 +185,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// Cancels a run that has not started, or asks its worker to.
     async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error>;
+
+    /// Lets a run that waits for its timer start at another instant: the timer is replaced in the same transaction.
+    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error>;
+
+    /// The runs that a key stands for, one for each scope but the engine's, at most `limit`.
+    async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error>;
 
     /// The logs of a run's attempts.
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error>;

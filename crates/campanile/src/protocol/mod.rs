@@ -25,6 +25,7 @@ pub mod ahead;
 pub mod dispatch;
 pub mod election;
 pub mod invariants;
+pub mod keys;
 pub mod limits;
 pub mod lost;
 pub mod message;

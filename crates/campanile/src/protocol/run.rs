@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::limits;
-use super::work::{Cancel, End, Finish};
+use super::work::{Cancel, End, Finish, Moved};
 use crate::id::{ClaimId, NodeId, RunId};
 use crate::port::handler::Failure;
 use crate::run::{Origin, Reason, Run, State};
@@ -272,6 +272,35 @@ pub fn cancel(run: &Run, at: Timestamp) -> (Cancel, Option<Run>) {
         ),
         ended => (Cancel::Ended(ended), None),
     }
+}
+
+/// Somebody wants it to start at another instant: the answer, and the row if it changes. Only while it still waits for
+/// its timer; `has_timer` says whether the timer is there. What is said of a deadline is said anew from the new instant.
+#[must_use]
+pub fn move_to(run: &Run, has_timer: bool, to: Timestamp) -> (Moved, Option<Run>) {
+    match run.state {
+        State::Scheduled | State::Queued if run.attempt > 1 => {
+            return (Moved::Started(run.state), None);
+        }
+        State::Scheduled if run.origin == Origin::Schedule => return (Moved::Occurrence, None),
+        State::Scheduled if has_timer && run.epoch == 0 && !run.limited => {}
+        State::Scheduled | State::Queued => return (Moved::Due, None),
+        State::Running => return (Moved::Started(run.state), None),
+        ended => return (Moved::Ended(ended), None),
+    }
+    let wait = |deadline: Timestamp| to.plus(deadline.since(run.ready_at));
+    let moved = Run {
+        // A backfill stands for an instant of the past, whenever it starts.
+        due_at: if run.origin == Origin::Request {
+            to
+        } else {
+            run.due_at
+        },
+        ready_at: to,
+        deadline_at: run.deadline_at.map(wait),
+        ..run.clone()
+    };
+    (Moved::Done, Some(moved))
 }
 
 /// How an attempt ended, as the worker saw it.

@@ -1,6 +1,8 @@
 //! The nouns that the protocol hands to the store and gets back: terms, due rows, firings, claims, ends. Values only;
 //! what is done with them is decided in the modules beside this one and carried out by [`crate::port::store`].
 
+mod asked;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use crate::id::{ClaimId, Holder, NodeId, OutboxId, RunId, TaskId};
 use crate::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
 use crate::task::{QueueName, Task, TaskSpec};
 use crate::time::Timestamp;
+
+pub use self::asked::{Cancel, Moved, Submission, Submitted};
 
 /// One holder's time as leader. Every leader write carries it and is refused once another term began.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -412,26 +416,6 @@ pub struct Move {
     pub next: Option<DueKey>,
 }
 
-/// A run to submit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Submission {
-    /// The row, in state scheduled, origin request.
-    pub run: Run,
-    /// What it carries of its own.
-    pub spec: Option<RunSpec>,
-    /// A second submission with the same key returns the first run.
-    pub idempotency_key: Option<String>,
-}
-
-/// The answer to one submission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Submitted {
-    /// The run: the new one, or the one that the key named already.
-    pub run: RunId,
-    /// Whether it is new.
-    pub created: bool,
-}
-
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunFilter {
@@ -454,19 +438,6 @@ pub struct RunDetail {
     pub spec: Option<RunSpec>,
     /// Its attempts that ended other than well.
     pub attempts: Vec<AttemptEnd>,
-}
-
-/// The answer to a request to cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancel {
-    /// It had not started; it never will.
-    Cancelled,
-    /// It runs; its worker has been told and will end it.
-    Requested,
-    /// It had ended already, like this.
-    Ended(State),
-    /// No such run.
-    Unknown,
 }
 
 /// How many live runs stand where.

@@ -1,28 +1,27 @@
 //! What API and command line ask of the store.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use campanile::failpoint::{self, Failpoint};
 use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Control, Error};
+use campanile::protocol::keys::Scope;
 use campanile::protocol::work::{
-    Cancel, DueKey, Edit, Former, Node, Owner, QueueCount, RunDetail, RunFilter, Submission,
-    Submitted, TaskPage,
+    Cancel, Edit, Former, Moved, Node, QueueCount, RunDetail, RunFilter, Submission, Submitted,
+    TaskPage,
 };
 use campanile::run::{Reason, Run, State};
 use campanile::task::Task;
 use campanile::time::Timestamp;
 
-use super::super::connection::{Tx, Verdict, transaction};
-use super::super::error::Failure;
+use super::super::connection::transaction;
 use super::super::statement::{Statement, Text};
-use super::super::value::{Arg, Table};
+use super::super::value::Arg;
 use super::ends::{Ending, Outcome};
-use super::firing::INSERT_ROWS_MAX;
 use super::points::{CANCEL, SUBMIT};
-use super::rows::{attempt_of, ended_run, live_run, node_of, small, spec_table};
+use super::rows::{attempt_of, ended_run, live_run, node_of, small};
 use super::{Store, first};
 
 /// How long before an occurrence's instant its run may have been minted: the look-ahead and two clocks' difference.
@@ -30,24 +29,8 @@ const MINTED_BEFORE: std::time::Duration = std::time::Duration::from_secs(600);
 /// A cancel that meets a run between two states looks again.
 const CANCEL_LOOKS_MAX: usize = 5;
 
-/// Which run each key has. A key that is taken, also by somebody who has not committed yet, is left as it is.
-static KEEP_KEYS: Statement = Statement::new(
-    "INSERT INTO submission (idempotency_key, run, at) SELECT k, r, @now FROM @keys(k text, r int) AS v
-     WHERE true ON CONFLICT (idempotency_key) DO NOTHING",
-);
-
-/// The runs that keys stand for.
-static KEYS: Statement = Statement::new(
-    "SELECT idempotency_key, run FROM submission WHERE idempotency_key IN (SELECT k FROM @keys(k text) AS v)",
-);
-
-/// What runs carry of their own.
-static INSERT_SPECS: Statement = Statement::new(
-    "INSERT INTO run_spec (run, handler, payload, rules) SELECT r, h, p, u FROM @specs(r int, h text, p text, u text) AS v",
-);
-
 /// One run, wherever it is.
-static RUN: Statement = Statement::new(concat!(
+pub(super) static RUN: Statement = Statement::new(concat!(
     "SELECT ",
     live_run!(),
     " FROM run WHERE run.id = :id UNION ALL SELECT ",
@@ -141,10 +124,8 @@ impl Control for Store {
     }
 
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
-        let mut keys = submissions
-            .iter()
-            .filter_map(|s| s.idempotency_key.as_deref());
-        if keys.any(|key| key.contains('\0')) {
+        let mut keys = submissions.iter().filter_map(|s| s.key.as_ref());
+        if keys.any(|key| key.text.contains('\0')) {
             return Err(Error::Refused("an idempotency key holds NUL".into()));
         }
         self.intern(submissions.iter().map(|s| &s.run.queue))
@@ -240,6 +221,14 @@ impl Control for Store {
         Err(Error::Contended(
             "the run went from state to state meanwhile".into(),
         ))
+    }
+
+    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
+        self.move_timer(id, to).await
+    }
+
+    async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error> {
+        self.of_key(key, limit).await
     }
 
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {
@@ -363,94 +352,4 @@ fn runs_text(
     };
     let template = format!("{template} ORDER BY 1 DESC LIMIT :limit");
     (Text::render(&template, dialect), args)
-}
-
-impl Store {
-    async fn submit_in(
-        &self,
-        tx: &mut Tx,
-        submissions: &[Submission],
-    ) -> Result<Verdict<Vec<Submitted>>, Failure> {
-        let (known, kept) = keep_keys(tx, submissions).await?;
-        failpoint::reach(Failpoint::SubmitKeyed);
-        let mut created = HashSet::with_capacity(submissions.len());
-        let mut fresh: Vec<&Submission> = Vec::with_capacity(submissions.len());
-        let mut answers = Vec::with_capacity(submissions.len());
-        for submission in submissions {
-            let own = submission.run.id;
-            let key = submission.idempotency_key.as_deref();
-            let (before, now) = (
-                key.and_then(|key| known.get(key).copied()),
-                key.and_then(|key| kept.get(key).copied()),
-            );
-            if key.is_some() && before.is_none() && now.is_none() {
-                let gone = "the key's run was made and removed meanwhile";
-                return Err(Error::Contended(gone.into()).into());
-            }
-            // Retention may have taken the key away since it was seen: then the answer is the run that it stood for, or
-            // it stands for ours, and ours is new.
-            let run = now.or(before).unwrap_or(own);
-            let is_known = before == Some(run);
-            let is_new = !is_known && run == own && (key.is_none() || created.insert(own));
-            if is_new {
-                fresh.push(submission);
-            }
-            answers.push(Submitted {
-                run,
-                created: is_new,
-            });
-        }
-        let runs: Vec<Run> = fresh.iter().map(|s| s.run.clone()).collect();
-        self.insert_runs(tx, &runs).await?;
-        for chunk in fresh.chunks(INSERT_ROWS_MAX) {
-            let specs = chunk
-                .iter()
-                .filter_map(|s| s.spec.as_ref().map(|spec| (s.run.id, spec)));
-            if specs.clone().next().is_some() {
-                tx.write(&INSERT_SPECS, &[("specs", spec_table(specs)?.into())])
-                    .await?;
-            }
-        }
-        let timers: Vec<DueKey> = runs
-            .into_iter()
-            .map(|run| DueKey {
-                queue: run.queue,
-                at: run.ready_at,
-                owner: Owner::Run(run.id),
-            })
-            .collect();
-        self.put_due(tx, &timers).await?;
-        Ok(Verdict::Commit(answers))
-    }
-}
-
-type Keys = HashMap<String, RunId>;
-
-/// Puts the keys of these submissions. Answers which run each key stood for before, and stands for now. In the order of
-/// keys, so that two submissions never wait for each other.
-async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<(Keys, Keys), Failure> {
-    let mut wanted: BTreeMap<&str, RunId> = BTreeMap::new();
-    for submission in submissions {
-        if let Some(key) = submission.idempotency_key.as_deref() {
-            wanted.entry(key).or_insert(submission.run.id);
-        }
-    }
-    let wanted: Vec<(&str, RunId)> = wanted.into_iter().collect();
-    let (mut known, mut kept) = (Keys::new(), Keys::with_capacity(wanted.len()));
-    for chunk in wanted.chunks(INSERT_ROWS_MAX) {
-        let keys = Table::default().texts(chunk.iter().map(|(key, _)| (*key).to_owned()));
-        let with_runs = keys.clone().ints(chunk.iter().map(|(_, run)| run.as_i64()));
-        look_up(tx, &keys, &mut known).await?;
-        tx.write(&KEEP_KEYS, &[("keys", with_runs.into())]).await?;
-        look_up(tx, &keys, &mut kept).await?;
-    }
-    Ok((known, kept))
-}
-
-async fn look_up(tx: &mut Tx, keys: &Table, found: &mut Keys) -> Result<(), Failure> {
-    for mut row in tx.rows(&KEYS, &[("keys", keys.clone().into())]).await? {
-        let (key, run) = (row.text("submission")?, row.int("submission")?);
-        found.insert(key, RunId::from_i64(run));
-    }
-    Ok(())
 }

@@ -94,7 +94,7 @@ static PRUNE: [Statement; 5] = [
     Statement::new("DELETE FROM run_spec WHERE run IN (SELECT id FROM @ids(id int) AS v)"),
     Statement::new("DELETE FROM run_attempt WHERE run IN (SELECT id FROM @ids(id int) AS v)"),
     Statement::new("DELETE FROM run_log WHERE run IN (SELECT id FROM @ids(id int) AS v)"),
-    Statement::new("DELETE FROM submission WHERE run IN (SELECT id FROM @ids(id int) AS v)"),
+    Statement::new("DELETE FROM run_key WHERE run IN (SELECT id FROM @ids(id int) AS v)"),
     Statement::new("DELETE FROM run_history WHERE id IN (SELECT id FROM @ids(id int) AS v)"),
 ];
 

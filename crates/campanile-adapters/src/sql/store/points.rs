@@ -91,6 +91,14 @@ pub(super) const SUBMIT: Around = Around {
     committed: Failpoint::SubmitCommitted,
 };
 
+/// A request is moved to another instant.
+pub(super) const MOVE: Around = Around {
+    before: Failpoint::MoveBefore,
+    guarded: None,
+    written: Failpoint::MoveWritten,
+    committed: Failpoint::MoveCommitted,
+};
+
 /// Tasks and what they share are changed.
 pub(super) const EDIT: Around = Around {
     before: Failpoint::EditBefore,

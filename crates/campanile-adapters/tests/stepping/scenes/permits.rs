@@ -3,6 +3,8 @@
 use campanile::id::{ClaimId, RunId};
 use campanile::protocol::permits::LimitKey;
 use campanile::protocol::work::{End, Firing, Replaced};
+use campanile::run::Run;
+use campanile::time::Timestamp;
 
 use super::super::fixture::{AGAIN, World, acquiring, at, finish, parking};
 use super::super::ops::Op;
@@ -152,5 +154,28 @@ pub(super) fn requests() -> Vec<Scene> {
     let timer = w.fire(w.timer(&request.run));
     let cancel = Op::Cancel(request.run.id);
     scenes.push(w.meet("fire of a timer, cancel", vec![vec![timer], vec![cancel]]));
+    scenes.extend(moves());
     scenes
+}
+
+/// A request is moved to another instant, beside all that may begin or end it.
+fn moves() -> Vec<Scene> {
+    // Long after the clocks of all stores: who is moved there is not claimed.
+    const FAR: Timestamp = Timestamp::from_ms(4_000_000_000_000);
+    let scene = |name, other: fn(&World, &Run) -> Op| {
+        let mut w = World::new();
+        let request = w.submission(None);
+        w.setup.push(Op::Submit(vec![request.clone()]));
+        let other = other(&w, &request.run);
+        let moved = Op::Move(request.run.id, FAR);
+        w.meet(name, vec![vec![moved], vec![other]])
+    };
+    vec![
+        scene("move, fire of its timer", |w, run| w.fire(w.timer(run))),
+        scene("move, claim", |w, run| {
+            Op::Claim(w.claim(0, &[(run.id, 1)]))
+        }),
+        scene("move, cancel", |_, run| Op::Cancel(run.id)),
+        scene("move, move", |_, run| Op::Move(run.id, at(500))),
+    ]
 }

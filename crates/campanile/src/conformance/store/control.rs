@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{Fixture, at, end, range, spec};
+use super::fixture::{Fixture, at, end, key, range, spec};
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::run;
@@ -229,74 +229,18 @@ pub async fn a_submission_is_there_at_once(store: Arc<dyn Store>) {
     );
 }
 
-/// A second submission with the same key gives the first run, alone, in a batch, and after the run has ended.
-pub async fn a_key_stands_for_one_run(store: Arc<dyn Store>) {
-    let f = Fixture::new(store);
-    let keyed = |key: &str| {
-        let mut submission = f.requests(1).remove(0);
-        submission.idempotency_key = Some(key.to_owned());
-        submission
-    };
-    let first = keyed("k");
-    assert!(f.store.submit(std::slice::from_ref(&first)).await.unwrap()[0].created);
-    let batch = [
-        keyed("k"),
-        keyed("l"),
-        f.requests(1).remove(0),
-        keyed("l"),
-        first.clone(),
-    ];
-    let answers = f.store.submit(&batch).await.unwrap();
-    let expected = [
-        (first.run.id, false),
-        (batch[1].run.id, true),
-        (batch[2].run.id, true),
-        (batch[1].run.id, false),
-        (first.run.id, false),
-    ];
-    let told: Vec<_> = answers.iter().map(|a| (a.run, a.created)).collect();
-    assert_eq!(told, expected);
-    assert_eq!(f.all_runs().await.len(), 3);
-    assert_eq!(f.due(at(0)).await.len(), 3);
-    f.cancel(first.run.id).await;
-    assert_eq!(
-        f.store.submit(&[keyed("k")]).await.unwrap()[0].run,
-        first.run.id
-    );
-}
-
-/// However many submit one key at once, one run is made.
-pub async fn many_submit_one_key(store: Arc<dyn Store>) {
-    let f = Fixture::new(store);
-    let mut submissions = f.requests(6);
-    for submission in &mut submissions {
-        submission.idempotency_key = Some("'k\" <ü>".to_owned());
-    }
-    let calls = submissions
-        .iter()
-        .map(|s| f.store.submit(std::slice::from_ref(s)));
-    let answers = futures_util::future::join_all(calls).await;
-    let answers: Vec<_> = answers
-        .into_iter()
-        .map(|answer| answer.unwrap()[0])
-        .collect();
-    assert_eq!(answers.iter().filter(|a| a.created).count(), 1);
-    assert!(answers.iter().all(|a| a.run == answers[0].run));
-    assert_eq!(f.all_runs().await.len(), 1);
-}
-
 /// A submission is done whole or not at all.
 pub async fn a_submission_is_all_or_nothing(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let taken = f.submit(1).await.remove(0);
     let mut batch = f.requests(3);
-    batch[1].idempotency_key = Some("k".to_owned());
+    batch[1].key = Some(key("k"));
     batch[2].run.id = taken.id;
     assert!(f.store.submit(&batch).await.is_err());
     assert_eq!(f.all_runs().await, [taken]);
     assert_eq!(f.due(at(0)).await.len(), 1);
     let mut again = f.requests(1);
-    again[0].idempotency_key = Some("k".to_owned());
+    again[0].key = Some(key("k"));
     assert!(f.store.submit(&again).await.unwrap()[0].created);
     assert!(f.store.submit(&[]).await.unwrap().is_empty());
 }

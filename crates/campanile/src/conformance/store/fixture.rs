@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::id::{ClaimId, Mint, NodeId, RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::Store;
+use crate::protocol::keys::{Key, Scope};
 use crate::protocol::work::{
     Bid, Cancel, Claim, Claimed, Delete, DueChange, DueKey, Edit, End, Finish, Fired, Firing, Node,
     OutboxEntry, Owner, RunDetail, RunFilter, ScanLimits, Submission, Term, Upsert,
@@ -231,7 +232,7 @@ impl Fixture {
         let submissions = ids.into_iter().map(|id| Submission {
             run: run::request(id, None, &spec("request"), at(0)),
             spec: None,
-            idempotency_key: None,
+            key: None,
         });
         submissions.collect()
     }
@@ -329,5 +330,14 @@ pub(super) fn range(first: i64, last: i64, count: u64) -> occurrences::Skip {
         count,
         reason: Reason::Misfire,
         moved_to: None,
+    }
+}
+
+/// A key of runs with an HTTP handler of their own.
+pub(super) fn key(text: &str) -> Key {
+    Key {
+        scope: Scope::Handler("http".to_owned()),
+        text: text.to_owned(),
+        content: None,
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{Fixture, at, end, limits};
+use super::fixture::{Fixture, at, end, key, limits};
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::run;
@@ -256,7 +256,7 @@ pub async fn pruning_removes_old_history(store: Arc<dyn Store>) {
     let live = f.submit(1).await.remove(0);
     let mut keyed = f.requests(3);
     for (n, submission) in keyed.iter_mut().enumerate() {
-        submission.idempotency_key = Some(format!("key-{n}"));
+        submission.key = Some(key(&format!("key-{n}")));
         submission.spec = Some(RunSpec::default());
     }
     f.store.submit(&keyed).await.unwrap();
@@ -275,8 +275,8 @@ pub async fn pruning_removes_old_history(store: Arc<dyn Store>) {
     assert_eq!(left, [keyed[2].run.id, live.id]);
     // The key of a pruned run is free, that of a live one is not.
     let mut fresh = f.requests(2);
-    fresh[0].idempotency_key = Some("key-0".to_owned());
-    fresh[1].idempotency_key = Some("key-2".to_owned());
+    fresh[0].key = Some(key("key-0"));
+    fresh[1].key = Some(key("key-2"));
     let answers = f.store.submit(&fresh).await.unwrap();
     assert_eq!(
         answers.iter().map(|a| a.created).collect::<Vec<_>>(),

@@ -13,8 +13,9 @@ use crate::calendar::Calendar;
 use crate::id::{RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::{Control, Error};
+use crate::protocol::keys::Scope;
 use crate::protocol::work::{
-    Cancel, DueChange, DueKey, Edit, Former, Node, Owner, QueueCount, RunDetail, RunFilter,
+    Cancel, DueChange, DueKey, Edit, Former, Moved, Node, Owner, QueueCount, RunDetail, RunFilter,
     Submission, Submitted, TaskPage, Upsert,
 };
 use crate::protocol::{ahead, run as transitions};
@@ -143,6 +144,64 @@ fn edit_shared(tables: &mut Tables, edit: &Edit) -> Result<(), Error> {
     Ok(())
 }
 
+/// The due row of a run that waits for its start.
+fn timer(run: &Run) -> DueKey {
+    DueKey {
+        queue: run.queue.clone(),
+        at: run.ready_at,
+        owner: Owner::Run(run.id),
+    }
+}
+
+const fn known(run: RunId) -> Submitted {
+    Submitted {
+        run,
+        created: false,
+        taken: false,
+    }
+}
+
+impl Tables {
+    /// Why nothing of these submissions is stored: a key that another request has taken, which is an answer, or an id
+    /// that is there, which is an error.
+    fn refusal(&self, submissions: &[Submission]) -> Result<Option<Vec<Submitted>>, Error> {
+        let mut batch = BTreeMap::new();
+        let mut answers = Vec::with_capacity(submissions.len());
+        for s in submissions {
+            let Some(key) = &s.key else {
+                answers.push(known(s.run.id));
+                continue;
+            };
+            let place = (key.text.clone(), key.scope.clone());
+            let (run, content) = match self.keys.get(&place) {
+                Some(kept) => kept,
+                None => batch
+                    .entry(place)
+                    .or_insert((s.run.id, key.content.clone())),
+            };
+            answers.push(Submitted {
+                taken: !key.is_same(content.as_ref()),
+                ..known(*run)
+            });
+        }
+        if answers.iter().any(|a| a.taken) {
+            return Ok(Some(answers));
+        }
+        let mut fresh = submissions
+            .iter()
+            .zip(&answers)
+            .filter(|(s, a)| s.run.id == a.run);
+        let is_new = |s: &Submission| {
+            let place = s.key.as_ref().map(|k| (k.text.clone(), k.scope.clone()));
+            place.is_none_or(|place| !self.keys.contains_key(&place))
+        };
+        match fresh.find(|(s, _)| is_new(s) && self.live.contains_key(&s.run.id)) {
+            Some((s, _)) => Err(Error::Refused(format!("run {} exists", s.run.id).into())),
+            None => Ok(None),
+        }
+    }
+}
+
 #[async_trait]
 impl Control for MemoryStore {
     async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
@@ -232,43 +291,27 @@ impl Control for MemoryStore {
 
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
         let mut tables = self.lock();
-        let is_known = |s: &&Submission| {
-            let key = s.idempotency_key.as_ref();
-            key.is_some_and(|key| tables.keys.contains_key(key))
-        };
-        if let Some(taken) = submissions
-            .iter()
-            .filter(|s| !is_known(s))
-            .find(|s| tables.live.contains_key(&s.run.id))
-        {
-            return Err(Error::Refused(
-                format!("run {} exists", taken.run.id).into(),
-            ));
+        if let Some(refused) = tables.refusal(submissions)? {
+            return Ok(refused);
         }
         let mut answers = Vec::with_capacity(submissions.len());
         for s in submissions {
-            if let Some(first) = s.idempotency_key.as_ref().and_then(|k| tables.keys.get(k)) {
-                answers.push(Submitted {
-                    run: *first,
-                    created: false,
-                });
+            let place = s.key.as_ref().map(|k| (k.text.clone(), k.scope.clone()));
+            if let Some((first, _)) = place.as_ref().and_then(|k| tables.keys.get(k)) {
+                answers.push(known(*first));
                 continue;
             }
-            if let Some(key) = &s.idempotency_key {
-                tables.keys.insert(key.clone(), s.run.id);
+            if let Some((place, key)) = place.zip(s.key.as_ref()) {
+                tables.keys.insert(place, (s.run.id, key.content.clone()));
             }
             if let Some(spec) = &s.spec {
                 tables.specs.insert(s.run.id, spec.clone());
             }
-            tables.due.insert(DueKey {
-                queue: s.run.queue.clone(),
-                at: s.run.ready_at,
-                owner: Owner::Run(s.run.id),
-            });
+            tables.due.insert(timer(&s.run));
             tables.live.insert(s.run.id, s.run.clone());
             answers.push(Submitted {
-                run: s.run.id,
                 created: true,
+                ..known(s.run.id)
             });
         }
         Ok(answers)
@@ -342,6 +385,34 @@ impl Control for MemoryStore {
             tables.settle(run)?;
         }
         Ok(answer)
+    }
+
+    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
+        let mut tables = self.lock();
+        let Some(run) = tables.live.get(&id) else {
+            let ended = tables.history.get(&id);
+            return Ok(ended.map_or(Moved::Unknown, |r| Moved::Ended(r.state)));
+        };
+        let old = timer(run);
+        let (answer, moved) = transitions::move_to(run, tables.due.contains(&old), to);
+        if let Some(run) = moved {
+            tables.due.remove(&old);
+            tables.due.insert(timer(&run));
+            tables.live.insert(id, run);
+        }
+        Ok(answer)
+    }
+
+    async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error> {
+        let tables = self.lock();
+        let found = tables
+            .keys
+            .iter()
+            .filter(|((text, scope), _)| text == key && *scope != Scope::Engine);
+        Ok(found
+            .take(limit)
+            .map(|((_, scope), (run, _))| (scope.clone(), *run))
+            .collect())
     }
 
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {

@@ -293,7 +293,7 @@ impl Leading for MemoryStore {
             tables.specs.remove(&run.id);
             tables.attempts.remove(&run.id);
             tables.logs.remove(&run.id);
-            tables.keys.retain(|_, id| *id != run.id);
+            tables.keys.retain(|_, (id, _)| *id != run.id);
             if let Some(task) = run.task {
                 tables.occurrences.remove(&(task, run.due_at));
             }

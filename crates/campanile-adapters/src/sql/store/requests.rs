@@ -1,0 +1,274 @@
+//! Requests for runs: putting them with their keys and timers, finding them by key, and moving them to another instant.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use campanile::failpoint::{self, Failpoint};
+use campanile::id::RunId;
+use campanile::port::store::Error;
+use campanile::protocol::keys::{Digest, Key, Scope};
+use campanile::protocol::run as transitions;
+use campanile::protocol::work::{DueKey, Moved, Owner, Submission, Submitted};
+use campanile::run::Run;
+use campanile::time::Timestamp;
+
+use super::super::connection::{Tx, Verdict, transaction};
+use super::super::error::Failure;
+use super::super::statement::Statement;
+use super::super::value::Table;
+use super::Store;
+use super::control::RUN;
+use super::firing::INSERT_ROWS_MAX;
+use super::points::MOVE;
+use super::rows::spec_table;
+
+/// A move that meets a run between two states looks again.
+const MOVE_LOOKS_MAX: usize = 5;
+
+/// Which run each key has. A key that is taken, also by somebody who has not committed yet, is left as it is.
+static KEEP_KEYS: Statement = Statement::new(
+    "INSERT INTO run_key (idempotency_key, scope, run, digest, at)
+     SELECT k, s, r, d, @now FROM @keys(k text, s text, r int, d text) AS v
+     WHERE true ON CONFLICT (idempotency_key, scope) DO NOTHING",
+);
+
+/// The runs that keys stand for, and what was said with them.
+static KEYS: Statement = Statement::new(
+    "SELECT idempotency_key, scope, run, digest FROM run_key
+     WHERE (idempotency_key, scope) IN (SELECT k, s FROM @keys(k text, s text) AS v)",
+);
+
+/// The runs that a key stands for, whoever has it.
+static OF_KEY: Statement = Statement::new(
+    "SELECT scope, run FROM run_key WHERE idempotency_key = :key AND scope <> 'engine' ORDER BY scope LIMIT :limit",
+);
+
+/// What runs carry of their own.
+static INSERT_SPECS: Statement = Statement::new(
+    "INSERT INTO run_spec (run, handler, payload, rules) SELECT r, h, p, u FROM @specs(r int, h text, p text, u text) AS v",
+);
+
+/// Takes a run's timer away.
+static TAKE_TIMER: Statement =
+    Statement::new("DELETE FROM due WHERE queue = :queue AND at = :at AND owner = :run AND n = 1");
+
+/// Lets a run that waits for its timer be due at another instant.
+static MOVE_RUN: Statement = Statement::new(
+    "UPDATE run SET due_at = :due, ready_at = :ready, deadline_at = :ready + (deadline_at - ready_at)
+     WHERE id = :run AND state = 1 AND attempt = 1 AND epoch = 0 AND limited = 0 AND ready_at = :old",
+);
+
+/// A key in its scope.
+type Place = (String, String);
+/// What a key stands for.
+type Kept = (RunId, Option<Digest>);
+type Keys = HashMap<Place, Kept>;
+
+fn place(key: &Key) -> Place {
+    (key.text.clone(), key.scope.to_string())
+}
+
+fn timer(run: &Run) -> DueKey {
+    DueKey {
+        queue: run.queue.clone(),
+        at: run.ready_at,
+        owner: Owner::Run(run.id),
+    }
+}
+
+impl Store {
+    pub(super) async fn submit_in(
+        &self,
+        tx: &mut Tx,
+        submissions: &[Submission],
+    ) -> Result<Verdict<Vec<Submitted>>, Failure> {
+        let (known, kept) = keep_keys(tx, submissions).await?;
+        failpoint::reach(Failpoint::SubmitKeyed);
+        let mut created = HashSet::with_capacity(submissions.len());
+        let mut fresh: Vec<&Submission> = Vec::with_capacity(submissions.len());
+        let mut answers = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            let own = submission.run.id;
+            let place = submission.key.as_ref().map(place);
+            let (before, now) = (
+                place.as_ref().and_then(|key| known.get(key)),
+                place.as_ref().and_then(|key| kept.get(key)),
+            );
+            if place.is_some() && before.is_none() && now.is_none() {
+                let gone = "the key's run was made and removed meanwhile";
+                return Err(Error::Contended(gone.into()).into());
+            }
+            // Retention may have taken the key away since it was seen: then the answer is the run that it stood for, or
+            // it stands for ours, and ours is new.
+            let (run, content) = match now.or(before) {
+                Some((run, content)) => (*run, content.as_ref()),
+                None => (own, None),
+            };
+            let taken = submission
+                .key
+                .as_ref()
+                .is_some_and(|key| !key.is_same(content));
+            let is_known = before.is_some_and(|(first, _)| *first == run);
+            let is_new = !is_known && run == own && (place.is_none() || created.insert(own));
+            if is_new {
+                fresh.push(submission);
+            }
+            answers.push(Submitted {
+                run,
+                created: is_new,
+                taken,
+            });
+        }
+        if answers.iter().any(|answer| answer.taken) {
+            return Ok(Verdict::Rollback(none_created(answers)));
+        }
+        self.put_requests(tx, &fresh).await?;
+        Ok(Verdict::Commit(answers))
+    }
+
+    async fn put_requests(&self, tx: &mut Tx, fresh: &[&Submission]) -> Result<(), Failure> {
+        let runs: Vec<Run> = fresh.iter().map(|s| s.run.clone()).collect();
+        self.insert_runs(tx, &runs).await?;
+        for chunk in fresh.chunks(INSERT_ROWS_MAX) {
+            let specs = chunk
+                .iter()
+                .filter_map(|s| s.spec.as_ref().map(|spec| (s.run.id, spec)));
+            if specs.clone().next().is_some() {
+                tx.write(&INSERT_SPECS, &[("specs", spec_table(specs)?.into())])
+                    .await?;
+            }
+        }
+        let timers: Vec<DueKey> = runs.iter().map(timer).collect();
+        self.put_due(tx, &timers).await
+    }
+
+    pub(super) async fn of_key(
+        &self,
+        key: &str,
+        limit: usize,
+    ) -> Result<Vec<(Scope, RunId)>, Error> {
+        if key.contains('\0') {
+            return Ok(Vec::new());
+        }
+        let args = [
+            ("key", key.into()),
+            ("limit", i64::try_from(limit).unwrap_or(i64::MAX).into()),
+        ];
+        let rows = self.pools.reader.rows(&OF_KEY, &args).await?;
+        let found = rows.into_iter().map(|mut row| {
+            let scope = scope_of(&row.text("run_key")?)?;
+            Ok((scope, RunId::from_i64(row.int("run_key")?)))
+        });
+        found.collect()
+    }
+
+    /// Replaces a run's timer, if it still waits for it.
+    pub(super) async fn move_timer(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
+        for _ in 0..MOVE_LOOKS_MAX {
+            let args = [("id", id.as_i64().into())];
+            let rows = self.pools.main.rows(&RUN, &args).await?;
+            let Some(run) = self.runs_of(rows).await?.pop() else {
+                return Ok(Moved::Unknown);
+            };
+            let (answer, moved) = transitions::move_to(&run, true, to);
+            let Some(moved) = moved else {
+                return Ok(answer);
+            };
+            let answer = transaction!(MOVE, self.pools.main, &self.random, tx => self.move_in(tx, &run, &moved))?;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
+        Err(Error::Contended(
+            "the run went from state to state meanwhile".into(),
+        ))
+    }
+
+    /// `None` if the run is not as it was seen. The timer comes first, as in a firing: so the two never wait for each other.
+    async fn move_in(
+        &self,
+        tx: &mut Tx,
+        old: &Run,
+        new: &Run,
+    ) -> Result<Verdict<Option<Moved>>, Failure> {
+        let queue = self.queue_id(&old.queue)?;
+        let run = old.id.as_i64();
+        let args = [
+            ("queue", queue.into()),
+            ("at", old.ready_at.as_ms().into()),
+            ("run", run.into()),
+        ];
+        let had_timer = tx.write(&TAKE_TIMER, &args).await? == 1;
+        let args = [
+            ("run", run.into()),
+            ("old", old.ready_at.as_ms().into()),
+            ("due", new.due_at.as_ms().into()),
+            ("ready", new.ready_at.as_ms().into()),
+        ];
+        let moved = tx.write(&MOVE_RUN, &args).await? == 1;
+        if !moved {
+            return Ok(Verdict::Rollback(None));
+        }
+        if !had_timer {
+            return Ok(Verdict::Rollback(Some(Moved::Due)));
+        }
+        self.put_due(tx, &[timer(new)]).await?;
+        Ok(Verdict::Commit(Some(Moved::Done)))
+    }
+}
+
+/// Nothing was stored: what would have been new is not.
+fn none_created(answers: Vec<Submitted>) -> Vec<Submitted> {
+    let answers = answers.into_iter();
+    answers
+        .map(|answer| Submitted {
+            created: false,
+            ..answer
+        })
+        .collect()
+}
+
+fn scope_of(text: &str) -> Result<Scope, Error> {
+    text.parse().map_err(|message| Error::Corrupt {
+        table: "run_key",
+        message,
+    })
+}
+
+/// Puts the keys of these submissions. Answers what each key stood for before, and stands for now. In the order of
+/// keys, so that two submissions never wait for each other.
+async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<(Keys, Keys), Failure> {
+    let mut wanted: BTreeMap<Place, (RunId, Option<String>)> = BTreeMap::new();
+    for submission in submissions {
+        if let Some(key) = &submission.key {
+            let digest = key.content.as_ref().map(|d| d.as_str().to_owned());
+            wanted
+                .entry(place(key))
+                .or_insert((submission.run.id, digest));
+        }
+    }
+    let wanted: Vec<(Place, (RunId, Option<String>))> = wanted.into_iter().collect();
+    let (mut known, mut kept) = (Keys::new(), Keys::with_capacity(wanted.len()));
+    for chunk in wanted.chunks(INSERT_ROWS_MAX) {
+        let keys = Table::default()
+            .texts(chunk.iter().map(|((key, _), _)| key.clone()))
+            .texts(chunk.iter().map(|((_, scope), _)| scope.clone()));
+        let with_runs = keys
+            .clone()
+            .ints(chunk.iter().map(|(_, (run, _))| run.as_i64()))
+            .texts(chunk.iter().map(|(_, (_, digest))| digest.clone()));
+        look_up(tx, &keys, &mut known).await?;
+        tx.write(&KEEP_KEYS, &[("keys", with_runs.into())]).await?;
+        look_up(tx, &keys, &mut kept).await?;
+    }
+    Ok((known, kept))
+}
+
+async fn look_up(tx: &mut Tx, keys: &Table, found: &mut Keys) -> Result<(), Failure> {
+    for mut row in tx.rows(&KEYS, &[("keys", keys.clone().into())]).await? {
+        let place = (row.text("run_key")?, row.text("run_key")?);
+        let run = RunId::from_i64(row.int("run_key")?);
+        let digest = row.opt_text("run_key")?.map(Digest::from_spelling);
+        found.insert(place, (run, digest));
+    }
+    Ok(())
+}
