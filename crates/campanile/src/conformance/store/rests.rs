@@ -130,11 +130,12 @@ pub async fn a_rest_keeps_what_has_come_and_what_was_asked_for(store: Arc<dyn St
             f.tomorrow().await,
         ),
         spec: None,
-        idempotency_key: None,
+        key: None,
     };
     let created = Submitted {
         run: asked.run.id,
         created: true,
+        taken: false,
     };
     let answers = f.store.submit(std::slice::from_ref(&asked)).await.unwrap();
     assert_eq!(answers, [created]);
