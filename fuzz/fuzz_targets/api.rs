@@ -24,7 +24,8 @@ use campanile::system::{Pool, Random};
 use campanile::time::Timestamp;
 use campanile_server::api::guard::Guard;
 use campanile_server::api::{self, problem::Problem};
-use campanile_server::token::Expected;
+use campanile_server::http::proxies::Proxies;
+use campanile_server::token::Tokens;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -144,10 +145,7 @@ fn service() -> Router {
         pool: Pool::inline(),
         on_work: Arc::new(|| {}),
     });
-    let guard = Guard {
-        token: Some(Expected::of(TOKEN)),
-        loopback: true,
-    };
+    let guard = Guard::new(Tokens::fixed(TOKEN), true, Proxies::default());
     api::router(Arc::new(control), guard)
 }
 

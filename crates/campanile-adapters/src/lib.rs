@@ -5,6 +5,7 @@
 pub mod handlers;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod service_url;
 #[cfg(feature = "sql")]
 pub mod sql;
 #[cfg(feature = "stomp")]

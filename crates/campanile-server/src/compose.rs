@@ -19,7 +19,7 @@ use crate::config::Settings;
 use crate::http::{self, Listener, Serving, Views};
 use crate::ports::Ports;
 use crate::taskfile::{self, TaskFile};
-use crate::token;
+use crate::token::{self, Tokens, Unseen};
 
 /// Why the program did not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +46,10 @@ pub enum Error {
 pub struct App {
     /// Where it serves.
     pub address: SocketAddr,
-    /// The token, if this start made it.
-    pub new_token: Option<String>,
+    /// The tokens in force, to be read anew when asked.
+    pub tokens: Tokens,
+    /// The token, as long as nobody has seen it.
+    pub new_token: Option<Unseen>,
     /// What people ask of the system.
     pub control: Arc<Control>,
     /// The node.
@@ -75,7 +77,7 @@ pub async fn start_with(
 ) -> Result<App, Error> {
     let random = Arc::new(Random::from_system());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let (expected, new_token) = token::of(settings, &random)?;
+    let (tokens, new_token) = token::of(settings, &random)?;
     let tasks = settings
         .node
         .tasks
@@ -115,10 +117,11 @@ pub async fn start_with(
     }
     let serving = listener.serve(Views {
         control: settings.node.roles.api.then(|| Arc::clone(&control)),
-        guard: Guard {
-            token: expected,
-            loopback: address.ip().is_loopback(),
-        },
+        guard: Guard::new(
+            tokens.clone(),
+            address.ip().is_loopback(),
+            settings.http.trusted_proxies.clone(),
+        ),
         metrics_public: settings.http.metrics_public,
         health: http::Health::new(&node, settings, ports.store, ports.lock),
         metrics: http::Metrics::of(&node),
@@ -126,6 +129,7 @@ pub async fn start_with(
     });
     Ok(App {
         address,
+        tokens,
         new_token,
         control,
         node,

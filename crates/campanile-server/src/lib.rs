@@ -11,6 +11,7 @@ pub mod failpoint;
 pub mod heatmap;
 pub mod http;
 pub mod lifecycle;
+pub mod modes;
 pub mod ports;
 pub mod taskfile;
 pub mod token;

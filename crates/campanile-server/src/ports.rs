@@ -9,7 +9,7 @@ use campanile::port::lock::Lock;
 use campanile::port::store::Store;
 use campanile_adapters::{redis, sql, stomp};
 
-use crate::config::{self, Settings};
+use crate::config::{self, ServiceUrl, Settings};
 
 /// The adapters of one node.
 #[derive(Clone)]
@@ -35,10 +35,10 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] sql::OpenError),
     /// The lock.
-    #[error("setting `lock`: {0}")]
+    #[error("{0}")]
     Lock(String),
     /// The broker.
-    #[error("setting `broker`: {0}")]
+    #[error("{0}")]
     Broker(String),
 }
 
@@ -51,7 +51,7 @@ pub async fn open(settings: &Settings) -> Result<Ports, Error> {
     // Lock and broker only read their URLs here: what is wrong with them is said before the store is touched.
     let broker = broker(&cluster.broker)?;
     let redis = redis_lock(cluster)?;
-    let store = open_store(&cluster.store, &node.name).await?;
+    let store = open_store(cluster.store.reveal(), &node.name).await?;
     let lock: Arc<dyn Lock> = match redis {
         Some(lock) => lock,
         None => Arc::new(store.lock(&cluster.name)),
@@ -80,31 +80,31 @@ pub async fn open_store(url: &str, node_name: &str) -> Result<Arc<sql::Store>, s
 /// # Errors
 /// What is wrong with the URL.
 pub fn redis_lock(cluster: &config::Cluster) -> Result<Option<Arc<redis::RedisLock>>, Error> {
-    if cluster.lock.starts_with("store:") {
+    if cluster.lock.reveal().starts_with("store:") {
         return Ok(None);
     }
     let options = redis::Options {
         cluster: cluster.name.clone(),
     };
-    redis::connect(&cluster.lock, options)
+    redis::connect(cluster.lock.reveal(), options)
         .map(Some)
-        .map_err(|e| Error::Lock(e.to_string()))
+        .map_err(|e| Error::Lock(cluster.lock.scrub(&e.to_string())))
 }
 
 /// The broker, if it speaks STOMP.
 ///
 /// # Errors
 /// What is wrong with the URL.
-pub fn stomp_broker(url: &str) -> Result<Option<Arc<stomp::StompBroker>>, Error> {
-    if url.starts_with("memory:") {
+pub fn stomp_broker(url: &ServiceUrl) -> Result<Option<Arc<stomp::StompBroker>>, Error> {
+    if url.reveal().starts_with("memory:") {
         return Ok(None);
     }
-    stomp::connect(url, stomp::Options::default())
+    stomp::connect(url.reveal(), stomp::Options::default())
         .map(Some)
-        .map_err(|e| Error::Broker(e.to_string()))
+        .map_err(|e| Error::Broker(url.scrub(&e.to_string())))
 }
 
-fn broker(url: &str) -> Result<Arc<dyn Broker>, Error> {
+fn broker(url: &ServiceUrl) -> Result<Arc<dyn Broker>, Error> {
     Ok(match stomp_broker(url)? {
         Some(broker) => broker,
         None => Arc::new(MemoryBroker::new()),

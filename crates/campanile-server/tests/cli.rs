@@ -62,7 +62,7 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (
         &["serve", "--token", "hunter2"],
         2,
-        "is too short to be safe",
+        "`--token` is refused: every user of this machine can read a command line",
     ),
     (
         &["serve", "--store", "sqlite:/nowhere/at/all.db"],

@@ -9,6 +9,7 @@
 mod api;
 mod bodies;
 mod cli;
+mod credentials;
 mod cron;
 mod documents;
 mod doors;

@@ -109,13 +109,15 @@ async fn the_first_start_makes_a_token_and_the_second_keeps_it() {
         let ports = ports::open(&settings).await.unwrap();
         let app = compose::start(&settings, ports).await.unwrap();
         tokens.push(app.new_token.clone());
+        let held = folder.join("c.db.token");
+        campanile_server::token::file::mark_seen(&held).unwrap();
         app.node.stop().await;
         app.serving.stop().await;
     }
     let first = tokens[0].as_ref().unwrap();
     assert_eq!(tokens[1], None);
     let kept = std::fs::read_to_string(folder.join("c.db.token")).unwrap();
-    assert_eq!(kept.trim(), first);
+    assert_eq!(kept.trim(), first.token);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +146,22 @@ async fn with_a_certificate_it_speaks_https() {
         "ok\n"
     );
     drop(silent);
+    // Browsers are to stay with https, but not with every other service that this machine calls `localhost`.
+    let port = s.app.address.port();
+    let hsts = |host: &'static str| {
+        let request = client.get(format!("https://{host}:{port}/healthz"));
+        async move {
+            let got = request.send().await.unwrap();
+            got.headers().get("strict-transport-security").cloned()
+        }
+    };
+    assert_eq!(hsts("127.0.0.1").await.unwrap(), "max-age=31536000");
+    assert_eq!(hsts("localhost").await, None);
     s.stop().await;
+    let plain = start(&[]).await;
+    let got = plain.raw("GET", "/healthz").send().await.unwrap();
+    assert!(!got.headers().contains_key("strict-transport-security"));
+    plain.stop().await;
 }
 
 pub fn make_certificate(cert: &Path, key: &Path) {

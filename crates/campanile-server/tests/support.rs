@@ -9,7 +9,7 @@ use campanile_server::ports;
 use serde_json::Value;
 use xtask::servers::TempDir;
 
-pub const TOKEN: &str = "cmp_test-0123456789abcdef";
+pub const TOKEN: &str = "cmp_Vq8tZ2xLr6YwKd1MhNc5";
 
 /// How long a fact may take to come true.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use xtask::servers::{Process, free_port, holds_within};
 use crate::field::{Outcome, http};
 
 /// The token of API and metrics; nothing but this run ever accepts it.
-pub const TOKEN: &str = "chaos-test-token-0123456789abcd";
+pub const TOKEN: &str = "chaos-Wd7kQ2vTz9RbXn4LsYp1";
 /// How long one start may take before it is tried again.
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// How long a node is started again and again, while what it needs is broken.

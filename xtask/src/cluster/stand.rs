@@ -24,7 +24,7 @@ pub const SCHEDULERS: [&str; 3] = ["s1", "s2", "s3"];
 /// The workers, by name.
 pub const WORKERS: [&str; 2] = ["w1", "w2"];
 /// The token of API and metrics; nothing but this run ever accepts it.
-pub const TOKEN: &str = "cluster-test-token-0123456789";
+pub const TOKEN: &str = "cluster-Jm3xV8qHt5ZcRw6NyKb2";
 
 /// The servers that the nodes share.
 pub struct Servers {

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::service_url::{STRAY_AT, ServiceUrl, has_stray_at, option_name};
+
 /// Where one server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Address {
@@ -70,7 +72,7 @@ pub(super) struct Target {
 pub enum UrlError {
     /// Not one of Redis's schemes.
     #[error(
-        "setting `lock`: `{0}` is not a scheme of Redis; write redis://HOST:PORT, rediss://HOST:PORT (TLS) or redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
+        "setting `lock`: the scheme of `{0}` is not one of Redis's; write redis://HOST:PORT, rediss://HOST:PORT (TLS) or redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
     )]
     Scheme(String),
     /// Redis Cluster.
@@ -135,9 +137,8 @@ const HOSTS_MAX: usize = 32;
 
 /// Reads a URL.
 pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
-    let (scheme, rest) = url
-        .split_once("://")
-        .ok_or_else(|| UrlError::Scheme(url.split(':').next().unwrap_or_default().to_owned()))?;
+    let unknown = || UrlError::Scheme(ServiceUrl::new(url).shown());
+    let (scheme, rest) = url.split_once("://").ok_or_else(unknown)?;
     let (secure, sentinel) = match scheme {
         "redis" => (false, false),
         "rediss" => (true, false),
@@ -146,8 +147,11 @@ pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
         "redis+cluster" | "rediss+cluster" => {
             return Err(UrlError::ClusterNotBuilt(format!("{scheme}://")));
         }
-        other => return Err(UrlError::Scheme(format!("{other}://"))),
+        _ => return Err(unknown()),
     };
+    if has_stray_at(url) {
+        return Err(UrlError::Login(STRAY_AT));
+    }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, hosts) = match authority.rsplit_once('@') {
@@ -217,9 +221,9 @@ impl Options {
                 "ca" if secure => options.authorities = Some(value.into()),
                 "sentinel_username" if sentinel => options.sentinel_login.username = Some(value),
                 "sentinel_password" if sentinel => options.sentinel_login.password = Some(value),
-                other => {
+                _ => {
                     return Err(UrlError::Option {
-                        name: other.chars().take(40).collect(),
+                        name: option_name(pair).to_owned(),
                         known: match (sentinel, secure) {
                             (true, true) => "db, ca, sentinel_username, sentinel_password",
                             (true, false) => "db, sentinel_username, sentinel_password",
@@ -391,8 +395,12 @@ mod tests {
     #[test]
     fn each_mistake_names_the_setting_and_what_to_write_and_no_secret() {
         for (url, told) in [
-            ("redis.example:6379", "`redis.example` is not a scheme"),
-            ("http://a", "`http://` is not a scheme"),
+            ("redis.example:6379", "the scheme of `redis.example:6379`"),
+            ("http://a", "the scheme of `http://a` is not one of Redis's"),
+            ("redis://u:1/secret@a", "write %2F for /"),
+            ("redis://:pa?secret@a", "%3F for ?"),
+            ("redis://a?secret", "unknown option `***`"),
+            ("secret@a", "the scheme of `***@a`"),
             ("redis://", "a host is missing; write redis://HOST:PORT"),
             ("redis://a:b", "a port is not a number"),
             ("redis://a:0", "from 1 to 65535"),
@@ -402,7 +410,7 @@ mod tests {
             ("redis://a/-1", "`-1` is not a database number"),
             ("redis://me@a", "a user without a password"),
             ("redis://:secret%zz@a", "two hexadecimal digits"),
-            ("redis://:sec/ret@a", "write redis://HOST:PORT"),
+            ("redis://:sec/ret@a", "write %2F for /"),
             ("redis://a?dB=1", "unknown option `dB`; this URL knows db"),
             ("redis://a?ca=x", "unknown option `ca`"),
             ("rediss://a?ca=/no/such/file", "`/no/such/file`"),

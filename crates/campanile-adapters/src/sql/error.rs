@@ -15,10 +15,12 @@ pub enum OpenError {
         remedy: String,
     },
     /// The database did not answer, or refused us.
-    #[error("store: {url} can't be reached: check the address, the user and that the server runs")]
+    #[error("store: {url} can't be reached: {remedy}")]
     Unreachable {
         /// The URL, without its password.
         url: String,
+        /// What to look at.
+        remedy: &'static str,
         /// The driver's error.
         #[source]
         source: Cause,
@@ -133,6 +135,41 @@ impl Failure {
             }
             other => other.settled(),
         }
+    }
+}
+
+/// Where to look when no connection could be made: as near to the cause as the driver's error tells it.
+pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
+    match error {
+        sqlx::Error::Database(said) => match said.code().as_deref() {
+            Some("28P01" | "28000") => "check the user and the password in the setting `store`",
+            Some("3D000") => "make the database, or name another one in the setting `store`",
+            Some("42501") => "give the user of the setting `store` the rights that it lacks",
+            Some("53300") => {
+                "it has no connection left: raise its `max_connections`, or run fewer nodes"
+            }
+            Some("57P03") => "it starts or stops: wait for it",
+            _ => "check the setting `store` and the server's log",
+        },
+        sqlx::Error::Io(cause) => match cause.kind() {
+            std::io::ErrorKind::ConnectionRefused => {
+                "nothing listens there: check host and port in the setting `store`, and that the server runs"
+            }
+            std::io::ErrorKind::TimedOut => {
+                "nobody answers: check the host in the setting `store`, and the network"
+            }
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotFound => {
+                "check the path in the setting `store`, and its permissions"
+            }
+            _ if cause.to_string().contains("lookup") => {
+                "the name of the host is not known here: check the host in the setting `store`"
+            }
+            _ => "check the address, the user and that the server runs (setting `store`)",
+        },
+        sqlx::Error::Tls(_) => {
+            "TLS failed: check `sslmode` and `sslrootcert` in the setting `store`, and the server's certificate"
+        }
+        _ => "check the address, the user and that the server runs (setting `store`)",
     }
 }
 

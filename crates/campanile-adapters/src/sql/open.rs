@@ -12,12 +12,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::connection::{Connections, Pool};
-use super::error::OpenError;
+use super::error::{OpenError, remedy};
 use super::gate::Gate;
 use super::migration::{self, Broken, Migration};
 use super::session::Session;
 use super::statement::Statement;
 use super::store::Store;
+use crate::service_url::{self, ServiceUrl};
 
 /// Connections that only the leader uses.
 const LEADER_CONNECTIONS: u32 = 2;
@@ -42,6 +43,28 @@ const POSTGRES_PLANS: [(&str, &str); 3] = [
     ("enable_seqscan", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("jit", "off"),
+];
+
+/// The options that a URL of PostgreSQL may have.
+const POSTGRES_OPTIONS: &[&str] = &[
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
 ];
 
 /// The settings as the server has them.
@@ -78,7 +101,7 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     Sqlite(Box<SqliteConnectOptions>),
-    Postgres(Box<PgConnectOptions>),
+    Postgres(Box<PgConnectOptions>, ServiceUrl),
 }
 
 impl Place {
@@ -88,7 +111,7 @@ impl Place {
             Self::Sqlite(options) => Session::OwnSqlite(Box::new(
                 sqlx::SqliteConnection::connect_with(options).await?,
             )),
-            Self::Postgres(options) => {
+            Self::Postgres(options, _) => {
                 Session::OwnPostgres(Box::new(sqlx::PgConnection::connect_with(options).await?))
             }
         })
@@ -98,13 +121,7 @@ impl Place {
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Sqlite(options) => format!("sqlite:{}", options.get_filename().display()),
-            Self::Postgres(options) => format!(
-                "postgres://{}@{}:{}/{}",
-                options.get_username(),
-                options.get_host(),
-                options.get_port(),
-                options.get_database().unwrap_or("")
-            ),
+            Self::Postgres(_, url) => url.shown(),
         }
     }
 }
@@ -159,6 +176,7 @@ async fn first_session(place: &Place) -> Result<Session, OpenError> {
 fn unreachable(error: sqlx::Error, place: &Place) -> OpenError {
     OpenError::Unreachable {
         url: place.shown(),
+        remedy: remedy(&error),
         source: error.into(),
     }
 }
@@ -169,6 +187,7 @@ fn explain(broken: Broken, place: &Place) -> OpenError {
         Broken::Driver(error) => unreachable(error, place),
         Broken::Answer(error) => OpenError::Unreachable {
             url: place.shown(),
+            remedy: "check that it is this cluster's database",
             source: error.into(),
         },
     }
@@ -176,24 +195,26 @@ fn explain(broken: Broken, place: &Place) -> OpenError {
 
 fn place(url: &str, options: &Options) -> Result<Place, OpenError> {
     let scheme = url.split(':').next().unwrap_or("");
+    let shown = ServiceUrl::new(url);
     let refused = |remedy: &str| OpenError::Url {
-        url: without_password(url),
-        remedy: remedy.to_owned(),
+        url: shown.shown(),
+        remedy: shown.scrub(remedy),
     };
     match scheme {
         "sqlite" => Ok(Place::Sqlite(Box::new(sqlite_options(&sqlite_path(
             url, refused,
         )?)))),
         "postgres" | "postgresql" => {
+            check_postgres(url).map_err(|remedy| refused(&remedy))?;
             let parsed = PgConnectOptions::from_str(url).map_err(|error| {
                 refused(&format!(
                     "{error}; write postgres://user:password@host:5432/database"
                 ))
             })?;
-            Ok(Place::Postgres(Box::new(postgres_options(
-                parsed,
-                &options.node_name,
-            ))))
+            Ok(Place::Postgres(
+                Box::new(postgres_options(parsed, &options.node_name)),
+                shown,
+            ))
         }
         "mysql" | "mariadb" => Err(refused(
             "MySQL and MariaDB are not built yet: use postgres://… for a cluster, or sqlite:FILE on one machine",
@@ -215,17 +236,24 @@ fn sqlite_path(url: &str, refused: impl Fn(&str) -> OpenError) -> Result<PathBuf
     Ok(PathBuf::from(path))
 }
 
-/// Takes the password out of a URL.
-fn without_password(url: &str) -> String {
-    let Ok(mut parsed) = url::Url::parse(url) else {
-        return url.split(':').next().unwrap_or("").to_owned();
-    };
-    if parsed.password().is_some() {
-        // Refused only for URLs without a host, which have no password.
-        let _ = parsed.set_password(Some("…"));
+/// What the driver would not say, or would say with the password in it: it logs the value of every option that it
+/// doesn't know.
+fn check_postgres(url: &str) -> Result<(), String> {
+    if service_url::has_stray_at(url) {
+        return Err(service_url::STRAY_AT.to_owned());
     }
-    parsed.set_query(None);
-    parsed.to_string()
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let query = query.split_once('#').map_or(query, |(query, _)| query);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let name = service_url::option_name(pair);
+        if !POSTGRES_OPTIONS.contains(&name) {
+            return Err(format!(
+                "unknown option `{name}`; PostgreSQL's are {}",
+                POSTGRES_OPTIONS.join(", ")
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn sqlite_options(path: &Path) -> SqliteConnectOptions {
@@ -335,7 +363,7 @@ impl Pools {
                     reader,
                 }
             }
-            Place::Postgres(postgres) => {
+            Place::Postgres(postgres, _) => {
                 let pool = |size| {
                     let pool = PgPoolOptions::new()
                         .max_connections(size)
@@ -402,6 +430,29 @@ mod tests {
     #[test]
     fn a_password_is_never_shown() {
         let place = place("postgres://u:secret@h:5433/d", &Options::default()).unwrap();
-        assert_eq!(place.shown(), "postgres://u@h:5433/d");
+        assert_eq!(place.shown(), "postgres://u:***@h:5433/d");
+        for (url, told) in [
+            ("postgres://u:pa/secret@h/d", "write %2F for /"),
+            ("postgres://u:12/secret@h/d", "write %2F for /"),
+            ("postgres://u:pa?secret@h/d", "%3F for ?"),
+            (
+                "postgres://h/d?passwrod=secret",
+                "unknown option `passwrod`",
+            ),
+            ("postgres://h/d?secret", "unknown option `***`"),
+            ("postgres://u:secret", "port"),
+            ("postgres://u:secret@h:x/d", "port"),
+            ("postgres://u:secret@[h/d", "postgres://"),
+            ("mysql://u:secret@h/d", "not built yet"),
+            ("u:secret@h/d", "write sqlite:FILE or postgres://"),
+        ] {
+            let said = refusal(url);
+            assert!(said.contains(told), "{url}: {said}");
+            assert!(!said.contains("secret"), "{url}: {said}");
+        }
+        assert_eq!(
+            refusal("postgres://h/d?password=secret&sslmode=disable"),
+            ""
+        );
     }
 }

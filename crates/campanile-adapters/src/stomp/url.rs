@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::service_url::{host_shown, option_name};
+
 /// STOMP's port by custom, and over TLS.
 const PORTS: (u16, u16) = (61_613, 61_614);
 /// Addresses of one list: each costs up to a connect timeout when its host is dead.
@@ -128,7 +130,9 @@ fn credentials(text: &str) -> Result<Credentials, UrlError> {
 }
 
 fn address(text: &str, default_port: u16) -> Result<Address, UrlError> {
-    let bad = |problem: &str| UrlError::new(format!("has {problem} in `{text}`"), SHAPE);
+    // What stands at a host's or a port's place may be half of a password.
+    let shown = host_shown(text);
+    let bad = |problem: &str| UrlError::new(format!("has {problem} in `{shown}`"), SHAPE);
     let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
         let (host, port) = bracketed
             .split_once(']')
@@ -165,9 +169,8 @@ fn query_ca(query: &str) -> Result<Option<PathBuf>, UrlError> {
                 ca = Some(PathBuf::from(decoded("`ca`", file)?));
             }
             _ => {
-                let name = pair.split_once('=').map_or(pair, |(name, _)| name);
                 return Err(UrlError::new(
-                    format!("has the unknown option `{name}`"),
+                    format!("has the unknown option `{}`", option_name(pair)),
                     "the only option is ca=FILE, the certificates to trust (PEM)",
                 ));
             }
@@ -244,6 +247,9 @@ mod tests {
             ("stomp://u:topsecret%0a@a", "password"),
             ("stomp://u:topsecret%zz@a", "password"),
             ("stomp://a?heartbeat=3", "`heartbeat`"),
+            ("stomp://a?topsecret", "unknown option `***`"),
+            ("stomp://a?passcode=topsecret", "unknown option `passcode`"),
+            ("stomp://u:topsecret", "port"),
             ("stomp://a?ca=x", "stomp+ssl"),
             ("stomp://a b", "host"),
             ("stomp://u:topsecret?x@a", "behind its first"),

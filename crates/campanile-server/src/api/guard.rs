@@ -2,28 +2,53 @@
 //! a service on loopback through somebody's browser (Host and Origin). Decides by headers alone, before any body is
 //! read.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::logins::{Logins, Verdict};
 use super::problem::Problem;
-use crate::token::Expected;
+use crate::http::proxies::Proxies;
+use crate::token::Tokens;
 
 /// What the guard knows.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    /// The token; `None` = no request is allowed through.
-    pub token: Option<Expected>,
+    /// The tokens; without any, no request is allowed through.
+    pub tokens: Tokens,
     /// Whether only this machine can reach the listener: then only its own names are served.
     pub loopback: bool,
+    /// Whose word on the client's address counts.
+    pub proxies: Arc<Proxies>,
+    /// Who tried with what did not fit.
+    pub logins: Arc<Logins>,
 }
 
-/// Lets a request through if it carries the token.
+impl Guard {
+    /// Of a listener.
+    #[must_use]
+    pub fn new(tokens: Tokens, loopback: bool, proxies: Proxies) -> Self {
+        Self {
+            tokens,
+            loopback,
+            proxies: Arc::new(proxies),
+            logins: Arc::default(),
+        }
+    }
+}
+
+/// Lets a request through if it carries a token.
 pub async fn authenticate(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check_token(request.headers()) {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    // Nobody's connection: a request that was made within the process.
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+    match guard.check_token(peer, request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(response) => *response,
     }
 }
 
@@ -36,28 +61,59 @@ pub async fn same_site(State(guard): State<Guard>, request: Request, next: Next)
 }
 
 impl Guard {
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let refuse = |detail: &str| Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
-        let Some(expected) = &self.token else {
-            return refuse(
-                "this node has no token: set `token` (or CAMPANILE_TOKEN) where it is started",
-            );
+    fn check_token(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Box<Response>> {
+        let refuse = |status, detail: &str| {
+            let mut response = Problem::new(status, detail).into_response();
+            if status == StatusCode::UNAUTHORIZED {
+                let scheme = HeaderValue::from_static("Bearer");
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, scheme);
+            }
+            Err(Box::new(response))
         };
-        let presented = headers
-            .get(header::AUTHORIZATION)
+        if !self.tokens.exist() {
+            let detail = "this node has no token: set `token_file` (or `token`, CAMPANILE_TOKEN) where it is started";
+            return refuse(StatusCode::UNAUTHORIZED, detail);
+        }
+        let mut said = headers.get_all(header::AUTHORIZATION).iter();
+        let first = said.next();
+        if said.next().is_some() {
+            let detail = "the request has several `authorization` headers: send one";
+            return refuse(StatusCode::BAD_REQUEST, detail);
+        }
+        let presented = first
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        match presented {
-            None => refuse(
+        let client = self.proxies.client(peer, headers);
+        match self
+            .logins
+            .judge(client, presented, |token| self.tokens.hold(token))
+        {
+            Verdict::Pass => Ok(()),
+            Verdict::Missing => refuse(
+                StatusCode::UNAUTHORIZED,
                 "no token: send `Authorization: Bearer TOKEN` (the CLI takes it from CAMPANILE_TOKEN)",
             ),
-            Some(token) if !expected.is(token) => refuse(
-                "the token is not this cluster's: take the one that the first start printed (for a SQLite store it is in \
-                 the file beside it that ends in .token), or the one that `token` sets",
+            Verdict::Wrong => refuse(
+                StatusCode::UNAUTHORIZED,
+                "the token is not this cluster's: take the one that the first start printed (`campanile token show` on \
+                 the node's machine prints it), or the one that `token_file` or `token` sets",
             ),
-            Some(_) => Ok(()),
+            Verdict::Limited(wait) => {
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                let detail = format!(
+                    "too many wrong tokens came from {}: try again in {seconds} s, with the right one",
+                    client.address
+                );
+                let mut response =
+                    Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
+                let wait = HeaderValue::from(seconds);
+                response.headers_mut().insert(header::RETRY_AFTER, wait);
+                Err(Box::new(response))
+            }
         }
     }
 

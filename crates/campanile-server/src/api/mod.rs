@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod bulk;
 pub mod guard;
 pub mod input;
+pub mod logins;
 pub mod model;
 pub mod problem;
 

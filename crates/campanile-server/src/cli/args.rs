@@ -70,6 +70,20 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub ca: Option<PathBuf>,
+    /// Send the token over plain http to another machine: everybody on the path can read it
+    #[arg(
+        long,
+        global = true,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Global options"
+    )]
+    pub insecure: Option<String>,
+    /// Refused, with what to do instead
+    #[arg(long, global = true, hide = true, num_args = 0..=1, default_missing_value = "")]
+    pub token: Option<TokenTyped>,
     /// The zone on whose wall instants are shown in tables (IANA); default: UTC, and beside it the wall of a task's own
     /// zone
     #[arg(
@@ -79,6 +93,16 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub tz: Option<String>,
+}
+
+/// That a token was typed. What it was is dropped at once.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenTyped;
+
+impl From<String> for TokenTyped {
+    fn from(_: String) -> Self {
+        Self
+    }
 }
 
 /// The commands.
@@ -121,6 +145,9 @@ pub enum Command {
     /// Take over what another system knows
     #[command(subcommand)]
     Import(Import),
+    /// Show the token of this machine's node, or put a new one beside it
+    #[command(subcommand)]
+    Token(Token),
     /// Make or upgrade the store's tables
     Migrate(Migrate),
     /// Test settings, store, lock and broker, and say what to do
@@ -466,6 +493,15 @@ pub struct Plan {
     /// Look at the tasks of this file instead of the service's: without a service, and without measured durations
     #[arg(long, value_name = "TASKS")]
     pub file: Option<PathBuf>,
+}
+
+/// `token …`
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Print the token that clients use: that of `token_file`, or that beside the SQLite file
+    Show(Settings),
+    /// Make a new token; the old one stays valid beside it until its line is deleted
+    New(Settings),
 }
 
 /// `config …`

@@ -10,9 +10,10 @@ use serde_json::Value;
 use super::Failure;
 use super::args::Global;
 use super::out::waiting;
+use super::target::Target;
 use crate::api::problem::{Problem, chain};
-use crate::config::Environment;
-use crate::token;
+use crate::config::{Environment, ServiceUrl};
+use crate::token::{self, file::Owner};
 
 /// Where a service listens unless told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:7070";
@@ -43,17 +44,18 @@ impl Client {
             .clone()
             .or_else(|| environment.get("CAMPANILE_URL").cloned())
             .unwrap_or_else(|| DEFAULT_URL.to_owned());
-        let url = url.trim_end_matches('/').to_owned();
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(Failure::Usage(format!(
-                "`{url}` is not the address of a service: write it as in {DEFAULT_URL}"
-            )));
-        }
+        let insecure = global.insecure.as_deref() == Some("true");
+        let target = Target::read(&url, insecure).map_err(Failure::Usage)?;
         let mut http = reqwest::Client::builder()
             .no_proxy()
+            // The token goes where it was told to go, and nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .timeout(ANSWER_LIMIT)
             .user_agent(concat!("campanile-cli/", env!("CARGO_PKG_VERSION")));
+        if let Some(addresses) = target.resolved() {
+            http = http.resolve_to_addrs(target.host(), &addresses);
+        }
         let ca = global
             .ca
             .clone()
@@ -64,7 +66,8 @@ impl Client {
         let http = http.build().map_err(|e| {
             Failure::Failed(format!("failed to set up the HTTP client: {}", chain(&e)))
         })?;
-        let tokens = tokens(environment, &url);
+        let tokens = tokens(environment, &target)?;
+        let url = target.into_url();
         Ok(Self { http, url, tokens })
     }
 
@@ -159,6 +162,9 @@ impl Client {
             .await
             .map_err(|e| self.unreachable(&e))?;
         let status = response.status();
+        if status.is_redirection() {
+            return Err(self.elsewhere(&response));
+        }
         let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         if status.is_success() {
             return Ok(Ok(bytes.to_vec()));
@@ -167,6 +173,17 @@ impl Client {
             let detail = format!("{} answers {status}: is it a campanile service?", self.url);
             Problem::new(axum::http::StatusCode::BAD_GATEWAY, detail)
         })))
+    }
+
+    fn elsewhere(&self, response: &reqwest::Response) -> Failure {
+        let to = response.headers().get(reqwest::header::LOCATION);
+        let to = to.and_then(|v| v.to_str().ok()).unwrap_or("another place");
+        Failure::Failed(format!(
+            "{} answers {} and names {}: the token is not taken there; if that is the service, set CAMPANILE_URL to it",
+            self.url,
+            response.status(),
+            ServiceUrl::new(to)
+        ))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -186,26 +203,26 @@ fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {
 }
 
 /// The token that was given; else, for a service on this machine, those beside SQLite files that could be its.
-fn tokens(environment: &Environment, url: &str) -> Vec<String> {
+fn tokens(environment: &Environment, target: &Target) -> Result<Vec<String>, Failure> {
     if let Some(token) = environment.get("CAMPANILE_TOKEN") {
-        return vec![token.clone()];
+        return Ok(vec![token.clone()]);
     }
     if let Some(path) = environment.get("CAMPANILE_TOKEN_FILE") {
-        return token::read(Path::new(path)).into_iter().collect();
+        let held = token::file::read(Path::new(path), Owner::Anybody);
+        let held = held.map_err(|e| Failure::Usage(format!("CAMPANILE_TOKEN_FILE: {e}")))?;
+        return Ok(vec![held.first().to_owned()]);
     }
-    let host = url.split("://").nth(1).unwrap_or_default();
-    if !["127.0.0.1", "localhost", "[::1]"]
-        .iter()
-        .any(|h| host.starts_with(h))
-    {
-        return Vec::new();
+    if !target.is_local() {
+        return Ok(Vec::new());
     }
     let set = environment.get("CAMPANILE_STORE").map(String::as_str);
-    set.into_iter()
+    Ok(set
+        .into_iter()
         .chain([DEFAULT_STORE, super::dev::STORE])
         .filter_map(token::file_of)
-        .filter_map(|path| token::read(&path).ok())
-        .collect()
+        .filter_map(|path| token::file::read(&path, Owner::Us).ok())
+        .map(|held| held.first().to_owned())
+        .collect())
 }
 
 /// A name as part of a path.

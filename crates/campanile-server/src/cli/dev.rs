@@ -11,7 +11,7 @@ use crate::compose::App;
 use crate::config::{Environment, Layer, Raw, Settings, Source, Written, find_key};
 use crate::lifecycle;
 use crate::taskfile::TaskFile;
-use crate::token;
+use crate::token::{self, file::Owner};
 
 /// The store of a `dev` that was given no folder.
 pub const STORE: &str = "sqlite:./campanile-dev.db";
@@ -27,13 +27,14 @@ pub async fn run(dev: &Dev, out: Out) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(&dev.data)
         .map_err(|e| Failure::Usage(format!("--data: can't make {}: {e}", dev.data.display())))?;
     let settings = settings(dev, &store)?;
-    serve::log(&settings.log);
+    serve::log(&settings.log, settings.cluster.scrub());
     let (app, signals) = serve::start(&settings).await?;
     add_examples(&app).await?;
-    let token = token::file_of(&store)
-        .and_then(|path| token::read(&path).ok())
-        .unwrap_or_default();
-    greet(out, &app, &token, &dev.data.display().to_string());
+    let path = token::file_of(&store).unwrap_or_default();
+    let held = token::file::read(&path, Owner::Us)
+        .map_err(|e| Failure::Failed(format!("failed to read the token: {e}")))?;
+    greet(out, &app, held.first(), &dev.data.display().to_string());
+    serve::seen(&path);
     Ok(lifecycle::run(app, signals, settings.node.drain).await)
 }
 

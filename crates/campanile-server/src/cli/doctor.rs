@@ -16,7 +16,9 @@ use super::out::{Out, waiting};
 use super::serve::gather;
 use super::{client, dev};
 use crate::api::problem::chain;
-use crate::config::{Environment, Raw, Settings, Source, find_key, masked};
+use crate::config::{Environment, Raw, ServiceUrl, Settings, Source, find_key};
+use crate::modes::{self, OfDatabase};
+use crate::token::file::Owner;
 use crate::{ports, token};
 
 /// How long each check may take.
@@ -71,12 +73,23 @@ impl Finding {
 
 /// `doctor`
 pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<ExitCode, Failure> {
-    let (settings, found) = settings(args, environment)?;
-    let mut findings = vec![found];
+    let (settings, found, exposed) = settings(args, environment)?;
+    let mut findings = vec![Finding::ok("settings", found)];
+    findings.extend(
+        exposed
+            .into_iter()
+            .map(|text| Finding::warning("settings", text)),
+    );
     findings.extend(waiting("asking the store", store(&settings)).await);
     findings.extend(waiting("asking the lock", lock(&settings)).await);
     findings.extend(waiting("asking the broker", broker(&settings)).await);
     findings.extend(local(&settings));
+    findings.extend(files(&settings));
+    let scrub = settings.cluster.scrub();
+    for finding in &mut findings {
+        // Drivers quote what they could not use.
+        finding.text = scrub.clean(&finding.text).into_owned();
+    }
     out.show(&findings, |out, findings| {
         for finding in findings {
             let mark = match finding.level {
@@ -96,8 +109,11 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
 }
 
 /// The settings to test. Where nothing says which store, and this folder has the one of `campanile dev` and no other,
-/// that one is meant.
-fn settings(mut args: Args, environment: &Environment) -> Result<(Settings, Finding), Failure> {
+/// that one is meant. Answers also which it is, and what is exposed in them.
+pub(super) fn settings(
+    mut args: Args,
+    environment: &Environment,
+) -> Result<(Settings, String, Vec<String>), Failure> {
     let as_given = Args {
         config: args.config.clone(),
         flags: args.flags.clone(),
@@ -114,8 +130,8 @@ fn settings(mut args: Args, environment: &Environment) -> Result<(Settings, Find
     };
     let of_dev = is_default && is_here(dev::STORE) && !is_here(client::DEFAULT_STORE);
     let Some(key) = find_key("store").filter(|_| of_dev) else {
-        let found = Finding::ok("settings", "all settings are valid");
-        return Ok((written.settings()?, found));
+        let found = "all settings are valid".to_owned();
+        return Ok((written.settings()?, found, written.exposed()));
     };
     let store = Raw::split(dev::STORE, key.kind, Source::Flag(key.flag()));
     args.flags.layer.insert(key.name, store);
@@ -123,8 +139,11 @@ fn settings(mut args: Args, environment: &Environment) -> Result<(Settings, Find
         "no setting names a store, and this folder has the one of `campanile dev` ({}): that one is tested",
         dev::STORE
     );
-    let found = Finding::ok("settings", said);
-    Ok((gather(args, environment)?.settings()?, found))
+    Ok((
+        gather(args, environment)?.settings()?,
+        said,
+        written.exposed(),
+    ))
 }
 
 /// This machine's zone rules beside those that the due rows were computed with.
@@ -154,7 +173,7 @@ async fn store(settings: &Settings) -> Vec<Finding> {
 }
 
 async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
-    let url = &settings.cluster.store;
+    let url = settings.cluster.store.reveal();
     let what = |e: &dyn std::error::Error| chain(e);
     let pending = sql::pending(url).await.map_err(|e| what(&e))?;
     if !pending.is_empty() {
@@ -163,7 +182,7 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
             format!(
                 "{} can be reached, and {} migrations are to be done: the first node does them at its start, or run \
                  `campanile migrate`",
-                masked(url),
+                settings.cluster.store,
                 pending.len()
             ),
         )]);
@@ -226,7 +245,7 @@ async fn lock(settings: &Settings) -> Vec<Finding> {
             format!(
                 "failed to {}: check the address, the password and that Redis runs ({})",
                 chain(&error),
-                masked(&settings.cluster.lock)
+                settings.cluster.lock
             ),
         )],
         Some(Ok(probe)) => {
@@ -261,7 +280,7 @@ async fn broker(settings: &Settings) -> Vec<Finding> {
             format!(
                 "failed to {}: check the address, the user and that the broker listens for STOMP ({})",
                 chain(&error),
-                masked(&settings.cluster.broker)
+                settings.cluster.broker
             ),
         )],
         Some(Ok(probe)) => vec![Finding::ok(
@@ -271,10 +290,9 @@ async fn broker(settings: &Settings) -> Vec<Finding> {
     }
 }
 
-fn late(setting: &str, url: &str) -> String {
+fn late(setting: &str, url: &ServiceUrl) -> String {
     format!(
-        "{} gives no answer within {} s: check the address and the network (setting `{setting}`)",
-        masked(url),
+        "{url} gives no answer within {} s: check the address and the network (setting `{setting}`)",
         LIMIT.as_secs()
     )
 }
@@ -290,26 +308,7 @@ fn local(settings: &Settings) -> Vec<Finding> {
         ),
     });
     if settings.node.roles.api {
-        out.push(
-            match (
-                &settings.http.token,
-                token::file_of(&settings.cluster.store),
-            ) {
-                (Some(_), _) => Finding::ok("token", "configured"),
-                (None, Some(path)) if path.exists() => match token::read(&path) {
-                    Ok(_) => Finding::ok("token", format!("in {}", path.display())),
-                    Err(error) => Finding::failed("token", format!("{}: {error}", path.display())),
-                },
-                (None, Some(path)) => Finding::ok(
-                    "token",
-                    format!("the first start makes one, in {}", path.display()),
-                ),
-                (None, None) => Finding::failed(
-                    "token",
-                    "role `api` needs one: set `token` (CAMPANILE_TOKEN) or `token_file`",
-                ),
-            },
-        );
+        out.push(token_of(settings));
     }
     for program in settings.node.allow_commands.iter().filter(|p| *p != "*") {
         if !std::path::Path::new(program).exists() {
@@ -322,6 +321,55 @@ fn local(settings: &Settings) -> Vec<Finding> {
             "commands",
             "allow_commands is `*`: whoever has the token can run any program here",
         ));
+    }
+    out
+}
+
+fn token_of(settings: &Settings) -> Finding {
+    if settings.http.token.is_some() {
+        return Finding::ok("token", "configured");
+    }
+    if let Some(path) = &settings.http.token_file {
+        return Finding::ok("token", format!("in {}", path.display()));
+    }
+    match token::file_of(settings.cluster.store.reveal()) {
+        Some(path) if path.exists() => match token::file::read(&path, Owner::Us) {
+            Ok(_) => Finding::ok("token", format!("in {}", path.display())),
+            Err(error) => Finding::failed("token", error.to_string()),
+        },
+        Some(path) => Finding::ok(
+            "token",
+            format!("the first start makes one, in {}", path.display()),
+        ),
+        None => Finding::failed(
+            "token",
+            "role `api` needs one: set `token_file`, or `token` (CAMPANILE_TOKEN)",
+        ),
+    }
+}
+
+/// Who may read and change the files that the node's safety rests on.
+fn files(settings: &Settings) -> Vec<Finding> {
+    let mut out = Vec::new();
+    if let Some(path) = modes::database(settings.cluster.store.reveal()).filter(|p| p.exists()) {
+        let faults = modes::of_database(&path);
+        if faults.is_empty() {
+            let text = format!("{} is not open to every user", path.display());
+            out.push(Finding::ok("files", text));
+        }
+        out.extend(faults.into_iter().map(|fault| match fault {
+            OfDatabase::Writable(text) => Finding::failed("files", text),
+            OfDatabase::Readable(text) => Finding::warning("files", text),
+        }));
+    }
+    if let Some((_, key)) = &settings.http.tls {
+        out.push(match modes::of_key(key) {
+            None => Finding::ok(
+                "files",
+                format!("{} is not open to every user", key.display()),
+            ),
+            Some(text) => Finding::warning("files", text),
+        });
     }
     out
 }

@@ -2,7 +2,12 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{KEYS, Kind, Layer, Raw, Source};
+use crate::config::{KEYS, Key, Kind, Layer, Raw, Source};
+
+/// The settings that may be typed: what is typed is no secret.
+fn typed() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(|key| !key.secret)
+}
 
 /// The settings that were given as flags.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +24,7 @@ impl clap::FromArgMatches for SettingFlags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for key in KEYS {
+        for key in typed() {
             if let Some(value) = matches.get_one::<String>(key.name) {
                 let raw = Raw::split(value, key.kind, Source::Flag(key.flag()));
                 self.layer.insert(key.name, raw);
@@ -31,7 +36,7 @@ impl clap::FromArgMatches for SettingFlags {
 
 impl clap::Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        KEYS.iter().fold(command, |command, key| {
+        typed().fold(command, |command, key| {
             let default = match (key.kind, key.default) {
                 (Kind::Switch, _) | (_, "") => String::new(),
                 (_, default) => format!(" [default: {default}]"),

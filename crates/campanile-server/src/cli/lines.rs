@@ -4,18 +4,24 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::Arc;
+
+use crate::config::Scrub;
 
 /// Standard error, one line for each write: the formatter writes each event whole.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct OneLine {
     /// Whether the formatter colours: then its own sequences pass.
     pub(super) color: bool,
+    /// What never stands in the log, whoever wrote it: the passwords of the cluster's URLs.
+    pub(super) scrub: Arc<Scrub>,
 }
 
 impl Write for OneLine {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        let line = one_line(&text, self.color);
+        let clean = self.scrub.clean(&text);
+        let line = one_line(&clean, self.color);
         io::stderr().lock().write_all(line.as_bytes())?;
         Ok(event.len())
     }

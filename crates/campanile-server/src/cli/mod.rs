@@ -17,7 +17,9 @@ mod rules;
 mod runs;
 mod serve;
 mod set;
+mod target;
 mod tasks;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,11 @@ use crate::config;
 
 /// The verb under which the program supervises a command.
 pub const SUPERVISE: &str = campanile_adapters::handlers::supervise::VERB;
+
+/// What is said of a token on the command line.
+const TOKEN_TYPED: &str = "`--token` is refused: every user of this machine can read a command line (ps, /proc), and this \
+     token may have been read by now. Write another into a file that only you can read (chmod 600) and name it with \
+     --token-file (`token_file`, CAMPANILE_TOKEN_FILE), or set CAMPANILE_TOKEN in the environment";
 
 /// Why a command did not do its work.
 #[derive(Debug)]
@@ -75,6 +82,9 @@ pub fn run() -> ExitCode {
         Ok(out) => out,
         Err(failure) => return failure.say(Out::default()),
     };
+    if cli.global.token.is_some() {
+        return Failure::Usage(TOKEN_TYPED.to_owned()).say(out);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -127,6 +137,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Cron(args::Cron::Explain(explain)) => cron::explain(&explain, out),
         Command::Import(args::Import::Crontab(import)) => return import::crontab(&import, out),
         Command::Import(args::Import::Ics(import)) => return import::ics(&import, out),
+        Command::Token(token) => tokens::run(token, &environment, out),
         Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,
         Command::Doctor(settings) => return doctor::run(settings, &environment, out).await,
         Command::Config(args::Config::Check(settings)) => serve::check(settings, &environment, out),
@@ -138,7 +149,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
 
 /// `bench`
 async fn measure(args: &bench::Args, out: Out) -> Result<ExitCode, Failure> {
-    serve::log(&bench::log());
+    serve::log(&bench::log(), config::Scrub::default());
     let failed = |e: bench::Error| Failure::Failed(e.to_string());
     match bench::run(args).await.map_err(failed)? {
         bench::Done::Node(code) => Ok(code),

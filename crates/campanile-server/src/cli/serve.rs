@@ -1,7 +1,8 @@
 //! `serve`, `migrate`, `config check`: what is done with a node's settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use campanile_adapters::sql;
 use serde_json::json;
@@ -12,30 +13,61 @@ use super::args::{Migrate, Settings as Args};
 use super::out::Out;
 use crate::api::problem::chain;
 use crate::compose::{self, App};
-use crate::config::{self, Environment, Settings, Written};
+use crate::config::{self, Environment, Scrub, Settings, Written};
 use crate::failpoint;
 use crate::lifecycle::{self, Signals};
-use crate::ports;
+use crate::{modes, ports, token};
 
 /// `serve`
 pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<ExitCode, Failure> {
-    let settings = gather(args, environment)?.settings()?;
+    let written = gather(args, environment)?;
+    let settings = written.settings()?;
     if let Some(point) = environment.get(failpoint::VARIABLE) {
         failpoint::arm(point).map_err(Failure::Usage)?;
     }
-    log(&settings.log);
+    log(&settings.log, settings.cluster.scrub());
+    for text in written.exposed() {
+        tracing::warn!("{text}");
+    }
     let (app, signals) = start(&settings).await?;
-    if let Some(token) = &app.new_token {
+    if let Some(new) = &app.new_token {
         out.remark(format!(
-            "A token was made for this store; it is not printed again, and kept in the file beside it:\n  {token}"
+            "A token was made for this store; it is not printed again (`campanile token show` does), and kept in {}:\n  {}",
+            new.path.display(),
+            new.token
         ));
+        seen(&new.path);
     }
     tracing::info!(address = %app.address, name = settings.node.name, "the node runs");
     Ok(lifecycle::run(app, signals, settings.node.drain).await)
 }
 
+/// Remembers that the token was shown.
+pub(super) fn seen(path: &Path) {
+    if let Err(error) = token::file::mark_seen(path) {
+        tracing::warn!(%error, "can't remember that the token was shown: the next start shows it again");
+    }
+}
+
+/// Looks at the files that the node's safety rests on, mends its own, and tells the log of others.
+fn look_after_files(settings: &Settings) -> Result<(), Failure> {
+    if let Some(path) = modes::database(settings.cluster.store.reveal()) {
+        for text in modes::mend_database(&path).map_err(Failure::Usage)? {
+            tracing::warn!("{text}");
+        }
+    }
+    let key = settings.http.tls.as_ref().map(|(_, key)| key);
+    if let Some(text) = key.and_then(|key| modes::of_key(key)) {
+        tracing::warn!("{text}");
+    }
+    Ok(())
+}
+
 /// Starts a node; listens for signals first, so that none is missed.
 pub(super) async fn start(settings: &Settings) -> Result<(App, Signals), Failure> {
+    look_after_files(settings)?;
+    let scrub = settings.cluster.scrub();
+    let chain = |e: &dyn std::error::Error| scrub.clean(&chain(e)).into_owned();
     let signals = Signals::listen()
         .map_err(|e| Failure::Failed(format!("failed to listen for signals: {e}")))?;
     let ports = ports::open(settings)
@@ -51,12 +83,16 @@ pub(super) async fn start(settings: &Settings) -> Result<(App, Signals), Failure
 }
 
 /// Where the log goes: standard error.
-pub(super) fn log(log: &config::Log) {
+pub(super) fn log(log: &config::Log, scrub: Scrub) {
+    let scrub = Arc::new(scrub);
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let color = !log.json && std::io::IsTerminal::is_terminal(&std::io::stderr());
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(move || super::lines::OneLine { color });
+        .with_writer(move || super::lines::OneLine {
+            color,
+            scrub: Arc::clone(&scrub),
+        });
     if log.json {
         lines.json().init();
     } else {
@@ -86,6 +122,9 @@ pub fn check(args: Args, environment: &Environment, out: Out) -> Result<(), Fail
             .map(|(name, value, source)| vec![(*name).to_owned(), value.clone(), source.clone()]);
         out.table(&["setting", "value", "source"], rows.collect());
     });
+    for text in written.exposed() {
+        out.remark(format!("warning: {text}"));
+    }
     written.settings()?;
     Ok(())
 }
@@ -93,8 +132,9 @@ pub fn check(args: Args, environment: &Environment, out: Out) -> Result<(), Fail
 /// `migrate`
 pub async fn migrate(args: Migrate, environment: &Environment, out: Out) -> Result<(), Failure> {
     let settings = gather(args.settings, environment)?.settings()?;
-    let url = &settings.cluster.store;
-    let failed = |e: sql::OpenError| Failure::Failed(chain(&e));
+    let url = settings.cluster.store.reveal();
+    let scrub = settings.cluster.scrub();
+    let failed = |e: sql::OpenError| Failure::Failed(scrub.clean(&chain(&e)).into_owned());
     let pending = sql::pending(url).await.map_err(failed)?;
     if !args.dry_run && !pending.is_empty() {
         ports::open_store(url, &settings.node.name)

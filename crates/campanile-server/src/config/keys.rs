@@ -30,6 +30,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// Whether its value is the URL of a service, which may hold a password.
+    #[must_use]
+    pub fn is_url(&self) -> bool {
+        self.value == "URL"
+    }
+
     /// `CAMPANILE_LOCK_TTL`.
     #[must_use]
     pub fn env(&self) -> String {
@@ -177,10 +183,21 @@ pub const KEYS: &[Key] = &[
             "token",
             "",
             "TOKEN",
-            "The bearer token of API and pages, 16 characters or more",
+            "The bearer token of API and pages, 16 characters or more; not as a flag, where everybody could read it",
         )
     },
-    text("token_file", "", "FILE", "A file that holds the token"),
+    text(
+        "token_file",
+        "",
+        "FILE",
+        "A file that holds the token (mode 0600), or two, one a line: clients use the first, both are taken",
+    ),
+    list(
+        "trusted_proxies",
+        "",
+        "ADDRESSES",
+        "Proxies in front of this node, as addresses or networks (10.0.0.0/8): theirs is the word on who the client is",
+    ),
     text(
         "tls_cert",
         "",

@@ -60,13 +60,20 @@ impl fmt::Display for Source {
     }
 }
 
-/// A value as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value as it was written. It may be a secret, or a URL with one: its debug form tells where it is from, not what it
+/// is.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Raw {
     /// Its parts: one, unless the setting is a list.
     pub parts: Vec<String>,
     /// Where it was written.
     pub source: Source,
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({} parts from {})", self.parts.len(), self.source)
+    }
 }
 
 impl Raw {

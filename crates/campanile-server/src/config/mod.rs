@@ -4,6 +4,7 @@
 mod doors;
 mod keys;
 mod layers;
+mod secrets;
 mod urls;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,13 @@ use std::time::Duration;
 
 use campanile::task::{QueueName, check_name};
 use campanile::time::parse_duration;
+pub use campanile_adapters::service_url::{Scrub, ServiceUrl};
+
+use crate::http::proxies::Proxies;
 
 pub use self::doors::{Doors, format_size};
 pub use self::keys::{KEYS, Key, Kind, find as find_key, nearest};
 pub use self::layers::{Environment, Layer, Raw, Source, environment};
-pub use self::urls::masked;
 
 /// Why the settings can't be taken.
 #[derive(Debug, thiserror::Error)]
@@ -104,11 +107,11 @@ pub struct Roles {
 #[derive(Debug, Clone)]
 pub struct Cluster {
     /// The store's URL.
-    pub store: String,
+    pub store: ServiceUrl,
     /// The lock's URL.
-    pub lock: String,
+    pub lock: ServiceUrl,
     /// The broker's URL.
-    pub broker: String,
+    pub broker: ServiceUrl,
     /// The cluster's name.
     pub name: String,
     /// How long a dead leader is waited for.
@@ -117,6 +120,14 @@ pub struct Cluster {
     pub retention: Duration,
     /// How many missed occurrences are started in a second, at most, after an outage.
     pub catch_up_per_second: u32,
+}
+
+impl Cluster {
+    /// What takes the secrets of its URLs out of texts.
+    #[must_use]
+    pub fn scrub(&self) -> Scrub {
+        Scrub::of([&self.store, &self.lock, &self.broker])
+    }
 }
 
 /// What the node is and does.
@@ -149,8 +160,12 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Certificate chain and key.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// The bearer token, if one is configured.
+    /// The bearer token, if it stands in the settings.
     pub token: Option<Hidden>,
+    /// The file that holds the bearer token, if one is named.
+    pub token_file: Option<PathBuf>,
+    /// Whose word on the client's address counts.
+    pub trusted_proxies: Proxies,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
     /// What it takes at once.
@@ -181,7 +196,13 @@ pub struct Settings {
 
 /// The settings as they were written, each with its source: what `config check` shows.
 #[derive(Debug, Clone)]
-pub struct Written(BTreeMap<&'static str, Raw>);
+pub struct Written {
+    all: BTreeMap<&'static str, Raw>,
+    /// The file that was read.
+    file: Option<PathBuf>,
+    /// Variables of the environment that name a token and are left to client commands.
+    clients: Vec<String>,
+}
 
 impl Written {
     /// Gathers the layers.
@@ -197,12 +218,17 @@ impl Written {
             .iter()
             .map(|k| (k.name, Raw::split(k.default, k.kind, Source::Default)))
             .collect();
-        if let Some(path) = file {
-            all.extend(layers::from_file(path)?);
-        }
-        all.extend(layers::from_environment(environment)?);
+        let from_file = file.map(layers::from_file).transpose()?.unwrap_or_default();
+        let mut from_environment = layers::from_environment(environment)?;
+        let clients = secrets::choose_token(&flags, &from_file, &mut from_environment, &mut all);
+        all.extend(from_file);
+        all.extend(from_environment);
         all.extend(flags);
-        Ok(Self(all))
+        Ok(Self {
+            all,
+            file: file.map(Path::to_owned),
+            clients,
+        })
     }
 
     /// Each setting with its value and source, secrets masked, in the order of the table.
@@ -210,12 +236,14 @@ impl Written {
     pub fn shown(&self) -> Vec<(&'static str, String, String)> {
         KEYS.iter()
             .filter_map(|key| {
-                let raw = self.0.get(key.name)?;
-                let value = match (key.secret && !raw.parts.is_empty(), raw.parts.join(",")) {
+                let raw = self.all.get(key.name)?;
+                let text = raw.parts.join(",");
+                let value = match (key.secret && !raw.parts.is_empty(), key.is_url()) {
                     (true, _) => "(hidden)".to_owned(),
-                    (false, text) => masked(&text),
+                    (false, true) => ServiceUrl::new(text).shown(),
+                    (false, false) => text,
                 };
-                Some((key.name, value, raw.source.to_string()))
+                Some((key.name, value, self.source_shown(key, raw)))
             })
             .collect()
     }
@@ -236,10 +264,10 @@ impl Written {
     }
 
     fn cluster(&self) -> Result<Cluster, Wrong> {
-        let url = |key, schemes| -> Result<String, Wrong> {
-            let text = self.required(key)?;
-            urls::check(&text, schemes).map_err(|m| self.wrong(key, m))?;
-            Ok(text)
+        let url = |key, schemes| -> Result<ServiceUrl, Wrong> {
+            let url = ServiceUrl::new(self.required(key)?);
+            urls::check(&url, schemes).map_err(|m| self.wrong(key, m))?;
+            Ok(url)
         };
         Ok(Cluster {
             store: url("store", urls::STORE)?,
@@ -299,10 +327,15 @@ impl Written {
                 ),
             ));
         }
+        let (token, token_file) = self.token()?;
+        let trusted_proxies = Proxies::read(self.list("trusted_proxies"))
+            .map_err(|m| self.wrong("trusted_proxies", m))?;
         Ok(Http {
             listen,
             tls,
-            token: self.token()?,
+            token,
+            token_file,
+            trusted_proxies,
             metrics_public: self.switch("metrics_public")?,
             doors: self.doors()?,
         })
@@ -371,27 +404,10 @@ impl Written {
         }
     }
 
-    fn token(&self) -> Result<Option<Hidden>, Wrong> {
-        let (key, text) = match (self.text("token"), self.text("token_file")) {
-            (Some(_), Some(_)) => {
-                return Err(self.wrong("token_file", "is given beside `token`: keep one of them"));
-            }
-            (Some(token), None) => ("token", token.to_owned()),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| self.wrong("token_file", format!("can't read {path}: {e}")))?;
-                ("token_file", text.trim().to_owned())
-            }
-            (None, None) => return Ok(None),
-        };
-        crate::token::check(&text).map_err(|m| self.wrong(key, m))?;
-        Ok(Some(Hidden(text)))
-    }
-
     /// What no setting can see alone.
     fn check_together(&self, settings: &Settings) -> Result<(), Wrong> {
         let (cluster, roles) = (&settings.cluster, settings.node.roles);
-        if cluster.broker.starts_with("memory:") && roles.scheduler != roles.worker {
+        if cluster.broker.reveal().starts_with("memory:") && roles.scheduler != roles.worker {
             return Err(self.wrong(
                 "broker",
                 "`memory:` carries runs inside one process, and this node has only one of the roles scheduler and worker: \
@@ -409,7 +425,7 @@ impl Written {
 
     fn wrong(&self, key: &'static str, message: impl Into<String>) -> Wrong {
         let place = self
-            .0
+            .all
             .get(key)
             .map_or_else(String::new, |raw| raw.source.to_string());
         Wrong {
@@ -420,7 +436,7 @@ impl Written {
     }
 
     fn list(&self, key: &str) -> &[String] {
-        self.0.get(key).map_or(&[], |raw| raw.parts.as_slice())
+        self.all.get(key).map_or(&[], |raw| raw.parts.as_slice())
     }
 
     fn text(&self, key: &str) -> Option<&str> {

@@ -121,13 +121,20 @@ const REFUSED: &[(&[(&str, &str)], &str)] = &[
         &[("token", "secret")],
         "setting `token` (--token): is too short",
     ),
-    (&[("token", "aaaaaaaaaaaaaaaaaaaaaaaa")], "is too simple"),
+    (
+        &[("token", "aaaaaaaaaaaaaaaaaaaaaaaa")],
+        "is too easy to guess",
+    ),
+    (
+        &[("trusted_proxies", "proxy")],
+        "is neither an address nor a network",
+    ),
     (
         &[("token_file", "/nowhere/token")],
         "can't read /nowhere/token",
     ),
     (
-        &[("token", "0123456789abcdefgh"), ("token_file", "x")],
+        &[("token", "Vq8tZ2xLr6YwKd1MhNc5"), ("token_file", "x")],
         "keep one of them",
     ),
     (
@@ -157,7 +164,7 @@ fn non_loopback_is_taken_with_tls_or_on_demand() {
 #[test]
 fn secrets_are_not_shown() {
     let flags = layer(&[
-        ("token", "0123456789abcdefgh"),
+        ("token", "Vq8tZ2xLr6YwKd1MhNc5"),
         ("broker", "stomp://u:verysecret@h:1"),
     ]);
     let written = Written::gather(flags, &Environment::new(), None).unwrap();
@@ -167,7 +174,7 @@ fn secrets_are_not_shown() {
         written.settings().unwrap().http
     );
     assert!(
-        !shown.contains("0123456789abcdefgh") && !shown.contains("verysecret"),
+        !shown.contains("Vq8tZ2xLr6YwKd1MhNc5") && !shown.contains("verysecret"),
         "{shown}"
     );
 }

@@ -9,6 +9,7 @@ mod odd;
 mod pages;
 pub mod patience;
 pub mod places;
+pub mod proxies;
 mod tls;
 
 use std::net::SocketAddr;
@@ -17,8 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use campanile::control::Control;
@@ -35,6 +37,7 @@ use self::places::{Caps, Places};
 pub use self::tls::Certificate;
 use crate::api::bodies::{self, Bodies};
 use crate::api::guard::{self, Guard};
+use crate::api::logins::Logins;
 use crate::api::problem::Problem;
 use crate::config;
 
@@ -118,7 +121,8 @@ impl Listener {
         let tcp = TcpListener::bind(settings.listen).await.map_err(bind)?;
         let address = tcp.local_addr().map_err(bind)?;
         let caps = caps(settings, slots);
-        let places = Arc::new(Places::new(caps, |_| false));
+        let proxies = settings.trusted_proxies.clone();
+        let places = Arc::new(Places::new(caps, move |address| proxies.hold(address)));
         Ok(Self {
             tcp,
             address,
@@ -137,7 +141,7 @@ impl Listener {
     #[must_use]
     pub fn serve(self, views: Views) -> Serving {
         let door = Door {
-            router: router(views, &self.places),
+            router: router(views, &self.places, self.certificate.is_some()),
             places: self.places,
             tls: self.certificate.clone(),
             closing: CancellationToken::new(),
@@ -183,10 +187,15 @@ impl Serving {
     }
 }
 
-fn router(views: Views, places: &Arc<Places>) -> Router {
+fn router(views: Views, places: &Arc<Places>, https: bool) -> Router {
+    let sources = Arc::new(Sources {
+        node: views.metrics,
+        places: Arc::clone(places),
+        logins: Arc::clone(&views.guard.logins),
+    });
     let metrics = Router::new()
         .route("/metrics", get(metrics))
-        .with_state((Arc::new(views.metrics), Arc::clone(places)));
+        .with_state(sources);
     let metrics = if views.metrics_public {
         metrics
     } else {
@@ -228,6 +237,7 @@ fn router(views: Views, places: &Arc<Places>) -> Router {
         .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
         .layer(fixed(header::X_FRAME_OPTIONS, "DENY"))
         .layer(fixed(header::CACHE_CONTROL, "no-store"))
+        .layer(axum::middleware::from_fn_with_state(https, strict_transport))
         .layer(fixed(
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -249,9 +259,38 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     (status, axum::Json(report)).into_response()
 }
 
-async fn metrics(State((metrics, places)): State<(Arc<Metrics>, Arc<Places>)>) -> Response {
+/// Tells browsers to come back over https alone, for a year. Not where this machine is called `localhost`: they would
+/// hold every other service of the machine to it.
+async fn strict_transport(State(https): State<bool>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let name = host
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let shared = name == "localhost" || name.ends_with(".localhost");
+    let mut response = next.run(request).await;
+    if https && !shared {
+        let value = HeaderValue::from_static("max-age=31536000");
+        response
+            .headers_mut()
+            .insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
+    response
+}
+
+/// Whose figures `/metrics` shows.
+struct Sources {
+    node: Metrics,
+    places: Arc<Places>,
+    logins: Arc<Logins>,
+}
+
+async fn metrics(State(sources): State<Arc<Sources>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let mut text = places.text();
-    text.push_str(&metrics.text());
+    let mut text = sources.places.text();
+    text.push_str(&sources.logins.text());
+    text.push_str(&sources.node.text());
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

@@ -131,3 +131,14 @@ pub const APPLY_RULES_MAX: usize = 10_000;
 pub const APPLY_TASKS_MAX: usize = 200_000;
 /// Finished runs that one pruning transaction removes.
 pub const PRUNE_ROWS_MAX: usize = 500;
+
+/// Wrong tokens that one client may present at once.
+pub const LOGIN_BURST: u32 = 10;
+/// And then one in this time.
+pub const LOGIN_REFILL: Duration = Duration::from_secs(6);
+/// Clients whose failed logins are remembered.
+pub const LOGIN_ADDRESSES_MAX: usize = 8_192;
+/// The log has one line about a client's failed logins in this time.
+pub const LOGIN_LOG_PERIOD: Duration = Duration::from_secs(60);
+/// And so many about all clients.
+pub const LOGIN_LOG_LINES_MAX: u32 = 20;
