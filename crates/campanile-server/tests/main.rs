@@ -21,6 +21,7 @@ mod reference;
 mod refusals;
 mod rules;
 mod same;
+mod samples;
 mod security;
 mod support;
 mod typed;

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use campanile::engine::{Handlers, Meters, Node, Parts, Settings};
+use campanile::engine::{Counter, Handlers, Meters, Node, Parts, Settings};
 use campanile::memory::broker::MemoryBroker;
 use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
@@ -174,7 +174,7 @@ impl Process {
             return;
         };
         let mut ledger = self.link.net.ledger();
-        for (name, n) in meters.counters() {
+        for Counter { name, value: n, .. } in meters.counters() {
             match name {
                 "self_fenced" => ledger.tally.seen(Seen::SelfFenced, n),
                 "messages_refused" => ledger.tally.seen(Seen::MessageRefused, n),

@@ -57,6 +57,9 @@ pub struct Options {
     pub memory_limit: Option<u64>,
     /// The heap in MiB; `None` = 256.
     pub heap_mib: Option<u32>,
+    /// A whole configuration in place of the usual one, with these properties: its connectors listen on 0.0.0.0:61613
+    /// (STOMP) and 0.0.0.0:61616 (OpenWire), which become this instance's ports on loopback.
+    pub config: Option<(String, Vec<(String, String)>)>,
     /// Compile for throughput (benchmarks) rather than for a quick start (tests).
     pub optimise: bool,
 }
@@ -339,7 +342,13 @@ fn launch(
         });
     }
     let config = folder.join(&format!("broker-{stomp}.xml"));
-    write_config(&config, &xml(folder.path(), stomp, openwire, options))?;
+    let text = match &options.config {
+        None => xml(folder.path(), stomp, openwire, options),
+        Some((text, _)) => text
+            .replace("0.0.0.0:61613", &format!("127.0.0.1:{stomp}"))
+            .replace("0.0.0.0:61616", &format!("127.0.0.1:{openwire}")),
+    };
+    write_config(&config, &text)?;
     let mut java = Command::new("java");
     java.arg(format!("-Xmx{}m", options.heap_mib.unwrap_or(256)))
         .arg("-XX:+UseSerialGC");
@@ -347,6 +356,22 @@ fn launch(
         java.arg("-XX:TieredStopAtLevel=1");
     }
     java.arg(format!("-Dactivemq.base={}", folder.path().display()));
+    for folder_of in ["conf", "data"] {
+        java.arg(format!(
+            "-Dactivemq.{folder_of}={}",
+            folder.join(folder_of).display()
+        ));
+    }
+    if let Some((_, properties)) = &options.config {
+        let lines: Vec<String> = properties
+            .iter()
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect();
+        let conf = folder.join("conf");
+        std::fs::create_dir_all(&conf)
+            .map_err(|error| Error::failed("make the broker's conf folder", error))?;
+        write_config(&conf.join("credentials.properties"), &lines.concat())?;
+    }
     java.arg("-cp").arg(classpath(BROKER.iter().chain(&SPRING)));
     java.args(["org.apache.activemq.console.Main", "start"]);
     java.arg(format!("xbean:file:{}?validate=false", config.display()))

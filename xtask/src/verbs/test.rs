@@ -23,8 +23,11 @@ pub fn run(filters: &[String]) -> bool {
     let mut steps = Steps::default();
     let shared = Shared::start(&mut steps);
     let mut summary = String::new();
+    let runner = Runner::here();
     steps.step("tests", || {
-        let (passed, last) = with_summary(shared.lend(&mut test_command(filters), &skips));
+        let mut command = runner.command(filters);
+        let output = (std::io::stdout(), std::io::stderr());
+        let (passed, last) = with_summary(shared.lend(&mut command, &skips), runner, output);
         summary = last;
         passed
     });
@@ -100,37 +103,63 @@ fn take<T>(
     None
 }
 
-/// nextest where it is installed, else cargo's own runner.
-fn test_command(filters: &[String]) -> Command {
-    let mut command = if servers::on_path("cargo-nextest") {
-        let mut nextest = cargo(&[
-            "nextest",
-            "run",
-            "--workspace",
-            "--all-features",
-            "--no-fail-fast",
-        ]);
-        let color = if std::io::stderr().is_terminal() {
-            "always"
+/// What runs the tests. Each tells its sum in its own words, and a test may print the other's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    Nextest,
+    Cargo,
+}
+
+impl Runner {
+    /// nextest where it is installed, else cargo's own.
+    fn here() -> Self {
+        if servers::on_path("cargo-nextest") {
+            Self::Nextest
         } else {
-            "never"
-        };
-        nextest.args(["--color", color]);
-        nextest
-    } else {
-        let kinds = ["--lib", "--bins", "--tests", "--examples"];
-        let mut plain = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
-        plain.args(kinds);
-        plain
-    };
-    if !filters.is_empty() {
-        command.arg("--").args(filters);
+            Self::Cargo
+        }
     }
-    command
+
+    fn command(self, filters: &[String]) -> Command {
+        let mut command = match self {
+            Self::Nextest => {
+                let run = ["nextest", "run", "--workspace", "--all-features"];
+                let mut nextest = cargo(&run);
+                let color = if std::io::stderr().is_terminal() {
+                    "always"
+                } else {
+                    "never"
+                };
+                nextest.args(["--no-fail-fast", "--color", color]);
+                nextest
+            }
+            Self::Cargo => {
+                let mut plain = cargo(&["test", "--workspace", "--all-features"]);
+                plain.args(["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
+                plain
+            }
+        };
+        if !filters.is_empty() {
+            command.arg("--").args(filters);
+        }
+        command
+    }
+
+    /// Whether a line of its output belongs to its sum.
+    fn sums(self, line: &str) -> bool {
+        match self {
+            Self::Nextest => line.contains("Summary") && line.contains("run"),
+            Self::Cargo => line.starts_with("test result:"),
+        }
+    }
 }
 
 /// Runs the tests, passes all they print through, and keeps the runner's own summary.
-fn with_summary(command: &mut Command) -> (bool, String) {
+fn with_summary(
+    command: &mut Command,
+    runner: Runner,
+    (to_out, to_err): (impl std::io::Write + Send, impl std::io::Write),
+) -> (bool, String) {
     let mut child = match command
         .stderr(Stdio::piped())
         .stdout(Stdio::piped())
@@ -144,24 +173,28 @@ fn with_summary(command: &mut Command) -> (bool, String) {
     };
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let lines = std::thread::scope(|scope| {
-        let out = scope.spawn(|| pass_through(out, std::io::stdout()));
-        let mut lines = pass_through(err, std::io::stderr());
+        let out = scope.spawn(move || pass_through(out, to_out, runner));
+        let mut lines = pass_through(err, to_err, runner);
         lines.extend(out.join().unwrap_or_default());
         lines
     });
     let passed = child.wait().is_ok_and(|status| status.success());
-    (passed, summary_of(&lines))
+    (passed, summary_of(&lines, runner))
 }
 
 /// Copies every line, and gives those that may belong to a summary.
-fn pass_through(from: Option<impl std::io::Read>, mut to: impl std::io::Write) -> Vec<String> {
+fn pass_through(
+    from: Option<impl std::io::Read>,
+    mut to: impl std::io::Write,
+    runner: Runner,
+) -> Vec<String> {
     let mut kept = Vec::new();
     let Some(from) = from else { return kept };
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         // A terminal that went away must not end the run.
         let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
         let text = String::from_utf8_lossy(&line);
-        if text.contains("Summary") || text.starts_with("test result:") {
+        if runner.sums(&text) {
             kept.push(text.trim().to_owned());
         }
     }
@@ -170,19 +203,9 @@ fn pass_through(from: Option<impl std::io::Read>, mut to: impl std::io::Write) -
 }
 
 /// nextest's last summary line; or the sum of what cargo's runner said for each program.
-fn summary_of(lines: &[String]) -> String {
-    if let Some(summary) = lines
-        .iter()
-        .rfind(|line| line.contains("Summary") && line.contains("run"))
-    {
-        return summary.clone();
-    }
-    let results: Vec<&String> = lines
-        .iter()
-        .filter(|line| line.starts_with("test result:"))
-        .collect();
-    if results.is_empty() {
-        return String::new();
+fn summary_of(results: &[String], runner: Runner) -> String {
+    if runner == Runner::Nextest || results.is_empty() {
+        return results.last().cloned().unwrap_or_default();
     }
     let total = |word: &str| -> u64 {
         results
@@ -225,7 +248,7 @@ mod tests {
     #[test]
     fn nextests_own_summary_is_kept() {
         let lines = ["Summary [   1.0s] 3 tests run: 3 passed, 0 skipped".to_owned()];
-        assert_eq!(summary_of(&lines), lines[0]);
+        assert_eq!(summary_of(&lines, Runner::Nextest), lines[0]);
     }
 
     #[test]
@@ -235,12 +258,12 @@ mod tests {
                 "test result: x. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s"
             )
         };
-        let summary = summary_of(&[line(2, 0), line(3, 1)]);
+        let summary = summary_of(&[line(2, 0), line(3, 1)], Runner::Cargo);
         assert_eq!(
             summary,
             "Summary 6 tests run: 5 passed, 1 failed, 0 ignored"
         );
-        assert_eq!(summary_of(&[]), "");
+        assert_eq!(summary_of(&[], Runner::Cargo), "");
     }
 
     #[test]
@@ -250,10 +273,17 @@ mod tests {
             "-c",
             "echo 'Summary [1s] 1 test run: 0 passed, 1 failed' >&2; exit 4",
         ]);
-        let (passed, summary) = with_summary(&mut shell);
+        let mut said = Vec::new();
+        let (passed, summary) =
+            with_summary(&mut shell, Runner::Nextest, (std::io::sink(), &mut said));
         assert!(!passed);
         assert!(summary.ends_with("1 failed"));
-        assert!(!with_summary(&mut Command::new("no-such-program-anywhere")).0);
+        assert!(String::from_utf8_lossy(&said).contains("1 failed"));
+        // Under the other runner it is what a test printed, and no sum.
+        let sinks = || (std::io::sink(), std::io::sink());
+        assert_eq!(with_summary(&mut shell, Runner::Cargo, sinks()).1, "");
+        let mut nothing = Command::new("no-such-program-anywhere");
+        assert!(!with_summary(&mut nothing, Runner::Cargo, sinks()).0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use campanile::engine::database_time::DatabaseTime;
-use campanile::engine::{LATENESS_BOUNDS_MS, Meters, Node, Status};
+use campanile::engine::{Counter, LATENESS_BOUNDS_MS, Meters, Node, Status};
 use tokio::sync::watch;
 
 /// Reads the counters.
@@ -62,10 +62,11 @@ impl Metrics {
             "This node's wall clock minus the store's",
             self.time.skew_ms(),
         );
-        for (name, value) in self.meters.counters() {
+        for Counter { name, help, value } in self.meters.counters() {
+            let help = help.trim_end_matches('.');
             let _ = writeln!(
                 out,
-                "# TYPE campanile_{name} counter\ncampanile_{name}_total {value}"
+                "# TYPE campanile_{name} counter\n# HELP campanile_{name} {help}\ncampanile_{name}_total {value}"
             );
         }
         self.skipped(&mut out);

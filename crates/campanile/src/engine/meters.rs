@@ -9,22 +9,37 @@ pub const LATENESS_BOUNDS_MS: [u64; 14] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000,
 ];
 
+/// A counter as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts, in a sentence.
+    pub help: &'static str,
+    /// Since the process began.
+    pub value: u64,
+}
+
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
         /// The counters. All grow from 0 at the start of the process.
         #[derive(Debug, Default)]
         pub struct Meters {
-            $($(#[$doc])* pub $name: AtomicU64,)+
+            $($(#[doc = $doc])+ pub $name: AtomicU64,)+
             skipped: [AtomicU64; Reason::ALL.len()],
             lateness: [AtomicU64; LATENESS_BOUNDS_MS.len() + 1],
             lateness_sum_ms: AtomicU64,
         }
 
         impl Meters {
-            /// Every counter with its name, in a fixed order.
+            /// Every counter with its name and what it counts, in a fixed order.
             #[must_use]
-            pub fn counters(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)+]
+            pub fn counters(&self) -> Vec<Counter> {
+                vec![$(Counter {
+                    name: stringify!($name),
+                    help: concat!($($doc),+).trim_ascii(),
+                    value: self.$name.load(Ordering::Relaxed),
+                },)+]
             }
         }
     };

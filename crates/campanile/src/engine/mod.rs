@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use handlers::Handlers;
-pub use meters::{LATENESS_BOUNDS_MS, Meters};
+pub use meters::{Counter, LATENESS_BOUNDS_MS, Meters};
 pub use node::{Node, Status};
 
 use crate::port::broker::Broker;
