@@ -3,8 +3,11 @@
 //! exactly; what the engine was about to do with the old state is what is tested.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use campanile::control::{Apply, Control, Definitions, Error, KeyQuery, Parts, Request};
+use campanile::control::{
+    Apply, Backfill, Control, Definitions, Error, KeyQuery, Parts, Request,
+};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::id::{Mint, RunId};
 use campanile::port::clock::Clock;
@@ -120,7 +123,7 @@ impl People {
             return;
         };
         let name = self.known[at].name.clone();
-        match dice.below(20) {
+        match dice.below(21) {
             0..=6 => self.trigger(home, dice, &name),
             7..=8 => self.submit_later(home, dice, &name),
             9 => {
@@ -140,6 +143,7 @@ impl People {
                 }
             }
             18 => self.set_limit(home, dice),
+            19 => self.backfill(home, dice, &name),
             _ => self.resign(home),
         }
     }
@@ -328,6 +332,23 @@ impl People {
             let answer = home.block_on(self.control.pause(&known.name));
             self.done("pause", &known.name, answer);
         }
+    }
+
+    /// Asks for what was due lately to run after all.
+    fn backfill(&self, home: &Runtime, dice: &Random, name: &str) {
+        let now = self.net.time.wall();
+        let back = Duration::from_millis(between(dice, 2_000, 40_000));
+        let what = Backfill {
+            from: now.minus(back),
+            until: now.minus(Duration::from_millis(100)),
+            all: percent(dice, 20),
+            dry_run: false,
+            per_second: 10,
+        };
+        let answer = home.block_on(self.control.backfill(name, &what));
+        let made = self.done("backfill", name, answer).map_or(0, |a| a.created);
+        self.net
+            .seen(HOME, Seen::Backfilled, made, || name.to_owned());
     }
 
     fn put(&self, home: &Runtime, what: &'static str, spec: &TaskSpec) -> Option<Task> {

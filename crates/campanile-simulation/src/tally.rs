@@ -171,6 +171,8 @@ kinds!(
         HandedOver = "handed over",
         /// Its task was gone.
         TaskGone = "task deleted before the start",
+        /// A past instant ran after all.
+        Backfilled = "backfill made a run",
         /// A second request with one key.
         SameKey = "second request answered with the first run",
         /// A second request with one key that says something else.

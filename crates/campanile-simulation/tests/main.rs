@@ -64,6 +64,7 @@ fn fresh_seeds_break_nothing_and_show_something() {
         Seen::HandedOn,
         Seen::CaughtUp,
         Seen::TakenBack,
+        Seen::Backfilled,
     ];
     for seen in shown {
         assert!(tally.of(seen) > 0, "never seen: {}\n{tally}", seen.text());

@@ -204,7 +204,8 @@ pub enum Origin {
     Schedule = 1,
     /// A submission or a trigger.
     Request = 2,
-    /// A past instant of the task's schedule that somebody asked to have run after all.
+    /// A past instant of the task's schedule that somebody asked to have run after all. An instant may have several: one
+    /// that did not run is no answer to the next request.
     Backfill = 3,
 }
 
@@ -274,6 +275,9 @@ pub struct Run {
     pub cancel: Option<Reason>,
     /// Whether it needs permits: those that it holds are given back when it ends.
     pub limited: bool,
+    /// Whether it is one of many that were missed together and all run: it waits for its turn where its task's overlap
+    /// policy would skip it, or let it take another's place. A backfill does so by its origin ([`Run::waits_its_turn`]).
+    pub in_turn: bool,
     /// If its first attempt has not started by then, it never does.
     pub deadline_at: Option<Timestamp>,
     /// The last error's text, cut to [`crate::protocol::limits::ERROR_BYTES_MAX`].
@@ -283,6 +287,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether it waits for those that run, and is waited for, whatever its task's overlap policy says.
+    #[must_use]
+    pub fn waits_its_turn(&self) -> bool {
+        self.in_turn || self.origin == Origin::Backfill
+    }
+
     /// Start minus due in milliseconds, once started.
     #[must_use]
     pub fn lateness_ms(&self) -> Option<i64> {

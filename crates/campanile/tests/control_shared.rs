@@ -307,6 +307,34 @@ async fn a_backfill_runs_what_has_no_run_once() {
 }
 
 #[tokio::test]
+async fn an_instant_that_a_backfill_did_not_run_is_asked_for_again() {
+    let w = world();
+    w.put(&spec("h", "0 * * * *")).await;
+    w.clock.advance(4 * HOUR);
+    let mut what = backfill("13:00:00", "15:30:00");
+    assert_eq!(w.control.backfill("h", &what).await.unwrap().created, 3);
+    let made = w.store.snapshot().runs;
+    let cancelled = made.iter().find(|r| r.due_at == at("14:00:00")).unwrap();
+    w.control.cancel(cancelled.id).await.unwrap();
+    what.dry_run = true;
+    let preview = w.control.backfill("h", &what).await.unwrap();
+    assert_eq!((preview.ran, preview.count), (2, 1));
+    what.dry_run = false;
+    // Two who ask at the same time get one run.
+    let (one, two) = (
+        w.control.backfill("h", &what),
+        w.control.backfill("h", &what),
+    );
+    let (one, two) = tokio::join!(one, two);
+    assert_eq!(one.unwrap().created + two.unwrap().created, preview.count);
+    let made = w.store.snapshot().runs;
+    let again: Vec<_> = made.iter().filter(|r| r.due_at == at("14:00:00")).collect();
+    assert_eq!(again.len(), 2);
+    assert!(again.iter().all(|r| r.origin == Origin::Backfill));
+    assert_eq!(w.control.backfill("h", &what).await.unwrap().count, 0);
+}
+
+#[tokio::test]
 async fn a_backfill_is_of_the_past_and_bounded() {
     let w = world();
     w.put(&spec("h", "0 * * * *")).await;

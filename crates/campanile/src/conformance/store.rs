@@ -15,6 +15,7 @@ mod permits;
 mod policies;
 mod rests;
 mod shared;
+mod turns;
 mod working;
 
 pub use control::*;
@@ -26,6 +27,7 @@ pub use permits::*;
 pub use policies::*;
 pub use rests::*;
 pub use shared::*;
+pub use turns::*;
 pub use working::*;
 
 /// Makes a test of each behaviour. See [`crate::conformance::store`].
@@ -119,6 +121,8 @@ macro_rules! __conformance_store {
             many_tasks_rest_at_once
             a_change_takes_back_just_what_it_saw
             what_still_waits_is_told_under_the_term
+            all_that_was_missed_runs_in_turn
+            the_runs_of_a_backfill_run_in_turn
         );
     };
     (@each $factory:path: $($behaviour:ident)*) => {

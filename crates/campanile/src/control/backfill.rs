@@ -2,15 +2,16 @@
 //! says stays as it is (terminal rows never change); a backfill is a run beside it, with the instant's key, so that a
 //! target that remembers keys is not asked twice.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::{Control, Error};
+use crate::id::{RunId, TaskId};
 use crate::protocol::keys::Key;
 use crate::protocol::limits;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{RunFilter, Submission};
-use crate::run::State;
+use crate::run::{Origin, Run, State};
 use crate::schedule::What;
 use crate::task::Task;
 use crate::time::Timestamp;
@@ -38,7 +39,7 @@ pub struct Backfill {
 pub struct Backfilled {
     /// Instants of the schedule in the range.
     pub instants: usize,
-    /// Of them, those that have a run already.
+    /// Of them, those that have a run already: one that is under way, or that ended well.
     pub ran: usize,
     /// Of them, those that are to be run.
     pub count: usize,
@@ -46,14 +47,16 @@ pub struct Backfilled {
     pub first: Option<Timestamp>,
     /// The last of those.
     pub last: Option<Timestamp>,
-    /// New runs; an instant that an earlier backfill has made a run for gets no second one.
+    /// New runs: `count` of them, unless somebody asked for the same at the same time.
     pub created: usize,
     /// Whether nothing was done.
     pub dry_run: bool,
 }
 
 impl Control {
-    /// Makes runs for past instants of a task's schedule: all or none. They start spaced, and behind what is on time.
+    /// Makes runs for past instants of a task's schedule: all or none. They start spaced, and behind what is on time; of a
+    /// task whose runs must not overlap, one after the other, and none of them is skipped or replaced for another.
+    /// An instant whose run did not end well can be asked for again.
     ///
     /// # Errors
     /// [`Error::NotFound`]; a range that is no range of the past; more instants than one backfill takes.
@@ -62,7 +65,7 @@ impl Control {
         let task = self.find_task(name).await?;
         check(what, &task, now)?;
         let instants = self.instants(&task, what).await?;
-        let ran = self.instants_that_ran(&task, what).await?;
+        let Answered { ran, tried } = self.answered(&task, what).await?;
         let is_wanted = |t: &&Timestamp| what.all || !ran.contains(t);
         let wanted: Vec<Timestamp> = instants.iter().filter(is_wanted).copied().collect();
         let mut answer = Backfilled {
@@ -84,8 +87,7 @@ impl Control {
             Submission {
                 run: transitions::backfill(id, &task, *at, ready_at),
                 spec: None,
-                key: (!what.all)
-                    .then(|| Key::of_engine(format!("backfill:{}:{}", task.id, at.as_ms()))),
+                key: (!what.all).then(|| instant_key(task.id, *at, tried.get(at).copied())),
             }
         };
         let submissions: Vec<Submission> = wanted.iter().zip(ids).enumerate().map(one).collect();
@@ -121,19 +123,15 @@ impl Control {
         Err(Error::invalid("until", message))
     }
 
-    /// The instants of the range that have a run, from the schedule or from a backfill.
-    async fn instants_that_ran(
-        &self,
-        task: &Task,
-        what: &Backfill,
-    ) -> Result<HashSet<Timestamp>, Error> {
+    /// What was made of the instants of the range, by the schedule or by backfills.
+    async fn answered(&self, task: &Task, what: &Backfill) -> Result<Answered, Error> {
         let filter = RunFilter {
             task: Some(task.id),
             since: Some(what.from),
             until: Some(what.until),
             ..RunFilter::default()
         };
-        let mut ran = HashSet::new();
+        let mut found = Answered::default();
         let mut before = None;
         loop {
             let page = self
@@ -143,16 +141,42 @@ impl Control {
                 .await?;
             before = page.last().map(|run| run.id);
             let full = page.len() == limits::PAGE_ROWS_MAX;
-            let runs = page.into_iter().filter(|run| {
-                run.origin.is_occurrence()
-                    && !matches!(run.state, State::Skipped | State::Cancelled)
-            });
-            ran.extend(runs.map(|run| run.due_at));
+            for run in page.iter().filter(|run| run.origin.is_occurrence()) {
+                found.take(run);
+            }
             if !full {
-                return Ok(ran);
+                return Ok(found);
             }
         }
     }
+}
+
+/// What became of instants.
+#[derive(Debug, Default)]
+struct Answered {
+    /// Those with a run that is under way or ended well. What was skipped, cancelled or failed is no answer.
+    ran: HashSet<Timestamp>,
+    /// The latest backfill of each.
+    tried: HashMap<Timestamp, RunId>,
+}
+
+impl Answered {
+    fn take(&mut self, run: &Run) {
+        if !run.state.is_terminal() || run.state == State::Succeeded {
+            self.ran.insert(run.due_at);
+        }
+        if run.origin == Origin::Backfill {
+            let latest = self.tried.entry(run.due_at).or_insert(run.id);
+            *latest = run.id.max(*latest);
+        }
+    }
+}
+
+/// The key of the run that an act makes for an instant. It names the backfill before it: two who ask for the same at the
+/// same time get one run, and whoever asks when that one did not run gets a new one.
+fn instant_key(task: TaskId, at: Timestamp, before: Option<RunId>) -> Key {
+    let after = before.map_or_else(String::new, |run| format!(":after:{run}"));
+    Key::of_engine(format!("backfill:{task}:{}{after}", at.as_ms()))
 }
 
 fn check(what: &Backfill, task: &Task, now: Timestamp) -> Result<(), Error> {

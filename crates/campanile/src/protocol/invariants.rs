@@ -55,7 +55,29 @@ pub fn check(snapshot: &Snapshot) -> Result<(), Violation> {
     }
     no_wedge(snapshot)?;
     a_rest_holds(snapshot)?;
+    turns_are_kept(&snapshot.runs)?;
     permits_fit(snapshot)
+}
+
+/// I12: what waits its turn (a backfill, what was missed together and all runs) is neither skipped for an overlap nor
+/// replaced.
+///
+/// # Errors
+/// The run that lost its turn.
+pub fn turns_are_kept(runs: &[Run]) -> Result<(), Violation> {
+    let lost = |r: &&Run| matches!(r.reason, Reason::Overlap | Reason::Replaced);
+    let mut in_turn = runs.iter().filter(|r| r.waits_its_turn());
+    match in_turn.find(lost) {
+        Some(run) => broken(
+            "I12",
+            format!(
+                "run {} waits its turn and is {}",
+                run.id,
+                run.reason.as_str()
+            ),
+        ),
+        None => Ok(()),
+    }
 }
 
 /// I11: while a task rests, none of its instants from there on has a run that waits, runs or has run: a rest holds from

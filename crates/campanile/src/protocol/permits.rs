@@ -145,6 +145,8 @@ pub struct Held {
     pub run: RunId,
     /// Where that run stands.
     pub state: State,
+    /// Whether it waits its turn ([`crate::run::Run::waits_its_turn`]): then nobody takes its place.
+    pub in_turn: bool,
 }
 
 /// Who holds a limit's permits, and how many wait for one.
@@ -187,7 +189,12 @@ impl Board {
     ///
     /// # Errors
     /// The first key that is full.
-    pub fn take(&mut self, run: RunId, keys: &[(LimitKey, u32)]) -> Result<Vec<Permit>, Full> {
+    pub fn take(
+        &mut self,
+        run: RunId,
+        in_turn: bool,
+        keys: &[(LimitKey, u32)],
+    ) -> Result<Vec<Permit>, Full> {
         let mut got = Vec::new();
         for kept in [true, false] {
             let part = keys.iter().filter(|(key, _)| key.is_kept() == kept);
@@ -205,7 +212,13 @@ impl Board {
             for (key, most) in part {
                 if let Some(Some(n)) = self.place(run, key, *most) {
                     let state = State::Scheduled;
-                    self.standing(key).held.push(Held { n, run, state });
+                    let held = Held {
+                        n,
+                        run,
+                        state,
+                        in_turn,
+                    };
+                    self.standing(key).held.push(held);
                     got.push(Permit {
                         key: key.clone(),
                         n,
@@ -260,15 +273,15 @@ mod tests {
         let mut board = Board::default();
         let keys = [(group("db"), 2)];
         for n in [1, 2] {
-            let got = board.take(run(n), &keys).unwrap();
+            let got = board.take(run(n), false, &keys).unwrap();
             assert_eq!(got.len(), 1);
         }
-        let full = board.take(run(3), &keys).unwrap_err();
+        let full = board.take(run(3), false, &keys).unwrap_err();
         assert_eq!((full.key, full.held.len()), (group("db"), 2));
         // Who has one already passes, and takes none.
-        assert_eq!(board.take(run(1), &keys).unwrap(), vec![]);
+        assert_eq!(board.take(run(1), false, &keys).unwrap(), vec![]);
         board.release(run(1));
-        assert_eq!(board.take(run(3), &keys).unwrap()[0].n, 0);
+        assert_eq!(board.take(run(3), false, &keys).unwrap()[0].n, 0);
     }
 
     #[test]
@@ -277,24 +290,28 @@ mod tests {
             n,
             run: run(i64::from(n)),
             state: State::Running,
+            in_turn: false,
         });
         let standing = Standing {
             held: held.to_vec(),
             parked: 0,
         };
         let mut board = Board::new(HashMap::from([(group("db"), standing)]));
-        assert!(board.take(run(9), &[(group("db"), 2)]).is_err());
+        assert!(board.take(run(9), false, &[(group("db"), 2)]).is_err());
         board.release(run(3));
-        assert_eq!(board.take(run(9), &[(group("db"), 2)]).unwrap()[0].n, 0);
+        assert_eq!(
+            board.take(run(9), false, &[(group("db"), 2)]).unwrap()[0].n,
+            0
+        );
     }
 
     #[test]
     fn shared_permits_are_taken_all_or_none_and_the_tasks_own_is_kept() {
         let mut board = Board::default();
         let own = LimitKey::Overlap(TaskId::from_i64(7));
-        board.take(run(1), &[(group("full"), 1)]).unwrap();
+        board.take(run(1), false, &[(group("full"), 1)]).unwrap();
         let keys = [(group("free"), 1), (own.clone(), 1), (group("full"), 1)];
-        let full = board.take(run(2), &keys).unwrap_err();
+        let full = board.take(run(2), false, &keys).unwrap_err();
         assert_eq!(full.key, group("full"));
         assert_eq!(full.got.len(), 1);
         assert_eq!(full.got[0].key, own);

@@ -13,7 +13,7 @@ use super::{limits, run as transitions};
 use crate::id::{OutboxId, RunId, TaskId};
 use crate::run::{Reason, Run, State};
 use crate::schedule::Timetable;
-use crate::task::{Overlap, Task};
+use crate::task::{Misfire, Overlap, Task};
 use crate::time::Timestamp;
 
 /// A task with its compiled timetable.
@@ -236,9 +236,13 @@ impl Planner<'_> {
             planned.firing.skipped.push(row);
         }
         let last = plan.runs.len();
+        // What was missed together and all runs, runs one after the other.
+        let missed = last > 1 || plan.runs.iter().any(|due| due.catch_up);
+        let in_turn = missed && task.spec.misfire == Misfire::All && task.spec.is_exclusive();
         for (n, (due, id)) in plan.runs.iter().zip(&mut ids).enumerate() {
-            let run = self.occurrence(id, task, *due);
-            if task.spec.overlap == Overlap::Replace && n + 1 < last {
+            let mut run = self.occurrence(id, task, *due);
+            (run.in_turn, run.limited) = (in_turn, in_turn);
+            if task.spec.overlap == Overlap::Replace && !in_turn && n + 1 < last {
                 // Several at once: each would be replaced by the one behind it.
                 self.skip_one(planned, &run, Reason::Replaced);
                 continue;
@@ -288,7 +292,7 @@ impl Planner<'_> {
         }
         planned.firing.consumed.push(row.key.clone());
         let mut replaced = planned.firing.replaced.iter();
-        if replaced.any(|r| r.run == run.id && !r.running) {
+        if replaced.any(|r| r.run == run.id && !r.running && !r.kept) {
             // Its place was taken a row before: this firing ends it.
             return;
         }
@@ -318,15 +322,17 @@ impl Planner<'_> {
         candidate.waiting.run.limited = true;
         // A run that has started once waits for its turn, whatever the policy says of those that have not.
         let (run, first) = (candidate.run().id, candidate.run().attempt == 1);
-        let mut taken = self.board.take(run, keys);
+        let in_turn = candidate.run().waits_its_turn();
+        let mut taken = self.board.take(run, in_turn, keys);
         if let Err(full) = &taken
             && full.key.is_kept()
             && first
+            && !in_turn
         {
             match candidate.spec_task().map(|t| t.spec.overlap) {
                 Some(Overlap::Skip) => return self.refuse(planned, &candidate, Reason::Overlap),
                 Some(Overlap::Replace) if self.replace(planned, full) => {
-                    taken = self.board.take(run, keys);
+                    taken = self.board.take(run, in_turn, keys);
                 }
                 _ => {}
             }
@@ -341,7 +347,7 @@ impl Planner<'_> {
     }
 
     /// Ends who holds the task's permit, so that its place is free: at once if it waits, else when its worker has ended
-    /// it. Answers whether the permit is free now.
+    /// it; not one that waits its turn, behind which the new one waits too. Answers whether the permit is free now.
     fn replace(&mut self, planned: &mut Planned, full: &Full) -> bool {
         let Some(holder) = full.held.first() else {
             return false;
@@ -353,17 +359,19 @@ impl Planner<'_> {
         if fresh || firing.replaced.iter().any(|r| r.run == holder.run) {
             return false;
         }
-        let running = holder.state == State::Running;
+        let (running, kept) = (holder.state == State::Running, holder.in_turn);
         firing.replaced.push(Replaced {
             key: full.key.clone(),
             run: holder.run,
             running,
+            kept,
         });
         self.board.standing(&full.key).parked = 0;
-        if !running {
+        let free = !running && !kept;
+        if free {
             self.board.release(holder.run);
         }
-        !running
+        free
     }
 
     fn park(&mut self, planned: &mut Planned, candidate: &Candidate<'_>, full: Full) {
@@ -372,7 +380,8 @@ impl Planner<'_> {
             .spec_task()
             .map_or(0, |t| t.spec.overlap_queue_max);
         let first = candidate.run().attempt == 1;
-        if full.key.is_kept() && first && standing.parked >= most {
+        let in_turn = candidate.run().waits_its_turn();
+        if full.key.is_kept() && first && !in_turn && standing.parked >= most {
             return self.refuse(planned, candidate, Reason::Overlap);
         }
         standing.parked += 1;
@@ -407,6 +416,7 @@ impl Planner<'_> {
             finished_at: Some(self.moment.now),
             skipped: Some((run.due_at, 1)),
             limited: false,
+            in_turn: false,
             ..run.clone()
         });
     }

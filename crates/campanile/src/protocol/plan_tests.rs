@@ -69,6 +69,7 @@ fn held(state: State, parked: u32) -> Board {
         n: 0,
         run: RunId::from_i64(99),
         state,
+        in_turn: false,
     };
     let standing = Standing {
         held: vec![holder],

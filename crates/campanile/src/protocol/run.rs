@@ -100,6 +100,7 @@ fn blank(id: RunId, spec: &TaskSpec, due_at: Timestamp) -> Run {
         claim: None,
         cancel: None,
         limited: false,
+        in_turn: false,
         deadline_at: spec.start_deadline.map(|d| due_at.plus(d)),
         error: None,
         skipped: None,

@@ -157,7 +157,8 @@ impl Firing {
     }
 }
 
-/// A run whose place a later occurrence of its task takes, with all that wait behind it.
+/// A run whose place a later occurrence of its task takes, with all that wait behind it and do not wait their turn
+/// ([`Run::waits_its_turn`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaced {
     /// The key whose permit it holds.
@@ -167,6 +168,8 @@ pub struct Replaced {
     /// Whether it was seen running: then its worker is told to end it. Otherwise it ends at once. If it has gone on
     /// meanwhile, the firing is refused.
     pub running: bool,
+    /// Whether it keeps its place, for it waits its turn: then only those go that wait behind it and do not.
+    pub kept: bool,
 }
 
 /// An outbox row to write: runs with the attempt that may be published.

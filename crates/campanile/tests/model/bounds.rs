@@ -253,6 +253,8 @@ guards! {
     park_demands_holders,
     /// A firing that replaces demands that the replaced run stands where it was seen.
     replace_demands_state,
+    /// Who waits its turn keeps its place behind a run that is replaced.
+    turns_are_kept,
     /// An end gives permits back.
     end_releases,
     /// Who gives a permit back lets the first parked run go on.

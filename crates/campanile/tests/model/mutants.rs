@@ -239,6 +239,12 @@ const OF_WORKERS: &[Mutant] = &[
 /// Guards of permits.
 const OF_PERMITS: &[Mutant] = &[
     (
+        "who waits its turn goes with who is replaced",
+        |g| g.turns_are_kept = false,
+        &["missed together, replace"],
+        Killed(p::I12),
+    ),
+    (
         "who is parked may be claimed",
         |g| g.claim_refuses_parked = false,
         &["queue", "replace", "shared limit"],

@@ -27,6 +27,7 @@ impl Store {
                     n: p.n,
                     run: p.run,
                     state: state(p.run),
+                    in_turn: self.run(p.run).is_some_and(|r| r.waits_its_turn()),
                 })
                 .collect(),
             parked: u32::try_from(self.parked_under(key).count()).unwrap(),
@@ -98,7 +99,10 @@ impl Store {
     /// Whether a firing's decisions about permits still hold.
     pub fn permits_allow(&self, firing: &Firing, guards: &Guards) -> bool {
         let ends = |run: RunId| {
-            firing.replaced.iter().any(|r| r.run == run && !r.running)
+            firing
+                .replaced
+                .iter()
+                .any(|r| r.run == run && !r.running && !r.kept)
                 || firing.dropped.iter().any(|(dropped, _)| *dropped == run)
         };
         let taken_here =
@@ -114,8 +118,10 @@ impl Store {
         let given = firing.acquired.iter().map(|p| p.run);
         let all_wait = given.chain(firing.parked.iter().map(|p| p.run)).all(waits);
         let replaced = firing.replaced.iter().all(|r| {
-            self.live(r.run)
-                .is_some_and(|run| (run.state == State::Running) == r.running)
+            r.kept
+                || self
+                    .live(r.run)
+                    .is_some_and(|run| (run.state == State::Running) == r.running)
         });
         let free = firing
             .acquired
@@ -135,8 +141,13 @@ impl Store {
     pub fn fire_permits(&mut self, firing: &Firing, guards: &Guards) {
         let at = firing.at;
         for replaced in &firing.replaced {
-            let mut ended = vec![replaced.run];
-            ended.extend(self.parked_under(&replaced.key).map(|p| p.run));
+            let spared = |run: RunId| {
+                let run = self.live(run);
+                guards.turns_are_kept && run.is_some_and(|r| r.waits_its_turn())
+            };
+            let behind = self.parked_under(&replaced.key).map(|p| p.run);
+            let mut ended: Vec<RunId> = behind.filter(|run| !spared(*run)).collect();
+            ended.extend((!replaced.kept).then_some(replaced.run));
             for run in ended {
                 if let Some(run) = self.live(run).and_then(|r| transitions::replace(r, at)) {
                     self.settle(run, guards);

@@ -32,12 +32,13 @@ pub const I8_ONE: &str = "I8 one at a time";
 pub const I9: &str = "I9 whatever waits is kept";
 pub const I9_WORK: &str = "I9 work goes on";
 pub const I11: &str = "I11 a rest holds";
+pub const I12: &str = "I12 a turn is kept";
 pub const G2: &str = "G2 no gap";
 pub const EDITS: &str = "edits: a firing rests on the present definitions";
 
 /// The properties that must always hold, in the order of their bits. The last is judged by what can happen next.
-const ALWAYS: [&str; 15] = [
-    I1, I2, I3, I4, I5, I6, I6_CLAIM, I7, I8, I8_ONE, I9, G2, EDITS, I5_HOLDER, I11,
+const ALWAYS: [&str; 16] = [
+    I1, I2, I3, I4, I5, I6, I6_CLAIM, I7, I8, I8_ONE, I9, G2, EDITS, I5_HOLDER, I11, I12,
 ];
 
 /// What a step broke: one bit for each of [`ALWAYS`].
@@ -119,6 +120,7 @@ fn moment(scene: &Scene, snapshot: &Snapshot, broken: &mut Broken) {
         );
     }
     broken.note(I9, invariants::no_wedge(snapshot).is_ok());
+    broken.note(I12, invariants::turns_are_kept(runs).is_ok());
     broken.note(I11, invariants::a_rest_holds(snapshot).is_ok());
     let rests = snapshot.resting.iter().map(|(_, from)| *from);
     let next = snapshot.due.iter().find_map(next_instant);
@@ -200,6 +202,7 @@ pub const CANCELLED: &str = "a run is cancelled";
 pub const EDITED: &str = "a firing rests on an older definition";
 pub const DRAINED: &str = "a worker gives a run back";
 pub const LOST: &str = "a run ends lost";
+pub const ALL_MISSED_RAN: &str = "all that was missed together ran";
 pub const TAKEN_BACK: &str = "a message of a run that was taken back is delivered";
 pub const RESUMED: &str = "an instant whose pause ended before it runs";
 
@@ -270,6 +273,11 @@ fn sometimes() -> Vec<Sometimes> {
             any_run(w, |r| r.attempt > 1 + r.failures + r.losses)
         }),
         (LOST, |_, w| any_run(w, |r| r.reason == Reason::Lost)),
+        (ALL_MISSED_RAN, |_, w| {
+            let ran = w.store.runs.iter();
+            let ran = ran.filter(|r| r.0.in_turn && r.0.state == State::Succeeded);
+            ran.count() > 1
+        }),
         (TAKEN_BACK, |_, w| {
             w.mail.iter().any(|m| w.store.run(m.run).is_none())
         }),
@@ -291,7 +299,7 @@ pub fn all() -> Vec<Property<Scene>> {
             vec![$(Property::<Scene>::always(ALWAYS[$bit], |_, w| !w.broken.has($bit))),*]
         };
     }
-    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14);
+    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     all.push(Property::always(I9_WORK, work_goes_on));
     let sometimes = sometimes().into_iter();
     all.extend(sometimes.map(|(name, is)| Property::sometimes(name, is)));

@@ -191,6 +191,15 @@ fn shared(bounds: Bounds) -> Bounds {
     }
 }
 
+/// The same, of which the first two were missed together and both are to run.
+fn missed(policy: &str, occurrences: u8, bounds: Bounds) -> Bounds {
+    Bounds {
+        first_tick: 2,
+        task: json!({"overlap": policy, "misfire": "all"}),
+        ..exclusive(policy, occurrences, bounds)
+    }
+}
+
 fn of_permits() -> Vec<Named> {
     let failing = || steady(left!(failures: 1));
     vec![
@@ -213,6 +222,16 @@ fn of_permits() -> Vec<Named> {
             "replace",
             exclusive("replace", 2, failing()),
             &[p::ALL_DONE, p::WAITS, p::REPLACED, p::CANCELLED],
+        ),
+        named(
+            "missed together, skip",
+            missed("skip", 2, failing()),
+            &[p::ALL_DONE, p::WAITS, p::ALL_MISSED_RAN, p::RETRIED],
+        ),
+        named(
+            "missed together, replace",
+            missed("replace", 3, steady(NONE)),
+            &[p::ALL_DONE, p::WAITS, p::ALL_MISSED_RAN],
         ),
         named(
             "shared limit",

@@ -91,7 +91,7 @@ static REMOVE: Statement =
 
 /// Which of the runs that were just copied need permits, where moving takes two statements.
 static LIMITED: Statement = Statement::new(
-    "SELECT id FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v) AND limited = 1",
+    "SELECT id FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v) AND limited <> 0",
 );
 
 /// Which of these attempts run under their claims, or (for a claim in doubt) wait, held until the transaction ends.
@@ -337,7 +337,7 @@ pub(super) async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result
     for mut row in tx.rows(&END, &args).await? {
         let id = row.int("run_history")?;
         moved.insert(id, (row.int("run_history")?, row.opt_int("run_history")?));
-        if !two_steps && row.int("run")? == 1 {
+        if !two_steps && row.int("run")? != 0 {
             limited.push(id);
         }
     }
@@ -379,7 +379,7 @@ async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
     let mut limited = Vec::new();
     for mut row in tx.rows(&HOLD, &[("runs", table.into())]).await? {
         let at = usize::try_from(row.int("run")?).unwrap_or(usize::MAX);
-        let (queue, is_limited) = (row.int("run")?, row.int("run")? == 1);
+        let (queue, is_limited) = (row.int("run")?, row.int("run")? != 0);
         let Some(ending) = endings.get(at) else {
             continue;
         };

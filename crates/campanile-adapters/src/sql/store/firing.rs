@@ -19,7 +19,7 @@ use super::super::value::{Arg, Row, Table};
 use super::Store;
 use super::leading::guard;
 use super::points::FIRE;
-use super::rows::live_run;
+use super::rows::{IN_TURN, live_run};
 
 /// Queues that one scan statement names.
 pub(super) const SCAN_QUEUES_MAX: usize = 50;
@@ -282,7 +282,10 @@ impl Store {
             .ints(runs.iter().map(|run| i64::from(run.failures)))
             .ints(runs.iter().map(|run| i64::from(run.losses)))
             .ints(runs.iter().map(|run| run.epoch))
-            .ints(runs.iter().map(|run| i64::from(run.limited)))
+            .ints(runs.iter().map(|run| match run.in_turn {
+                true => IN_TURN,
+                false => i64::from(run.limited),
+            }))
             .ints(runs.iter().map(|run| run.deadline_at.map(Timestamp::as_ms))))
     }
 }

@@ -7,7 +7,7 @@ use campanile::failpoint::{self, Failpoint};
 use campanile::id::RunId;
 use campanile::port::store::Error;
 use campanile::protocol::permits::{Held, LimitKey, Parked, Permit, Standing};
-use campanile::protocol::work::{Firing, Term};
+use campanile::protocol::work::{Firing, Replaced, Term};
 use campanile::run::{Reason, State};
 
 use super::super::connection::{Tx, Verdict, transaction};
@@ -25,7 +25,8 @@ const HAND_ON_MAX: i64 = 10_000;
 
 /// Who holds the permits of these limits, and where those runs stand.
 static HOLDERS: Statement = Statement::new(
-    "SELECT permit.limit_key, permit.n, permit.run, run.state FROM permit LEFT JOIN run ON run.id = permit.run
+    "SELECT permit.limit_key, permit.n, permit.run, run.state,
+     CASE WHEN run.origin = 3 OR run.limited = 2 THEN 1 ELSE 0 END FROM permit LEFT JOIN run ON run.id = permit.run
      WHERE permit.limit_key IN (SELECT k FROM @keys(k text) AS v)",
 );
 
@@ -85,9 +86,10 @@ static HAND_ON: Statement = Statement::new(
      RETURNING queue, at, run",
 );
 
-/// Who is parked under a limit, and at which attempt.
+/// Who is parked under a limit and does not wait its turn, and at which attempt.
 static PARKED_UNDER: Statement = Statement::new(
-    "SELECT run.id, run.attempt FROM parked JOIN run ON run.id = parked.run WHERE parked.limit_key = :key",
+    "SELECT run.id, run.attempt FROM parked JOIN run ON run.id = parked.run
+     WHERE parked.limit_key = :key AND run.origin <> 3 AND run.limited <> 2",
 );
 
 /// Limits of which ended runs hold permits, and those under which runs are parked though nobody holds one.
@@ -129,6 +131,7 @@ impl Store {
                 n,
                 run: RunId::from_i64(run),
                 state: state.unwrap_or(State::Running),
+                in_turn: row.int("run")? == 1,
             });
         }
         for mut row in pool.rows(&WAITERS, &args).await? {
@@ -163,7 +166,7 @@ impl Store {
     pub(super) async fn fire_permits(&self, tx: &mut Tx, firing: &Firing) -> Result<bool, Failure> {
         let now_ms = firing.at.as_ms();
         for replaced in &firing.replaced {
-            if !replace(tx, &replaced.key, replaced.run, replaced.running, now_ms).await? {
+            if !replace(tx, replaced, now_ms).await? {
                 return Ok(false);
             }
         }
@@ -254,17 +257,19 @@ fn never_starts(run: RunId, attempt: u32, reason: Reason, at: i64) -> Ending {
 }
 
 /// Takes a run's place, and that of all who wait behind it. Answers whether it was as it was seen.
-async fn replace(
-    tx: &mut Tx,
-    key: &LimitKey,
-    run: RunId,
-    running: bool,
-    now_ms: i64,
-) -> Result<bool, Failure> {
+async fn replace(tx: &mut Tx, replaced: &Replaced, now_ms: i64) -> Result<bool, Failure> {
+    let Replaced {
+        key,
+        run,
+        running,
+        kept,
+    } = replaced;
     let args = [("key", key.to_string().as_str().into())];
     let mut over = tx.rows(&PARKED_UNDER, &args).await?;
     let args = [("id", run.as_i64().into())];
-    if running {
+    if *kept {
+        // It stays: those that park demand that it does.
+    } else if *running {
         if tx.write(&REPLACE_RUNNING, &args).await? != 1 {
             return Ok(false);
         }
@@ -277,7 +282,7 @@ async fn replace(
     });
     let endings = endings.collect::<Result<Vec<_>, Error>>()?;
     let ended = end(tx, &endings.iter().collect::<Vec<_>>(), false).await?;
-    Ok(running || ended.iter().any(|(ended, ..)| *ended == run))
+    Ok(*running || *kept || ended.iter().any(|(ended, ..)| ended == run))
 }
 
 /// Gives back the permits of runs that ended, or wait for their next attempt, and lets the next ones go on.

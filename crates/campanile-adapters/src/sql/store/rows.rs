@@ -75,6 +75,9 @@ macro_rules! ended_run {
 }
 pub(super) use {ended_run, live_run, run_columns};
 
+/// In the column `limited`: the run needs permits, and waits its turn for them.
+pub(super) const IN_TURN: i64 = 2;
+
 /// Where the queue's number stands in those columns.
 pub(super) const QUEUE_AT: usize = 5;
 
@@ -110,7 +113,11 @@ impl Store {
         let finished_at = row.opt_int(TABLE)?.map(Timestamp::from_ms);
         let skipped_last = row.opt_int(TABLE)?.map(Timestamp::from_ms);
         let skipped_count = row.opt_int(TABLE)?;
-        let limited = row.int(TABLE)? == 1;
+        let (limited, in_turn) = match row.int(TABLE)? {
+            0 => (false, false),
+            IN_TURN => (true, true),
+            _ => (true, false),
+        };
         let deadline_at = row.opt_int(TABLE)?.map(Timestamp::from_ms);
         let skipped = skipped_last.zip(skipped_count.and_then(|n| u64::try_from(n).ok()));
         Ok(Run {
@@ -134,6 +141,7 @@ impl Store {
             claim,
             cancel,
             limited,
+            in_turn,
             deadline_at,
             error,
             skipped,

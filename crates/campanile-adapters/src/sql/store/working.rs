@@ -176,7 +176,7 @@ fn claimed_of(mut row: Row) -> Result<Claimed, Error> {
         started_at: Timestamp::from_ms(row.int(TABLE)?),
         failures: small(row.int(TABLE)?)?,
         losses: small(row.int(TABLE)?)?,
-        limited: row.int(TABLE)? == 1,
+        limited: row.int(TABLE)? != 0,
         spec: None,
     })
 }

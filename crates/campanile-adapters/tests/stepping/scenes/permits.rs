@@ -103,6 +103,7 @@ fn replaced_and_parked() -> Vec<Scene> {
         key: key.clone(),
         run: held,
         running: true,
+        kept: false,
     }];
     let firing = parking(firing, &key, &[0], &run);
     let replace = w.fire(Firing { replaced, ..firing });

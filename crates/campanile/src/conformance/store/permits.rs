@@ -293,6 +293,7 @@ pub async fn a_waiting_run_is_replaced_at_once(store: Arc<dyn Store>) {
         key: s.key.clone(),
         run: holder.id,
         running: false,
+        kept: false,
     }];
     assert_eq!(s.fire(&firing).await, Fired::Applied);
     assert_eq!(s.standing().await, (vec![run.id], 0));
@@ -316,6 +317,7 @@ pub async fn a_running_run_is_replaced_when_it_has_ended(store: Arc<dyn Store>) 
         key: s.key.clone(),
         run: holder.id,
         running: true,
+        kept: false,
     }];
     assert_eq!(s.fire(&firing).await, Fired::Applied);
     let told = s.f.row(holder.id).await;
@@ -345,6 +347,7 @@ pub async fn a_replacement_needs_the_run_as_it_was_seen(store: Arc<dyn Store>) {
             key: s.key.clone(),
             run: holder.id,
             running,
+            kept: false,
         }];
         firing
     };

@@ -192,6 +192,8 @@ impl Case {
         for at in kept {
             let fate = match self.overlap {
                 Overlap::Allow | Overlap::Queue => Fate::Runs,
+                // What was missed together and all runs waits for its turn.
+                _ if self.misfire == Misfire::All => Fate::Runs,
                 Overlap::Replace if Some(*at) == latest => Fate::Runs,
                 Overlap::Replace => Fate::Skipped(Reason::Replaced),
                 Overlap::Skip => Fate::Skipped(Reason::Overlap),
@@ -222,9 +224,9 @@ fn next_day(at: Timestamp) -> Timestamp {
 }
 
 /// The leader's planner, over a store, at the times that a case says.
-struct Leader {
-    f: Fixture,
-    term: Term,
+pub(super) struct Leader {
+    pub(super) f: Fixture,
+    pub(super) term: Term,
 }
 
 impl Leader {
@@ -240,7 +242,7 @@ impl Leader {
     }
 
     /// Fires all that is due at an instant.
-    async fn tick(&self, now: Timestamp, catch_up: &mut CatchUp) {
+    pub(super) async fn tick(&self, now: Timestamp, catch_up: &mut CatchUp) {
         loop {
             let limits = ScanLimits {
                 default: 1_000,
@@ -280,7 +282,7 @@ impl Leader {
         }
     }
 
-    async fn runs(&self, task: TaskId) -> Vec<Run> {
+    pub(super) async fn runs(&self, task: TaskId) -> Vec<Run> {
         let filter = RunFilter {
             task: Some(task),
             ..RunFilter::default()
@@ -339,8 +341,8 @@ impl Leader {
         let replaced = runs
             .iter()
             .any(|run| run.id == active.id && run.cancel.is_some());
-        let kept = case.misfire != Misfire::Skip;
-        assert_eq!(replaced, kept && case.overlap == Overlap::Replace, "{name}");
+        let last = case.misfire == Misfire::Last;
+        assert_eq!(replaced, last && case.overlap == Overlap::Replace, "{name}");
         let keys = [LimitKey::Overlap(task.id)];
         let standing = self.f.store.standings(&keys).await.unwrap();
         let parked = standing.get(&keys[0]).map_or(0, |s| s.parked);
@@ -350,8 +352,8 @@ impl Leader {
             .filter(|f| *f == Fate::Runs)
             .count();
         let expected = match case.overlap {
-            Overlap::Queue | Overlap::Replace => waiting,
-            Overlap::Allow | Overlap::Skip => 0,
+            Overlap::Queue | Overlap::Replace | Overlap::Skip => waiting,
+            Overlap::Allow => 0,
         };
         assert_eq!(usize::try_from(parked).unwrap(), expected, "{name}");
     }

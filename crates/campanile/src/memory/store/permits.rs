@@ -8,7 +8,7 @@ use crate::port::store::Error;
 use crate::protocol::permits::{Held, LimitKey, Parked, Standing};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{DueKey, Firing, Owner};
-use crate::run::State;
+use crate::run::{Run, State};
 use crate::time::Timestamp;
 
 /// The order in which parked runs of one limit go on.
@@ -31,6 +31,7 @@ impl Tables {
             n: *n,
             run: *run,
             state: self.live.get(run).map_or(State::Running, |r| r.state),
+            in_turn: self.live.get(run).is_some_and(Run::waits_its_turn),
         });
         Standing {
             held: held.collect(),
@@ -102,7 +103,10 @@ impl Tables {
     /// Whether a firing's decisions about permits still hold.
     pub(super) fn permits_allow(&self, firing: &Firing) -> bool {
         let ends = |run: RunId| {
-            firing.replaced.iter().any(|r| r.run == run && !r.running)
+            firing
+                .replaced
+                .iter()
+                .any(|r| r.run == run && !r.running && !r.kept)
                 || firing.dropped.iter().any(|(dropped, _)| *dropped == run)
         };
         let taken_here =
@@ -119,7 +123,7 @@ impl Tables {
         let all_wait = given.chain(firing.parked.iter().map(|p| p.run)).all(waits);
         let replaced = firing.replaced.iter().all(|r| {
             let state = self.live.get(&r.run).map(|run| run.state);
-            state.is_some_and(|s| (s == State::Running) == r.running)
+            r.kept || state.is_some_and(|s| (s == State::Running) == r.running)
         });
         let free = firing.acquired.iter().all(|p| {
             let holder = self.permits.get(&(p.key.clone(), p.n));
@@ -136,8 +140,10 @@ impl Tables {
     pub(super) fn fire_permits(&mut self, firing: &Firing) -> Result<(), Error> {
         let at = firing.at;
         for replaced in &firing.replaced {
-            let mut ended = vec![replaced.run];
-            ended.extend(self.parked_under(&replaced.key).iter().map(|p| p.run));
+            let behind = self.parked_under(&replaced.key).into_iter().map(|p| p.run);
+            let goes = |run: &RunId| self.live.get(run).is_some_and(|r| !r.waits_its_turn());
+            let mut ended: Vec<RunId> = behind.filter(goes).collect();
+            ended.extend((!replaced.kept).then_some(replaced.run));
             for run in ended {
                 if let Some(run) = self
                     .live
