@@ -41,7 +41,8 @@ pub async fn first_unplanned(
 }
 
 /// What is planned ahead of its instant for a task, and is taken back because the task's instants change: `None` if its
-/// due row stands at its first instant after now, so that nothing can be.
+/// due row stands at its first instant after now, so that nothing can be. An instant that has come keeps its run, though
+/// jitter may start that later: it is one of the schedule that it was planned by.
 ///
 /// # Errors
 /// The store's.
@@ -51,11 +52,9 @@ pub async fn planned_ahead(
     due_row: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Option<Unplan>, Error> {
-    let offset = task.spec.jitter_offset();
-    let since = now.minus(offset);
     // Calendars may move instants; without them the schedule says where the row stands if nothing is ahead.
     let schedule = task.spec.compile(task.created_at).ok();
-    let first = schedule.and_then(|schedule| schedule.next(since));
+    let first = schedule.and_then(|schedule| schedule.next(now));
     if task.spec.rests() || (task.spec.calendars.is_empty() && first == due_row) {
         return Ok(None);
     }
@@ -64,16 +63,16 @@ pub async fn planned_ahead(
         let filter = RunFilter {
             task: Some(task.id),
             state: Some(state),
-            since: Some(since),
+            since: Some(now),
             ..RunFilter::default()
         };
         let waiting = store.runs(&filter, None, limits::PAGE_ROWS_MAX).await?;
-        let ahead = waiting.iter().filter(|run| is_ahead(run, offset, now));
+        let ahead = waiting.iter().filter(|run| is_ahead(run, Duration::ZERO, now));
         runs.extend(ahead.map(|run| run.id));
     }
     Ok(Some(Unplan {
         task: task.id,
-        offset,
+        offset: Duration::ZERO,
         runs,
     }))
 }
