@@ -5,9 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::control::{
-    Apply, Backfill, Control, Definitions, Error, KeyQuery, Parts, Request,
-};
+use campanile::control::{Apply, Backfill, Control, Definitions, Error, KeyQuery, Parts, Request};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::id::{Mint, RunId};
 use campanile::port::clock::Clock;

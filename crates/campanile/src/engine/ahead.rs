@@ -67,7 +67,9 @@ pub async fn planned_ahead(
             ..RunFilter::default()
         };
         let waiting = store.runs(&filter, None, limits::PAGE_ROWS_MAX).await?;
-        let ahead = waiting.iter().filter(|run| is_ahead(run, Duration::ZERO, now));
+        let ahead = waiting
+            .iter()
+            .filter(|run| is_ahead(run, Duration::ZERO, now));
         runs.extend(ahead.map(|run| run.id));
     }
     Ok(Some(Unplan {
