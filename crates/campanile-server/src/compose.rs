@@ -89,7 +89,7 @@ pub async fn start_with(
     let parts = Parts {
         store: Arc::clone(&ports.store),
         lock: Arc::clone(&ports.lock),
-        broker: ports.broker,
+        broker: Arc::clone(&ports.broker),
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
         handlers: more(handlers(settings)?),
@@ -123,8 +123,18 @@ pub async fn start_with(
             settings.http.trusted_proxies.clone(),
         ),
         metrics_public: settings.http.metrics_public,
-        health: http::Health::new(&node, settings, ports.store, ports.lock),
+        health: http::Health::new(
+            &node,
+            settings,
+            ports.store,
+            ports.lock,
+            ports.space.clone(),
+        ),
         metrics: http::Metrics::of(&node),
+        outside: http::Outside {
+            broker: ports.broker,
+            space: ports.space,
+        },
         bodies: Bodies::of(&settings.http.doors, node.pool()),
     });
     Ok(App {

@@ -1,5 +1,5 @@
-//! Arms one failpoint of this process, as `CAMPANILE_FAILPOINT` says: `NAME`, `NAME:COUNT`, `NAME:COUNT:kill` or
-//! `NAME:COUNT:stop`. For tests: a program that is shipped has no failpoints, and refuses the variable by name as it
+//! Arms one failpoint of this process, as `CAMPANILE_FAILPOINT` says: `NAME`, `NAME:COUNT`, `NAME:COUNT:kill`,
+//! `NAME:COUNT:stop` or `NAME:COUNT:panic`. For tests: a program that is shipped has no failpoints, and refuses the variable by name as it
 //! refuses every other that is no setting. The points themselves are `campanile::failpoint`'s.
 
 use std::io::Write as _;
@@ -17,11 +17,22 @@ pub struct Wanted {
     pub point: Failpoint,
     /// At the how manieth time that it is reached, from 1.
     pub count: u32,
-    /// Whether the process stops there (SIGSTOP) instead of dying (SIGKILL).
-    pub stops: bool,
+    /// What becomes of the process there.
+    pub way: Way,
 }
 
-/// Reads `NAME[:COUNT[:kill|:stop]]`.
+/// What becomes of a process at its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It dies (SIGKILL).
+    Kill,
+    /// It stops (SIGSTOP).
+    Stop,
+    /// The thread that reached the point panics.
+    Panic,
+}
+
+/// Reads `NAME[:COUNT[:kill|:stop|:panic]]`.
 ///
 /// # Errors
 /// What is wrong with it, for people.
@@ -35,21 +46,18 @@ pub fn read(text: &str) -> Result<Wanted, String> {
         Some(Ok(count)) if count > 0 => count,
         Some(_) => return Err(format!("`{text}`: write a count from 1 behind the name")),
     };
-    let stops = match parts.next() {
-        None | Some("kill") => false,
-        Some("stop") => true,
-        Some(other) => return Err(format!("`{other}`: write kill or stop")),
+    let way = match parts.next() {
+        None | Some("kill") => Way::Kill,
+        Some("stop") => Way::Stop,
+        Some("panic") => Way::Panic,
+        Some(other) => return Err(format!("`{other}`: write kill, stop or panic")),
     };
     if parts.next().is_some() {
         return Err(format!(
-            "`{text}`: write NAME:COUNT:kill or NAME:COUNT:stop"
+            "`{text}`: write NAME:COUNT:kill, NAME:COUNT:stop or NAME:COUNT:panic"
         ));
     }
-    Ok(Wanted {
-        point,
-        count,
-        stops,
-    })
+    Ok(Wanted { point, count, way })
 }
 
 /// Arms this process as the text says.
@@ -59,10 +67,10 @@ pub fn read(text: &str) -> Result<Wanted, String> {
 pub fn arm(text: &str) -> Result<(), String> {
     let wanted = read(text)?;
     let act = move |point: Failpoint| {
-        let (word, signal) = if wanted.stops {
-            ("stops", Signal::SIGSTOP)
-        } else {
-            ("dies", Signal::SIGKILL)
+        let (word, signal) = match wanted.way {
+            Way::Stop => ("stops", Signal::SIGSTOP),
+            Way::Kill => ("dies", Signal::SIGKILL),
+            Way::Panic => panic!("failpoint {} reached", point.name()),
         };
         // Past the log, whose lines a death could swallow: what a test waits for.
         let line = format!("failpoint {} reached: the process {word}\n", point.name());
@@ -83,14 +91,15 @@ mod tests {
 
     #[test]
     fn a_point_is_named_with_when_and_what() {
-        let of = |count, stops| Wanted {
+        let of = |count, way| Wanted {
             point: Failpoint::FireCommitted,
             count,
-            stops,
+            way,
         };
-        assert_eq!(read("fire.committed"), Ok(of(1, false)));
-        assert_eq!(read("fire.committed:2"), Ok(of(2, false)));
-        assert_eq!(read("fire.committed:3:stop"), Ok(of(3, true)));
+        assert_eq!(read("fire.committed"), Ok(of(1, Way::Kill)));
+        assert_eq!(read("fire.committed:2"), Ok(of(2, Way::Kill)));
+        assert_eq!(read("fire.committed:3:stop"), Ok(of(3, Way::Stop)));
+        assert_eq!(read("fire.committed:3:panic"), Ok(of(3, Way::Panic)));
         for wrong in [
             "",
             "fire",

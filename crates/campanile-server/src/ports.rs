@@ -20,6 +20,8 @@ pub struct Ports {
     pub lock: Arc<dyn Lock>,
     /// The conveyor.
     pub broker: Arc<dyn Broker>,
+    /// The room on the store's disk, where the store has one.
+    pub space: Option<Arc<sql::Space>>,
 }
 
 impl std::fmt::Debug for Ports {
@@ -57,6 +59,7 @@ pub async fn open(settings: &Settings) -> Result<Ports, Error> {
         None => Arc::new(store.lock(&cluster.name)),
     };
     Ok(Ports {
+        space: Some(store.space()),
         store,
         lock,
         broker,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 use xtask::servers::{TempDir, free_port, holds_within, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process that is killed with its test.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -19,11 +19,17 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(folder: &TempDir, args: &[&str]) -> Self {
+    pub fn start(folder: &TempDir, args: &[&str]) -> Self {
+        Self::start_in(folder, args, &[])
+    }
+
+    /// With these variables, and no other.
+    pub fn start_in(folder: &TempDir, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_campanile"))
             .args(args)
             .current_dir(folder.path())
             .env_clear()
+            .envs(environment.iter().copied())
             .stdout(std::fs::File::create(folder.join("out")).unwrap())
             .stderr(std::fs::File::create(folder.join("err")).unwrap())
             .stdin(Stdio::null())
@@ -32,7 +38,7 @@ impl Process {
         Self(child)
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.0.id().to_string();
         let sent = Command::new("kill")
             .args(["-s", name, &pid])
@@ -41,7 +47,7 @@ impl Process {
         assert!(sent.success());
     }
 
-    fn status_within(&mut self, limit: Duration) -> Option<i32> {
+    pub fn status_within(&mut self, limit: Duration) -> Option<i32> {
         let mut code = None;
         holds_within(limit, || {
             code = self.0.try_wait().unwrap();

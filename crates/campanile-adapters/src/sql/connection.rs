@@ -2,6 +2,7 @@
 //! which database answers. Any error inside a transaction rolls the whole of it back here, and a session that was left
 //! in the middle of something (an error, a dropped future) is closed and never used again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::failpoint::{self, Around};
@@ -13,6 +14,7 @@ use super::dialect::Dialect;
 use super::error::{Failure, is_broken};
 use super::gate::{MaybeGate, admit, admit_raw};
 use super::session::Session;
+use super::space::Space;
 use super::statement::{Statement, Text};
 use super::value::{Args, Row};
 
@@ -26,6 +28,7 @@ const RETRY_WAIT: Duration = Duration::from_millis(20);
 pub(super) struct Pool {
     pub(super) connections: Connections,
     pub(super) gate: MaybeGate,
+    pub(super) space: Arc<Space>,
 }
 
 /// The driver's pool.
@@ -53,6 +56,7 @@ pub(super) struct Tx {
     session: Session,
     open: bool,
     gate: MaybeGate,
+    space: Arc<Space>,
 }
 
 impl Pool {
@@ -102,6 +106,7 @@ impl Pool {
             session: self.acquire().await?,
             open: true,
             gate: self.gate.clone(),
+            space: Arc::clone(&self.space),
         })
     }
 
@@ -131,7 +136,9 @@ impl Pool {
         args: Args<'_>,
     ) -> Result<u64, store::Error> {
         let text = statement.text(self.dialect());
-        Ok(self.repeated(text, args, Want::Count).await?.1)
+        let written = self.repeated(text, args, Want::Count).await;
+        self.space.note(&written);
+        Ok(written?.1)
     }
 
     async fn repeated(
@@ -214,6 +221,22 @@ impl Tx {
     /// Ends the transaction as its body says; any error of the body, or none in time, rolls it back.
     pub(super) async fn settle<T>(
         mut self,
+        body: Option<Result<Verdict<T>, Failure>>,
+        around: &Around,
+    ) -> Result<T, store::Error> {
+        let (space, commits) = (
+            Arc::clone(&self.space),
+            !matches!(body, Some(Ok(Verdict::Rollback(_)))),
+        );
+        let ended = self.end(body, around).await;
+        if commits {
+            space.note(&ended);
+        }
+        ended
+    }
+
+    async fn end<T>(
+        &mut self,
         body: Option<Result<Verdict<T>, Failure>>,
         around: &Around,
     ) -> Result<T, store::Error> {

@@ -120,6 +120,7 @@ impl Failure {
             Self::Driver(error) => match kind(&error) {
                 Kind::Contended => store::Error::Contended(error.into()),
                 Kind::Broken => store::Error::Unreachable(error.into()),
+                Kind::Full => store::Error::Full(error.into()),
                 Kind::Refused => store::Error::Refused(error.into()),
             },
         }
@@ -177,6 +178,7 @@ pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
 enum Kind {
     Contended,
     Broken,
+    Full,
     Refused,
 }
 
@@ -207,6 +209,8 @@ fn code_kind(code: &str) -> Kind {
             "40001" | "40P01" | "55P03" | "57014" => Kind::Contended,
             // Too many connections; the server stops, starts or ended our session.
             "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Kind::Broken,
+            // Disk full.
+            "53100" => Kind::Full,
             _ if code.starts_with("08") => Kind::Broken,
             _ => Kind::Refused,
         };
@@ -214,6 +218,8 @@ fn code_kind(code: &str) -> Kind {
     match code.parse::<i64>().map(|code| code & 0xff) {
         // Busy, locked.
         Ok(5 | 6) => Kind::Contended,
+        // The disk, or what the database file may have of it.
+        Ok(13) => Kind::Full,
         // Can't be opened.
         Ok(14) => Kind::Broken,
         _ => Kind::Refused,
@@ -232,8 +238,11 @@ mod tests {
         for code in ["57P01", "08006", "53300", "25P03", "14"] {
             assert_eq!(code_kind(code), Kind::Broken, "{code}");
         }
-        for code in ["42601", "13", "22021", "53100"] {
+        for code in ["42601", "22021", "19"] {
             assert_eq!(code_kind(code), Kind::Refused, "{code}");
+        }
+        for code in ["13", "53100"] {
+            assert_eq!(code_kind(code), Kind::Full, "{code}");
         }
     }
 

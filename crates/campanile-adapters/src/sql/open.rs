@@ -16,6 +16,7 @@ use super::error::{OpenError, remedy};
 use super::gate::Gate;
 use super::migration::{self, Broken, Migration};
 use super::session::Session;
+use super::space::Space;
 use super::statement::Statement;
 use super::store::Store;
 use crate::service_url::{self, ServiceUrl};
@@ -338,9 +339,11 @@ pub(super) struct Pools {
 
 impl Pools {
     fn new(place: &Place, options: &Options) -> Self {
+        let space = Arc::new(Space::default());
         let gated = |connections| Pool {
             connections,
             gate: options.gate.clone(),
+            space: Arc::clone(&space),
         };
         match place {
             Place::Sqlite(sqlite) => {

@@ -17,7 +17,7 @@ mod tasks;
 mod working;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use campanile::failpoint::{self, Failpoint};
 use campanile::port::store::Error;
@@ -29,6 +29,7 @@ use super::dialect::Dialect;
 use super::lock::Lock;
 use super::migration;
 use super::open::{Place, Pools};
+use super::space::Space;
 use super::statement::Statement;
 use super::value::{Row, Table};
 
@@ -43,6 +44,11 @@ static SERVER: Statement = Statement::differs(
 
 /// The schema's version.
 static SCHEMA: Statement = Statement::new("SELECT MAX(version) FROM schema_version");
+
+/// Takes about a megabyte until its session ends. For PostgreSQL.
+static TRY_ROOM: Statement = Statement::new(
+    "CREATE TEMPORARY TABLE campanile_room ON COMMIT DROP AS SELECT n FROM generate_series(1, 30000) AS n",
+);
 
 /// All names of queues.
 static QUEUES: Statement = Statement::new("SELECT id, name FROM queue");
@@ -120,6 +126,33 @@ impl Store {
     async fn one(&self, statement: &Statement) -> Result<Row, Error> {
         let rows = self.pools.reader.rows(statement, &[]).await?;
         first(rows, "server")
+    }
+
+    /// Whether the database takes a megabyte more, of which nothing stays; `None` where that can't be tried (a SQLite file,
+    /// whose folder tells as much, or a user who may make no temporary table).
+    ///
+    /// # Errors
+    /// The store's, other than a full disk.
+    pub async fn has_room(&self) -> Result<Option<bool>, Error> {
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(None);
+        }
+        // Dropped without an end, the session is closed, and with it all that it made.
+        let mut tx = self.pools.main.begin().await?;
+        match tx.write(&TRY_ROOM, &[]).await {
+            Ok(_) => Ok(Some(true)),
+            Err(failure) => match failure.settled() {
+                Error::Full(_) => Ok(Some(false)),
+                Error::Refused(_) => Ok(None),
+                other => Err(other),
+            },
+        }
+    }
+
+    /// What is known of the room on its disk.
+    #[must_use]
+    pub fn space(&self) -> Arc<Space> {
+        Arc::clone(&self.pools.main.space)
     }
 
     /// The `store:` lock of this name.

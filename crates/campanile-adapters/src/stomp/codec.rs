@@ -16,6 +16,9 @@ const HEADERS_MAX: usize = 256;
 const HEADER_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// A body as it comes: half as large again as its text, for Java writes some characters longer.
 const BODY_BYTES_MAX: usize = limits::MESSAGE_BYTES_MAX / 2 * 3;
+/// A frame that is still read to its end, though it is cut. A peer that announces or sends more is not waited for:
+/// behind it nothing would ever be heard.
+const FRAME_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The longest command has eleven letters.
 const COMMAND_BYTES_MAX: usize = 16;
 /// What the client can't do without: kept whatever else the frame carries.
@@ -83,6 +86,12 @@ pub(super) enum Malformed {
     /// Not a number.
     #[error("a frame's content-length is not a number")]
     ContentLength,
+    /// A length that nobody could send.
+    #[error("a frame's content-length is absurd ({0} bytes)")]
+    AbsurdLength(u64),
+    /// Over [`FRAME_BYTES_MAX`].
+    #[error("a frame does not end")]
+    Endless,
     /// No NUL where content-length says that the body ends.
     #[error("a frame's body does not end where it says")]
     Unterminated,
@@ -111,6 +120,8 @@ pub(super) struct Decoder {
     stage: Stage,
     frame: Frame,
     header_bytes: usize,
+    /// Bytes of this frame's header lines and of what was left out.
+    passed: u64,
     /// How far the buffer was searched already for the end of a line or body.
     searched: usize,
 }
@@ -122,6 +133,11 @@ enum Line {
 }
 
 impl Decoder {
+    /// Whether a frame has begun and not ended.
+    pub(super) const fn is_midway(&self) -> bool {
+        !matches!(self.stage, Stage::Command)
+    }
+
     /// Takes the next frame off the front of `buffer`; `None` until more has arrived. Bytes that are over a limit are
     /// taken off at once.
     pub(super) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, Malformed> {
@@ -129,7 +145,7 @@ impl Decoder {
             let go_on = match self.stage {
                 Stage::Command => self.command(buffer)?,
                 Stage::Headers => self.header_line(buffer)?,
-                Stage::SkipLine => self.skip_past(buffer, b'\n', Stage::Headers),
+                Stage::SkipLine => self.skip_past(buffer, b'\n', Stage::Headers)?,
                 Stage::Counted(length) => return self.counted(buffer, length),
                 Stage::SkipCounted(left) => return self.skip_counted(buffer, left),
                 Stage::Open => match self.open(buffer) {
@@ -137,7 +153,7 @@ impl Decoder {
                     None => matches!(self.stage, Stage::SkipOpen),
                 },
                 Stage::SkipOpen => {
-                    if self.skip_past(buffer, 0, Stage::Command) {
+                    if self.skip_past(buffer, 0, Stage::Command)? {
                         return Ok(Some(self.finish(Bytes::new())));
                     }
                     false
@@ -176,7 +192,10 @@ impl Decoder {
                 self.stage = Stage::SkipLine;
             }
             Line::Whole(line) if line.is_empty() => self.begin_body()?,
-            Line::Whole(line) => self.header(&line),
+            Line::Whole(line) => {
+                self.pass(line.len())?;
+                self.header(&line);
+            }
         }
         Ok(true)
     }
@@ -242,6 +261,9 @@ impl Decoder {
         let small = usize::try_from(length)
             .ok()
             .filter(|l| *l <= BODY_BYTES_MAX);
+        if length > FRAME_BYTES_MAX {
+            return Err(Malformed::AbsurdLength(length));
+        }
         self.stage = if let Some(length) = small {
             Stage::Counted(length)
         } else {
@@ -309,14 +331,30 @@ impl Decoder {
     }
 
     /// Drops everything up to and with `end`; whether it was there.
-    fn skip_past(&mut self, buffer: &mut BytesMut, end: u8, next: Stage) -> bool {
+    fn skip_past(
+        &mut self,
+        buffer: &mut BytesMut,
+        end: u8,
+        next: Stage,
+    ) -> Result<bool, Malformed> {
         let Some(at) = buffer.iter().position(|b| *b == end) else {
+            self.pass(buffer.len())?;
             buffer.clear();
-            return false;
+            return Ok(false);
         };
+        self.pass(at)?;
         buffer.advance(at + 1);
         self.stage = next;
-        true
+        Ok(true)
+    }
+
+    /// Counts bytes of a frame that are not kept.
+    fn pass(&mut self, bytes: usize) -> Result<(), Malformed> {
+        self.passed += bytes as u64;
+        if self.passed > FRAME_BYTES_MAX {
+            return Err(Malformed::Endless);
+        }
+        Ok(())
     }
 
     fn flawed(&mut self, flaw: Flaw) {

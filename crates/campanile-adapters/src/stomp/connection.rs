@@ -25,6 +25,8 @@ const JOINED_BYTES_MAX: usize = 256 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// How long the last bytes and the farewell may take.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+/// How long a frame that has begun may stand still.
+const MIDWAY_LIMIT: Duration = Duration::from_secs(30);
 /// How much of a broker's own words is shown.
 const WORDS_CHARS_MAX: usize = 300;
 
@@ -87,6 +89,7 @@ struct Table {
 #[derive(Debug)]
 struct Shared {
     address: String,
+    faults: Arc<Faults>,
     over: CancellationToken,
     table: Mutex<Table>,
     ids: AtomicU64,
@@ -100,9 +103,19 @@ pub(super) struct Connection {
     encoding: Encoding,
 }
 
+/// What brokers did wrong, over all connections.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// Connections dropped because what came over them was no STOMP.
+    pub(super) broken: AtomicU64,
+    /// Messages that were cut because they break a limit.
+    pub(super) cut: AtomicU64,
+}
+
 /// What the handshake leaves to the connection.
 pub(super) struct Accepted {
     pub(super) address: String,
+    pub(super) faults: Arc<Faults>,
     pub(super) read: ReadHalf,
     pub(super) write: WriteHalf,
     /// Read already, and not looked at.
@@ -119,6 +132,7 @@ impl Connection {
     pub(super) fn start(accepted: Accepted) -> Self {
         let shared = Arc::new(Shared {
             address: accepted.address,
+            faults: accepted.faults,
             over: CancellationToken::new(),
             table: Mutex::default(),
             ids: AtomicU64::new(1),
@@ -249,6 +263,21 @@ impl Shared {
         self.fail(&self.loss(why));
     }
 
+    /// The peer broke the protocol: nothing behind that can be understood, so the connection goes and another is dialled.
+    fn broken(&self, why: &str) {
+        if self.table().failure.is_some() {
+            return;
+        }
+        self.faults.broken.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            address = self.address,
+            why,
+            "broker {} breaks the protocol: {why}; the connection is dropped and another is dialled",
+            self.address
+        );
+        self.lost(why);
+    }
+
     /// The first cause stays.
     fn fail(&self, failure: &Failure) {
         let receipts = {
@@ -284,7 +313,7 @@ impl Shared {
                     self.answer(frame, Err(failure));
                 }
             }
-            other => self.lost(&format!("it sent a {other} frame")),
+            other => self.broken(&format!("it sent a {other} frame")),
         }
     }
 
@@ -304,7 +333,7 @@ impl Shared {
 
     fn message(&self, frame: &Frame) {
         let (Some(id), Some(ack)) = (frame.number("subscription"), frame.header("ack")) else {
-            self.lost("it sent a MESSAGE that names no subscription or can't be acknowledged");
+            self.broken("it sent a MESSAGE that names no subscription or can't be acknowledged");
             return;
         };
         let to = self.table().subscriptions.get(&id).cloned();
@@ -319,6 +348,7 @@ impl Shared {
         if let Some(flaw) = flaw {
             // It goes on without body and signature, so that its reader refuses, counts and acknowledges it like a
             // forged one.
+            self.faults.cut.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(address = self.address, %flaw, "a message from {} is cut: {flaw}", self.address);
             body = String::new();
             signature = String::new();
@@ -330,7 +360,7 @@ impl Shared {
             redelivered: frame.header("redelivered") == Some("true"),
         };
         if let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(arrived) {
-            self.lost("it sent more messages than the prefetch allows");
+            self.broken("it sent more messages than the prefetch allows");
         }
     }
 }
@@ -399,6 +429,12 @@ impl Writer {
     }
 }
 
+/// Why there is nothing more to read.
+enum End {
+    Lost(String),
+    Broken(String),
+}
+
 struct Reader {
     shared: Arc<Shared>,
     io: ReadHalf,
@@ -411,31 +447,39 @@ impl Reader {
         let shared = Arc::clone(&self.shared);
         tokio::select! {
             () = shared.over.cancelled() => {}
-            why = self.read_all() => shared.lost(&why),
+            end = self.read_all() => match end {
+                End::Lost(why) => shared.lost(&why),
+                End::Broken(why) => shared.broken(&why),
+            },
         }
     }
 
-    async fn read_all(&mut self) -> String {
+    async fn read_all(&mut self) -> End {
         let mut decoder = Decoder::default();
         loop {
             loop {
                 match decoder.decode(&mut self.buffer) {
                     Ok(Some(frame)) => self.shared.take(&frame),
                     Ok(None) => break,
-                    Err(malformed) => return malformed.to_string(),
+                    Err(malformed) => return End::Broken(malformed.to_string()),
                 }
             }
             self.buffer.reserve(READ_BYTES);
             let read = self.io.read_buf(&mut self.buffer);
-            let read = match self.silence_max {
+            let midway = decoder.is_midway().then_some(MIDWAY_LIMIT);
+            let limit = self.silence_max.into_iter().chain(midway).min();
+            let read = match limit {
                 Some(limit) => system::within(limit, read).await,
                 None => Some(read.await),
             };
             match read {
-                None => return "two heart-beats were missed".to_owned(),
-                Some(Ok(0)) => return "the broker closed it".to_owned(),
+                None if limit == midway => {
+                    return End::Broken("it began a frame and fell silent".to_owned());
+                }
+                None => return End::Lost("two heart-beats were missed".to_owned()),
+                Some(Ok(0)) => return End::Lost("the broker closed it".to_owned()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return error.to_string(),
+                Some(Err(error)) => return End::Lost(error.to_string()),
             }
         }
     }

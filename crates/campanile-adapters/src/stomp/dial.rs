@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::codec::{self, Decoder, Frame};
-use super::connection::{Accepted, Connection, Failure, ReadHalf, WriteHalf, words_of};
+use super::connection::{Accepted, Connection, Failure, Faults, ReadHalf, WriteHalf, words_of};
 use super::url::{Address, Target, UrlError};
 
 /// For the TCP connection to one address.
@@ -33,6 +33,8 @@ pub(super) struct Dialer {
     tls: Option<TlsConnector>,
     heart_beat: Duration,
     random: Random,
+    /// What brokers did wrong.
+    pub(super) faults: Arc<Faults>,
     /// The address that answered last.
     first: AtomicUsize,
     /// Why the last attempt was in vain.
@@ -58,6 +60,7 @@ impl Dialer {
             tls,
             heart_beat,
             random: Random::from_system(),
+            faults: Arc::default(),
             first: AtomicUsize::new(0),
             cause: Mutex::new(None),
         })
@@ -182,7 +185,7 @@ impl Dialer {
         sent.and(flushed)
             .map_err(|error| lost(&name, &error.to_string()))?;
         let mut buffer = BytesMut::new();
-        let answer = first_frame(&mut read, &mut buffer, &name).await?;
+        let answer = self.first_frame(&mut read, &mut buffer, &name).await?;
         let server = answer.header("server").unwrap_or("unknown").to_owned();
         if answer.command != "CONNECTED" || answer.header("version") != Some("1.2") {
             return Err(refusal(&name, &answer));
@@ -191,6 +194,7 @@ impl Dialer {
         let agreed = |a: Duration, b: Duration| (!a.is_zero() && !b.is_zero()).then(|| a.max(b));
         let connection = Connection::start(Accepted {
             address: name.clone(),
+            faults: Arc::clone(&self.faults),
             read,
             write,
             buffer,
@@ -203,6 +207,31 @@ impl Dialer {
             server,
             address: name,
         })
+    }
+
+    async fn first_frame(
+        &self,
+        read: &mut ReadHalf,
+        buffer: &mut BytesMut,
+        address: &str,
+    ) -> Result<Frame, Failure> {
+        let mut decoder = Decoder::default();
+        loop {
+            match decoder.decode(buffer) {
+                Ok(Some(frame)) => return Ok(frame),
+                Ok(None) => {}
+                Err(malformed) => {
+                    self.faults.broken.fetch_add(1, Ordering::Relaxed);
+                    let remedy = "point the setting `broker` at a STOMP port";
+                    return Err(lost(address, &format!("{malformed}; {remedy}")));
+                }
+            }
+            match read.read_buf(buffer).await {
+                Ok(0) => return Err(lost(address, "the broker closed it before it answered")),
+                Ok(_) => {}
+                Err(error) => return Err(lost(address, &error.to_string())),
+            }
+        }
     }
 
     fn connect_frame(&self, out: &mut BytesMut, host: &str) {
@@ -255,29 +284,6 @@ fn refusal(address: &str, answer: &Frame) -> Failure {
     Failure::Refused {
         address: address.to_owned(),
         words,
-    }
-}
-
-async fn first_frame(
-    read: &mut ReadHalf,
-    buffer: &mut BytesMut,
-    address: &str,
-) -> Result<Frame, Failure> {
-    let mut decoder = Decoder::default();
-    loop {
-        match decoder.decode(buffer) {
-            Ok(Some(frame)) => return Ok(frame),
-            Ok(None) => {}
-            Err(malformed) => {
-                let remedy = "point the setting `broker` at a STOMP port";
-                return Err(lost(address, &format!("{malformed}; {remedy}")));
-            }
-        }
-        match read.read_buf(buffer).await {
-            Ok(0) => return Err(lost(address, "the broker closed it before it answered")),
-            Ok(_) => {}
-            Err(error) => return Err(lost(address, &error.to_string())),
-        }
     }
 }
 

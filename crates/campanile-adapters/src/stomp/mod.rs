@@ -11,10 +11,11 @@ mod text;
 mod url;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use campanile::port::broker::{Broker, Consumer, Error, Message};
+use campanile::port::broker::{Broker, Consumer, Error, Faults, Message};
 use campanile::protocol::limits;
 
 pub use self::url::UrlError;
@@ -102,6 +103,14 @@ impl StompBroker {
 
 #[async_trait]
 impl Broker for StompBroker {
+    fn faults(&self) -> Faults {
+        let faults = &self.dialer.faults;
+        Faults {
+            connections_broken: faults.broken.load(Ordering::Relaxed),
+            messages_cut: faults.cut.load(Ordering::Relaxed),
+        }
+    }
+
     async fn publish(&self, messages: &[Message]) -> Result<(), Error> {
         self.publisher.publish(messages).await
     }

@@ -108,3 +108,101 @@ async fn bodies_and_headers_of_64_mib_are_passed_by_in_little_memory() {
     drop(broker);
     peer.await.unwrap();
 }
+
+/// What a broker does to a consumer, one after another, each on a connection of its own.
+fn misdeeds() -> Vec<(&'static str, Vec<u8>)> {
+    let message = |rest: &str| format!("MESSAGE\nsubscription:ID\n{rest}").into_bytes();
+    vec![
+        (
+            "absurd",
+            message("ack:a\ncontent-length:18446744073709551615\n\nx\0"),
+        ),
+        ("absurd", message("ack:a\ncontent-length:9999999999\n\nx\0")),
+        ("not a number", message("ack:a\ncontent-length:-1\n\nx\0")),
+        ("not a number", message("ack:a\ncontent-length:ten\n\nx\0")),
+        (
+            "does not end where it says",
+            message("ack:a\ncontent-length:1\n\nxyz\0"),
+        ),
+        ("can't be acknowledged", message("\nx\0")),
+        ("names no subscription", b"MESSAGE\nack:a\n\nx\0".to_vec()),
+        (
+            "names no subscription",
+            b"MESSAGE\nsubscription:-1\nack:a\n\nx\0".to_vec(),
+        ),
+        (
+            "does not speak STOMP",
+            b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+        ),
+        ("it sent a SEND frame", b"SEND\n\n\0".to_vec()),
+        (
+            "than the prefetch allows",
+            message("ack:a\n\nx\0").repeat(200),
+        ),
+    ]
+}
+
+/// Takes a consumer's connection, does one thing to it, and waits for its end; then the next.
+fn misbehaves(listener: &TcpListener) {
+    let mut deeds = misdeeds().into_iter();
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        let deed = deeds.next();
+        frame(&mut stream);
+        let connected = b"CONNECTED\nversion:1.2\nserver:x/1\nheart-beat:0,0\n\n\0";
+        stream.write_all(connected).unwrap();
+        let (subscribe, receipt) = frame(&mut stream);
+        let id = subscribe
+            .lines()
+            .find_map(|l| l.strip_prefix("id:"))
+            .unwrap();
+        let answer = format!("RECEIPT\nreceipt-id:{}\n\n\0", receipt.unwrap());
+        stream.write_all(answer.as_bytes()).unwrap();
+        let Some((_, bytes)) = deed else {
+            // All is done: 50,000 headers, which only cost the message, and the one as it should be.
+            let many = "a:b\n".repeat(50_000);
+            let head = format!("MESSAGE\nsubscription:{id}\n");
+            let text = format!("{head}{many}ack:1\n\nbad\0{head}ack:2\n\ngood\0");
+            stream.write_all(text.as_bytes()).unwrap();
+            frame(&mut stream);
+            return;
+        };
+        // The first `ID` of each message is the subscription's.
+        let text = String::from_utf8(bytes).unwrap().replace("ID", id);
+        let _ = stream.write_all(text.as_bytes());
+        // It is the consumer who leaves.
+        while stream.read(&mut [0; 1_024]).is_ok_and(|n| n > 0) {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_breaks_the_protocol_is_left_named_counted_and_dialled_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let peer = tokio::task::spawn_blocking(move || misbehaves(&listener));
+    let broker = connect(&format!("stomp://127.0.0.1:{port}"));
+    for (said, _) in misdeeds() {
+        let mut consumer = consume_at_last(&*broker, "q", 100).await;
+        let error = loop {
+            match system::within(SOON, consumer.receive()).await.unwrap() {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        let text = shown(&error);
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let mut consumer = consume_at_last(&*broker, "q", 100).await;
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        got.extend(receive(&mut *consumer).await);
+    }
+    let bodies: Vec<&str> = got.iter().map(|d| d.body.as_str()).collect();
+    assert_eq!(bodies, ["", "good"]);
+    let faults = broker.faults();
+    assert_eq!(faults.connections_broken, misdeeds().len() as u64);
+    assert_eq!(faults.messages_cut, 1);
+    drop(consumer);
+    drop(broker);
+    peer.await.unwrap();
+}

@@ -4,6 +4,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use campanile::control;
+use campanile::port::store;
 use campanile::protocol::limits::ERROR_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -79,10 +80,13 @@ impl From<control::Error> for Problem {
             Error::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             Error::Unavailable(cause) => {
                 tracing::warn!(error = %chain(&cause), "a request could not be served by the store");
-                Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the store is not available: try again; `campanile doctor` says more",
-                )
+                let detail = match cause {
+                    store::Error::Full(_) => {
+                        "the store's disk is full, and nothing was written: its operator has to make room"
+                    }
+                    _ => "the store is not available: try again; `campanile doctor` says more",
+                };
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             }
         }
     }

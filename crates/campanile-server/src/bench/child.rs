@@ -60,7 +60,7 @@ pub async fn run(args: &Args) -> Result<ExitCode, Error> {
     let app = site.start(&record).await?;
     let drain = site.settings.node.drain;
     tokio::select! {
-        code = lifecycle::run(app, signals, drain) => Ok(code),
+        code = lifecycle::run(app, signals, drain, None) => Ok(code),
         () = parent_gone() => Ok(ExitCode::FAILURE),
     }
 }

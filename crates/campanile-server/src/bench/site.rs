@@ -287,6 +287,7 @@ fn settings<'a>(named: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Result<S
 fn in_this_process() -> Ports {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     Ports {
+        space: None,
         store: Arc::new(MemoryStore::new(Arc::clone(&clock))),
         lock: Arc::new(MemoryLock::new(clock)),
         broker: Arc::new(MemoryBroker::new()),

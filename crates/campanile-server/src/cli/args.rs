@@ -163,7 +163,7 @@ pub enum Command {
 }
 
 /// Settings of a node.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// A file with settings (TOML) [env: CAMPANILE_CONFIG]
     #[arg(long, value_name = "FILE")]

@@ -27,7 +27,7 @@ pub async fn run(dev: &Dev, out: Out) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(&dev.data)
         .map_err(|e| Failure::Usage(format!("--data: can't make {}: {e}", dev.data.display())))?;
     let settings = settings(dev, &store)?;
-    serve::log(&settings.log, settings.cluster.scrub());
+    drop(serve::log(&settings.log, settings.cluster.scrub()));
     let (app, signals) = serve::start(&settings).await?;
     add_examples(&app).await?;
     let path = token::file_of(&store).unwrap_or_default();
@@ -35,7 +35,7 @@ pub async fn run(dev: &Dev, out: Out) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::Failed(format!("failed to read the token: {e}")))?;
     greet(out, &app, held.first(), &dev.data.display().to_string());
     serve::seen(&path);
-    Ok(lifecycle::run(app, signals, settings.node.drain).await)
+    Ok(lifecycle::run(app, signals, settings.node.drain, None).await)
 }
 
 fn settings(dev: &Dev, store: &str) -> Result<Settings, Failure> {

@@ -146,6 +146,37 @@ pub(super) fn settings(
     ))
 }
 
+const FULL: &str =
+    "the store's disk is full: nothing can be recorded; free some room, or give it more";
+/// Less room than this beside a store's file is as good as none: its log of writes alone takes some.
+const ROOM_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// Less than this is worth a word.
+const ROOM_BYTES_FEW: u64 = 256 * 1024 * 1024;
+
+/// The room on the disk of a store that is a file of this machine.
+fn room_beside(store: &str) -> Option<Finding> {
+    let file = token::file_of(store)?;
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => std::path::Path::new("."),
+    };
+    let disk = nix::sys::statvfs::statvfs(folder).ok()?;
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+    Some(room(free))
+}
+
+fn room(free: u64) -> Finding {
+    let mib = free / (1024 * 1024);
+    match free {
+        ..ROOM_BYTES_MIN => Finding::failed("room", format!("{FULL} ({mib} MiB are free)")),
+        ..ROOM_BYTES_FEW => Finding::warning(
+            "room",
+            format!("the store's disk has {mib} MiB left: a full one stops all work"),
+        ),
+        _ => Finding::ok("room", format!("the store's disk has {mib} MiB left")),
+    }
+}
+
 /// This machine's zone rules beside those that the due rows were computed with.
 fn zones(kept: Option<String>) -> Finding {
     let ours = zone_rules();
@@ -199,6 +230,12 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
         "store",
         format!("{} {} at {}", about.kind, about.server, about.url),
     )];
+    out.extend(match store.has_room().await {
+        Ok(Some(true)) => Some(Finding::ok("room", "the database takes more")),
+        Ok(Some(false)) => Some(Finding::failed("room", FULL)),
+        Ok(None) => room_beside(url),
+        Err(error) => return Err(what(&error)),
+    });
     let before = system::wall_now();
     let leader = store.leader().await.map_err(|e| what(&e))?;
     let after = system::wall_now();

@@ -11,8 +11,10 @@ mod flags;
 mod import;
 mod lines;
 mod out;
+mod panics;
 mod plan;
 mod plan_text;
+mod reload;
 mod rules;
 mod runs;
 mod serve;
@@ -58,12 +60,23 @@ impl From<config::Error> for Failure {
 }
 
 impl Failure {
-    fn say(&self, out: Out) -> ExitCode {
-        let (text, code) = match self {
+    fn parts(&self) -> (&str, u8) {
+        match self {
             Self::Usage(text) => (text.as_str(), 2),
             Self::Failed(text) => (text.as_str(), 1),
             Self::Refused(problem) => (problem.detail.as_str(), 1),
-        };
+        }
+    }
+
+    /// Says it as a line of the log.
+    fn log(&self) -> ExitCode {
+        let (error, code) = self.parts();
+        tracing::error!(error, "the node could not be started: {error}");
+        ExitCode::from(code)
+    }
+
+    fn say(&self, out: Out) -> ExitCode {
+        let (text, code) = self.parts();
         out.remark(format!("error: {text}"));
         ExitCode::from(code)
     }
@@ -149,7 +162,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
 
 /// `bench`
 async fn measure(args: &bench::Args, out: Out) -> Result<ExitCode, Failure> {
-    serve::log(&bench::log(), config::Scrub::default());
+    drop(serve::log(&bench::log(), config::Scrub::default()));
     let failed = |e: bench::Error| Failure::Failed(e.to_string());
     match bench::run(args).await.map_err(failed)? {
         bench::Done::Node(code) => Ok(code),

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use super::args::{Migrate, Settings as Args};
 use super::out::Out;
+use super::reload::{Reload, SetFilter};
 use crate::api::problem::chain;
 use crate::compose::{self, App};
 use crate::config::{self, Environment, Scrub, Settings, Written};
@@ -20,26 +21,40 @@ use crate::{modes, ports, token};
 
 /// `serve`
 pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<ExitCode, Failure> {
-    let written = gather(args, environment)?;
+    let written = gather(args.clone(), environment)?;
     let settings = written.settings()?;
     if let Some(point) = environment.get(failpoint::VARIABLE) {
         failpoint::arm(point).map_err(Failure::Usage)?;
     }
-    log(&settings.log, settings.cluster.scrub());
+    let set_filter = log(&settings.log, settings.cluster.scrub());
     for text in written.exposed() {
         tracing::warn!("{text}");
     }
-    let (app, signals) = start(&settings).await?;
-    if let Some(new) = &app.new_token {
-        out.remark(format!(
-            "A token was made for this store; it is not printed again (`campanile token show` does), and kept in {}:\n  {}",
-            new.path.display(),
-            new.token
-        ));
-        seen(&new.path);
+    let reload = Reload::new(args, environment.clone(), &written, set_filter);
+    let (app, signals) = match start(&settings).await {
+        Ok(started) => started,
+        // Whoever reads the log reads nothing else.
+        Err(failure) if settings.log.json => return Ok(failure.log()),
+        Err(failure) => return Err(failure),
+    };
+    match &app.new_token {
+        Some(new) if settings.log.json => {
+            let file = new.path.display();
+            tracing::warn!(%file, "a token was made for this store: it is in {file} (`campanile token show`)");
+        }
+        Some(new) => {
+            out.remark(format!(
+                "A token was made for this store; it is not printed again (`campanile token show` does), and kept in {}:\n  {}",
+                new.path.display(),
+                new.token
+            ));
+            seen(&new.path);
+        }
+        None => {}
     }
     tracing::info!(address = %app.address, name = settings.node.name, "the node runs");
-    Ok(lifecycle::run(app, signals, settings.node.drain).await)
+    let again = |app: &App| reload.now(app);
+    Ok(lifecycle::run(app, signals, settings.node.drain, Some(&again)).await)
 }
 
 /// Remembers that the token was shown.
@@ -82,8 +97,8 @@ pub(super) async fn start(settings: &Settings) -> Result<(App, Signals), Failure
     Ok((app, signals))
 }
 
-/// Where the log goes: standard error.
-pub(super) fn log(log: &config::Log, scrub: Scrub) {
+/// Where the log goes: standard error, and panics with it. Answers what sets its filter anew.
+pub(super) fn log(log: &config::Log, scrub: Scrub) -> SetFilter {
     let scrub = Arc::new(scrub);
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let color = !log.json && std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -92,11 +107,21 @@ pub(super) fn log(log: &config::Log, scrub: Scrub) {
         .with_writer(move || super::lines::OneLine {
             color,
             scrub: Arc::clone(&scrub),
-        });
+        })
+        // What can't be written can't be complained about there either.
+        .log_internal_errors(false);
+    super::panics::go_to_the_log();
     if log.json {
-        lines.json().init();
+        let lines = lines.json().with_filter_reloading();
+        let handle = lines.reload_handle();
+        lines.init();
+        Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string()))
     } else {
-        lines.with_ansi(color).with_target(false).init();
+        let lines = lines.with_ansi(color).with_target(false);
+        let lines = lines.with_filter_reloading();
+        let handle = lines.reload_handle();
+        lines.init();
+        Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string()))
     }
 }
 

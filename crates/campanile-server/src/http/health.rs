@@ -12,6 +12,7 @@ use campanile::port::store::Store;
 use campanile::system;
 use campanile::system::SystemClock;
 use campanile::time::Monotonic;
+use campanile_adapters::sql::Space;
 use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 
@@ -44,6 +45,7 @@ pub struct Health {
     lock: Arc<dyn Lock>,
     scheduler: bool,
     status: watch::Receiver<Status>,
+    space: Option<Arc<Space>>,
     clock: SystemClock,
     last: Mutex<Option<(Monotonic, Report)>>,
 }
@@ -62,8 +64,10 @@ impl Health {
         settings: &Settings,
         store: Arc<dyn Store>,
         lock: Arc<dyn Lock>,
+        space: Option<Arc<Space>>,
     ) -> Self {
         Self {
+            space,
             store,
             lock,
             scheduler: settings.node.roles.scheduler,
@@ -86,6 +90,12 @@ impl Health {
         report
     }
 
+    /// Whether the store's disk is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.space.as_ref().is_some_and(|space| space.is_full())
+    }
+
     async fn ask(&self) -> Report {
         let (store, lock) = tokio::join!(
             async { said(system::within(LIMIT, self.store.leader()).await) },
@@ -95,6 +105,11 @@ impl Health {
                 said(system::within(LIMIT, self.lock.renew(&nobody, LIMIT)).await)
             }
         );
+        let store = if store == "ok" && self.is_full() {
+            "its disk is full: writes are refused; free some room, or give it more".to_owned()
+        } else {
+            store
+        };
         let status = self.status.borrow().clone();
         let broker = match (status.leading, status.broker_ok) {
             (None, _) => "unknown",

@@ -6,6 +6,7 @@ mod health;
 mod listen;
 mod metrics;
 mod odd;
+mod outside;
 mod pages;
 pub mod patience;
 pub mod places;
@@ -33,6 +34,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 pub use self::health::Health;
 use self::listen::Door;
 pub use self::metrics::Metrics;
+pub use self::outside::Outside;
 use self::places::{Caps, Places};
 pub use self::tls::Certificate;
 use crate::api::bodies::{self, Bodies};
@@ -82,6 +84,8 @@ pub struct Views {
     pub health: Health,
     /// `/metrics`.
     pub metrics: Metrics,
+    /// What `/metrics` says of store and broker.
+    pub outside: Outside,
     /// The room for bodies.
     pub bodies: Bodies,
 }
@@ -190,6 +194,7 @@ impl Serving {
 fn router(views: Views, places: &Arc<Places>, https: bool) -> Router {
     let sources = Arc::new(Sources {
         node: views.metrics,
+        outside: views.outside,
         places: Arc::clone(places),
         logins: Arc::clone(&views.guard.logins),
     });
@@ -283,6 +288,7 @@ async fn strict_transport(State(https): State<bool>, request: Request, next: Nex
 /// Whose figures `/metrics` shows.
 struct Sources {
     node: Metrics,
+    outside: Outside,
     places: Arc<Places>,
     logins: Arc<Logins>,
 }
@@ -291,6 +297,7 @@ async fn metrics(State(sources): State<Arc<Sources>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let mut text = sources.places.text();
     text.push_str(&sources.logins.text());
+    text.push_str(&sources.outside.text());
     text.push_str(&sources.node.text());
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

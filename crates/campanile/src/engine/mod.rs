@@ -21,6 +21,7 @@ pub mod node;
 mod planner;
 mod reaper;
 mod running;
+mod told;
 mod worker;
 mod zones;
 
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub secret: crate::protocol::message::Secret,
     /// Wakes the planner, if this node leads.
     pub wake: Arc<tokio::sync::Notify>,
+    /// Whether a duty has died.
+    pub failed: tokio::sync::watch::Sender<bool>,
     /// Where what takes long is computed.
     pub pool: crate::system::Pool,
 }

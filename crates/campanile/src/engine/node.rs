@@ -23,6 +23,7 @@ use super::database_time::DatabaseTime;
 use super::elector::{Command, Elector, Handle, Leadership, Setup as ElectorSetup, causes};
 use super::leader::Leader;
 use super::meters::Meters;
+use super::told::telling;
 use super::worker::{self, Ended};
 use super::{Parts, Settings, Shared};
 use crate::failpoint::{self, Failpoint};
@@ -91,6 +92,7 @@ impl Node {
             mint: Arc::new(Mint::new(Arc::clone(&parts.random))),
             meters: Arc::default(),
             wake: Arc::default(),
+            failed: watch::Sender::new(false),
             settings,
             time,
             parts,
@@ -101,7 +103,7 @@ impl Node {
             node: None,
         });
         let closing = CancellationToken::new();
-        let failed = watch::Sender::new(false);
+        let failed = shared.failed.clone();
         let seen = status.subscribe();
         let failed_seen = failed.subscribe();
         let (commands, elector, leader) = if shared.settings.scheduler {
@@ -243,8 +245,10 @@ fn scheduler(
     });
     let Handle { commands, terms } = handle;
     let electing = if shared.settings.elector_thread {
-        let thread = system::dedicated("campanile-elector", move || elector.run())
-            .map_err(|e| Error::Refused(e.into()))?;
+        let failed = failed.clone();
+        let run = move || telling(failed, elector.run());
+        let thread =
+            system::dedicated("campanile-elector", run).map_err(|e| Error::Refused(e.into()))?;
         Electing::Thread(thread)
     } else {
         Electing::Task(system::spawn(elector.run()))

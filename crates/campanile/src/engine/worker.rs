@@ -14,6 +14,7 @@ use super::heart::beat;
 use super::intake::Intake;
 use super::meters::Meters;
 use super::running::{self, Attempt, InHand, Stops};
+use super::told::telling;
 use super::{Shared, finisher};
 use crate::failpoint::{self, Failpoint};
 use crate::id::{ClaimId, NodeId, RunId, TaskId};
@@ -87,20 +88,23 @@ pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken
         tasks: Mutex::default(),
     });
     let fence = worker.stops.fence.clone();
-    let finisher = crate::system::spawn(finisher::run(
+    let finisher = finisher::run(
         worker.shared.parts.clone(),
         Arc::clone(&worker.shared.meters),
         received,
         Arc::clone(&worker.in_hand),
         fence.clone(),
         Arc::clone(&shared.wake),
-    ));
+    );
+    let finisher = crate::system::spawn(telling(shared.failed.clone(), finisher));
     let intakes = TaskTracker::new();
     for queue in worker.shared.settings.queues.clone() {
-        intakes.spawn(Intake::new(Arc::clone(&worker), queue).run());
+        let intake = Intake::new(Arc::clone(&worker), queue).run();
+        intakes.spawn(telling(shared.failed.clone(), intake));
     }
     intakes.close();
-    let heart = crate::system::spawn(beat(Arc::clone(&worker)));
+    let heart = telling(shared.failed.clone(), beat(Arc::clone(&worker)));
+    let heart = crate::system::spawn(heart);
     let ended = tokio::select! {
         biased;
         () = fence.cancelled() => Ended::Fenced,
@@ -414,6 +418,7 @@ mod tests {
             mint: Arc::new(Mint::new(Arc::clone(&random))),
             secret: Secret::new(secret),
             wake: Arc::default(),
+            failed: tokio::sync::watch::Sender::new(false),
             pool: crate::system::Pool::inline(),
             parts: Parts {
                 store,

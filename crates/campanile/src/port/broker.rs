@@ -91,6 +91,15 @@ pub struct Delivery {
     pub token: u64,
 }
 
+/// What a broker did wrong since this process began, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// Connections that were dropped because what came over them was not the broker's protocol.
+    pub connections_broken: u64,
+    /// Messages that were cut because they break a limit.
+    pub messages_cut: u64,
+}
+
 /// A broker.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
@@ -103,6 +112,11 @@ pub trait Broker: Send + Sync + 'static {
     /// consumer ends it, and what it had not acknowledged goes to others.
     async fn consume(&self, destination: &str, prefetch: usize)
     -> Result<Box<dyn Consumer>, Error>;
+
+    /// What it did wrong so far; one that is in this process does nothing wrong.
+    fn faults(&self) -> Faults {
+        Faults::default()
+    }
 }
 
 /// A subscription to one queue.

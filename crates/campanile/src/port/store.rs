@@ -227,7 +227,11 @@ pub enum Error {
     /// A deadlock, a serialization failure, a lock or statement timeout, a busy file: rolled back, may be tried again.
     #[error("get through to the store's rows in time")]
     Contended(#[source] Cause),
-    /// The store refused the statement: a defect, or a full disk.
+    /// The store has no room for a write: its disk is full. Nothing of the write stands; it may be made again once there
+    /// is room.
+    #[error("write to the store, whose disk is full")]
+    Full(#[source] Cause),
+    /// The store refused the statement: a defect.
     #[error("have the store do its work")]
     Refused(#[source] Cause),
     /// A row holds what this version can't read.

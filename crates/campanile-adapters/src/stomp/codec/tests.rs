@@ -128,7 +128,15 @@ fn a_body_at_the_limit_passes() {
 
 #[test]
 fn bytes_that_are_no_frames_end_the_stream() {
-    let cases: [(&[u8], Malformed); 6] = [
+    let cases: [(&[u8], Malformed); 8] = [
+        (
+            b"MESSAGE\ncontent-length:18446744073709551615\n\n\0",
+            Malformed::AbsurdLength(u64::MAX),
+        ),
+        (
+            b"MESSAGE\ncontent-length:268435457\n\n\0",
+            Malformed::AbsurdLength(FRAME_BYTES_MAX + 1),
+        ),
         (b"HTTP/1.1 400 Bad Request\r\n", Malformed::Command),
         (b"get / \n", Malformed::Command),
         (&[b'A'; 100], Malformed::Command),
@@ -147,6 +155,32 @@ fn bytes_that_are_no_frames_end_the_stream() {
     ];
     for (stream, error) in cases {
         assert_eq!(decode(stream), Err(error));
+    }
+}
+
+#[test]
+fn what_does_not_end_ends_the_stream() {
+    let piece = vec![b'x'; 64 * 1024];
+    let lines = b"name:value\n".repeat(piece.len() / 11);
+    for (begin, endless) in [
+        (&b"MESSAGE\nh:"[..], &piece),
+        (b"MESSAGE\n", &lines),
+        (b"MESSAGE\n\n", &piece),
+    ] {
+        let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::from(begin));
+        assert_eq!(decoder.decode(&mut buffer), Ok(None));
+        // As after most of it: all of it takes long in a build without optimisation.
+        decoder.passed = FRAME_BYTES_MAX - 1024 * 1024;
+        let mut outcome = Ok(None);
+        for _ in 0..40 {
+            buffer.extend_from_slice(endless);
+            outcome = decoder.decode(&mut buffer);
+            if outcome.is_err() {
+                break;
+            }
+            assert!(decoder.is_midway());
+        }
+        assert_eq!(outcome, Err(Malformed::Endless));
     }
 }
 

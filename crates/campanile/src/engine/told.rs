@@ -1,0 +1,38 @@
+//! A duty that panics ends its node: a node that only seems to live is worse than none. Owns how its death is told;
+//! the process's end is its owner's.
+
+use std::future::Future;
+
+use tokio::sync::watch;
+
+/// Runs a duty whose end nobody waits for, and tells if it panics.
+pub async fn telling<F: Future>(failed: watch::Sender<bool>, duty: F) -> F::Output {
+    let _told = TellsOfPanics(failed);
+    duty.await
+}
+
+/// Dropped by a panic, it tells.
+struct TellsOfPanics(watch::Sender<bool>);
+
+impl Drop for TellsOfPanics {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send_replace(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_duty_that_panics_is_told_of_and_one_that_ends_is_not() {
+        let failed = watch::Sender::new(false);
+        let ended = crate::system::spawn(telling(failed.clone(), async { 1 }));
+        assert_eq!((ended.await.unwrap(), *failed.borrow()), (1, false));
+        let died = crate::system::spawn(telling(failed.clone(), async { panic!("on purpose") }));
+        let ended: Result<(), _> = died.await;
+        assert!(ended.unwrap_err().is_panic() && *failed.borrow());
+    }
+}
