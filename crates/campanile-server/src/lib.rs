@@ -7,6 +7,7 @@ pub mod bench;
 pub mod cli;
 pub mod compose;
 pub mod config;
+pub mod document;
 pub mod failpoint;
 pub mod heatmap;
 pub mod http;

@@ -2,20 +2,21 @@
 //! task and field. What the definitions change is decided by [`campanile::control`].
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::Path;
 
 use campanile::calendar::CalendarSpec;
 use campanile::control::{self, Apply, Control, Definitions};
+use campanile::misread::{self, Misread, Subject, nearest};
+use campanile::protocol::limits;
 use campanile::protocol::permits::LimitKey;
-use campanile::task::TaskSpec;
+use campanile::task::{self, TaskSpec};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-mod lines;
-
-use self::lines::Lines;
 use crate::api::problem::chain;
-use crate::config::nearest;
+use crate::document::path::{self, Step};
+use crate::document::{self, Form, Wrong, show};
 
 /// Why a file, or one task of it, can't be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,7 +52,9 @@ impl fmt::Display for Error {
 #[derive(Debug, Clone)]
 pub struct TaskFile {
     path: String,
-    lines: Lines,
+    form: Form,
+    /// What was read: asked again where an error needs its place.
+    text: String,
     /// Its tasks, in their order.
     pub tasks: Vec<TaskSpec>,
     /// Its calendars.
@@ -66,10 +69,30 @@ impl TaskFile {
     /// # Errors
     /// The first thing that can't be taken, with its place.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error {
+        let unread = |message: String| Error {
             place: Some(path.display().to_string()),
-            message: format!("can't be read: {e}"),
+            message,
             ..Error::default()
+        };
+        let file = std::fs::File::open(path).map_err(|e| unread(format!("can't be read: {e}")))?;
+        let most = limits::TASK_FILE_BYTES_MAX;
+        let mut bytes = Vec::new();
+        file.take(most + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| unread(format!("can't be read: {e}")))?;
+        if bytes.len() as u64 > most {
+            return Err(unread(format!(
+                "is over the limit of {most} bytes: make several files of it"
+            )));
+        }
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let valid = e.utf8_error().valid_up_to();
+            let wrong = document::not_text(e.as_bytes(), valid);
+            Error {
+                place: Some(at(&path.display().to_string(), wrong.at.map(|at| at.line))),
+                message: wrong.message,
+                ..Error::default()
+            }
         })?;
         Self::parse(&text, path)
     }
@@ -80,32 +103,27 @@ impl TaskFile {
     /// The first thing that can't be taken, with its place.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         let shown = path.display().to_string();
-        let form = Form::of(path)?;
-        let Parts {
-            tasks: values,
-            calendars,
-            limits,
-        } = form.parts(text).map_err(|(line, message)| Error {
-            place: Some(at(&shown, line)),
-            message,
+        let form = Form::of(path).map_err(|ending| Error {
+            place: Some(shown.clone()),
+            message: format!(
+                "`.{ending}` is not a form of task files: write .toml, .yaml or .json"
+            ),
             ..Error::default()
         })?;
-        let lines = Lines::find(text, form, values.len());
         let mut file = Self {
             path: shown,
-            lines,
-            tasks: Vec::with_capacity(values.len()),
-            calendars: Vec::with_capacity(calendars.len()),
-            limits: Vec::with_capacity(limits.len()),
+            form,
+            text: text.to_owned(),
+            tasks: Vec::new(),
+            calendars: Vec::new(),
+            limits: Vec::new(),
         };
-        file.read_shared(calendars, limits)?;
-        for (index, value) in values.into_iter().enumerate() {
-            let named = name_of(&value, index);
-            let spec = read_one(value).map_err(|e| Error {
-                place: Some(file.place(index, e.field.as_deref())),
-                task: Some(named),
-                ..e
-            })?;
+        let root = document::read(form, text).map_err(|wrong| file.unreadable(&wrong))?;
+        let parts = file.parts(root)?;
+        file.read_shared(&parts)?;
+        for (index, value) in parts.tasks.iter().enumerate() {
+            let spec = misread::read(value, &task::TASK)
+                .map_err(|e| file.misread("task", index, value, &e))?;
             file.tasks.push(spec);
         }
         file.check_names()?;
@@ -148,34 +166,118 @@ impl TaskFile {
         }
     }
 
-    fn read_shared(&mut self, calendars: Vec<Value>, limits: Vec<Value>) -> Result<(), Error> {
-        let refused = |what: &str, value: &Value, index, message: String| {
-            let message = message
-                .split(" at line ")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+    fn read_shared(&mut self, parts: &Parts) -> Result<(), Error> {
+        for (index, value) in parts.calendars.iter().enumerate() {
+            let spec = misread::read(value, &CALENDAR)
+                .map_err(|e| self.misread("calendar", index, value, &e))?;
+            self.calendars.push(spec);
+        }
+        for (index, value) in parts.limits.iter().enumerate() {
+            let limit: LimitOf = misread::read(value, &LIMIT)
+                .map_err(|e| self.misread("limit", index, value, &e))?;
+            let key = limit.limit.parse().map_err(|message| {
+                let misread = Misread {
+                    field: "limit".to_owned(),
+                    message,
+                    fix: None,
+                };
+                self.misread("limit", index, value, &misread)
+            })?;
+            self.limits.push((key, limit.max_running));
+        }
+        Ok(())
+    }
+
+    /// A text that can't be read, with what task it is in.
+    fn unreadable(&self, wrong: &Wrong) -> Error {
+        let (list, field) = match wrong.path.as_slice() {
+            [Step::Key(list), Step::Index(n), field @ ..] if LISTS.contains(&list.as_str()) => {
+                (Some((list, *n)), field)
+            }
+            all => (None, all),
+        };
+        let mut field = path::text(field);
+        let mut named = None;
+        match list {
+            Some((list, n)) if list == "task" => named = Some(format!("{}", n + 1)),
+            Some((list, n)) => field = format!("{list} {}: {field}", n + 1),
+            None => {}
+        }
+        Error {
+            place: Some(at(&self.path, wrong.at.map(|at| at.line))),
+            task: named,
+            field: Some(field).filter(|f| !f.is_empty()),
+            message: wrong.message.clone(),
+        }
+    }
+
+    /// A definition that can't be read, with what to write in this file's form.
+    fn misread(&self, list: &str, index: usize, value: &Value, misread: &Misread) -> Error {
+        let named = name_of(value, index);
+        let mut steps = vec![Step::Key(list.to_owned()), Step::Index(index)];
+        steps.extend(path::parse(&misread.field));
+        let place = document::place(self.form, &self.text, &steps);
+        let mut error = with_fix(misread, self.form);
+        if !value.is_object() {
+            error.message = format!(
+                "is not a {list}: write its fields, as in {}",
+                example(self.form)
+            );
+        }
+        error.place = Some(at(&self.path, place.map(|at| at.line)));
+        if list == "task" {
+            error.task = Some(named);
+        } else {
+            let field = error.field.map_or(String::new(), |f| format!(": {f}"));
+            error.field = Some(format!("{list} {named}{field}"));
+        }
+        error
+    }
+
+    /// What the file holds, unread.
+    fn parts(&self, root: Value) -> Result<Parts, Error> {
+        let error = |steps: &[Step], message: String| {
+            let place = document::place(self.form, &self.text, steps);
             Error {
-                place: Some(self.path.clone()),
-                field: Some(format!("{what} {}", name_of(value, index))),
+                place: Some(at(&self.path, place.map(|at| at.line))),
                 message,
                 ..Error::default()
             }
         };
-        let mut read = (Vec::new(), Vec::new());
-        for (index, value) in calendars.into_iter().enumerate() {
-            let spec = serde_json::from_value(value.clone());
-            read.0
-                .push(spec.map_err(|e| refused("calendar", &value, index, e.to_string()))?);
+        let mut root = match root {
+            Value::Object(root) => root,
+            Value::Null => return Ok(Parts::default()),
+            _ => {
+                let message = "is not a task file: write tasks under `task`";
+                return Err(error(&[], message.to_owned()));
+            }
+        };
+        if let Some(other) = root.keys().find(|key| !LISTS.contains(&key.as_str())) {
+            let shown = path::text(&[Step::Key(other.clone())]);
+            let near = if root.contains_key("task") || !TASK_FIELDS.contains(&other.as_str()) {
+                nearest(other, LISTS.into_iter()).map(|near| format!(", did you mean `{near}`?"))
+            } else {
+                Some(format!("; {}", many(self.form, "task")))
+            };
+            let message = format!(
+                "`{shown}` is not known at the top of a task file: tasks are under `task`{}",
+                near.unwrap_or_default()
+            );
+            return Err(error(&[Step::Key(other.clone())], message));
         }
-        for (index, value) in limits.into_iter().enumerate() {
-            let limit = serde_json::from_value(value.clone()).map_err(|e| e.to_string());
-            let limit = limit.and_then(|l: LimitOf| Ok((l.limit.parse()?, l.max_running)));
-            read.1
-                .push(limit.map_err(|message| refused("limit", &value, index, message))?);
-        }
-        (self.calendars, self.limits) = read;
-        Ok(())
+        let mut take = |name: &str| match root.shift_remove(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(values)) => Ok(values),
+            Some(_) => {
+                let message = format!("`{name}` is not a list: {}", many(self.form, name));
+                Err(error(&[Step::Key(name.to_owned())], message))
+            }
+        };
+        Ok(Parts {
+            tasks: take("task")?,
+            calendars: take("calendar")?,
+            limits: take("limit")?,
+        })
     }
 
     fn refused(&self, error: &control::Error) -> Error {
@@ -195,14 +297,20 @@ impl TaskFile {
     }
 
     fn place(&self, index: usize, field: Option<&str>) -> String {
-        at(&self.path, self.lines.of(index, field))
+        at(&self.path, self.line(index, field))
+    }
+
+    fn line(&self, index: usize, field: Option<&str>) -> Option<usize> {
+        let mut steps = vec![Step::Key("task".to_owned()), Step::Index(index)];
+        steps.extend(path::parse(field.unwrap_or_default()));
+        document::place(self.form, &self.text, &steps).map(|at| at.line)
     }
 
     fn check_names(&self) -> Result<(), Error> {
         let mut seen = std::collections::HashMap::new();
         for (index, task) in self.tasks.iter().enumerate() {
             if let Some(first) = seen.insert(&task.name, index) {
-                let other = match self.lines.of(first, Some("name")) {
+                let other = match self.line(first, Some("name")) {
                     Some(line) => format!("line {line}"),
                     None => format!("task {} of the file", first + 1),
                 };
@@ -234,117 +342,52 @@ fn name_of(value: &Value, index: usize) -> String {
     }
 }
 
-/// Reads one definition.
+/// Reads one definition that came as JSON.
 ///
 /// # Errors
 /// The field at fault.
-pub fn read_one(value: Value) -> Result<TaskSpec, Error> {
-    let Value::Object(fields) = value else {
+pub fn read_one(value: &Value) -> Result<TaskSpec, Error> {
+    if !value.is_object() {
         return Err(Error {
-            message: "is not a task: write its fields, as in name = \"…\"".to_owned(),
+            message: format!(
+                "is not a task: write its fields, as in {}",
+                example(Form::Json)
+            ),
             ..Error::default()
         });
-    };
-    match serde_json::from_value(Value::Object(fields.clone())) {
-        Ok(spec) => Ok(spec),
-        Err(e) => Err(explain(&fields, &e.to_string())),
     }
+    misread::read(value, &task::TASK).map_err(|e| with_fix(&e, Form::Json))
 }
 
-/// Which field it was: serde says what is wrong, and each field is tried alone to find where.
-fn explain(fields: &Map<String, Value>, message: &str) -> Error {
-    let message = message.split(" at line ").next().unwrap_or(message);
-    let error = |field: &str, message: String| Error {
-        field: Some(field.to_owned()),
-        message,
-        ..Error::default()
-    };
-    if let Some(field) = ["name", "handler"]
-        .into_iter()
-        .find(|f| !fields.contains_key(*f))
-    {
-        let unknown = unknown_field(message).filter(|f| fields.contains_key(*f));
-        if unknown.is_none() {
-            return error(field, "is missing".to_owned());
-        }
-    }
-    for (name, value) in fields {
-        let mut alone = Map::from_iter([
-            ("name".to_owned(), Value::from("x")),
-            ("handler".to_owned(), serde_json::json!({"native": "x"})),
-        ]);
-        alone.insert(name.clone(), value.clone());
-        let Err(e) = serde_json::from_value::<TaskSpec>(Value::Object(alone)) else {
-            continue;
-        };
-        let said = e.to_string();
-        let said = said.split(" at line ").next().unwrap_or(&said);
-        return match unknown_field(said) {
-            Some(unknown) if unknown == name => {
-                let message = match nearest(unknown, expected_fields(said)) {
-                    Some(near) => format!("is not a field of a task: did you mean `{near}`?"),
-                    None => format!("is not a field of a task: {}", list_of(said)),
-                };
-                error(name, message)
-            }
-            Some(unknown) => {
-                let field = format!("{}.{unknown}", path_to(name, value, unknown));
-                let message = match nearest(unknown, expected_fields(said)) {
-                    Some(near) => format!("is not known here: did you mean `{near}`?"),
-                    None => format!("is not known here: {}", list_of(said)),
-                };
-                error(&field, message)
-            }
-            None => error(name, said.to_owned()),
-        };
-    }
+/// A refusal with what to write instead.
+fn with_fix(misread: &Misread, form: Form) -> Error {
+    let fix = misread.fix.as_ref();
+    let fix = fix.and_then(|fix| show::field(form, &fix.field, &fix.value));
     Error {
-        message: message.to_owned(),
+        field: Some(misread.field.clone()).filter(|f| !f.is_empty()),
+        message: match fix {
+            Some(fix) => format!("{}: write {fix}", misread.message),
+            None => misread.message.clone(),
+        },
         ..Error::default()
     }
 }
 
-/// The path to the object that has this key, below a field.
-fn path_to(name: &str, value: &Value, key: &str) -> String {
-    if let Value::Object(inner) = value
-        && !inner.contains_key(key)
-    {
-        for (field, below) in inner {
-            if holds(below, key) {
-                return path_to(&format!("{name}.{field}"), below, key);
-            }
-        }
-    }
-    name.to_owned()
-}
-
-fn holds(value: &Value, key: &str) -> bool {
-    match value {
-        Value::Object(inner) => inner.contains_key(key) || inner.values().any(|v| holds(v, key)),
-        _ => false,
+fn example(form: Form) -> &'static str {
+    match form {
+        Form::Toml => "name = \"…\"",
+        Form::Yaml => "name: …",
+        Form::Json => "{\"name\": \"…\"}",
     }
 }
 
-fn unknown_field(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field `")?.split('`').next()
-}
-
-fn expected_fields(message: &str) -> impl Iterator<Item = &str> {
-    let list = message.split_once("expected ").map_or("", |(_, l)| l);
-    list.split('`').skip(1).step_by(2)
-}
-
-fn list_of(message: &str) -> String {
-    let names: Vec<&str> = expected_fields(message).collect();
-    format!("the fields are {}", names.join(", "))
-}
-
-/// How a file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Toml,
-    Yaml,
-    Json,
+/// How a form writes several things of a kind.
+fn many(form: Form, name: &str) -> String {
+    match form {
+        Form::Toml => format!("write [[{name}]] before each {name}"),
+        Form::Yaml => format!("write `{name}:` and below it each {name} after a dash"),
+        Form::Json => format!("write \"{name}\": [ … ] around them"),
+    }
 }
 
 /// The parts of a task file, unread.
@@ -363,80 +406,14 @@ struct LimitOf {
     max_running: u32,
 }
 
-type Refusal = (Option<usize>, String);
-
-impl Form {
-    fn of(path: &Path) -> Result<Self, Error> {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("toml") | None => Ok(Self::Toml),
-            Some("yaml" | "yml") => Ok(Self::Yaml),
-            Some("json") => Ok(Self::Json),
-            Some(other) => Err(Error {
-                place: Some(PathBuf::from(path).display().to_string()),
-                message: format!(
-                    "`.{other}` is not a form of task files: write .toml, .yaml or .json"
-                ),
-                ..Error::default()
-            }),
-        }
-    }
-
-    /// What a text holds, unread.
-    fn parts(self, text: &str) -> Result<Parts, Refusal> {
-        let document: Value = match self {
-            Self::Toml => toml::from_str(text).map_err(|e| {
-                let line = e
-                    .span()
-                    .map(|s| 1 + text[..s.start.min(text.len())].matches('\n').count());
-                (line, e.message().to_owned())
-            })?,
-            Self::Yaml => serde_yaml_ng::from_str(text)
-                .map_err(|e| (e.location().map(|l| l.line()), e.to_string()))?,
-            Self::Json => {
-                serde_json::from_str(text).map_err(|e| (Some(e.line()), e.to_string()))?
-            }
-        };
-        let Value::Object(mut root) = document else {
-            return if document.is_null() {
-                Ok(Parts::default())
-            } else {
-                Err((
-                    None,
-                    "is not a task file: write tasks under `task`".to_owned(),
-                ))
-            };
-        };
-        if let Some(other) = root.keys().find(|key| !LISTS.contains(&key.as_str())) {
-            return Err(unknown_list(text, other));
-        }
-        let mut take = |name: &str| match root.remove(name) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(values)) => Ok(values),
-            Some(_) => Err((
-                None,
-                format!("`{name}` is not a list: write [[{name}]] before each {name}"),
-            )),
-        };
-        Ok(Parts {
-            tasks: take("task")?,
-            calendars: take("calendar")?,
-            limits: take("limit")?,
-        })
-    }
-}
-
 /// The lists of a task file.
 const LISTS: [&str; 3] = ["task", "calendar", "limit"];
 
-fn unknown_list(text: &str, other: &str) -> Refusal {
-    let line = text.lines().position(|l| l.contains(other)).map(|l| l + 1);
-    let near = nearest(other, LISTS.into_iter())
-        .map_or(String::new(), |near| format!(", did you mean `{near}`?"));
-    (
-        line,
-        format!("`{other}` is not known at the top of a task file: tasks are under `task`{near}"),
-    )
-}
+/// Fields that only a task has: at the top of a file they tell that `task` was forgotten.
+const TASK_FIELDS: [&str; 3] = ["name", "schedule", "handler"];
+
+const CALENDAR: Subject = Subject::plain("a calendar");
+const LIMIT: Subject = Subject::plain("a limit");
 
 #[cfg(test)]
 #[path = "taskfile_tests.rs"]

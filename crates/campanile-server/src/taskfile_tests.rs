@@ -3,6 +3,9 @@
 
 use super::*;
 
+#[path = "taskfile_wrong_tests.rs"]
+mod wrong;
+
 const GOOD: &str = r#"
 [[task]]
 name = "a"
@@ -49,7 +52,7 @@ const CHANGED: &[(&str, &str, &str)] = &[
     (
         "max_attempts = 3",
         "max_attempts = \"x\"",
-        "t.toml line 10: task `b`: retry: invalid type",
+        "t.toml line 11: task `b`: retry.max_attempts: the text \"x\" stands where a whole number from 0 to 4294967295 belongs",
     ),
     (
         "name = \"b\"",
@@ -59,9 +62,13 @@ const CHANGED: &[(&str, &str, &str)] = &[
     (
         "name = \"b\"",
         "",
-        "t.toml line 7: task 2: name: is missing",
+        "t.toml line 7: task 2: name: is missing: write name = \"nightly-report\"",
     ),
-    ("handler.command.argv = ", "x = ", "task `b`: "),
+    (
+        "handler.command.argv = ",
+        "x = ",
+        "task `b`: x: is not a field of a task",
+    ),
     ("\"every 10s\"", "every 10s", "t.toml line 4: "),
     (
         "[[task]]",
@@ -80,7 +87,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "t.json",
         "{\"task\": [\n {\n  \"name\": \"a\",\n  \"handler\": {\"native\": \"x\"},\n  \"priority\": \"high\"\n }\n]}",
-        "t.json line 5: task `a`: priority: invalid type: string \"high\", expected u8",
+        "t.json line 5: task `a`: priority: the text \"high\" stands where a whole number from 0 (last) to 9 (first) belongs: write \"priority\": 9",
     ),
     ("t.json", "{\n \"task\": [\n}", "t.json line 3: "),
     (
@@ -108,6 +115,98 @@ fn what_is_wrong_is_named_with_file_line_task_and_field() {
         let said = parse(&text, name).expect_err(expected).to_string();
         assert!(said.contains(expected), "{said}\nshould hold\n{expected}");
     }
+}
+
+/// Files that hold a task, and where the refusal of a value in it stands.
+const VALUES: &[(&str, &str, &str)] = &[
+    (
+        "t.toml",
+        "[[task]]\nname = \"a\"\nhandler.native = \"x\"\n[task.payload]\ntotal = nan\n",
+        "t.toml line 5: task 1: payload.total: `nan` is not a number that a task can hold",
+    ),
+    (
+        "t.yaml",
+        "task:\n  - name: a\n    name: b\n",
+        "t.yaml line 3: task 1: name: is there twice",
+    ),
+    (
+        "t.yaml",
+        "name: a\nhandler: {native: x}\n",
+        "t.yaml line 1: `name` is not known at the top of a task file: tasks are under `task`; write `task:` and below it",
+    ),
+    (
+        "t.yaml",
+        "task:\n  - just words\n",
+        "t.yaml line 2: task 1: is not a task: write its fields, as in name: …",
+    ),
+    (
+        "t.toml",
+        "[[calendar]]\nname = \"c\"\ndates = \"2026-12-25\"\n",
+        "t.toml line 3: calendar `c`: dates: the text \"2026-12-25\" stands where a list belongs: write dates = [\"2026-12-25\"]",
+    ),
+    (
+        "t.toml",
+        "[[limit]]\nlimit = \"queue\"\nmax_running = 1\n",
+        "t.toml line 2: limit 1: limit: ",
+    ),
+    (
+        "t.json",
+        "{\"limit\": [{\"limit\": \"queue:a\",\n\"max_runing\": 1}]}",
+        "t.json line 2: limit 1: max_runing: is not a field of a limit: did you mean `max_running`?",
+    ),
+];
+
+#[test]
+fn values_are_refused_where_they_stand() {
+    for (name, text, expected) in VALUES {
+        let said = parse(text, name).expect_err(expected).to_string();
+        assert!(said.contains(expected), "{said}\nshould hold\n{expected}");
+    }
+}
+
+#[test]
+fn times_without_quotes_are_instants() {
+    let toml = "[[task]]\nname = \"a\"\nschedule = \"every 1h\"\nanchor = 2027-01-01T00:00:00Z\n\
+                starts_at = 2027-01-01 00:00:00+01:00\nends_at = 2028-01-01T00:00:00.5Z\nhandler.native = \"x\"\n\
+                payload = { day = 2027-01-01, list = [07:30:00, 2027-01-01T07:30:00] }\n";
+    let yaml = "task:\n  - name: a\n    schedule: every 1h\n    anchor: 2027-01-01T00:00:00Z\n    \
+                starts_at: 2026-12-31T23:00:00Z\n    ends_at: 2028-01-01T00:00:00.500Z\n    handler: {native: x}\n    \
+                payload: {day: 2027-01-01, list: [07:30:00, 2027-01-01T07:30:00]}\n";
+    let read = |text: &str, name: &str| parse(text, name).unwrap().tasks;
+    let tasks = read(toml, "t.toml");
+    assert_eq!(tasks, read(yaml, "t.yaml"));
+    assert_eq!(
+        tasks[0].anchor.unwrap().to_string(),
+        "2027-01-01T00:00:00.000Z"
+    );
+    let payload = r#"{"day":"2027-01-01","list":["07:30:00","2027-01-01T07:30:00"]}"#;
+    assert_eq!(tasks[0].payload.to_string(), payload);
+}
+
+#[test]
+fn a_payload_keeps_the_order_of_its_keys() {
+    let text = "[[task]]\nname = \"a\"\nhandler.native = \"x\"\npayload = { z = 1, a = { y = 1, b = 2 } }\n";
+    let tasks = parse(text, "t.toml").unwrap().tasks;
+    let stored = serde_json::to_string(&tasks[0]).unwrap();
+    assert!(
+        stored.contains(r#""payload":{"z":1,"a":{"y":1,"b":2}}"#),
+        "{stored}"
+    );
+    // To be the same, two payloads need not have their keys in one order.
+    let other = text.replace("z = 1, a = { y = 1, b = 2 }", "a = { b = 2, y = 1 }, z = 1");
+    assert_eq!(parse(&other, "t.toml").unwrap().tasks, tasks);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_with_their_line() {
+    let path = std::env::temp_dir().join(format!("campanile-latin1-{}.toml", std::process::id()));
+    std::fs::write(&path, b"[[task]]\nname = \"gr\xfc\xdfe\"\n").unwrap();
+    let said = TaskFile::read(&path).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(
+        said.contains("toml line 2: the byte 0xFC is not UTF-8"),
+        "{said}"
+    );
 }
 
 #[test]

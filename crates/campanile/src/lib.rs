@@ -14,6 +14,7 @@ pub mod forecast;
 pub mod fuel;
 pub mod id;
 pub mod memory;
+pub mod misread;
 pub mod port;
 pub mod protocol;
 pub mod run;

@@ -4,6 +4,7 @@
 mod check;
 mod handler;
 pub(crate) mod lengths;
+mod meant;
 mod policy;
 mod texts;
 
@@ -24,6 +25,7 @@ pub use self::check::{check_attempts, check_handler, check_name, check_payload};
 pub use self::handler::{
     CommandSpec, ExternalBody, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec,
 };
+pub use self::meant::{TASK, belongs, meant};
 pub use self::policy::{Backoff, Misfire, OnExcluded, Overlap, Retry, StartMode};
 pub use self::texts::Texts;
 

@@ -3,6 +3,7 @@
 
 use axum::http::StatusCode;
 use campanile::fuel::Fuel;
+use campanile::misread::nearest;
 use campanile::protocol::limits;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::bodies::values_in;
 use super::problem::Problem;
+use crate::document;
 
 /// Bytes of an item that take a unit of fuel.
 const UNIT_BYTES: usize = 16;
@@ -62,7 +64,7 @@ pub fn read(
         (None, Ok(())) => Ok(reading.seen),
         (None, Err(error)) => Err(Problem::bad(
             reading.inside,
-            format!("the body can't be read: {error}"),
+            format!("the body can't be read: {}", in_words(&error)),
         )),
     }
 }
@@ -70,17 +72,32 @@ pub fn read(
 /// The refusal of a field that a body does not have.
 #[must_use]
 pub fn unknown(name: &str, lists: &[List]) -> Problem {
-    let known: Vec<String> = lists.iter().map(|l| format!("`{}`", l.name)).collect();
     let shown: String = name
         .chars()
         .take(60)
         .flat_map(char::escape_default)
         .collect();
-    let detail = format!(
-        "the body can't be read: unknown field `{shown}`, expected {}",
-        known.join(", ")
-    );
+    let known: Vec<String> = lists.iter().map(|l| format!("`{}`", l.name)).collect();
+    let what = match nearest(name, lists.iter().map(|l| l.name)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it has {}", known.join(", ")),
+    };
+    let detail =
+        format!("the body can't be taken: {shown}: is not a field of this request: {what}");
     Problem::bad(Some(&shown), detail)
+}
+
+/// What the reader says, without the words that are about the program.
+fn in_words(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let place = format!("line {} column {}: ", error.line(), error.column());
+    let said = said.split(" at line ").next().unwrap_or(&said);
+    let of_type = said.starts_with("invalid type: ");
+    match said.rsplit_once(", expected ") {
+        Some((_, wanted)) if of_type => format!("{place}write {wanted}"),
+        _ if said.contains("is there twice") => said.to_owned(),
+        _ => format!("{place}{}", document::json_in_words(said)),
+    }
 }
 
 struct Reading<'a> {
@@ -160,7 +177,7 @@ impl<'de> Visitor<'de> for &mut Reading<'_> {
                 continue;
             };
             if self.seen.lists.contains(&list.name) {
-                return Err(A::Error::custom(format!("duplicate field `{name}`")));
+                return Err(A::Error::custom(format!("{name}: is there twice")));
             }
             self.seen.lists.push(list.name);
             self.inside = Some(list.name);
@@ -262,15 +279,15 @@ mod tests {
         for (body, status, part) in [
             (r#"{"runs":[1,2,3,4]}"#.to_owned(), 413, "holds 3 runs"),
             (r#"{"runs":[1,"bad","#.to_owned(), 400, "runs[1]"),
-            (r#"{"runs":[1"#.to_owned(), 400, "EOF"),
-            (r#"{"runs":[1]} x"#.to_owned(), 400, "trailing"),
-            (r#"{"runs":1}"#.to_owned(), 400, "expected a list in `runs`"),
+            (r#"{"runs":[1"#.to_owned(), 400, "ends too early"),
+            (r#"{"runs":[1]} x"#.to_owned(), 400, "after the end"),
+            (r#"{"runs":1}"#.to_owned(), 400, "write a list in `runs`"),
             (
                 r#"{"runs":[1],"runs":[1]}"#.to_owned(),
                 400,
-                "duplicate field `runs`",
+                "runs: is there twice",
             ),
-            ("[1]".to_owned(), 400, "expected an object"),
+            ("[1]".to_owned(), 400, "write an object"),
             (
                 format!(r#"{{"runs":["{}"]}}"#, "x".repeat(most)),
                 413,

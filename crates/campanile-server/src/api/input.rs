@@ -5,12 +5,16 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use campanile::id::RunId;
+use campanile::misread::{self, Subject};
 use campanile::protocol::limits;
+use campanile::task;
 use campanile::time::Timestamp;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::bodies::{self, Bodies, Size};
 use super::problem::Problem;
+use crate::document::{self, Form, Wrong, path};
 
 /// A JSON body that holds one thing.
 #[derive(Debug)]
@@ -76,19 +80,60 @@ async fn body(request: Request, size: Size) -> Result<Vec<u8>, Problem> {
 /// What is wrong with it, with the field if there is one.
 pub fn one<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     bodies::check_values(body)?;
-    serde_json::from_slice(body).map_err(|e| {
-        let message = e.to_string();
-        Problem::bad(
-            field_in(&message),
-            format!("the body can't be read: {message}"),
-        )
+    let body = document::read_json(body).map_err(|wrong| unreadable("", &wrong))?;
+    fit("", &body)
+}
+
+/// Reads one thing of a body that holds many, `runs[3]`.
+///
+/// # Errors
+/// As [`one`]; the field with where it is in the body.
+pub fn item(of: &str, raw: &str) -> Result<Value, Problem> {
+    document::read(Form::Json, raw).map_err(|wrong| unreadable(of, &wrong))
+}
+
+/// Fits a body, or one thing of it, to what a route takes.
+///
+/// # Errors
+/// The field that doesn't fit.
+pub fn fit<T: DeserializeOwned>(of: &str, body: &Value) -> Result<T, Problem> {
+    misread::read(body, &BODY).map_err(|e| {
+        let field = within(of, &e.field);
+        let fields = misread::Misread {
+            field: field.clone().unwrap_or_default(),
+            ..*e
+        };
+        let detail = format!("the body can't be taken: {fields}");
+        Problem::bad(field.as_deref(), detail)
     })
 }
 
-/// The field that a serde message names: `unknown field `x``, `missing field `x``.
-pub fn field_in(message: &str) -> Option<&str> {
-    let at = message.find("field `")? + "field `".len();
-    message.get(at..)?.split('`').next()
+/// A run may bring a handler of its own, and what is often meant there is known.
+const BODY: Subject = Subject {
+    noun: "this request",
+    meant: task::meant,
+    belongs: task::belongs,
+};
+
+fn within(of: &str, field: &str) -> Option<String> {
+    let dot = if of.is_empty() || field.is_empty() || field.starts_with('[') {
+        ""
+    } else {
+        "."
+    };
+    Some(format!("{of}{dot}{field}")).filter(|f| !f.is_empty())
+}
+
+fn unreadable(of: &str, wrong: &Wrong) -> Problem {
+    let field = within(of, &path::text(&wrong.path));
+    // The place in one of many things says little.
+    let place = wrong.at.filter(|_| of.is_empty());
+    let place = place.map_or(String::new(), |at| format!("{at}: "));
+    let of_field = field.as_ref().map_or(String::new(), |f| format!("{f}: "));
+    Problem::bad(
+        field.as_deref(),
+        format!("the body can't be read: {place}{of_field}{}", wrong.message),
+    )
 }
 
 /// The query of a request.
@@ -102,11 +147,57 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
             Err(rejection) => {
-                let message = rejection.body_text();
-                Err(Problem::bad(field_in(&message), message.clone()))
+                let (field, message) = query_in_words(&rejection.body_text());
+                Err(Problem::bad(field.as_deref(), message))
             }
         }
     }
+}
+
+/// What is wrong with a query, without the words of whatever read it, and the parameter at fault.
+fn query_in_words(said: &str) -> (Option<String>, String) {
+    let said = said
+        .rsplit_once("query string: ")
+        .map_or(said, |(_, said)| said);
+    let between = |head: &str| said.split_once(head)?.1.split('`').next();
+    let names: Vec<&str> = said
+        .rsplit_once("expected ")
+        .map_or("", |(_, list)| list)
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .collect();
+    if let Some(name) = between("unknown field `") {
+        let message = match misread::nearest(name, names.iter().copied()) {
+            Some(near) => format!("{name}: is not known here: did you mean `{near}`?"),
+            None if names.is_empty() => format!("{name}: is not known here"),
+            None => format!("{name}: is not known here: there are {}", names.join(", ")),
+        };
+        return (Some(name.to_owned()), message);
+    }
+    if let Some(name) = between("missing field `") {
+        return (Some(name.to_owned()), format!("{name}: is missing"));
+    }
+    if let Some(name) = between("duplicate field `") {
+        return (
+            Some(name.to_owned()),
+            format!("{name}: is there twice: write it once"),
+        );
+    }
+    let (field, said) = match said.split_once(": ") {
+        Some((field, said)) if !field.contains(' ') => (Some(field.to_owned()), said),
+        _ => (None, said),
+    };
+    let message = match said {
+        s if s.contains("digit found") || s.contains("integer") || s.contains("number too") => {
+            "write a whole number"
+        }
+        s if s.contains("bool") => "write true or false",
+        s if s.contains("unknown variant") => &format!("write one of {}", names.join(", ")),
+        _ => "can't be read: see the parameters in docs/reference/openapi.json",
+    };
+    let of_field = field.as_ref().map_or("the query".to_owned(), Clone::clone);
+    (field, format!("{of_field}: {message}"))
 }
 
 /// A run's id in a path.

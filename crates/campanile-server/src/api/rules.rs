@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use campanile::calendar::CalendarSpec;
 use campanile::control::{BACKFILL_PER_SECOND, Backfill};
+use campanile::misread::{self, Subject};
 use campanile::protocol::permits::LimitKey;
 use campanile::time::Timestamp;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::Shared;
-use super::input::{Json, field_in};
+use super::input::Json;
 use super::model::{BackfillView, CALENDAR_EXTRAS, CalendarView, LimitView, Page};
 use super::problem::Problem;
 
@@ -109,7 +110,7 @@ pub async fn put_calendar(
     Json(mut body): Json<Value>,
 ) -> Result<impl IntoResponse, Problem> {
     super::tasks::named(&mut body, &name, "calendar", &CALENDAR_EXTRAS)?;
-    let created = control.put_calendar(&calendar_spec(body)?).await?;
+    let created = control.put_calendar(&calendar_spec(&body)?).await?;
     let status = if created {
         StatusCode::CREATED
     } else {
@@ -133,11 +134,9 @@ pub async fn delete_calendar(
 }
 
 /// Reads a calendar's definition.
-pub fn calendar_spec(body: Value) -> Result<CalendarSpec, Problem> {
-    serde_json::from_value(body).map_err(|e| {
-        let message = e.to_string();
-        Problem::bad(field_in(&message), format!("calendar: {message}"))
-    })
+pub fn calendar_spec(body: &Value) -> Result<CalendarSpec, Problem> {
+    misread::read(body, &Subject::plain("a calendar"))
+        .map_err(|e| Problem::bad(Some(&e.field), format!("calendar: {e}")))
 }
 
 /// Which past instants are to be run after all.

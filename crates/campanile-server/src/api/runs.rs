@@ -210,14 +210,8 @@ const LISTS: [List; 1] = [List {
 fn asked(body: &[u8], fuel: &Fuel) -> Result<Asked, Problem> {
     let mut requests = Vec::new();
     let seen = bulk::read(body, &LISTS, fuel, &mut |list, index, raw| {
-        let run: NewRun = serde_json::from_str(raw).map_err(|e| {
-            let message = e.to_string();
-            let field = super::input::field_in(&message);
-            let field = field.map_or_else(String::new, |f| format!(".{f}"));
-            let field = format!("{list}[{index}]{field}");
-            let detail = format!("the body can't be read: {list}[{index}]: {message}");
-            Problem::bad(Some(&field), detail)
-        })?;
+        let of = format!("{list}[{index}]");
+        let run: NewRun = super::input::fit(&of, &super::input::item(&of, raw)?)?;
         requests.push(Request::from(run));
         Ok(())
     });

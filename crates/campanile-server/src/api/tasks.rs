@@ -17,7 +17,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use super::Shared;
 use super::bodies;
 use super::bulk::{self, List};
-use super::input::{Bulk, Json, Params, TASKS, field_in};
+use super::input::{self, Bulk, Json, Params, TASKS};
 use super::model::{Applied, CalendarView, Page, Submitted, TASK_EXTRAS, Task, WhyView};
 use super::problem::Problem;
 use super::rules::calendar_spec;
@@ -78,7 +78,7 @@ pub async fn put(
     Json(mut body): Json<Value>,
 ) -> Result<impl IntoResponse, Problem> {
     named(&mut body, &name, "task", &TASK_EXTRAS)?;
-    let (task, created) = control.put_task(&definition(body)?).await?;
+    let (task, created) = control.put_task(&definition(&body)?).await?;
     let status = if created {
         StatusCode::CREATED
     } else {
@@ -275,24 +275,17 @@ const LISTS: [List; 3] = [
 fn definitions(body: &[u8], fuel: &Fuel) -> Result<Definitions, Problem> {
     let mut wanted = Definitions::default();
     let seen = bulk::read(body, &LISTS, fuel, &mut |list, index, raw| {
-        let unread = |e: serde_json::Error| {
-            let message = e.to_string();
-            let detail = format!("the body can't be read: {list}[{index}]: {message}");
-            Problem::bad(field_in(&message).or(Some(list)), detail)
-        };
+        let of = format!("{list}[{index}]");
+        let value = input::item(&of, raw)?;
         match list {
             "tasks" => {
-                let task: Value = serde_json::from_str(raw).map_err(unread)?;
-                let name = task.get("name").and_then(Value::as_str).map(str::to_owned);
-                let spec = definition(task).map_err(|p| Problem { task: name, ..p })?;
+                let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
+                let spec = definition(&value).map_err(|p| Problem { task: name, ..p })?;
                 wanted.tasks.push(spec);
             }
-            "calendars" => {
-                let calendar: Value = serde_json::from_str(raw).map_err(unread)?;
-                wanted.calendars.push(calendar_spec(calendar)?);
-            }
+            "calendars" => wanted.calendars.push(calendar_spec(&value)?),
             _ => {
-                let limit: LimitOf = serde_json::from_str(raw).map_err(unread)?;
+                let limit: LimitOf = input::fit(&of, &value)?;
                 let key = limit.limit.parse();
                 let key = key.map_err(|m: String| Problem::bad(Some("limits"), m))?;
                 wanted.limits.push((key, limit.max_running));
@@ -304,15 +297,12 @@ fn definitions(body: &[u8], fuel: &Fuel) -> Result<Definitions, Problem> {
         return Err(bulk::unknown(&name, &LISTS));
     }
     if !seen.lists.contains(&"tasks") {
-        let detail = "the body can't be read: missing field `tasks`";
+        let detail = "the body can't be taken: tasks: is missing";
         return Err(Problem::bad(Some("tasks"), detail));
     }
     Ok(wanted)
 }
 
-fn definition(body: Value) -> Result<TaskSpec, Problem> {
-    crate::taskfile::read_one(body).map_err(|e| {
-        let field = e.field.as_deref().or_else(|| field_in(&e.message));
-        Problem::bad(field, e.to_string())
-    })
+fn definition(body: &Value) -> Result<TaskSpec, Problem> {
+    crate::taskfile::read_one(body).map_err(|e| Problem::bad(e.field.as_deref(), e.to_string()))
 }

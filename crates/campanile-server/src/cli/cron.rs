@@ -6,6 +6,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use campanile::misread::{self, Subject};
 use campanile::schedule::{
     Cron, Dialect, Dst, Error, Line, LineKind, Options, Schedule, TimeZoneName, format_in_zone,
     weekday_in_zone,
@@ -88,7 +89,8 @@ fn read(reading: &CronReading) -> Result<(Options, Timestamp), Failure> {
 /// A rule by the name that a task file gives it as well.
 fn named<T: DeserializeOwned>(flag: &str, name: &str) -> Result<T, Failure> {
     let value = serde_json::Value::String(name.to_owned());
-    serde_json::from_value(value).map_err(|e| Failure::Usage(format!("{flag}: {e}")))
+    misread::read(&value, &Subject::plain("a rule"))
+        .map_err(|e| Failure::Usage(format!("{flag}: {e}")))
 }
 
 fn parse(expression: &str, options: &Options) -> Result<Schedule, Failure> {

@@ -33,6 +33,7 @@ use self::out::Out;
 use crate::api::problem::Problem;
 use crate::bench;
 use crate::config;
+use crate::document::{self, Form, path};
 
 /// The verb under which the program supervises a command.
 pub const SUPERVISE: &str = campanile_adapters::handlers::supervise::VERB;
@@ -218,9 +219,18 @@ pub fn knows(words: &[String]) -> Result<(), String> {
 
 /// Reads JSON that was typed.
 fn typed_json(name: &str, text: &str) -> Result<serde_json::Value, Failure> {
-    serde_json::from_str(text).map_err(|e| {
-        Failure::Usage(format!(
-            "--{name} is not JSON ({e}): write it as in '{{\"day\": \"monday\"}}' or '\"text\"'"
-        ))
+    let sample = "write it as in '{\"day\": \"monday\"}' or '\"text\"'";
+    if text.trim().is_empty() {
+        return Err(Failure::Usage(format!("--{name} is empty: {sample}")));
+    }
+    document::read(Form::Json, text).map_err(|wrong| {
+        if wrong.path.is_empty() {
+            let place = wrong.at.map_or(String::new(), |at| format!("{at}: "));
+            let message = wrong.message;
+            return Failure::Usage(format!("--{name} is not JSON: {place}{message}; {sample}"));
+        }
+        let field = path::text(&wrong.path);
+        let dot = if field.starts_with('[') { "" } else { "." };
+        Failure::Usage(format!("{name}{dot}{field}: {}", wrong.message))
     })
 }

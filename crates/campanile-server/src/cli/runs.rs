@@ -9,6 +9,7 @@ use super::out::{Out, short};
 use super::tasks::more;
 use super::{Failure, typed_json};
 use crate::api::model::{AttemptLog, Cancelled, Page, Run, RunDetail, Submitted};
+use crate::document::{self, Form};
 
 /// `run …`
 pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
@@ -119,8 +120,17 @@ async fn submit(client: &Client, submit: Submit, out: Out) -> Result<(), Failure
     if let Some(path) = &submit.file {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Failure::Usage(format!("can't read {}: {e}", path.display())))?;
-        let body: Value = serde_json::from_str(&text)
-            .map_err(|e| Failure::Usage(format!("{} line {}: {e}", path.display(), e.line())))?;
+        let body = document::read(Form::Json, &text).map_err(|wrong| {
+            let place = wrong.at.map_or(String::new(), |at| format!(" {at}"));
+            let field = document::path::text(&wrong.path);
+            let field = if field.is_empty() {
+                field
+            } else {
+                format!("{field}: ")
+            };
+            let message = wrong.message;
+            Failure::Usage(format!("{}{place}: {field}{message}", path.display()))
+        })?;
         let answer: Value = client.post("/runs", &body).await?;
         out.show(&answer, |out, answer| {
             for run in answer["runs"].as_array().into_iter().flatten() {

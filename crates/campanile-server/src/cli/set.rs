@@ -1,6 +1,9 @@
 //! `--set a.b=1`: fields that were typed, as the merge patch that the API takes. Reads text, and nothing else.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+
+use crate::document::{self, Form};
 
 /// How deep a field may lie: as deep as payloads may be.
 const LEVELS_MAX: usize = campanile::protocol::limits::PAYLOAD_DEPTH_MAX;
@@ -12,9 +15,10 @@ const LEVELS_MAX: usize = campanile::protocol::limits::PAYLOAD_DEPTH_MAX;
 pub fn patch(typed: &[String]) -> Result<Value, String> {
     let mut patch = Value::Object(Map::new());
     for one in typed {
-        let (path, value) = split(one).ok_or_else(|| {
+        let (path, text) = split(one).ok_or_else(|| {
             format!("--set {one}: has no `=`: write FIELD=VALUE, as in --set day=monday")
         })?;
+        let value = value(text).map_err(|wrong| format!("--set {one}: {wrong}"))?;
         if path.len() > LEVELS_MAX || path.iter().any(String::is_empty) {
             return Err(format!(
                 "--set {one}: `{}` names no field: write the names of fields with points between them, as in mail.to=…",
@@ -31,17 +35,21 @@ pub fn patch(typed: &[String]) -> Result<Value, String> {
     Ok(patch)
 }
 
-/// The names of a path and the value. A point of a name is written `\.`, a backslash `\\`.
-fn split(text: &str) -> Option<(Vec<String>, Value)> {
+/// JSON, kept as it is written or refused; what is none is a text.
+fn value(text: &str) -> Result<Value, String> {
+    if serde_json::from_str::<IgnoredAny>(text).is_err() {
+        return Ok(Value::from(text));
+    }
+    document::read(Form::Json, text).map_err(|wrong| wrong.message)
+}
+
+/// The names of a path and the text of the value. A point of a name is written `\.`, a backslash `\\`.
+fn split(text: &str) -> Option<(Vec<String>, &str)> {
     let mut path = vec![String::new()];
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         let escaped = match c {
-            '=' => {
-                let value = &text[at + 1..];
-                let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-                return Some((path, value));
-            }
+            '=' => return Some((path, text.get(at + 1..)?)),
             '.' => {
                 path.push(String::new());
                 continue;
@@ -94,6 +102,8 @@ mod tests {
             &["a..b=1"],
             &["a=1", "a.b=2"],
             &["a=1", "a=2"],
+            &["a=1e400"],
+            &["a=123456789012345678901234567890"],
         ] {
             let typed: Vec<String> = wrong.iter().map(|t| (*t).to_owned()).collect();
             assert!(patch(&typed).unwrap_err().starts_with("--set"), "{wrong:?}");

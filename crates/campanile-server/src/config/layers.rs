@@ -6,9 +6,11 @@ use std::fmt;
 use std::path::Path;
 
 use campanile::failpoint;
+use campanile::misread::nearest;
 
 use super::keys::{self, KEYS, Kind};
 use super::{Error, Wrong};
+use crate::document::toml_syntax;
 use crate::failpoint::VARIABLE;
 
 /// Names in the environment that are not settings of a node and yet ours: those of client commands, and those that
@@ -120,7 +122,7 @@ pub fn from_environment(environment: &Environment) -> Result<Layer, Error> {
         None => Ok(out),
         Some(name) => {
             let names: Vec<String> = KEYS.iter().map(keys::Key::env).collect();
-            let near = keys::nearest(name, names.iter().map(String::as_str));
+            let near = nearest(name, names.iter().map(String::as_str));
             Err(Error::UnknownKey {
                 place: "the environment".to_owned(),
                 name: (*name).clone(),
@@ -153,7 +155,7 @@ fn read_toml(text: &str, path: &str) -> Result<Layer, Error> {
     };
     let table = toml::de::DeTable::parse(text).map_err(|e| Error::Syntax {
         place: format!("{path} line {}", e.span().map_or(1, |s| line_of(s.start))),
-        message: e.message().to_owned(),
+        message: toml_syntax(text, e.span().map(|s| s.start), e.message()),
     })?;
     let mut out = Layer::new();
     for (name, value) in table.get_ref() {
@@ -162,7 +164,7 @@ fn read_toml(text: &str, path: &str) -> Result<Layer, Error> {
             return Err(Error::UnknownKey {
                 place: format!("{path} line {line}"),
                 name: name.get_ref().to_string(),
-                remedy: remedy(keys::nearest(name.get_ref(), KEYS.iter().map(|k| k.name))),
+                remedy: remedy(nearest(name.get_ref(), KEYS.iter().map(|k| k.name))),
             });
         };
         let source = Source::File(path.to_owned(), line);

@@ -19,7 +19,7 @@ pub use campanile_adapters::service_url::{Scrub, ServiceUrl};
 use crate::http::proxies::Proxies;
 
 pub use self::doors::{Doors, format_size};
-pub use self::keys::{KEYS, Key, Kind, find as find_key, nearest};
+pub use self::keys::{KEYS, Key, Kind, find as find_key};
 pub use self::layers::{Environment, Layer, Raw, Source, environment};
 
 /// Why the settings can't be taken.

@@ -48,6 +48,11 @@ pub const DIRECTORY_BYTES_MAX: usize = 4_000;
 /// What a `command` handler reads on standard input.
 pub const STDIN_BYTES_MAX: usize = 256 * 1024;
 
+/// How deep lists and objects of a task file or of a request may lie in each other: a payload's own depth and what lies
+/// around it. Checked before anything is built.
+pub const DOCUMENT_DEPTH_MAX: usize = 110;
+/// A task file, in bytes: looked at before it is read.
+pub const TASK_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// An error's text in a run's row.
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 /// The log of one attempt; what is over is cut and flagged.
