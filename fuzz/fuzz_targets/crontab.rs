@@ -12,10 +12,13 @@ fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let detected = Form::detect(None, text);
     for form in [Form::User, Form::System] {
         let table = crontab::parse(text, form);
         let lines = text.lines().count();
+        assert_eq!(crontab::parse_bytes(data, form), table);
+        let _ = form.doubt(&table);
         assert!(table.entries.len() + table.refused.len() <= lines);
         for entry in &table.entries {
             assert!((1..=lines).contains(&entry.line));

@@ -24,6 +24,9 @@ fuzz_target!(|data: &[u8]| {
                 assert!(!said.chars().any(char::is_control), "{said:?}");
                 assert!(said.len() < 1_500, "{} bytes", said.len());
             }
+            let left_out = imported.remarks.iter().filter(|r| r.left_out).count();
+            let events = text.matches("BEGIN").count();
+            assert!(imported.taken + left_out <= events, "{imported:?}");
             let calendar = Calendar::compile(imported.spec, 1).unwrap();
             let zone = TimeZoneName::parse("Europe/Berlin").unwrap();
             let _ = calendar.excludes(Timestamp::from_ms(1_790_000_000_000), &zone);

@@ -13,7 +13,7 @@ use campanile::port::handler::{Context, Executor, Failure, Log};
 use campanile::system;
 use campanile::task::{CommandSpec, HandlerSpec};
 use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, User};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
@@ -24,6 +24,9 @@ use super::supervise::{self, Order, Report};
 
 /// Where a program looks for others when its task doesn't say.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Where cron's commands look for others.
+const LOGIN_PATH: &str = "/usr/bin:/bin";
 
 /// How much longer than its grace a supervisor may take to end everything, before the worker stops waiting for it.
 const KILL_MARGIN: Duration = Duration::from_secs(5);
@@ -96,11 +99,16 @@ impl Command {
         program: &Path,
         spec: &CommandSpec,
         context: &Context,
+        user: Option<&User>,
     ) -> Result<Order, Failure> {
         let program = program.to_str().ok_or_else(|| {
             Failure::Fatal("handler.command.argv: the program's folder is not UTF-8".to_owned())
         })?;
         let mut env = spec.env.clone();
+        let home = match user {
+            Some(user) => Some(log_in(&mut env, user)?),
+            None => None,
+        };
         env.entry("PATH".to_owned())
             .or_insert_with(|| PATH.to_owned());
         env.extend([
@@ -119,7 +127,7 @@ impl Command {
                 .chain(spec.argv.iter().skip(1).cloned())
                 .collect(),
             env,
-            dir: spec.dir.clone().unwrap_or_else(|| "/".to_owned()),
+            dir: spec.dir.clone().or(home).unwrap_or_else(|| "/".to_owned()),
             stdin: spec.stdin.clone().unwrap_or_else(payload),
             grace_ms: u64::try_from(self.options.grace.as_millis()).unwrap_or(u64::MAX),
         })
@@ -133,7 +141,8 @@ impl Executor for Command {
             return Err(super::misplaced("command", handler));
         };
         let program = self.allow(spec).await?;
-        let order = self.order(&program, spec, &context)?;
+        let user = if spec.login { Some(own_user()?) } else { None };
+        let order = self.order(&program, spec, &context, user.as_ref())?;
         if context.stop.is_cancelled() {
             return Err(super::stopped());
         }
@@ -167,6 +176,44 @@ impl Executor for Command {
         }
         Err(super::stopped())
     }
+}
+
+/// The worker's own user, as the machine lists it. Nothing that a task says has a part in it.
+fn own_user() -> Result<User, Failure> {
+    let uid = Uid::current();
+    let unlisted = |why: String| {
+        Failure::NotAllowed(format!(
+            "handler.command.login: this worker's user ({uid}) is not in its machine's list of users{why}: add it there, \
+             or leave `login` out"
+        ))
+    };
+    match User::from_uid(uid) {
+        Ok(Some(user)) => Ok(user),
+        Ok(None) => Err(unlisted(String::new())),
+        Err(error) => Err(Failure::Retry(format!(
+            "handler.command.login: the machine's list of users can't be read: {error}"
+        ))),
+    }
+}
+
+/// Puts into an environment what cron gives its commands, and answers the home in which they start.
+fn log_in(
+    env: &mut std::collections::BTreeMap<String, String>,
+    user: &User,
+) -> Result<String, Failure> {
+    let home = user.dir.to_str().ok_or_else(|| {
+        Failure::NotAllowed(
+            "handler.command.login: the home of this worker's user is not UTF-8".to_owned(),
+        )
+    })?;
+    for name in ["USER", "LOGNAME"] {
+        env.insert(name.to_owned(), user.name.clone());
+    }
+    for (name, value) in [("HOME", home), ("SHELL", "/bin/sh"), ("PATH", LOGIN_PATH)] {
+        env.entry(name.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    Ok(env.get("HOME").map_or(home, String::as_str).to_owned())
 }
 
 /// Where a program is started from: its folder resolved, its own name as it is.

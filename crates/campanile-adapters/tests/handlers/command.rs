@@ -26,6 +26,7 @@ pub fn spec(argv: &[&str]) -> CommandSpec {
         env: BTreeMap::new(),
         dir: None,
         stdin: None,
+        login: false,
     }
 }
 
@@ -45,6 +46,39 @@ async fn output(spec: CommandSpec, payload: Value) -> String {
     let end = run(spec, &context).await;
     assert_eq!(end, Ok(()), "{}", context.log.text());
     context.log.text()
+}
+
+#[tokio::test]
+async fn with_login_a_program_starts_as_cron_starts_it() {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::current())
+        .unwrap()
+        .unwrap();
+    let home = user.dir.to_str().unwrap();
+    let script = "echo \"$HOME|$USER|$LOGNAME|$SHELL|$PATH|$(pwd)\"; echo ~";
+    let mut spec = CommandSpec {
+        login: true,
+        ..shell(script)
+    };
+    let name = &user.name;
+    assert_eq!(
+        output(spec.clone(), Value::Null).await,
+        format!("{home}|{name}|{name}|/bin/sh|/usr/bin:/bin|{home}\n{home}\n")
+    );
+    // A task may move the home, the shell and the path; who the user is, it can't say.
+    for (name, value) in [
+        ("HOME", "/tmp"),
+        ("USER", "root2"),
+        ("LOGNAME", "root2"),
+        ("PATH", "/bin"),
+    ] {
+        spec.env.insert(name.to_owned(), value.to_owned());
+    }
+    assert_eq!(
+        output(spec.clone(), Value::Null).await,
+        format!("/tmp|{name}|{name}|/bin/sh|/bin|/tmp\n/tmp\n")
+    );
+    spec.dir = Some("/usr".to_owned());
+    assert!(output(spec, Value::Null).await.contains("|/usr\n"));
 }
 
 #[tokio::test]

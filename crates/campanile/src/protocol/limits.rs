@@ -51,6 +51,14 @@ pub const STDIN_BYTES_MAX: usize = 256 * 1024;
 /// How deep lists and objects of a task file or of a request may lie in each other: a payload's own depth and what lies
 /// around it. Checked before anything is built.
 pub const DOCUMENT_DEPTH_MAX: usize = 110;
+/// A crontab to import.
+pub const CRONTAB_BYTES_MAX: u64 = 1024 * 1024;
+/// Events and other entries of a calendar file.
+pub const ICS_COMPONENTS_MAX: usize = 20_000;
+/// Days of events that repeat, spelled out of one calendar file: 500 that come each week for ten years are 260,000.
+pub const ICS_DAYS_MAX: usize = 300_000;
+/// Steps that are taken to spell them out.
+pub const ICS_STEPS_MAX: u64 = 300_000;
 /// A task file, in bytes: looked at before it is read.
 pub const TASK_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// An error's text in a run's row.

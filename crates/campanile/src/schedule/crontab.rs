@@ -43,6 +43,8 @@ pub struct Entry {
     pub command: String,
     /// What the command reads: the text after that `%`, further ones being line ends.
     pub stdin: Option<String>,
+    /// What `RANDOM_DELAY` says above: the start is put off by up to so many minutes.
+    pub random_delay_minutes: u32,
     /// The assignments above, the last of a name winning; shared between entries.
     pub environment: Arc<BTreeMap<String, String>>,
 }
@@ -58,7 +60,49 @@ pub struct Refused {
     pub reason: String,
 }
 
+/// A sign that a table is of the other form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is there, as a sentence's end.
+    pub message: String,
+}
+
 impl Form {
+    /// Whether a table that was read as this form may be of the other: every line of a user's table begins its command
+    /// with what may well be a user, or a line of a system table names what is none. To be asked where nobody said
+    /// which form it is: the wrong one runs other commands.
+    #[must_use]
+    pub fn doubt(self, table: &Crontab) -> Option<Doubt> {
+        let names_user = |entry: &Entry| {
+            let (first, rest) = take_word(&entry.command)?;
+            let next = take_word(rest).map(|(next, _)| next)?;
+            let runs = next.starts_with(['/', '$', '[', '.', '(']) || PROGRAMS.contains(&next);
+            let user = is_user_name(first) && !PROGRAMS.contains(&first);
+            let known = USERS.contains(&first) && !next.starts_with(['-', '>', '<', '|', '&', ';']);
+            (user && (runs || known)).then(|| Doubt {
+                line: entry.line,
+                message: format!("`{first}` may be the user that `{next} …` runs as"),
+            })
+        };
+        match self {
+            Self::User => {
+                let doubts: Vec<Doubt> = table.entries.iter().map_while(names_user).collect();
+                let all = doubts.len() == table.entries.len();
+                doubts.into_iter().next().filter(|_| all)
+            }
+            Self::System => {
+                let odd = |refused: &&Refused| refused.reason.contains(NO_USER);
+                let first = table.refused.iter().find(odd);
+                first.map(|refused| Doubt {
+                    line: refused.line,
+                    message: refused.reason.clone(),
+                })
+            }
+        }
+    }
+
     /// Tells the form by the file's place, where there is one: `/etc/crontab` and what lies in a `cron.d` is system
     /// form. Otherwise by the text: system form is when every command would begin with a user's name and at least one
     /// of them is `root`.
@@ -89,6 +133,36 @@ impl Form {
     }
 }
 
+/// Reads the bytes of a crontab of a known form. A line that is not UTF-8 is refused, for a guess would run another
+/// command than the one that is meant; a byte order mark is passed over.
+#[must_use]
+pub fn parse_bytes(bytes: &[u8], form: Form) -> Crontab {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return parse(text, form);
+    }
+    // Each line that can't be read becomes one that says nothing, so that the others keep their numbers.
+    let (mut text, mut unread) = (String::with_capacity(bytes.len()), Vec::new());
+    for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
+        match std::str::from_utf8(line) {
+            Ok(line) => text.push_str(line),
+            Err(error) => {
+                let byte = line.get(error.valid_up_to()).copied().unwrap_or_default();
+                unread.push(Refused {
+                    line: index + 1,
+                    text: String::from_utf8_lossy(line).trim_end().to_owned(),
+                    reason: format!("the byte 0x{byte:02X} is not UTF-8: save the file as UTF-8"),
+                });
+            }
+        }
+        text.push('\n');
+    }
+    let mut table = parse(&text, form);
+    table.refused.append(&mut unread);
+    table.refused.sort_by_key(|refused| refused.line);
+    table
+}
+
 /// Reads a crontab of a known form.
 #[must_use]
 pub fn parse(text: &str, form: Form) -> Crontab {
@@ -96,8 +170,10 @@ pub fn parse(text: &str, form: Form) -> Crontab {
         form,
         environment: Arc::default(),
         timezone: Ok(None),
+        random_delay_minutes: 0,
         out: Crontab::default(),
     };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         if let Err(reason) = reader.line(index + 1, line.trim_start()) {
             reader.out.refused.push(Refused {
@@ -116,8 +192,14 @@ struct Reader {
     environment: Arc<BTreeMap<String, String>>,
     /// The zone; or why the lines below can't be taken.
     timezone: Result<Option<TimeZoneName>, String>,
+    random_delay_minutes: u32,
     out: Crontab,
 }
+
+/// The longest `RANDOM_DELAY`, in minutes: a day.
+const RANDOM_DELAY_MAX: u32 = 24 * 60;
+/// What is said of a line whose user can't be one.
+const NO_USER: &str = "can't be a user";
 
 impl Reader {
     fn line(&mut self, number: usize, line: &str) -> Result<(), String> {
@@ -126,6 +208,7 @@ impl Reader {
         }
         match assignment(line)? {
             Some((name, value)) if name == "CRON_TZ" => self.set_timezone(number, &value),
+            Some((name, value)) if name == "RANDOM_DELAY" => self.set_random_delay(&value),
             Some((name, value)) => {
                 Arc::make_mut(&mut self.environment).insert(name, value);
                 Ok(())
@@ -156,8 +239,22 @@ impl Reader {
         Ok(())
     }
 
+    fn set_random_delay(&mut self, minutes: &str) -> Result<(), String> {
+        let minutes = if minutes.is_empty() { "0" } else { minutes };
+        match minutes.parse().ok().filter(|m| *m <= RANDOM_DELAY_MAX) {
+            Some(minutes) => {
+                self.random_delay_minutes = minutes;
+                Ok(())
+            }
+            None => Err(format!(
+                "RANDOM_DELAY is a number of minutes, up to {RANDOM_DELAY_MAX}"
+            )),
+        }
+    }
+
     fn entry(&self, number: usize, line: &str) -> Result<Entry, String> {
         let (schedule, rest) = schedule_and_rest(line)?;
+        let schedule = without_tildes(&schedule);
         let timezone = self.timezone.clone()?;
         let options = Options {
             dialect: Dialect::Unix,
@@ -170,6 +267,11 @@ impl Reader {
             Form::System => {
                 let (user, rest) =
                     take_word(rest).ok_or("names no user and no command after its schedule")?;
+                if user.starts_with(['-', '~'])
+                    || user.contains(['/', '=', '$', '"', '\'', '(', '[', '*', ';', '|'])
+                {
+                    return Err(format!("`{user}` {NO_USER}"));
+                }
                 (Some(user.to_owned()), rest)
             }
         };
@@ -185,6 +287,7 @@ impl Reader {
             user,
             command,
             stdin,
+            random_delay_minutes: self.random_delay_minutes,
             environment,
         })
     }
@@ -210,6 +313,39 @@ fn schedule_and_rest(line: &str) -> Result<(String, &str), String> {
     Ok((words.join(" "), rest))
 }
 
+/// `3~9`, "at random, chosen once", in the words for a number that is the task's own: `H(3-9)`. An item that is no such
+/// range stays, and is refused as it is written.
+fn without_tildes(schedule: &str) -> String {
+    const BOUNDS: [(u32, u32); 5] = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)];
+    if !schedule.contains('~') || schedule.starts_with('@') {
+        return schedule.to_owned();
+    }
+    let item = |item: &str, (low, high): (u32, u32)| -> Option<String> {
+        let (range, step) = match item.split_once('/') {
+            Some((range, step)) => (range, format!("/{step}")),
+            None => (item, String::new()),
+        };
+        let (from, to) = range.split_once('~')?;
+        let number = |text: &str, default: u32| match text {
+            "" => Some(default),
+            text => text.parse().ok(),
+        };
+        let (from, to) = (number(from, low)?, number(to, high)?);
+        match (from.cmp(&to), step.is_empty()) {
+            (std::cmp::Ordering::Less, _) => Some(format!("H({from}-{to}){step}")),
+            (std::cmp::Ordering::Equal, true) => Some(from.to_string()),
+            _ => None,
+        }
+    };
+    let fields = schedule.split(' ').zip(BOUNDS);
+    let fields = fields.map(|(field, bounds)| {
+        let items = field.split(',');
+        let items = items.map(|text| item(text, bounds).unwrap_or_else(|| text.to_owned()));
+        items.collect::<Vec<_>>().join(",")
+    });
+    fields.collect::<Vec<_>>().join(" ")
+}
+
 /// The first word and the text after the blanks behind it.
 fn take_word(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(BLANKS);
@@ -219,6 +355,71 @@ fn take_word(text: &str) -> Option<(&str, &str)> {
 }
 
 const BLANKS: [char; 2] = [' ', '\t'];
+
+/// Words that are programs, or a shell's own, rather than users, where a command begins with them.
+const PROGRAMS: &[&str] = &[
+    "bash",
+    "cat",
+    "cd",
+    "certbot",
+    "chmod",
+    "chown",
+    "command",
+    "cp",
+    "curl",
+    "date",
+    "docker",
+    "echo",
+    "env",
+    "exec",
+    "export",
+    "find",
+    "flock",
+    "for",
+    "if",
+    "ionice",
+    "java",
+    "logger",
+    "ls",
+    "make",
+    "mkdir",
+    "mv",
+    "mysqldump",
+    "nice",
+    "node",
+    "nohup",
+    "npm",
+    "perl",
+    "pg_dump",
+    "php",
+    "python",
+    "python3",
+    "rm",
+    "rsync",
+    "ruby",
+    "run-parts",
+    "scp",
+    "setsid",
+    "sh",
+    "sleep",
+    "source",
+    "ssh",
+    "sudo",
+    "systemctl",
+    "tar",
+    "test",
+    "timeout",
+    "touch",
+    "wget",
+    "zsh",
+];
+
+/// Users that machines have from the start, or from a package.
+const USERS: &[&str] = &[
+    "root", "www-data", "nobody", "daemon", "mail", "news", "list", "postgres", "mysql", "redis",
+    "nginx", "apache", "jenkins", "gitlab", "ubuntu", "debian", "ec2-user", "munin", "smmsp",
+    "logcheck", "amavis", "vmail", "postfix",
+];
 
 /// Whether a word could be the name of a user: `www-data`, `_apt`.
 fn is_user_name(word: &str) -> bool {

@@ -53,7 +53,8 @@ fn get() -> String {
     "GET".to_owned()
 }
 
-/// A program: an argument list, never a shell string. Its environment holds `CAMPANILE_*` and `env`, nothing else.
+/// A program: an argument list, never a shell string. Its environment holds `CAMPANILE_*`, `PATH` and `env`; with
+/// `login` also who its user is; nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandSpec {
@@ -62,12 +63,17 @@ pub struct CommandSpec {
     /// Added to the cleared environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Where it runs; absent = `/`.
+    /// Where it runs; absent = `/`, with `login` the home of its user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// What it reads on standard input; absent = the payload as JSON, or nothing when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+    /// Whether it starts as cron starts commands: in the home of the worker's user, with that user's `HOME`, `USER` and
+    /// `LOGNAME` from the machine's own list of users, `SHELL=/bin/sh` and `PATH=/usr/bin:/bin`. `env` may set `HOME`,
+    /// `SHELL` and `PATH` otherwise, never the name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub login: bool,
 }
 
 /// A JMS listener that exists already.

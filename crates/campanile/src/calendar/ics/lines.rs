@@ -2,6 +2,7 @@
 //! the form of the file alone; what an event means is its caller's.
 
 use super::Remark;
+use crate::protocol::limits;
 use crate::task::Invalid;
 
 /// Components inside one another: events hold alarms, and nothing goes deeper.
@@ -28,11 +29,13 @@ pub(super) struct Event {
     properties: Vec<Property>,
 }
 
-/// `NAME;PARAMETERS:VALUE`, without the parameters: the form of a date tells what it is.
+/// `NAME;PARAMETERS:VALUE`.
 #[derive(Debug, Default)]
 pub(super) struct Property {
     /// In capitals.
     pub(super) name: String,
+    /// In capitals, as they are written. Of a date they say little: its form tells what it is.
+    pub(super) parameters: String,
     pub(super) value: String,
 }
 
@@ -45,8 +48,17 @@ impl Event {
         self.all(name).next()
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
+    /// Those of a name that say something: some programs write empty ones.
+    pub(super) fn filled(&self, name: &str) -> Vec<&Property> {
+        self.all(name)
+            .filter(|p| !p.value.trim().is_empty())
+            .collect()
+    }
+
+    /// Whether a property has this value.
+    pub(super) fn says(&self, name: &str, value: &str) -> bool {
+        self.all(name)
+            .any(|p| p.value.trim().eq_ignore_ascii_case(value))
     }
 }
 
@@ -54,7 +66,7 @@ impl Event {
 pub(super) fn read(text: &str) -> Result<File, Invalid> {
     let mut file = File::default();
     let mut open: Vec<String> = Vec::new();
-    let mut seen = false;
+    let (mut seen, mut components) = (false, 0_usize);
     let broken =
         |line: usize, message: &str| Err(Invalid::new("ics", format!("line {line}: {message}")));
     for (line, content) in unfolded(text) {
@@ -72,6 +84,14 @@ pub(super) fn read(text: &str) -> Result<File, Invalid> {
                 }
                 seen = true;
                 open.push(value);
+                components += 1;
+                if components > limits::ICS_COMPONENTS_MAX {
+                    let most = limits::ICS_COMPONENTS_MAX;
+                    let message = format!(
+                        "is one over the {most} entries that a file may hold: leave out what has passed"
+                    );
+                    return broken(line, &message);
+                }
                 begin(&mut file, &open, line);
             }
             "BEGIN" => return broken(line, "has components too deep inside one another"),
@@ -150,9 +170,11 @@ fn property(line: &str) -> Option<Property> {
         *c == ':' && !quoted
     });
     let (head, value) = (line.get(..colon?.0)?, line.get(colon?.0 + 1..)?);
-    let name = head.split(';').next()?.trim().to_ascii_uppercase();
+    let (name, parameters) = head.split_once(';').unwrap_or((head, ""));
+    let name = name.trim().to_ascii_uppercase();
     (!name.is_empty()).then(|| Property {
         name,
+        parameters: parameters.to_ascii_uppercase(),
         value: value.to_owned(),
     })
 }

@@ -205,6 +205,7 @@ pub async fn a_submission_is_there_at_once(store: Arc<dyn Store>) {
             env: [("A".to_owned(), "1".to_owned())].into(),
             dir: None,
             stdin: None,
+            login: false,
         })),
         payload: Some(
             serde_json::json!({"text": "x".repeat(256 * 1024 - 20), "null": null, "nul": "\0"}),
