@@ -25,6 +25,8 @@ pub struct Knobs {
     pub commit_in_doubt: u64,
     /// [`Fault::StoreSlow`].
     pub store_slow: u64,
+    /// [`Fault::RowRefused`]: of a thousand rows, so many are refused for as long as the faults last.
+    pub rows_refused: u64,
     /// One way of a call, in milliseconds, at most.
     pub way_ms: u64,
     /// [`Fault::BrokerFailed`] and [`Fault::ConsumerBroken`].

@@ -324,6 +324,20 @@ impl People {
         }
     }
 
+    /// Releases what the store refused, now that it takes it.
+    pub fn release_all(&self, home: &Runtime) {
+        let aside = match home.block_on(self.control.quarantine(None, 1_000)) {
+            Ok(page) => page,
+            Err(error) => return self.net.violation(format!("the quarantine: {error}")),
+        };
+        for row in aside {
+            let answer = home.block_on(self.control.release(row.entry.id));
+            self.net
+                .seen(HOME, Seen::ReleasedAside, 1, || row.entry.what.clone());
+            self.done("release", &row.entry.what, answer);
+        }
+    }
+
     /// Lets every schedule rest for good.
     pub fn pause_all(&self, home: &Runtime) {
         for known in self.known.iter().filter(|k| !k.deleted) {

@@ -116,6 +116,7 @@ fn knobs(dice: &Random) -> Knobs {
         store_contended: level(10, 60),
         commit_in_doubt: level(3, 15),
         store_slow: level(3, 15),
+        rows_refused: level(5, 30),
         way_ms: pick(dice, &[0, 1, 5, 40]),
         broker_failed: level(5, 40),
         dropped: level(20, 150),

@@ -14,9 +14,9 @@ use campanile::port::store::{Control, Error, Leading, Working};
 use campanile::protocol::keys::Scope;
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::work::{
-    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow, Moved,
-    Node, OutboxRow, Owner, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission,
-    Submitted, TaskPage, Term,
+    Aside, Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow,
+    Moved, Node, OutboxRow, Owner, Quarantined, QueueCount, Released, RunDetail, RunFilter, Scan,
+    ScanLimits, Submission, Submitted, TaskPage, Term,
 };
 use campanile::run::Run;
 use campanile::task::Task;
@@ -74,6 +74,35 @@ impl FaultyStore {
             return Err(Error::Contended("simulated".into()));
         }
         Ok(())
+    }
+
+    /// Whether the store refuses this row for as long as the faults last: which rows, is theirs to say.
+    fn is_chosen(&self, n: i64) -> bool {
+        let net = &self.link.net;
+        let permille = if net.is_calm() {
+            0
+        } else {
+            net.knobs.rows_refused
+        };
+        let hash = n.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        hash % 1_000 < permille
+    }
+
+    /// Of the ends that it refuses it takes some without their texts, and the others not at all.
+    fn refuses_end(&self, ends: &[Finish]) -> bool {
+        let is_bare =
+            |end: &Finish| end.error.is_none() && end.log.is_none() && end.run.as_i64() % 2 == 0;
+        ends.iter()
+            .any(|end| self.is_chosen(end.run.as_i64()) && !is_bare(end))
+    }
+
+    async fn refused<T>(&self, what: &str) -> Result<T, Error> {
+        self.before(what).await?;
+        self.link
+            .net
+            .fault(self.link.node, Fault::RowRefused, || what.to_owned());
+        self.link.way().await;
+        Err(Error::Refused("simulated".into()))
     }
 
     async fn write<T: Send>(
@@ -268,6 +297,15 @@ impl Leading for FaultyStore {
             self.note_fired(firing, answer);
             Ok(answer)
         };
+        // Timers that are late: a rest takes back what is planned ahead, and knows nothing of what is set aside.
+        let late = self.link.net.time.wall().as_ms() - 2_000;
+        let chosen = firing.consumed.iter().any(|key| match key.owner {
+            Owner::Run(run) => key.at.as_ms() < late && self.is_chosen(run.as_i64()),
+            Owner::Task(_) => false,
+        });
+        if chosen {
+            return self.refused("fire").await;
+        }
         self.write("fire", call).await
     }
 
@@ -362,6 +400,9 @@ impl Leading for FaultyStore {
             }
             Ok(answer)
         };
+        if self.refuses_end(ends) {
+            return self.refused("finish_lost").await;
+        }
         self.write("finish_lost", call).await
     }
 
@@ -421,7 +462,20 @@ impl Working for FaultyStore {
             self.note_finished(ends, &answers);
             Ok(answers)
         };
+        if self.refuses_end(ends) {
+            return self.refused("finish").await;
+        }
         self.write("finish", call).await
+    }
+
+    async fn set_aside(&self, term: Option<&Term>, aside: &Aside) -> Result<Written, Error> {
+        let call = async {
+            let answer = self.inner.set_aside(term, aside).await?;
+            let done = usize::from(answer.is_applied());
+            self.link.seen(Seen::SetAside, done, || aside.what());
+            Ok(answer)
+        };
+        self.write("set_aside", call).await
     }
 
     async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error> {
@@ -490,6 +544,24 @@ impl Control for FaultyStore {
 
     async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error> {
         self.read("runs_of_key", self.inner.runs_of_key(key, limit))
+            .await
+    }
+
+    async fn quarantine(
+        &self,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, Error> {
+        self.read("quarantine", self.inner.quarantine(after, limit))
+            .await
+    }
+
+    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
+        self.write("release", self.inner.release(id, at)).await
+    }
+
+    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {
+        self.write("drop_quarantined", self.inner.drop_quarantined(id))
             .await
     }
 

@@ -39,6 +39,8 @@ kinds!(
         CommitMissing = "store: not committed, answer lost",
         /// Nobody was told, and it was done later.
         ClaimLate = "store: claim arrives late, nobody waits for it",
+        /// It takes everything but one row.
+        RowRefused = "store: row refused",
         /// An answer that took long.
         StoreSlow = "store: slow call",
         /// One node can't reach the store for a while.
@@ -177,6 +179,10 @@ kinds!(
         SameKey = "second request answered with the first run",
         /// A second request with one key that says something else.
         KeyRefused = "request with another's key refused",
+        /// What was refused was set aside.
+        SetAside = "refused row set aside",
+        /// It was released.
+        ReleasedAside = "set-aside row released",
         /// A run that waits was moved, found by its key.
         MovedByKey = "waiting run moved",
         /// A run that had begun was not.

@@ -269,6 +269,7 @@ impl World {
             self.processes[node].turn(true);
         }
         self.people.resume_rested(&self.home, true);
+        self.people.release_all(&self.home);
     }
 
     /// The look of every second: invariants, orderly stops, and how far the end is.
@@ -288,6 +289,8 @@ impl World {
         }
         run_ready(&self.home);
         if self.phase != Phase::Faults {
+            // A write that was under way when the faults ended may have been refused.
+            self.people.release_all(&self.home);
             self.come_to_rest()?;
         }
         self.at(1_000, Act::Check);

@@ -28,11 +28,14 @@ pub enum State {
     Cancelled = 6,
     /// An occurrence that did not run, with its reason.
     Skipped = 7,
+    /// Set aside, because the store refuses to record what became of it. Nothing waits for it; somebody releases it, or
+    /// drops it.
+    Quarantined = 8,
 }
 
 impl State {
     /// All states, in the order of a run's life.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Scheduled,
         Self::Queued,
         Self::Running,
@@ -40,6 +43,7 @@ impl State {
         Self::Failed,
         Self::Cancelled,
         Self::Skipped,
+        Self::Quarantined,
     ];
 
     /// Whether a row in this state never changes again.
@@ -80,6 +84,7 @@ impl State {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Skipped => "skipped",
+            Self::Quarantined => "quarantined",
         }
     }
 }
@@ -130,11 +135,13 @@ pub enum Reason {
     Changed = 17,
     /// A later occurrence took its place.
     Replaced = 18,
+    /// The store refused to record its end; all that it took is that it is over.
+    Unrecordable = 19,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::None,
         Self::Error,
         Self::Timeout,
@@ -154,6 +161,7 @@ impl Reason {
         Self::Disabled,
         Self::Changed,
         Self::Replaced,
+        Self::Unrecordable,
     ];
 
     /// The number in the store.
@@ -172,6 +180,7 @@ impl Reason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Unrecordable => "unrecordable",
             Self::None => "",
             Self::Error => "error",
             Self::Timeout => "timeout",

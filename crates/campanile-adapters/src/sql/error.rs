@@ -122,6 +122,7 @@ impl Failure {
                 Kind::Broken => store::Error::Unreachable(error.into()),
                 Kind::Full => store::Error::Full(error.into()),
                 Kind::Refused => store::Error::Refused(error.into()),
+                Kind::Unable => store::Error::Unable(error.into()),
             },
         }
     }
@@ -178,8 +179,12 @@ pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
 enum Kind {
     Contended,
     Broken,
-    Full,
+    /// It does not take what it was given.
     Refused,
+    /// The disk is full.
+    Full,
+    /// It does it for nobody.
+    Unable,
 }
 
 /// Whether the connection is gone, as opposed to a statement that was refused.
@@ -189,7 +194,7 @@ pub(super) fn is_broken(error: &sqlx::Error) -> bool {
 
 fn kind(error: &sqlx::Error) -> Kind {
     match error {
-        sqlx::Error::Database(error) => error.code().map_or(Kind::Refused, |code| code_kind(&code)),
+        sqlx::Error::Database(error) => error.code().map_or(Kind::Unable, |code| code_kind(&code)),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -197,7 +202,10 @@ fn kind(error: &sqlx::Error) -> Kind {
         | sqlx::Error::PoolClosed
         | sqlx::Error::BeginFailed
         | sqlx::Error::WorkerCrashed => Kind::Broken,
-        _ => Kind::Refused,
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+            Kind::Refused
+        }
+        _ => Kind::Unable,
     }
 }
 
@@ -212,7 +220,16 @@ fn code_kind(code: &str) -> Kind {
             // Disk full.
             "53100" => Kind::Full,
             _ if code.starts_with("08") => Kind::Broken,
-            _ => Kind::Refused,
+            // A trigger says no; a broken page, a broken index.
+            "P0001" | "XX001" | "XX002" => Kind::Refused,
+            // Data that can't be, a constraint, a row that is too big.
+            _ if ["22", "23", "54"]
+                .iter()
+                .any(|class| code.starts_with(class)) =>
+            {
+                Kind::Refused
+            }
+            _ => Kind::Unable,
         };
     }
     match code.parse::<i64>().map(|code| code & 0xff) {
@@ -222,7 +239,9 @@ fn code_kind(code: &str) -> Kind {
         Ok(13) => Kind::Full,
         // Can't be opened.
         Ok(14) => Kind::Broken,
-        _ => Kind::Refused,
+        // A broken page, too big, a constraint (also a trigger's no), a wrong type.
+        Ok(11 | 18 | 19 | 20) => Kind::Refused,
+        _ => Kind::Unable,
     }
 }
 
@@ -238,11 +257,17 @@ mod tests {
         for code in ["57P01", "08006", "53300", "25P03", "14"] {
             assert_eq!(code_kind(code), Kind::Broken, "{code}");
         }
-        for code in ["42601", "22021", "19"] {
+        for code in [
+            "22021", "23505", "23503", "54000", "P0001", "XX001", "19", "1811", "2067", "18", "11",
+        ] {
             assert_eq!(code_kind(code), Kind::Refused, "{code}");
         }
-        for code in ["13", "53100"] {
+        for code in ["53100", "13"] {
             assert_eq!(code_kind(code), Kind::Full, "{code}");
+        }
+        // A missing right or table, a copy that can only be read: nothing is to blame that was asked.
+        for code in ["42601", "42501", "42P01", "25006", "0A000", "1", "8", "26"] {
+            assert_eq!(code_kind(code), Kind::Unable, "{code}");
         }
     }
 

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ),
     ("run-rules", include_str!("migrations/0004_run_rules.sql")),
     ("run-keys", include_str!("migrations/0005_run_keys.sql")),
+    ("quarantine", include_str!("migrations/0006_quarantine.sql")),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.
@@ -255,7 +256,8 @@ mod tests {
                 "fc77054d623dae01",
                 "eab4ebc0118e7446",
                 "3f5e14e1865afdde",
-                "7f874bdbb71a66c9"
+                "7f874bdbb71a66c9",
+                "150928d72cc62876"
             ]
         );
         assert_eq!(
@@ -265,7 +267,8 @@ mod tests {
                 "e73819521c4e1ef9",
                 "eab4ebc0118e7446",
                 "3f5e14e1865afdde",
-                "1449ae6c5e0dfeca"
+                "1449ae6c5e0dfeca",
+                "60f81f45879500ec"
             ]
         );
     }

@@ -10,6 +10,7 @@ mod firing;
 mod leading;
 mod permits;
 mod points;
+mod quarantine;
 mod requests;
 mod rows;
 mod shared;
@@ -17,9 +18,10 @@ mod tasks;
 mod working;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use campanile::failpoint::{self, Failpoint};
+use campanile::id::RunId;
 use campanile::port::store::Error;
 use campanile::system::Random;
 use campanile::task::QueueName;
@@ -32,6 +34,9 @@ use super::open::{Place, Pools};
 use super::space::Space;
 use super::statement::Statement;
 use super::value::{Row, Table};
+
+/// Rows of history that are remembered as not let go.
+const STUCK_MAX: usize = 1_000;
 
 /// Is anybody there?
 static PING: Statement = Statement::new("SELECT 1");
@@ -65,6 +70,8 @@ pub struct Store {
     pools: Pools,
     random: Random,
     queues: RwLock<Queues>,
+    /// Rows of history that the database does not let go.
+    stuck: Mutex<BTreeSet<i64>>,
 }
 
 /// What `doctor` shows of a store.
@@ -96,6 +103,7 @@ impl Store {
             pools,
             random,
             queues: RwLock::default(),
+            stuck: Mutex::default(),
         }
     }
 
@@ -164,6 +172,24 @@ impl Store {
     /// Closes all connections.
     pub async fn close(&self) {
         self.pools.close().await;
+    }
+
+    /// Rows of history that were not let go when they were to be removed.
+    fn stuck(&self) -> Vec<i64> {
+        let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        stuck.iter().copied().collect()
+    }
+
+    /// Remembers one more, until the next start or until there are too many; then all are tried again.
+    fn is_stuck(&self, id: i64, error: &Error) {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        if stuck.len() >= STUCK_MAX {
+            stuck.clear();
+        }
+        stuck.insert(id);
+        let run = RunId::from_i64(id);
+        tracing::error!(%run, ?error, "run {run} is old, and the database does not let its row go: it stays in the history; \
+            look for a foreign key or a trigger of your own on our tables");
     }
 
     fn dialect(&self) -> Dialect {

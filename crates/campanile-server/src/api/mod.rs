@@ -12,6 +12,7 @@ pub mod problem;
 mod cluster;
 pub mod forecast;
 mod keys;
+pub mod quarantine;
 mod rules;
 mod runs;
 mod tasks;
@@ -66,6 +67,9 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(keys::cancel))
         .routes(routes!(keys::move_of_key))
         .routes(routes!(keys::move_run))
+        .routes(routes!(quarantine::list))
+        .routes(routes!(quarantine::release))
+        .routes(routes!(quarantine::drop_it))
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::retry))

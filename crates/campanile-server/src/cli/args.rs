@@ -120,6 +120,9 @@ pub enum Command {
     /// Submit runs, look at them, cancel or retry them
     #[command(subcommand)]
     Run(Box<Run>),
+    /// Look at what the store refused to record, release or drop it
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// Look at the nodes
     #[command(subcommand)]
     Node(Node),
@@ -429,6 +432,23 @@ pub struct RunList {
     pub key: Option<String>,
     #[command(flatten)]
     pub page: Page,
+}
+
+/// `quarantine …`
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// What is set aside, oldest first
+    List(Page),
+    /// Let it go on, once the cause is mended: its end is recorded, or it waits for its start again
+    Release {
+        /// Its number
+        id: i64,
+    },
+    /// Forget it, and its run with it
+    Drop {
+        /// Its number
+        id: i64,
+    },
 }
 
 /// `node …`

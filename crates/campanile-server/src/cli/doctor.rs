@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use campanile::port::store::{Control as _, Leading as _, ZONE_RULES};
+use campanile::protocol::work::Quarantined;
 use campanile::schedule::zone_rules;
 use campanile::system;
 use campanile_adapters::sql;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::args::Settings as Args;
-use super::out::{Out, waiting};
+use super::out::{Out, short, waiting};
 use super::serve::gather;
 use super::{client, dev};
 use crate::api::problem::chain;
@@ -262,8 +263,32 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     out.push(zones(
         store.setting(ZONE_RULES).await.map_err(|e| what(&e))?,
     ));
+    let aside = store.quarantine(None, 1_000).await.map_err(|e| what(&e))?;
+    out.push(quarantine(&aside));
     store.close().await;
     Ok(out)
+}
+
+/// What the store refused to record.
+fn quarantine(aside: &[Quarantined]) -> Finding {
+    let Some(first) = aside.first() else {
+        return Finding::ok("records", "nothing is set aside");
+    };
+    let of = match (first.run, first.task) {
+        (Some(run), _) => format!("run {run}"),
+        (None, Some(task)) => format!("task {task}"),
+        (None, None) => "a due row".to_owned(),
+    };
+    Finding::warning(
+        "records",
+        format!(
+            "the store refused to record {} things, which are set aside; the oldest is of {of} ({}): {}. Mend that, then \
+             `campanile quarantine list` and `campanile quarantine release ID`",
+            aside.len(),
+            first.what,
+            short(&first.error, 300)
+        ),
+    )
 }
 
 async fn lock(settings: &Settings) -> Vec<Finding> {

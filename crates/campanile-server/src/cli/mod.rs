@@ -14,6 +14,7 @@ mod out;
 mod panics;
 mod plan;
 mod plan_text;
+mod quarantine;
 mod reload;
 mod rules;
 mod runs;
@@ -142,6 +143,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Limit(verb) => rules::limit(&client()?, verb, out).await,
         Command::Task(task) => tasks::run(&client()?, task, out).await,
         Command::Run(run) => runs::run(&client()?, *run, out).await,
+        Command::Quarantine(verb) => quarantine::run(&client()?, verb, out).await,
         Command::Node(args::Node::List) => cluster::nodes(&client()?, out).await,
         Command::Leader(leader) => cluster::leader(&client()?, &leader, out).await,
         Command::Queue(queue) => cluster::queue(&client()?, &queue, out).await,

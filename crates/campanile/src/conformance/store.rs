@@ -13,6 +13,7 @@ mod keys;
 mod leading;
 mod permits;
 mod policies;
+mod quarantine;
 mod rests;
 mod shared;
 mod turns;
@@ -25,6 +26,7 @@ pub use keys::*;
 pub use leading::*;
 pub use permits::*;
 pub use policies::*;
+pub use quarantine::*;
 pub use rests::*;
 pub use shared::*;
 pub use turns::*;
@@ -116,6 +118,12 @@ macro_rules! __conformance_store {
             the_stranded_go_on
             an_edit_writes_what_tasks_share
             a_rest_is_kept_and_recorded
+            an_end_is_set_aside_and_released
+            a_retry_is_set_aside_and_released
+            nothing_waits_for_what_is_set_aside
+            a_hand_over_is_set_aside_and_released
+            a_due_row_is_set_aside_and_released
+            what_is_dropped_is_gone
             a_rest_takes_back_what_is_planned
             a_rest_keeps_what_has_come_and_what_was_asked_for
             many_tasks_rest_at_once

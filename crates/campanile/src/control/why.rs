@@ -7,6 +7,8 @@ use self::told::{told_by_deletion, told_by_row, told_by_task};
 use super::instant::show;
 use super::runs::RunRow;
 use super::{Control, Error};
+use crate::id::TaskId;
+use crate::protocol::limits;
 use crate::protocol::work::RunFilter;
 use crate::run::Origin;
 use crate::task::Task;
@@ -33,6 +35,8 @@ pub enum Verdict {
     Disabled,
     /// The task was deleted before the instant.
     TaskDeleted,
+    /// The store refused to record it; it is set aside.
+    Quarantined,
     /// The instant is still to come.
     NotDueYet,
     /// It is due, and no leader has planned it yet.
@@ -55,6 +59,7 @@ impl Verdict {
             Self::Paused => "paused",
             Self::Disabled => "disabled",
             Self::TaskDeleted => "task-deleted",
+            Self::Quarantined => "quarantined",
             Self::NotDueYet => "not-due-yet",
             Self::NotPlannedYet => "not-planned-yet",
             Self::NoRecord => "no-record",
@@ -133,6 +138,7 @@ impl Control {
         };
         let (verdict, sentences) = match told {
             Some(told) => told,
+            None if self.is_set_aside(task.id, at).await? => told_by_quarantine(&task),
             None => self.told_by_plan(&task, at, now).await?,
         };
         (why.verdict, why.sentences) = (verdict, sentences);
@@ -182,6 +188,15 @@ impl Control {
             latest = latest.or(Some((asked, at)));
         }
         latest.ok_or_else(|| Error::no_task(name))
+    }
+
+    /// Whether the task's next occurrence is set aside, and this instant is that one or comes after it.
+    async fn is_set_aside(&self, task: TaskId, at: Timestamp) -> Result<bool, Error> {
+        let store = &self.parts.store;
+        let aside = store.quarantine(None, limits::PAGE_ROWS_MAX).await?;
+        Ok(aside
+            .iter()
+            .any(|entry| entry.run.is_none() && entry.task == Some(task) && entry.due_at <= at))
     }
 
     /// What backfills made of the instant.
@@ -282,4 +297,14 @@ fn read_instant(task: &Task, text: &str, now: Timestamp) -> Result<Timestamp, Er
         )),
         None => none("had no instant yet"),
     })
+}
+
+/// Its next occurrence can't be recorded, and so none is planned.
+fn told_by_quarantine(task: &Task) -> (Verdict, Vec<String>) {
+    let name = &task.spec.name;
+    let said = format!(
+        "The store refused to record the next occurrence of `{name}`, which is set aside: the task stands still. `campanile \
+         quarantine list` says why; mend that, then `campanile quarantine release ID`."
+    );
+    (Verdict::Quarantined, vec![said])
 }

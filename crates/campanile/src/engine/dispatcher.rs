@@ -221,12 +221,9 @@ impl Publisher<'_> {
             .iter()
             .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
             .collect();
-        let answer = duty
-            .shared
-            .parts
-            .store
-            .hand_over(&duty.leadership.term, &runs, duty.shared.time.now())
-            .await;
+        let term = &duty.leadership.term;
+        let now = duty.shared.time.now();
+        let answer = duty.pen().hand_over(term, &runs, now).await;
         if duty.guarded(answer)? {
             Meters::add(&duty.shared.meters.runs_handed_over, runs.len());
             duty.desk.with(|d| d.resolved(batch));

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
+use super::aside::Pen;
 use super::elector::causes;
 use super::meters::Meters;
 use super::running::InHand;
@@ -15,6 +16,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::port::Written;
 use crate::port::lock::Signal;
 use crate::protocol::limits;
+use crate::protocol::refusal::batch_of;
 use crate::protocol::work::{End, Finish};
 
 /// The first wait after the store failed; doubles up to [`RETRY_MAX`].
@@ -31,19 +33,33 @@ pub async fn run(
     wake: Arc<Notify>,
 ) {
     let mut batch = Vec::new();
-    while ends.recv_many(&mut batch, limits::FINISH_ROWS_MAX).await > 0 {
+    loop {
+        // What a batch had no room for is still here.
+        if batch.is_empty() && ends.recv_many(&mut batch, limits::FINISH_ROWS_MAX).await == 0 {
+            return;
+        }
         let mut wait = RETRY_INITIAL;
+        let some = &batch[..batch_of(&batch)];
+        let pen = Pen {
+            store: &*parts.store,
+            meters: &meters,
+            term: None,
+        };
         loop {
-            match parts.store.finish(&batch).await {
+            match pen
+                .finish(some, parts.clock.now())
+                .await
+                .map(Option::unwrap_or_default)
+            {
                 Ok(answers) => {
-                    count(&meters, &batch, &answers);
-                    announce(&parts, &wake, &batch).await;
+                    count(&meters, some, &answers);
+                    announce(&parts, &wake, some).await;
                     failpoint::reach(Failpoint::FinishAnnounced);
                     break;
                 }
                 Err(error) => {
                     Meters::add(&meters.store_failures, 1);
-                    tracing::warn!(error = %causes(&error), runs = batch.len(), "could not record {} ends; asking again", batch.len());
+                    tracing::warn!(error = %causes(&error), runs = some.len(), "could not record {} ends; asking again", some.len());
                 }
             }
             tokio::select! {
@@ -52,7 +68,8 @@ pub async fn run(
                 () = parts.clock.sleep(wait) => wait = (wait * 2).min(RETRY_MAX),
             }
         }
-        for end in batch.drain(..) {
+        let done = some.len();
+        for end in batch.drain(..done) {
             in_hand.release(end.run, end.attempt);
         }
     }

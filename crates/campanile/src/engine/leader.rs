@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::aside::Pen;
 use super::dispatcher::{self, Desk};
 use super::elector::{Leadership, causes};
 use super::meters::Meters;
@@ -45,6 +46,15 @@ impl Duty {
             Ok(Written::Applied) => Ok(true),
             Ok(Written::Stale) => Err(self.fenced()),
             Err(error) => self.failed(&error).map(|()| false),
+        }
+    }
+
+    /// What the leader records with.
+    pub fn pen(&self) -> Pen<'_> {
+        Pen {
+            store: &*self.shared.parts.store,
+            meters: &self.shared.meters,
+            term: Some(&self.leadership.term),
         }
     }
 

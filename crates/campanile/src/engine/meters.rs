@@ -62,6 +62,10 @@ counters!(
     messages_unconfirmed,
     /// Runs marked queued.
     runs_marked_queued,
+    /// Ends that the store refused, and of which it took less: without their texts, or that they are over.
+    ends_cut,
+    /// What the store refused altogether, and was set aside.
+    quarantined,
     /// Runs handed over to external listeners.
     runs_handed_over,
     /// Nodes found dead.

@@ -8,6 +8,7 @@
 //! term is ours, and a `worker` that takes runs from queues. Read `node.rs` first.
 
 pub(crate) mod ahead;
+mod aside;
 pub mod database_time;
 mod dispatcher;
 mod elector;

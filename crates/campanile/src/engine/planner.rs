@@ -10,11 +10,13 @@ use super::leader::{Duty, TermOver};
 use super::meters::Meters;
 use crate::failpoint::{self, Failpoint};
 use crate::id::{OutboxId, TaskId};
+use crate::port::store::Error;
 use crate::protocol::dispatch::Entry;
 use crate::protocol::limits;
 use crate::protocol::permits::{Board, LimitKey, Rules};
 use crate::protocol::plan::{CatchUp, Compiled, Lookup, Moment, Planned, Planner};
-use crate::protocol::work::{DueRow, Fired, Firing, Owner, Scan};
+use crate::protocol::refusal::{self, Width};
+use crate::protocol::work::{DueRow, Fired, Firing, Owner, Scan, Thing};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -158,10 +160,11 @@ async fn plan_for_ever(duty: &Duty) -> Result<(), TermOver> {
     let mut cache = Cache::default();
     let mut catch_up = CatchUp::new(duty.shared.settings.catch_up_per_second);
     let mut refused = 0;
+    let mut width = Width::default();
     loop {
         // Register interest, then look, then wait: a wake-up during the scan is not lost.
         let woken = duty.shared.wake.notified();
-        let next = scan(duty, &mut cache, &mut catch_up).await?;
+        let next = scan(duty, &mut cache, &mut catch_up, &mut width).await?;
         refused = if matches!(next, Next::Refused) {
             refused + 1
         } else {
@@ -192,7 +195,12 @@ enum Next {
     Wait(Duration),
 }
 
-async fn scan(duty: &Duty, cache: &mut Cache, catch_up: &mut CatchUp) -> Result<Next, TermOver> {
+async fn scan(
+    duty: &Duty,
+    cache: &mut Cache,
+    catch_up: &mut CatchUp,
+    width: &mut Width,
+) -> Result<Next, TermOver> {
     if !duty.leadership.is_trusted() {
         return Err(TermOver);
     }
@@ -230,7 +238,7 @@ async fn scan(duty: &Duty, cache: &mut Cache, catch_up: &mut CatchUp) -> Result<
     let Some(mut board) = board(duty, cache, &scan).await? else {
         return Ok(Next::Soon);
     };
-    let next = fire_all(duty, cache, &scan, &mut board, catch_up).await?;
+    let next = fire_all(duty, cache, &scan, &mut board, (catch_up, width)).await?;
     let tight = duty.desk.with(|d| {
         d.scanned(&rooms, &scan.rows);
         d.is_tight()
@@ -267,7 +275,7 @@ async fn fire_all(
     cache: &Cache,
     scan: &Scan,
     board: &mut Board,
-    catch_up: &mut CatchUp,
+    (catch_up, width): (&mut CatchUp, &mut Width),
 ) -> Result<Next, TermOver> {
     let mut rest: &[DueRow] = &scan.rows;
     let (mut more, mut later) = (false, None);
@@ -289,7 +297,8 @@ async fn fire_all(
             outbox: row,
             mint: &|count| duty.shared.mint.runs(now, count),
         };
-        let planned = planner.firing(rest);
+        let planned = planner.firing(&rest[..rest.len().min(width.rows())]);
+        let covered = &rest[..planned.covered];
         rest = &rest[planned.covered..];
         later = later.into_iter().chain(planned.later).min();
         if planned.firing.is_empty() {
@@ -301,6 +310,7 @@ async fn fire_all(
         let term = &duty.leadership.term;
         match duty.shared.parts.store.fire(term, &firing).await {
             Ok(Fired::Applied) => {
+                width.accepted();
                 count(duty, &firing, entries.len());
                 more |= scan.rows.len() >= limits::SCAN_ROWS_MAX;
                 more |= firing.advanced.iter().any(|key| key.at <= moment.horizon);
@@ -312,6 +322,7 @@ async fn fire_all(
             }
             Ok(Fired::Fenced) => return Err(duty.fenced()),
             Ok(Fired::Edited) => return Ok(Next::Refused),
+            Err(error) if error.is_refusal() => return narrow(duty, covered, width, &error).await,
             Err(error) => return duty.failed(&error).map(|()| Next::Soon),
         }
     }
@@ -322,6 +333,28 @@ async fn fire_all(
     Ok(Next::Wait(
         until_later.map_or(limits::SCAN_PERIOD, |wait| wait.min(limits::SCAN_PERIOD)),
     ))
+}
+
+/// The store refuses a firing: fewer rows are tried, and the one that stands alone is set aside. All is read anew, because
+/// what the plan gave out is not given.
+async fn narrow(
+    duty: &Duty,
+    covered: &[DueRow],
+    width: &mut Width,
+    error: &Error,
+) -> Result<Next, TermOver> {
+    match (width.refused(covered.len()), covered.first()) {
+        (refusal::Next::SetAside, Some(row)) => {
+            let thing = Thing::Due(row.key.clone());
+            let now = duty.shared.time.now();
+            match duty.pen().set_aside(thing, now, error).await {
+                Ok(_) => Ok(Next::Refused),
+                Err(error) => duty.failed(&error).map(|()| Next::Soon),
+            }
+        }
+        (refusal::Next::Fewer, _) => Ok(Next::Again),
+        _ => duty.failed(error).map(|()| Next::Soon),
+    }
 }
 
 fn count(duty: &Duty, firing: &Firing, entries: usize) {

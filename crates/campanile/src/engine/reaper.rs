@@ -161,13 +161,7 @@ async fn give_on(duty: &Duty) -> Result<(), TermOver> {
             .iter()
             .filter_map(|run| lost(run, &starts, now))
             .collect();
-        match duty
-            .shared
-            .parts
-            .store
-            .finish_lost(&duty.leadership.term, &ends)
-            .await
-        {
+        match duty.pen().finish(&ends, now).await {
             Ok(Some(answers)) => {
                 let applied = answers.iter().filter(|w| w.is_applied()).count();
                 Meters::add(&duty.shared.meters.attempts_lost, applied);

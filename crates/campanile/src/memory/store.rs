@@ -4,6 +4,7 @@
 mod control;
 mod leading;
 mod permits;
+mod quarantine;
 mod working;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +18,9 @@ use crate::protocol::invariants::{self, Snapshot};
 use crate::protocol::keys::{Digest, Scope};
 use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::run as transitions;
-use crate::protocol::work::{DueKey, End, Finish, Former, LeaderRow, Node, Owner, Term, Waiting};
+use crate::protocol::work::{
+    DueKey, End, Finish, Former, LeaderRow, Node, Owner, Quarantined, Term, Thing, Waiting,
+};
 use crate::run::{AttemptEnd, Reason, Run, RunSpec};
 use crate::task::Task;
 use crate::time::Timestamp;
@@ -55,6 +58,8 @@ struct Tables {
     limits: HashMap<LimitKey, u32>,
     permits: BTreeMap<(LimitKey, u32), RunId>,
     parked: permits::ParkedRuns,
+    quarantine: BTreeMap<i64, (Quarantined, Thing)>,
+    next_aside: i64,
     settings: HashMap<String, String>,
 }
 

@@ -21,9 +21,9 @@ use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::protocol::keys::Scope;
 use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::work::{
-    Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow, Moved,
-    Node, OutboxRow, QueueCount, RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted,
-    TaskPage, Term,
+    Aside, Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow,
+    Moved, Node, OutboxRow, Quarantined, QueueCount, Released, RunDetail, RunFilter, Scan,
+    ScanLimits, Submission, Submitted, TaskPage, Term,
 };
 use crate::run::Run;
 use crate::task::Task;
@@ -139,6 +139,11 @@ pub trait Working: Send + Sync + 'static {
     /// Records ends, each guarded by its (attempt, claim); answers one [`Written`] for each, in order.
     async fn finish(&self, ends: &[Finish]) -> Result<Vec<Written>, Error>;
 
+    /// Sets aside what the store refuses to record, so that nothing waits for it and people see it: a run ends its part in
+    /// everything (state [`crate::run::State::Quarantined`], permits given back), a task's due row is taken away. Under guard F if a
+    /// term is given; stale if it is over, or the thing is not as it was seen.
+    async fn set_aside(&self, term: Option<&Term>, aside: &Aside) -> Result<Written, Error>;
+
     /// Tasks by id; deleted ones are missing from the answer.
     async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error>;
 }
@@ -192,6 +197,16 @@ pub trait Control: Send + Sync + 'static {
     /// The runs that a key stands for, one for each scope but the engine's, at most `limit`.
     async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error>;
 
+    /// What is set aside, oldest first, after this one.
+    async fn quarantine(&self, after: Option<i64>, limit: usize)
+    -> Result<Vec<Quarantined>, Error>;
+
+    /// Lets go on what is set aside: its end is recorded now, or it waits for its start again.
+    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error>;
+
+    /// Forgets what is set aside, and its run with it.
+    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error>;
+
     /// The logs of a run's attempts.
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error>;
 
@@ -231,9 +246,12 @@ pub enum Error {
     /// is room.
     #[error("write to the store, whose disk is full")]
     Full(#[source] Cause),
-    /// The store refused the statement: a defect.
-    #[error("have the store do its work")]
+    /// The store refused what it was given: a constraint, a value that it can't keep. It would take something else.
+    #[error("have the store take what it was given")]
     Refused(#[source] Cause),
+    /// The store does it for nobody: a missing right or table, a copy that can only be read, a defect of ours.
+    #[error("have the store do its work")]
+    Unable(#[source] Cause),
     /// A row holds what this version can't read.
     #[error("read a row of {table}: {message}")]
     Corrupt {
@@ -249,6 +267,13 @@ impl Error {
     #[must_use]
     pub const fn is_contended(&self) -> bool {
         matches!(self, Self::Contended(_))
+    }
+
+    /// Whether it is about what was asked, and not about the store: a batch may be asked for again in halves, until what
+    /// is refused stands alone.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Corrupt { .. })
     }
 }
 

@@ -56,7 +56,29 @@ pub fn check(snapshot: &Snapshot) -> Result<(), Violation> {
     no_wedge(snapshot)?;
     a_rest_holds(snapshot)?;
     turns_are_kept(&snapshot.runs)?;
-    permits_fit(snapshot)
+    permits_fit(snapshot)?;
+    set_aside_is_idle(snapshot)
+}
+
+/// I13: nothing waits for a run that is set aside: it holds no permit and stands in no line.
+///
+/// # Errors
+/// The run for which something waits.
+pub fn set_aside_is_idle(snapshot: &Snapshot) -> Result<(), Violation> {
+    let aside = snapshot
+        .runs
+        .iter()
+        .filter(|r| r.state == State::Quarantined);
+    let aside: HashSet<RunId> = aside.map(|r| r.id).collect();
+    let holders = snapshot.permits.iter().map(|p| p.run);
+    let mut all = holders.chain(snapshot.parked.iter().map(|p| p.run));
+    match all.find(|run| aside.contains(run)) {
+        Some(run) => broken(
+            "I13",
+            format!("run {run} is set aside, and others wait for it"),
+        ),
+        None => Ok(()),
+    }
 }
 
 /// I12: what waits its turn (a backfill, what was missed together and all runs) is neither skipped for an overlap nor

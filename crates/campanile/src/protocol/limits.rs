@@ -134,6 +134,10 @@ pub const PARKED_MAX: u32 = 10_000;
 pub const CLAIM_ROWS_MAX: usize = 1_000;
 /// Ends that one finish writes.
 pub const FINISH_ROWS_MAX: usize = 1_000;
+/// Bytes of the ends that one finish writes.
+pub const FINISH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Due rows that are set aside one after the other, while the store takes no other: then it is not the rows.
+pub const SET_ASIDE_IN_A_ROW_MAX: u32 = 20;
 /// Rows of one page of a list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 /// Runs of one submission.

@@ -32,5 +32,6 @@ pub mod message;
 pub mod occurrences;
 pub mod permits;
 pub mod plan;
+pub mod refusal;
 pub mod run;
 pub mod work;

@@ -251,6 +251,17 @@ pub fn hand_over(run: &Run, attempt: u32, at: Timestamp) -> Option<Run> {
     })
 }
 
+/// It is set aside: an attempt that ended under this claim, or (without one) a run that waits.
+#[must_use]
+pub fn set_aside(run: &Run, attempt: u32, claim: Option<ClaimId>) -> Option<Run> {
+    let held = claim.is_some() && run.state == State::Running && run.claim == claim;
+    let as_seen = held && run.attempt == attempt || claim.is_none() && waits(run, attempt);
+    as_seen.then(|| Run {
+        state: State::Quarantined,
+        ..run.clone()
+    })
+}
+
 /// Somebody asks for the end: the answer, and the row if it changes.
 #[must_use]
 pub fn cancel(run: &Run, at: Timestamp) -> (Cancel, Option<Run>) {

@@ -1,6 +1,7 @@
 //! The nouns that the protocol hands to the store and gets back: terms, due rows, firings, claims, ends. Values only;
 //! what is done with them is decided in the modules beside this one and carried out by [`crate::port::store`].
 
+mod aside;
 mod asked;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use crate::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
 use crate::task::{QueueName, Task, TaskSpec};
 use crate::time::Timestamp;
 
+pub use self::aside::{Aside, Quarantined, Released, Thing};
 pub use self::asked::{Cancel, Moved, Submission, Submitted};
 
 /// One holder's time as leader. Every leader write carries it and is refused once another term began.
@@ -261,6 +263,19 @@ pub enum End {
         /// When the next attempt is due.
         ready_at: Timestamp,
     },
+}
+
+impl End {
+    /// In words, for people.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed(_) => "failed",
+            Self::Cancelled(_) => "cancelled",
+            Self::Again { .. } | Self::Withdrawn { .. } => "to be tried again",
+        }
+    }
 }
 
 /// One end to record, guarded by the claim.

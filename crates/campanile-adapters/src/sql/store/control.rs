@@ -9,8 +9,8 @@ use campanile::port::Written;
 use campanile::port::store::{Control, Error};
 use campanile::protocol::keys::Scope;
 use campanile::protocol::work::{
-    Cancel, Edit, Former, Moved, Node, QueueCount, RunDetail, RunFilter, Submission, Submitted,
-    TaskPage,
+    Cancel, Edit, Former, Moved, Node, Quarantined, QueueCount, Released, RunDetail, RunFilter,
+    Submission, Submitted, TaskPage,
 };
 use campanile::run::{Reason, Run, State};
 use campanile::task::Task;
@@ -69,10 +69,12 @@ static REQUEST_CANCEL: Statement =
     Statement::new("UPDATE run SET cancel_requested = 1 WHERE id = :id AND state = 3");
 
 /// How a run ended.
-static ENDED_STATE: Statement = Statement::new("SELECT state FROM run_history WHERE id = :id");
+static ENDED_STATE: Statement = Statement::new(
+    "SELECT state FROM run_history WHERE id = :id UNION ALL SELECT state FROM run WHERE id = :id AND state = 8",
+);
 
 /// Whether a run is live.
-static IS_LIVE: Statement = Statement::new("SELECT 1 FROM run WHERE id = :id");
+static IS_LIVE: Statement = Statement::new("SELECT 1 FROM run WHERE id = :id AND state <> 8");
 
 /// The living.
 static NODES: Statement = Statement::new(
@@ -229,6 +231,22 @@ impl Control for Store {
 
     async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error> {
         self.of_key(key, limit).await
+    }
+
+    async fn quarantine(
+        &self,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, Error> {
+        self.all_aside(after, limit).await
+    }
+
+    async fn release(&self, id: i64, _: Timestamp) -> Result<Released, Error> {
+        self.let_go(id).await
+    }
+
+    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {
+        self.forget(id).await
     }
 
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {

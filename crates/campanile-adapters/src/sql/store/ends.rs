@@ -209,9 +209,8 @@ impl Ending {
 }
 
 impl Store {
-    /// Records ends, under guard F if a term is given; `None` if it is over. An occurrence whose run is in history
-    /// already must not keep its neighbours from ending, nor itself for ever: then each end is recorded alone, and the
-    /// second run beside the first, with an error in the log.
+    /// Records ends, under guard F if a term is given; `None` if it is over. An end of an occurrence whose run is in history
+    /// already is refused with its batch; asked for alone, it is recorded beside the first, with an error in the log.
     pub(super) async fn record(
         &self,
         around: &Around,
@@ -222,23 +221,14 @@ impl Store {
         let answer = self
             .record_at_once(around, pool, term, endings, false)
             .await;
-        if !answer.as_ref().is_err_and(is_second_run) {
+        let ([ending], true) = (endings, answer.as_ref().is_err_and(is_second_run)) else {
             return answer;
+        };
+        let twice = self.record_at_once(around, pool, term, endings, true).await;
+        if twice.is_ok() {
+            tracing::error!(run = %ending.run, "run {} is the second of its occurrence: recorded beside the first", ending.run);
         }
-        let mut all = Vec::with_capacity(endings.len());
-        for ending in endings {
-            let one = std::slice::from_ref(ending);
-            let mut answer = self.record_at_once(around, pool, term, one, false).await;
-            if answer.as_ref().is_err_and(is_second_run) {
-                tracing::error!(run = %ending.run, "run {} is the second of its occurrence: recorded beside the first", ending.run);
-                answer = self.record_at_once(around, pool, term, one, true).await;
-            }
-            match answer? {
-                Some(written) => all.extend(written),
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(all))
+        twice
     }
 
     async fn record_at_once(
@@ -269,7 +259,7 @@ impl Store {
 }
 
 /// Whether an error says that history has an answer for this occurrence already.
-fn is_second_run(error: &Error) -> bool {
+pub(super) fn is_second_run(error: &Error) -> bool {
     use std::error::Error as _;
     error
         .source()
@@ -362,7 +352,7 @@ pub(super) async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result
 }
 
 /// Puts runs back to wait, with their timers.
-async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
+pub(super) async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
     if endings.is_empty() {
         return Ok(Applied::new());
     }

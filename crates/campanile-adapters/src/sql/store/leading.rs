@@ -9,6 +9,7 @@ use campanile::id::{Holder, NodeId, OutboxId, RunId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Leading};
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
+use campanile::protocol::refusal::Parts;
 use campanile::protocol::work::{
     Bid, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, OutboxRow, Owner, Scan, ScanLimits, Term,
 };
@@ -86,7 +87,8 @@ pub(super) static REMOVE_NODE: Statement = Statement::new("DELETE FROM node WHER
 
 /// The oldest finished runs. Ids grow with time and a run ends after it was minted: so the walk ends at `:bound`.
 static OLD_RUNS: Statement = Statement::new(
-    "SELECT id FROM run_history WHERE id < :bound AND finished_at < :before ORDER BY id LIMIT :limit",
+    "SELECT id FROM run_history WHERE id < :bound AND finished_at < :before
+     AND id NOT IN (SELECT id FROM @stuck(id int) AS v) ORDER BY id LIMIT :limit",
 );
 
 /// Removes finished runs with all that hangs on them.
@@ -358,25 +360,55 @@ impl Leading for Store {
         let bound = RunId::floor(Timestamp::from_ms(
             before.as_ms().saturating_add(SKEW_MAX_MS),
         ));
+        let stuck = self.stuck();
         let args = [
             ("before", before.as_ms().into()),
             ("bound", bound.as_i64().into()),
             ("limit", cap(limit)),
+            ("stuck", Table::of(stuck).into()),
         ];
+        let old = self.pools.leader_reader.rows(&OLD_RUNS, &args).await?;
+        let ids = old.into_iter().map(|mut row| row.int("run_history"));
+        let ids = ids.collect::<Result<Vec<i64>, _>>()?;
+        self.prune_runs(term, &ids).await
+    }
+}
+
+impl Store {
+    /// Removes these. One that the database does not let go (somebody's foreign key, a broken page) keeps no other.
+    async fn prune_runs(&self, term: &Term, ids: &[i64]) -> Result<Option<usize>, Error> {
+        let (mut parts, mut removed) = (Parts::of(ids.len()), 0);
+        if ids.is_empty() {
+            // Whether the term is over is asked all the same.
+            return Ok(self.prune_some(term, ids).await?.is_applied().then_some(0));
+        }
+        while let Some(part) = parts.take() {
+            match self.prune_some(term, &ids[part.clone()]).await {
+                Ok(Written::Applied) => removed += part.len(),
+                Ok(Written::Stale) => return Ok(None),
+                Err(error) if error.is_refusal() => {
+                    if let Some(n) = parts.refused(&part) {
+                        self.is_stuck(ids[n], &error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(removed))
+    }
+
+    async fn prune_some(&self, term: &Term, ids: &[i64]) -> Result<Written, Error> {
         transaction!(PRUNING, self.pools.leader, &self.random, tx => async {
             if !guard(tx, term, &PRUNING).await? {
-                return Ok(Verdict::Rollback(None));
+                return Ok(Verdict::Rollback(Written::Stale));
             }
-            let old = tx.rows(&OLD_RUNS, &args).await?;
-            let ids = old.into_iter().map(|mut row| row.int("run_history"));
-            let ids = ids.collect::<Result<Vec<i64>, _>>()?;
             if !ids.is_empty() {
                 let args = [("ids", Table::of(ids.iter().copied()).into())];
                 for statement in &PRUNE {
                     tx.write(statement, &args).await?;
                 }
             }
-            Ok(Verdict::Commit(Some(ids.len())))
+            Ok(Verdict::Commit(Written::Applied))
         })
     }
 }

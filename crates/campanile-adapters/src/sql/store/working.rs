@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use campanile::id::{NodeId, RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Working};
-use campanile::protocol::work::{Beaten, Claim, Claimed, Finish, Node};
+use campanile::protocol::work::{Aside, Beaten, Claim, Claimed, Finish, Node, Term};
 use campanile::run::{Origin, RunSpec};
 use campanile::task::Task;
 use campanile::time::{Timestamp, duration_ms};
@@ -149,6 +149,10 @@ impl Working for Store {
             .record(&FINISH, &self.pools.main, None, &endings)
             .await?;
         Ok(answer.unwrap_or_default())
+    }
+
+    async fn set_aside(&self, term: Option<&Term>, aside: &Aside) -> Result<Written, Error> {
+        self.put_aside(term, aside).await
     }
 
     async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error> {

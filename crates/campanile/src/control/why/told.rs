@@ -26,6 +26,14 @@ pub(super) fn told_by_row(
     let late = run.lateness_ms().unwrap_or(0);
     let mut said = Vec::new();
     let verdict = match run.state {
+        State::Quarantined => {
+            said.push(format!(
+                "Run {} of {told_at} is set aside: the store refused to record what became of it. `campanile quarantine \
+                 list` says why; mend that, then `campanile quarantine release ID`.",
+                run.id
+            ));
+            Verdict::Quarantined
+        }
         State::Skipped => {
             said.push(skipped_sentence(row, task, at));
             Verdict::Skipped

@@ -15,8 +15,8 @@ use crate::port::Written;
 use crate::port::store::{Control, Error};
 use crate::protocol::keys::Scope;
 use crate::protocol::work::{
-    Cancel, DueChange, DueKey, Edit, Former, Moved, Node, Owner, QueueCount, RunDetail, RunFilter,
-    Submission, Submitted, TaskPage, Upsert,
+    Cancel, DueChange, DueKey, Edit, Former, Moved, Node, Owner, Quarantined, QueueCount, Released,
+    RunDetail, RunFilter, Submission, Submitted, TaskPage, Upsert,
 };
 use crate::protocol::{ahead, run as transitions};
 use crate::run::{Origin, Run, State};
@@ -413,6 +413,22 @@ impl Control for MemoryStore {
             .take(limit)
             .map(|((_, scope), (run, _))| (scope.clone(), *run))
             .collect())
+    }
+
+    async fn quarantine(
+        &self,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, Error> {
+        Ok(self.all_aside(after, limit))
+    }
+
+    async fn release(&self, id: i64, _: Timestamp) -> Result<Released, Error> {
+        self.let_go(id)
+    }
+
+    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {
+        Ok(self.forget(id))
     }
 
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {

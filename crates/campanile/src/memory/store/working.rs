@@ -7,7 +7,7 @@ use crate::id::{NodeId, RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::{Error, Working};
 use crate::protocol::run as transitions;
-use crate::protocol::work::{Beaten, Claim, Claimed, Finish, Node};
+use crate::protocol::work::{Aside, Beaten, Claim, Claimed, Finish, Node, Term};
 use crate::task::Task;
 
 #[async_trait]
@@ -93,6 +93,10 @@ impl Working for MemoryStore {
                 })
             })
             .collect()
+    }
+
+    async fn set_aside(&self, term: Option<&Term>, aside: &Aside) -> Result<Written, Error> {
+        Ok(self.put_aside(term, aside))
     }
 
     async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error> {

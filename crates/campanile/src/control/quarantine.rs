@@ -1,0 +1,90 @@
+//! What the store refused to record, as people see it: shown with names, released once the cause is mended, or dropped.
+
+use super::{Control, Error};
+use crate::port::store;
+use crate::protocol::work::{Quarantined, Released};
+
+/// Something that is set aside, with its task's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineRow {
+    /// What the store keeps of it.
+    pub entry: Quarantined,
+    /// Its task's name; `None` for a run with its own handler, or of a deleted task.
+    pub task: Option<String>,
+}
+
+impl Control {
+    /// What is set aside, oldest first.
+    ///
+    /// # Errors
+    /// A limit out of range.
+    pub async fn quarantine(
+        &self,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineRow>, Error> {
+        super::tasks::check_limit(limit)?;
+        let entries = self.parts.store.quarantine(after, limit).await?;
+        let mut ids: Vec<_> = entries.iter().filter_map(|entry| entry.task).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let tasks = if ids.is_empty() {
+            Vec::new()
+        } else {
+            self.parts.store.tasks_by_id(&ids).await?
+        };
+        let rows = entries.into_iter().map(|entry| QuarantineRow {
+            task: tasks
+                .iter()
+                .find(|task| entry.task == Some(task.id))
+                .map(|task| task.spec.name.clone()),
+            entry,
+        });
+        Ok(rows.collect())
+    }
+
+    /// Lets go on what is set aside: its end is recorded now, without its texts, or it waits for its start again.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] when the store refuses it still, with what it says.
+    pub async fn release(&self, id: i64) -> Result<Released, Error> {
+        let now = self.now().await?;
+        match self.parts.store.release(id, now).await {
+            Ok(Released::Unknown) => Err(not_aside(id)),
+            Ok(done) => {
+                self.work();
+                Ok(done)
+            }
+            Err(error) if error.is_refusal() => Err(Error::Conflict(format!(
+                "the store still refuses it: {}. Mend that and release it again, or drop it",
+                causes(&error)
+            ))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets what is set aside, and its run with it: of its instant there is no other record then.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn drop_quarantined(&self, id: i64) -> Result<(), Error> {
+        let answer = self.parts.store.drop_quarantined(id).await?;
+        answer
+            .is_applied()
+            .then_some(())
+            .ok_or_else(|| not_aside(id))
+    }
+}
+
+fn causes(error: &store::Error) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn not_aside(id: i64) -> Error {
+    Error::NotFound {
+        what: "quarantined row",
+        name: id.to_string(),
+        remedy: "it was released or dropped; `campanile quarantine list` shows what is set aside",
+    }
+}

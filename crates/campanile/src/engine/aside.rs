@@ -1,0 +1,166 @@
+//! What the store refuses must not keep anything else waiting: a batch is halved until the culprit stands alone, less is
+//! recorded of that one, or it is set aside. Every decision is [`crate::protocol::refusal`]'s. A store that is away, busy
+//! or full refuses nothing: then the callers ask again.
+
+use super::elector::causes;
+use super::meters::Meters;
+use crate::id::RunId;
+use crate::port::Written;
+use crate::port::store::{Error, Store};
+use crate::protocol::limits;
+use crate::protocol::refusal::{Parts, with_less};
+use crate::protocol::work::{Aside, Finish, Term, Thing};
+use crate::time::Timestamp;
+
+/// Who writes: a worker, or (with a term) the leader.
+pub struct Pen<'a> {
+    /// Where.
+    pub store: &'a dyn Store,
+    /// Counters.
+    pub meters: &'a Meters,
+    /// Under guard F, if there is a term.
+    pub term: Option<&'a Term>,
+}
+
+impl Pen<'_> {
+    async fn try_finish(&self, ends: &[Finish]) -> Result<Option<Vec<Written>>, Error> {
+        match self.term {
+            Some(term) => self.store.finish_lost(term, ends).await,
+            None => self.store.finish(ends).await.map(Some),
+        }
+    }
+
+    /// Records ends; `None` if the term is over.
+    ///
+    /// # Errors
+    /// The store did not answer, or is busy or full: nobody knows which of the ends are recorded, and all may be asked
+    /// for again.
+    pub async fn finish(
+        &self,
+        ends: &[Finish],
+        now: Timestamp,
+    ) -> Result<Option<Vec<Written>>, Error> {
+        let mut answers = vec![Written::Stale; ends.len()];
+        let mut parts = Parts::of(ends.len());
+        while let Some(part) = parts.take() {
+            match self.try_finish(&ends[part.clone()]).await {
+                Ok(Some(written)) => {
+                    for (n, written) in part.zip(written) {
+                        answers[n] = written;
+                    }
+                }
+                Ok(None) => return Ok(None),
+                Err(error) if error.is_refusal() => {
+                    let Some(n) = parts.refused(&part) else {
+                        continue;
+                    };
+                    let Some(written) = self.finish_alone(&ends[n], now, &error).await? else {
+                        return Ok(None);
+                    };
+                    answers[n] = written;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(answers))
+    }
+
+    async fn finish_alone(
+        &self,
+        end: &Finish,
+        now: Timestamp,
+        error: &Error,
+    ) -> Result<Option<Written>, Error> {
+        for step in with_less(end, now) {
+            match self.try_finish(std::slice::from_ref(&step)).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(written)) => {
+                    let written = written.first().copied().unwrap_or(Written::Stale);
+                    if written.is_applied() {
+                        Meters::add(&self.meters.ends_cut, 1);
+                        tracing::error!(run = %end.run, attempt = end.attempt, error = %causes(error),
+                            "the store refuses what run {} ended with: it is recorded without its texts ({}); mend the \
+                             cause, then look at the run", end.run, step.end.in_words());
+                    }
+                    return Ok(Some(written));
+                }
+                Err(error) if error.is_refusal() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.set_aside(Thing::End(end.clone()), now, error)
+            .await
+            .map(Some)
+    }
+
+    /// Sets something aside, and says so in one line.
+    ///
+    /// # Errors
+    /// The store did not answer, or is busy or full.
+    pub async fn set_aside(
+        &self,
+        thing: Thing,
+        now: Timestamp,
+        error: &Error,
+    ) -> Result<Written, Error> {
+        let said = causes(error);
+        let cut = said.floor_char_boundary(limits::ERROR_BYTES_MAX.min(said.len()));
+        let aside = Aside {
+            thing,
+            at: now,
+            error: said[..cut].replace('\0', "\u{fffd}"),
+        };
+        let what = match &aside.thing {
+            Thing::End(Finish { run, .. }) | Thing::HandedOver { run, .. } => {
+                format!("run {run}, {}", aside.what())
+            }
+            Thing::Due(key) => format!("{:?}, {}", key.owner, aside.what()),
+        };
+        match self.store.set_aside(self.term, &aside).await {
+            Ok(written) => {
+                if written.is_applied() {
+                    Meters::add(&self.meters.quarantined, 1);
+                    tracing::error!(error = %aside.error,
+                        "the store refuses to record {what}: it is set aside, and nothing waits for it; mend the cause, then \
+                         `campanile quarantine list` and `campanile quarantine release ID`");
+                }
+                Ok(written)
+            }
+            Err(error) if error.is_refusal() => {
+                tracing::error!(error = %causes(&error),
+                    "the store refuses to record {what}, and to set it aside: it is left as it stands; `campanile doctor`");
+                Ok(Written::Stale)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends runs whose messages external listeners have.
+    ///
+    /// # Errors
+    /// The store did not answer, or is busy or full.
+    pub async fn hand_over(
+        &self,
+        term: &Term,
+        runs: &[(RunId, u32)],
+        at: Timestamp,
+    ) -> Result<Written, Error> {
+        let mut parts = Parts::of(runs.len());
+        while let Some(part) = parts.take() {
+            match self.store.hand_over(term, &runs[part.clone()], at).await {
+                Ok(Written::Applied) => {}
+                Ok(Written::Stale) => return Ok(Written::Stale),
+                Err(error) if error.is_refusal() => {
+                    if let Some(n) = parts.refused(&part) {
+                        let (run, attempt) = runs[n];
+                        let _ = self
+                            .set_aside(Thing::HandedOver { run, attempt }, at, &error)
+                            .await?;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Written::Applied)
+    }
+}

@@ -1,0 +1,80 @@
+//! What the store refuses to record, and is set aside: what it was, what is shown of it, and what becomes of it. Values
+//! only.
+
+use super::{DueKey, Finish};
+use crate::id::{RunId, TaskId};
+use crate::task::QueueName;
+use crate::time::Timestamp;
+
+/// What is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Thing {
+    /// An attempt that ended, under its claim; its texts are not kept.
+    End(Finish),
+    /// A run of which an external listener has the message.
+    HandedOver {
+        /// Which run.
+        run: RunId,
+        /// At which attempt.
+        attempt: u32,
+    },
+    /// A due row that can't be fired: of a task's next occurrence, or of a run that waits.
+    Due(DueKey),
+}
+
+/// Something to set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// What.
+    pub thing: Thing,
+    /// When.
+    pub at: Timestamp,
+    /// What the store said, cut to [`super::super::limits::ERROR_BYTES_MAX`].
+    pub error: String,
+}
+
+impl Aside {
+    /// What was to be recorded, in words.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match &self.thing {
+            Thing::End(finish) => format!("its end: {}", finish.end.in_words()),
+            Thing::HandedOver { .. } => "its end: handed over to an external listener".to_owned(),
+            Thing::Due(key) => format!("its start, due at {}", key.at),
+        }
+    }
+}
+
+/// Something that is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its number.
+    pub id: i64,
+    /// Of which task.
+    pub task: Option<TaskId>,
+    /// Which run; `None` for a task's next occurrence.
+    pub run: Option<RunId>,
+    /// At which attempt; 0 without a run.
+    pub attempt: u32,
+    /// Of which queue.
+    pub queue: QueueName,
+    /// The instant that it is about.
+    pub due_at: Timestamp,
+    /// Since when.
+    pub at: Timestamp,
+    /// What was to be recorded.
+    pub what: String,
+    /// What the store said.
+    pub error: String,
+}
+
+/// The answer to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// It goes on, or its end is recorded.
+    Done,
+    /// Its task goes on by itself since: nothing was to be done.
+    Superseded,
+    /// Nothing of this number is set aside.
+    Unknown,
+}
