@@ -18,6 +18,7 @@ mod failpoints;
 mod injection;
 mod plan;
 mod process;
+mod quarantine;
 mod reference;
 mod refusals;
 mod reload;

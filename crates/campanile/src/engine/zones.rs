@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ahead::{PLANNED_AHEAD, first_unplanned};
+use super::elector::causes;
 use super::leader::{Duty, TermOver};
 use crate::failpoint::{self, Failpoint};
 use crate::port::store::{Error, Store, ZONE_RULES};
@@ -76,7 +77,14 @@ async fn recompute(duty: &Duty, ours: &str) -> Result<usize, Error> {
                 moves: vec![one],
                 ..Edit::default()
             };
-            moved += usize::from(store.edit(&edit, now).await?.is_applied());
+            match store.edit(&edit, now).await {
+                Ok(written) => moved += usize::from(written.is_applied()),
+                // That task keeps its instant; the others are moved.
+                Err(error) if error.is_refusal() => {
+                    tracing::error!(?edit, error = %causes(&error), "a due row can't be moved by the new zone rules: it stays");
+                }
+                Err(error) => return Err(error),
+            }
             failpoint::reach(Failpoint::ZonesMoved);
         }
         after = page.next;
