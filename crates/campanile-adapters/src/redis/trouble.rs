@@ -13,13 +13,13 @@ use super::url::Address;
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Trouble {
     /// No answer in time.
-    #[error("get an answer from Redis at {server} in time")]
+    #[error("get an answer from Redis at {server} in time (setting `lock`)")]
     Silent { server: Address },
     /// The whole request took too long: connections, sentinels and all.
-    #[error("get an answer from Redis within {} ms", limit.as_millis())]
+    #[error("get an answer from Redis within {} ms (setting `lock`)", limit.as_millis())]
     TooLate { limit: Duration },
     /// The connection broke or was never made, or the server isn't ready to serve.
-    #[error("talk to Redis at {server}")]
+    #[error("talk to Redis at {server} (setting `lock`)")]
     Broken {
         server: Address,
         #[source]
@@ -32,7 +32,7 @@ pub(super) enum Trouble {
     #[error("take Redis at {server} for the master: it says that it is a {role}")]
     NotMaster { server: Address, role: String },
     /// No sentinel led to a master.
-    #[error("find the master of `{service}` through {asked} sentinels")]
+    #[error("find the master of `{service}` through {asked} sentinels (setting `lock`)")]
     NoMaster {
         service: String,
         asked: usize,

@@ -13,6 +13,7 @@ use sqlx::{PgPool, SqlitePool};
 use super::dialect::Dialect;
 use super::error::{Failure, is_broken};
 use super::gate::{MaybeGate, admit, admit_raw};
+use super::outage::{Outage, is_down};
 use super::session::Session;
 use super::space::Space;
 use super::statement::{Statement, Text};
@@ -27,6 +28,8 @@ const RETRY_WAIT: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     pub(super) connections: Connections,
+    /// Who knows why there is none.
+    pub(super) outage: Arc<Outage>,
     pub(super) gate: MaybeGate,
     pub(super) space: Arc<Space>,
 }
@@ -68,19 +71,21 @@ impl Pool {
     }
 
     async fn acquire(&self) -> Result<Session, sqlx::Error> {
-        Ok(match &self.connections {
-            Connections::Sqlite(pool) => Session::Sqlite(pool.acquire().await?),
-            Connections::Postgres(pool) => Session::Postgres(pool.acquire().await?),
-        })
+        let got = match &self.connections {
+            Connections::Sqlite(pool) => pool.acquire().await.map(Session::Sqlite),
+            Connections::Postgres(pool) => pool.acquire().await.map(Session::Postgres),
+        };
+        match got {
+            Ok(session) => Ok(session),
+            Err(error) => Err(self.outage.explained(error).await),
+        }
     }
 
     /// Begins a transaction; on an idle connection that turns out to be broken, once more on another.
     pub(super) async fn begin(&self) -> Result<Tx, store::Error> {
         let begin = async {
             match self.try_begin().await {
-                Err(error) if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => {
-                    self.try_begin().await
-                }
+                Err(error) if is_broken(&error) && !is_down(&error) => self.try_begin().await,
                 answer => answer,
             }
         };
@@ -149,7 +154,7 @@ impl Pool {
     ) -> Result<(Vec<Row>, u64), store::Error> {
         let call = async {
             match self.once(text, args, want).await {
-                Err(error) if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => {
+                Err(error) if is_broken(&error) && !is_down(&error) => {
                     self.once(text, args, want).await
                 }
                 answer => answer,
@@ -285,7 +290,7 @@ impl Drop for Tx {
 }
 
 fn no_answer() -> store::Error {
-    store::Error::Unreachable("no answer in time".into())
+    store::Error::Unreachable("no answer in time (setting `store`)".into())
 }
 
 /// How often a transaction was tried.

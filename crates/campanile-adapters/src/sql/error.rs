@@ -3,6 +3,8 @@
 
 use campanile::port::{Cause, store};
 
+use super::outage::{cause, is_down};
+
 /// Why the store could not be opened. Every text names the setting and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -119,7 +121,7 @@ impl Failure {
             Self::Store(error) => error,
             Self::Driver(error) => match kind(&error) {
                 Kind::Contended => store::Error::Contended(error.into()),
-                Kind::Broken => store::Error::Unreachable(error.into()),
+                Kind::Broken => store::Error::Unreachable(cause(error)),
                 Kind::Full => store::Error::Full(error.into()),
                 Kind::Refused => store::Error::Refused(error.into()),
                 Kind::Unable => store::Error::Unable(error.into()),
@@ -130,9 +132,7 @@ impl Failure {
     /// What it means when the connection may have broken after the database did its work.
     pub(super) fn in_doubt(self) -> store::Error {
         match self {
-            Self::Driver(error)
-                if is_broken(&error) && !matches!(error, sqlx::Error::PoolTimedOut) =>
-            {
+            Self::Driver(error) if is_broken(&error) && !is_down(&error) => {
                 store::Error::Ambiguous(error.into())
             }
             other => other.settled(),

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use super::error::is_broken;
 use super::open::Place;
+use super::outage;
 use super::session::Session;
 use super::statement::Statement;
 use super::value::{Args, Row};
@@ -87,8 +88,10 @@ impl Lock {
             Some(Err(error @ sqlx::Error::Database(_))) if !is_broken(&error) => {
                 Err(lock::Error::Refused(error.into()))
             }
-            Some(Err(error)) => Err(lock::Error::Unreachable(error.into())),
-            None => Err(lock::Error::Unreachable("no answer in time".into())),
+            Some(Err(error)) => Err(lock::Error::Unreachable(outage::cause(error))),
+            None => Err(lock::Error::Unreachable(
+                "no answer in time (setting `store`)".into(),
+            )),
         }
     }
 
@@ -100,7 +103,7 @@ impl Lock {
     ) -> Result<(Session, Vec<Row>, u64), sqlx::Error> {
         let mut session = match session {
             Some(session) => session,
-            None => self.place.connect().await?,
+            None => outage::connect(&self.place).await?,
         };
         let text = statement.text(session.dialect());
         if statement.answers() {

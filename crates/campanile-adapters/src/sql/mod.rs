@@ -11,6 +11,7 @@ mod gate;
 mod lock;
 mod migration;
 mod open;
+mod outage;
 mod outbox;
 mod session;
 mod space;

@@ -15,6 +15,7 @@ use super::connection::{Connections, Pool};
 use super::error::{OpenError, remedy};
 use super::gate::Gate;
 use super::migration::{self, Broken, Migration};
+use super::outage::Outage;
 use super::session::Session;
 use super::space::Space;
 use super::statement::Statement;
@@ -125,6 +126,14 @@ impl Place {
             Self::Postgres(_, url) => url.shown(),
         }
     }
+
+    /// A text about it without its password.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        match self {
+            Self::Sqlite(_) => text.to_owned(),
+            Self::Postgres(_, url) => url.scrub(text),
+        }
+    }
 }
 
 /// Opens the store at `url` (`sqlite:FILE`, `postgres://…`), makes the tables that lack, and checks that the session
@@ -194,7 +203,7 @@ fn explain(broken: Broken, place: &Place) -> OpenError {
     }
 }
 
-fn place(url: &str, options: &Options) -> Result<Place, OpenError> {
+pub(super) fn place(url: &str, options: &Options) -> Result<Place, OpenError> {
     let scheme = url.split(':').next().unwrap_or("");
     let shown = ServiceUrl::new(url);
     let refused = |remedy: &str| OpenError::Url {
@@ -340,8 +349,10 @@ pub(super) struct Pools {
 impl Pools {
     fn new(place: &Place, options: &Options) -> Self {
         let space = Arc::new(Space::default());
+        let outage = Arc::new(Outage::new(place.clone()));
         let gated = |connections| Pool {
             connections,
+            outage: Arc::clone(&outage),
             gate: options.gate.clone(),
             space: Arc::clone(&space),
         };

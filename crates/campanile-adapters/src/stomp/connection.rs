@@ -37,7 +37,7 @@ pub(super) type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
     /// The network's or the peer's doing.
-    #[error("the connection to {address} is lost: {why}")]
+    #[error("setting `broker`: the connection to {address} is lost: {why}")]
     Lost { address: String, why: String },
     /// The broker said no, in these words.
     #[error("{address} answers: {words}")]

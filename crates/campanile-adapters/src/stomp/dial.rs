@@ -84,7 +84,11 @@ impl Dialer {
         match cause {
             Some(failure) => broker::Error::Unreachable(failure.into()),
             None => broker::Error::Unreachable(
-                format!("no address answered within {} ms", limit.as_millis()).into(),
+                format!(
+                    "setting `broker`: no address answered within {} ms",
+                    limit.as_millis()
+                )
+                .into(),
             ),
         }
     }

@@ -16,6 +16,7 @@ mod plan;
 mod plan_text;
 mod quarantine;
 mod reload;
+mod repeats;
 mod rules;
 mod runs;
 mod serve;

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use campanile_adapters::sql;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Failure;
 use super::args::{Migrate, Settings as Args};
 use super::out::Out;
 use super::reload::{Reload, SetFilter};
+use super::repeats::Repeats;
 use crate::api::problem::chain;
 use crate::compose::{self, App};
 use crate::config::{self, Environment, Scrub, Settings, Written};
@@ -111,16 +114,18 @@ pub(super) fn log(log: &config::Log, scrub: Scrub) -> SetFilter {
         // What can't be written can't be complained about there either.
         .log_internal_errors(false);
     super::panics::go_to_the_log();
+    let repeats = Repeats::new();
+    repeats.tell();
     if log.json {
         let lines = lines.json().with_filter_reloading();
         let handle = lines.reload_handle();
-        lines.init();
+        lines.finish().with(repeats).init();
         Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string()))
     } else {
         let lines = lines.with_ansi(color).with_target(false);
         let lines = lines.with_filter_reloading();
         let handle = lines.reload_handle();
-        lines.init();
+        lines.finish().with(repeats).init();
         Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string()))
     }
 }
