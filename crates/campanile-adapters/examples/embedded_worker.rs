@@ -38,7 +38,7 @@ impl Handler for Greet {
         self.sent
             .send(text)
             .await
-            .map_err(|_| Failure::Fatal("nobody reads greetings any more".to_owned()))
+            .map_err(|_| Failure::fatal("nobody reads greetings any more".to_owned()))
     }
 }
 

@@ -96,6 +96,7 @@ impl Bench {
             beat_seq: 0,
             beat_at: row.now,
             version: String::new(),
+            abilities: None,
         };
         store.join(&node).await.unwrap();
         Self {
@@ -284,6 +285,7 @@ impl Bench {
                     end: End::Succeeded,
                     at: self.now,
                     error: None,
+                    class: None,
                     log: None,
                     limited: false,
                 })

@@ -43,7 +43,7 @@ impl Handler for Echo {
     async fn run(&self, context: Context, args: Value) -> Result<(), Failure> {
         let text = args["s"].as_str().unwrap_or_default();
         context.log.push(text);
-        Err(Failure::Fatal(text.to_owned()))
+        Err(Failure::fatal(text.to_owned()))
     }
 }
 

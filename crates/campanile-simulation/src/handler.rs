@@ -1,4 +1,4 @@
-//! The one handler of all simulated tasks: what it does is in its payload. It writes its starts and ends into the ledger,
+//! The one handler of all simulated tasks, under two names: what it does is in its payload. It writes its starts and ends into the ledger,
 //! outside the system under test, and complains at once when it was started too early.
 
 use std::sync::Arc;
@@ -32,6 +32,18 @@ pub const SLOW_MS: u64 = 3_000;
 /// The handler, as one worker has it.
 pub struct Worker(pub Link);
 
+/// The same under another name, which not every worker has at every start: what needs it must find one that does.
+pub struct Rare(pub Worker);
+
+impl Handler for Rare {
+    const NAME: &'static str = "rare";
+    type Args = Work;
+
+    async fn run(&self, context: Context, work: Work) -> Result<(), Failure> {
+        self.0.run(context, work).await
+    }
+}
+
 impl Handler for Worker {
     const NAME: &'static str = "work";
     type Args = Work;
@@ -64,7 +76,7 @@ impl Handler for Worker {
         } else {
             tokio::select! {
                 biased;
-                () = context.stop.cancelled() => return Err(Failure::Retry("stopped".to_owned())),
+                () = context.stop.cancelled() => return Err(Failure::retry("stopped")),
                 () = net.time.pass(work.ms) => {}
             }
         }
@@ -92,5 +104,5 @@ fn fail(link: &Link, work: &Work, id: &str) -> Failure {
     }
     link.net
         .fault(link.node, Fault::HandlerFailed, || id.to_owned());
-    Failure::Retry("simulated".to_owned())
+    Failure::retry("simulated")
 }

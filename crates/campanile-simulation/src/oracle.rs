@@ -119,6 +119,15 @@ pub fn judge(
     let once = runs.filter(|r| r.task.is_some_and(|t| once.contains(&t)));
     let once: HashSet<RunId> = once.map(|r| r.id).collect();
     invariants::started_once(&ledger.starts, &once).map_err(|v| v.to_string())?;
+    // A payload that can't be read fails its run before the handler sees it.
+    let unread = |r: &&Run| {
+        r.error
+            .as_deref()
+            .is_some_and(|e| e.starts_with("the payload is not"))
+    };
+    let read = snapshot.runs.iter().filter(|r| !unread(r));
+    invariants::failures_were_started(read, &ledger.starts).map_err(|v| v.to_string())?;
+    nobody_ended_unable(&snapshot.runs)?;
     for task in known {
         let expected = task.expected(faults_ended_ms);
         invariants::no_gap(task.id, &expected, &snapshot.runs)
@@ -127,6 +136,17 @@ pub fn judge(
     }
     gone_with_its_task(known, &snapshot.runs)?;
     ends_agree(&snapshot.runs, ledger)
+}
+
+/// No worker ends a run that it can't carry out.
+fn nobody_ended_unable(runs: &[Run]) -> Result<(), String> {
+    match runs.iter().find(|run| run.reason == Reason::NotAllowed) {
+        Some(run) => Err(format!(
+            "I13: {} was ended by a worker that can't do it",
+            run.id
+        )),
+        None => Ok(()),
+    }
 }
 
 /// A run is cancelled for want of its task only if somebody deleted that.

@@ -191,7 +191,7 @@ pub fn schedule(dice: &Random) -> (String, Option<Timestamp>, Grid) {
 fn task(dice: &Random, n: u64) -> PlannedTask {
     let mut spec = json!({
         "name": format!("t{n}"),
-        "handler": {"native": "work"},
+        "handler": {"native": if n % 3 == 2 { "rare" } else { "work" }},
         "payload": payload(dice),
         "queue": if percent(dice, 25) { "other" } else { "default" },
         "priority": between(dice, 0, 9),

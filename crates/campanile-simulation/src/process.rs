@@ -13,7 +13,7 @@ use campanile::system::Random;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::broker::FaultyBroker;
-use crate::handler::Worker;
+use crate::handler::{Rare, Worker};
 use crate::lock::FaultyLock;
 use crate::net::{Link, Net};
 use crate::store::FaultyStore;
@@ -120,7 +120,7 @@ impl Process {
             }),
             clock: Arc::clone(&self.clock) as _,
             random: Arc::new(Random::from_seed(own)),
-            handlers: Handlers::new().native(Worker(self.link.clone())),
+            handlers: self.handlers(own),
         };
         net.event(node, "starts", || self.settings.name.clone());
         let (cell, settings) = (Arc::clone(&self.cell), self.settings.clone());
@@ -139,6 +139,17 @@ impl Process {
             }
         });
         self.runtime = Some(runtime);
+    }
+
+    /// What this start of it can do. The first of those that only work can do everything, so that a world comes to rest.
+    fn handlers(&self, own: u64) -> Handlers {
+        let handlers = Handlers::new().native(Worker(self.link.clone()));
+        let always = self.settings.name == "w0";
+        if always || Random::from_seed(own).below(2) == 0 {
+            handlers.native(Rare(Worker(self.link.clone())))
+        } else {
+            handlers
+        }
     }
 
     /// Whether it exists, paused or not.
@@ -177,6 +188,7 @@ impl Process {
         for Counter { name, value: n, .. } in meters.counters() {
             match name {
                 "self_fenced" => ledger.tally.seen(Seen::SelfFenced, n),
+                "attempts_refused" => ledger.tally.seen(Seen::RefusedBeforeStart, n),
                 "messages_refused" => ledger.tally.seen(Seen::MessageRefused, n),
                 _ => {}
             }

@@ -13,6 +13,7 @@ use campanile::port::Written;
 use campanile::port::store::{Control, Error, Leading, Working};
 use campanile::protocol::keys::Scope;
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
+use campanile::protocol::routing::Abilities;
 use campanile::protocol::work::{
     Aside, Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow,
     Moved, Node, OutboxRow, Owner, Quarantined, QueueCount, Released, RunDetail, RunFilter, Scan,
@@ -180,6 +181,8 @@ impl FaultyStore {
         self.link.net.ledger().parked.extend(parked);
         self.link
             .seen(Seen::Parked, firing.parked.len(), String::new);
+        let blocked = firing.parked.iter().filter(|p| p.key.is_ability()).count();
+        self.link.seen(Seen::Blocked, blocked, String::new);
         let late = |r: &&Run| firing.at.as_ms() - r.due_at.as_ms() > CAUGHT_UP_MS;
         let caught_up = firing.runs.iter().filter(late).count();
         self.link.seen(Seen::CaughtUp, caught_up, String::new);
@@ -287,6 +290,21 @@ impl Leading for FaultyStore {
             Ok(answer)
         };
         self.write("sweep_permits", call).await
+    }
+
+    async fn blocked(&self) -> Result<Vec<(LimitKey, u64)>, Error> {
+        self.read("blocked", self.inner.blocked()).await
+    }
+
+    async fn unblock(&self, term: &Term, keys: &[LimitKey]) -> Result<Option<usize>, Error> {
+        let call = async {
+            let answer = self.inner.unblock(term, keys).await?;
+            self.judge_term(term, answer.is_none(), "unblock").await?;
+            self.link
+                .seen(Seen::Unblocked, answer.unwrap_or(0), String::new);
+            Ok(answer)
+        };
+        self.write("unblock", call).await
     }
 
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
@@ -425,6 +443,15 @@ impl Working for FaultyStore {
             self.inner.join(node).await
         };
         self.write("join", call).await
+    }
+
+    async fn announce(&self, node: NodeId, abilities: &Abilities) -> Result<(), Error> {
+        let call = async {
+            self.inner.announce(node, abilities).await?;
+            self.note("announces", || format!("{:?}", abilities.refuses));
+            Ok(())
+        };
+        self.write("announce", call).await
     }
 
     async fn beat(&self, node: NodeId, busy: u32, running: &[RunId]) -> Result<Beaten, Error> {

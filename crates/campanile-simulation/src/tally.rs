@@ -135,6 +135,12 @@ kinds!(
         LostRecovered = "lost run recovered",
         /// A run that was lost for good.
         LostForGood = "run failed(lost)",
+        /// A worker could not carry out what it had claimed.
+        RefusedBeforeStart = "attempt refused before its start",
+        /// A run for which nobody living could do it.
+        Blocked = "run blocked: no capable worker",
+        /// It was let go.
+        Unblocked = "blocked run let go",
         /// A run waited for a permit.
         Parked = "run parked",
         /// It got the permit.

@@ -132,6 +132,14 @@ failpoints! {
     SweepWritten = "sweep.written",
     /// The same, committed.
     SweepCommitted = "sweep.committed",
+    /// Somebody can carry blocked runs out; they do not go on yet.
+    UnblockBefore = "unblock.before",
+    /// Guard F holds the leader row.
+    UnblockGuarded = "unblock.guarded",
+    /// They have their timers, not committed.
+    UnblockWritten = "unblock.written",
+    /// The same, committed.
+    UnblockCommitted = "unblock.committed",
     /// Old history is about to be removed.
     PruneBefore = "prune.before",
     /// Guard F holds the leader row.
@@ -168,6 +176,12 @@ failpoints! {
     ClaimAcknowledged = "claim.acknowledged",
     /// An attempt is about to start.
     Start = "start",
+    /// A worker is about to say that it refuses what it was thought to do.
+    AnnounceBefore = "announce.before",
+    /// It has said so; the refused attempt is not recorded.
+    AnnounceCommitted = "announce.committed",
+    /// An attempt is refused before its start; nobody knows.
+    Refused = "refused",
     /// A handler ended; nobody knows.
     HandlerEnded = "handler.ended",
     /// Ends are gathered, none is recorded.

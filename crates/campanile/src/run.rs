@@ -363,4 +363,6 @@ pub struct AttemptEnd {
     pub reason: Reason,
     /// The error's text.
     pub error: Option<String>,
+    /// What kind of failure it was, as `retry.on` names it; `None` in rows that an older program wrote.
+    pub class: Option<String>,
 }

@@ -2,6 +2,7 @@
 //! reads files and never computes an instant (that is [`crate::schedule`]).
 
 mod check;
+mod classes;
 mod handler;
 pub(crate) mod lengths;
 mod meant;
@@ -22,6 +23,7 @@ use crate::time::Timestamp;
 
 use self::check::check_duration;
 pub use self::check::{check_attempts, check_handler, check_name, check_payload};
+pub use self::classes::{Class, Classes};
 pub use self::handler::{
     CommandSpec, ExternalBody, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec,
 };

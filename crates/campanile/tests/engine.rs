@@ -15,6 +15,7 @@ use campanile::port::clock::Clock;
 use campanile::port::handler::{Context, Failure, Handler};
 use campanile::port::store::Control;
 use campanile::protocol::invariants::{self, Start};
+use campanile::protocol::permits::LimitKey;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{DueChange, DueKey, Edit, Owner, Submission, Upsert};
 use campanile::run::{Origin, Reason, Run, State};
@@ -25,7 +26,7 @@ use serde_json::json;
 
 use crate::support::until;
 
-type Starts = Arc<Mutex<Vec<Start>>>;
+pub type Starts = Arc<Mutex<Vec<Start>>>;
 
 pub struct World {
     pub clock: Arc<SystemClock>,
@@ -64,12 +65,12 @@ impl Handler for Fail {
             attempt: context.attempt,
         });
         context.log.push("trying\n");
-        Err(Failure::Retry("no luck".to_owned()))
+        Err(Failure::retry("no luck"))
     }
 }
 
 /// Runs until it is told to stop, or until the gate opens.
-struct Hang(Starts, Arc<AtomicUsize>);
+pub struct Hang(pub Starts, pub Arc<AtomicUsize>);
 
 impl Handler for Hang {
     const NAME: &'static str = "hang";
@@ -82,7 +83,7 @@ impl Handler for Hang {
         });
         while self.1.load(Ordering::SeqCst) == 0 {
             tokio::select! {
-                () = context.stop.cancelled() => return Err(Failure::Retry("stopped".to_owned())),
+                () = context.stop.cancelled() => return Err(Failure::retry("stopped")),
                 () = campanile::system::pause(Duration::from_millis(5)) => {}
             }
         }
@@ -166,6 +167,16 @@ impl World {
         self.store.submit(&[submission]).await.unwrap()[0].run
     }
 
+    /// Sets the limit of a group or a queue.
+    pub async fn edit_limit(&self, key: LimitKey, most: u32) {
+        let edit = Edit {
+            limits: vec![(key, Some(most))],
+            ..Edit::default()
+        };
+        let now = self.clock.now();
+        assert!(self.store.edit(&edit, now).await.unwrap().is_applied());
+    }
+
     /// A worker that claims these runs and is never heard of again.
     pub async fn zombie(&self, runs: &[campanile::id::RunId], lease: Duration) {
         use campanile::port::store::Working;
@@ -183,6 +194,7 @@ impl World {
             beat_seq: 0,
             beat_at: now,
             version: String::new(),
+            abilities: None,
         };
         self.store.join(&row).await.unwrap();
         let claim = work::Claim {

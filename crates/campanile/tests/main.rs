@@ -14,4 +14,5 @@ mod limits;
 mod lost;
 mod model;
 mod rests;
+mod routing;
 mod support;

@@ -9,9 +9,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use campanile::port::handler::{Context, Executor, Failure, Log};
+use campanile::port::handler::{Context, Executor, Failure, Log, Verdict};
 use campanile::system;
-use campanile::task::{CommandSpec, HandlerSpec};
+use campanile::task::{Class, CommandSpec, HandlerSpec};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{Pid, Uid, User};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -47,8 +47,8 @@ pub struct CommandOptions {
     pub grace: Duration,
 }
 
-/// Runs `command` handlers. Exit status 0 is success, anything else [`Failure::Retry`]; a program that isn't there or
-/// can't be run is [`Failure::Fatal`], one that the options don't name [`Failure::NotAllowed`].
+/// Runs `command` handlers. Exit status 0 is success, anything else [`Failure::retry`]; a program that isn't there or
+/// can't be run is [`Failure::fatal`], one that the options don't name [`Failure::not_allowed`].
 ///
 /// A program is allowed by the place it is started from. Folders are resolved, so that `..` and linked folders neither
 /// help nor hurt; the last name is not, because one file under many names (busybox, coreutils) does many things. So a
@@ -71,13 +71,13 @@ impl Command {
     async fn allow(&self, spec: &CommandSpec) -> Result<PathBuf, Failure> {
         let program = spec.argv.first().map_or("", String::as_str);
         if !program.starts_with('/') {
-            return Err(Failure::Fatal(format!(
+            return Err(Failure::fatal(format!(
                 "handler.command.argv: `{}` is not an absolute path: write it whole, as in /usr/bin/df",
                 program.escape_default()
             )));
         }
         let Some(allowed) = &self.options.allowed else {
-            return Err(Failure::NotAllowed(format!(
+            return Err(Failure::not_allowed(format!(
                 "this worker runs no commands: start it with `--allow-commands {}` if it should run this one",
                 program.escape_default()
             )));
@@ -88,7 +88,7 @@ impl Command {
                 return Ok(place);
             }
         }
-        Err(Failure::NotAllowed(format!(
+        Err(Failure::not_allowed(format!(
             "`{}` is not among the programs that this worker runs: add it to the worker's `--allow-commands`",
             place.display()
         )))
@@ -102,7 +102,7 @@ impl Command {
         user: Option<&User>,
     ) -> Result<Order, Failure> {
         let program = program.to_str().ok_or_else(|| {
-            Failure::Fatal("handler.command.argv: the program's folder is not UTF-8".to_owned())
+            Failure::fatal("handler.command.argv: the program's folder is not UTF-8".to_owned())
         })?;
         let mut env = spec.env.clone();
         let home = match user {
@@ -136,6 +136,18 @@ impl Command {
 
 #[async_trait]
 impl Executor for Command {
+    async fn refusal(&self, handler: &HandlerSpec) -> Option<String> {
+        let HandlerSpec::Command(spec) = handler else {
+            return None;
+        };
+        let refused = self.allow(spec).await.err()?;
+        (refused.verdict() == Verdict::NotAllowed).then(|| refused.message().to_owned())
+    }
+
+    fn programs(&self) -> Option<Vec<String>> {
+        Some(self.options.allowed.clone().unwrap_or_default())
+    }
+
     async fn execute(&self, handler: &HandlerSpec, context: Context) -> Result<(), Failure> {
         let HandlerSpec::Command(spec) = handler else {
             return Err(super::misplaced("command", handler));
@@ -148,7 +160,7 @@ impl Executor for Command {
         }
         let (supervised, control) =
             Supervised::start(&self.options.supervisor).map_err(|error| {
-                Failure::Retry(format!(
+                Failure::retry(format!(
                     "failed to start the supervisor `{}`: {error}",
                     self.options.supervisor.display()
                 ))
@@ -295,13 +307,16 @@ impl Supervised {
         let status = self.child.wait().await;
         match end {
             Some(Report::Exited(0)) => Ok(()),
-            Some(Report::Exited(code)) => Err(Failure::Retry(format!("exit status {code}"))),
-            Some(Report::Signalled(signal)) => {
-                Err(Failure::Retry(format!("killed by signal {signal}")))
+            Some(Report::Exited(code)) => {
+                Err(Failure::retry(format!("exit status {code}")).with_class(Class::Exit(code)))
             }
-            Some(Report::Invalid(message)) => Err(Failure::Fatal(message)),
-            Some(Report::Unable(message)) => Err(Failure::Retry(message)),
-            Some(Report::Started(_)) | None => Err(Failure::Retry(format!(
+            Some(Report::Signalled(signal)) => {
+                let failure = Failure::retry(format!("killed by signal {signal}"));
+                Err(failure.with_class(Class::Signal(signal)))
+            }
+            Some(Report::Invalid(message)) => Err(Failure::fatal(message)),
+            Some(Report::Unable(message)) => Err(Failure::retry(message)),
+            Some(Report::Started(_)) | None => Err(Failure::retry(format!(
                 "the program's supervisor ended before it ({})",
                 status.map_or_else(|error| error.to_string(), |status| status.to_string())
             ))),

@@ -7,13 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use campanile::port::clock::Clock as _;
 use campanile::port::handler::{Context, Executor, Failure, Log};
-use campanile::task::{HandlerSpec, HttpSpec};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use campanile::protocol::limits;
+use campanile::system::SystemClock;
+use campanile::task::{Class, HandlerSpec, HttpSpec};
+use reqwest::header::{
+    CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Method, Request, Response, StatusCode, Url, Version};
 
 use super::output::Output;
-use super::ssrf::{Guard, Refused};
+use super::ssrf::{Guard, Refused, Unresolved};
 
 /// How long a connection is kept for the next run of a burst. Shorter than any common server's own keep-alive, so
 /// that no run fails because its connection was being closed on the other side.
@@ -62,9 +67,12 @@ pub enum BuildError {
 /// | answer | end |
 /// |---|---|
 /// | a status in `expect`, or any 2xx when that is empty | success |
-/// | 408, 425, 429, 5xx; no answer at all | [`Failure::Retry`] |
-/// | any other status, redirects too | [`Failure::Fatal`] |
-/// | the target's address is not public and the settings don't allow that | [`Failure::NotAllowed`] |
+/// | 408, 425, 429, 5xx; no answer at all | [`Failure::retry`] |
+/// | any other status, redirects too | [`Failure::fatal`] |
+/// | the target's address is not public and the settings don't allow that | [`Failure::not_allowed`] |
+///
+/// Each end carries its class (the status, `connect`, `broken`, `tls`, `dns`), by which a task's `retry.on` and
+/// `retry.never_on` decide, and what the answer's `Retry-After` asks for.
 #[derive(Debug, Clone)]
 pub struct Http {
     client: reqwest::Client,
@@ -97,19 +105,19 @@ impl Http {
 
     fn request(&self, spec: &HttpSpec, context: &Context) -> Result<Request, Failure> {
         let url = Url::parse(&spec.url).map_err(|error| {
-            Failure::Fatal(format!("handler.http.url is not an address: {error}"))
+            Failure::fatal(format!("handler.http.url is not an address: {error}"))
         })?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Failure::Fatal(
+            return Err(Failure::fatal(
                 "handler.http.url: write an address that begins with http:// or https://"
                     .to_owned(),
             ));
         }
         self.guard
             .check_literal(&url)
-            .map_err(|refused| Failure::NotAllowed(refused.to_string()))?;
+            .map_err(|refused| Failure::not_allowed(refused.to_string()))?;
         let method = Method::from_bytes(spec.method.as_bytes())
-            .map_err(|_| Failure::Fatal("handler.http.method is not a method".to_owned()))?;
+            .map_err(|_| Failure::fatal("handler.http.method is not a method".to_owned()))?;
         let (body, content_type) = body(&method, &context.payload);
         let mut request =
             self.client
@@ -119,7 +127,7 @@ impl Http {
             request = request.body(body);
         }
         request.build().map_err(|error| {
-            Failure::Fatal(format!("the request can't be built: {}", chain(error)))
+            Failure::fatal(format!("the request can't be built: {}", chain(error)))
         })
     }
 
@@ -131,6 +139,10 @@ impl Http {
             .await
             .map_err(|error| unanswered(&host, error))?;
         let end = judge(response.status(), spec);
+        let end = end.map_err(|failure| match retry_after(response.headers()) {
+            Some(wait) => failure.after(wait),
+            None => failure,
+        });
         keep(response, log).await;
         end
     }
@@ -191,7 +203,7 @@ fn headers(
     for (name, value) in &spec.headers {
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit(name))?;
         if FRAMING_HEADERS.contains(&header.as_str()) {
-            return Err(Failure::Fatal(format!(
+            return Err(Failure::fatal(format!(
                 "handler.http.headers: `{header}` is written by the worker itself: leave it out"
             )));
         }
@@ -223,7 +235,7 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, Failure> {
 }
 
 fn unfit(name: &str) -> Failure {
-    Failure::Fatal(format!(
+    Failure::fatal(format!(
         "handler.http.headers: `{}` is not a header that HTTP can carry",
         name.escape_default()
     ))
@@ -240,14 +252,40 @@ fn judge(status: StatusCode, spec: &HttpSpec) -> Result<(), Failure> {
         return Ok(());
     }
     let answer = format!("the target answered {status}");
-    match status.as_u16() {
-        408 | 425 | 429 | 500.. => Err(Failure::Retry(answer)),
-        300..400 => Err(Failure::Fatal(format!(
+    let failure = match status.as_u16() {
+        408 | 425 | 429 | 500.. => Failure::retry(answer),
+        300..400 => Failure::fatal(format!(
             "{answer}, and redirects are not followed: write the address it leads to, or put the status into \
              handler.http.expect"
-        ))),
-        _ => Err(Failure::Fatal(answer)),
+        )),
+        _ => Failure::fatal(answer),
+    };
+    Err(failure.with_class(Class::Status(status.as_u16())))
+}
+
+/// How long the target asks to be left alone: seconds, or a date, which is measured from the answer's own `Date` where
+/// it has one, so that clocks that differ don't matter. What can't be read asks for nothing.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than a number holds are a long wait, which the limit cuts.
+        let seconds = text.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(limits::RETRY_AFTER_MAX));
     }
+    let until_ms = date_ms(text)?;
+    let sent_at = headers.get(DATE).and_then(|date| date.to_str().ok());
+    let now_ms = sent_at
+        .and_then(date_ms)
+        .unwrap_or_else(|| SystemClock::new().now().as_ms());
+    let wait = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or(0));
+    Some(wait.min(limits::RETRY_AFTER_MAX))
+}
+
+/// An HTTP date in milliseconds since 1970.
+fn date_ms(text: &str) -> Option<i64> {
+    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
 }
 
 /// Writes the answer to the log. What is over the log's size isn't even read; an answer that breaks off after its
@@ -284,11 +322,35 @@ fn unanswered(host: &str, error: reqwest::Error) -> Failure {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
-            return Failure::NotAllowed(refused.to_string());
+            return Failure::not_allowed(refused.to_string());
         }
         source = cause.source();
     }
-    Failure::Retry(format!("failed to reach `{host}`: {}", chain(error)))
+    let class = class_of(&error);
+    Failure::retry(format!("failed to reach `{host}`: {}", chain(error))).with_class(class)
+}
+
+/// What kind of trouble kept the answer away.
+fn class_of(error: &reqwest::Error) -> Class {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let inner = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        let is_tls = |error: &(dyn std::error::Error + 'static)| error.is::<rustls::Error>();
+        if is_tls(cause) || inner.is_some_and(|inner| is_tls(inner)) {
+            return Class::Tls;
+        }
+        if cause.is::<Unresolved>() {
+            return Class::Dns;
+        }
+        source = cause.source();
+    }
+    if error.is_connect() {
+        Class::Connect
+    } else {
+        Class::Broken
+    }
 }
 
 /// An error with all its causes, without the address: that may hold a secret.
@@ -310,6 +372,51 @@ fn chain(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use campanile::port::handler::Verdict;
+
+    fn asked(pairs: &[(&'static str, &str)]) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.insert(*name, value.parse().unwrap());
+        }
+        retry_after(&headers).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn a_target_says_how_long_it_wants_to_be_left_alone() {
+        const DAY: u64 = 86_400;
+        let date = ("date", "Tue, 01 Dec 2026 08:00:00 GMT");
+        for (value, seconds) in [
+            ("4", Some(4)),
+            (" 120 ", Some(120)),
+            ("0", Some(0)),
+            ("999999999", Some(DAY)),
+            ("99999999999999999999999999", Some(DAY)),
+            ("Tue, 01 Dec 2026 08:00:30 GMT", Some(30)),
+            ("Tuesday, 01-Dec-26 08:00:30 GMT", Some(30)),
+            ("Tue, 01 Dec 2026 07:59:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(DAY)),
+            ("-4", None),
+            ("4.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(asked(&[("retry-after", value), date]), seconds, "{value}");
+        }
+        assert_eq!(asked(&[date]), None);
+        // Without a date of its own the worker's clock has to do.
+        assert_eq!(
+            asked(&[("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")]),
+            Some(DAY)
+        );
+        assert_eq!(
+            asked(&[
+                ("retry-after", "Thu, 01 Jan 1970 00:00:01 GMT"),
+                ("date", "nonsense")
+            ]),
+            Some(0)
+        );
+    }
 
     fn spec(expect: &[u16]) -> HttpSpec {
         HttpSpec {
@@ -323,9 +430,14 @@ mod tests {
     fn judged(status: u16, expect: &[u16]) -> &'static str {
         match judge(StatusCode::from_u16(status).unwrap(), &spec(expect)) {
             Ok(()) => "success",
-            Err(Failure::Retry(_)) => "retry",
-            Err(Failure::Fatal(_)) => "fatal",
-            Err(Failure::NotAllowed(_)) => "not allowed",
+            Err(failure) => {
+                assert_eq!(failure.class(), &Class::Status(status));
+                match failure.verdict() {
+                    Verdict::Retry => "retry",
+                    Verdict::Fatal => "fatal",
+                    Verdict::NotAllowed => "not allowed",
+                }
+            }
         }
     }
 

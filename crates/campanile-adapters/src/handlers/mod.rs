@@ -18,12 +18,12 @@ use campanile::task::HandlerSpec;
 /// What an attempt that was told to stop ends with. The worker knows why it told so; this text is only what is left
 /// when it doesn't.
 fn stopped() -> Failure {
-    Failure::Retry("stopped before it ended".to_owned())
+    Failure::retry("stopped before it ended")
 }
 
 /// An executor was given another's kind: the worker is wired wrongly, and no attempt will mend it.
 fn misplaced(expected: &str, handler: &HandlerSpec) -> Failure {
-    Failure::Fatal(format!(
+    Failure::fatal(format!(
         "the {expected} executor was given a handler of kind `{}`: register one executor for each kind",
         handler.kind()
     ))

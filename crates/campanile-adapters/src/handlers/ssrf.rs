@@ -122,6 +122,11 @@ pub(super) struct Refused {
     reason: &'static str,
 }
 
+/// A target whose name has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("the name has no address")]
+pub(super) struct Unresolved(#[source] std::io::Error);
+
 /// What is applied to every target before it is connected to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Guard {
@@ -164,8 +169,10 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = *self;
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0))
+                .await
+                .map_err(Unresolved)?
+                .collect();
             guard.check(name.as_str(), &addresses)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })

@@ -29,6 +29,14 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("run-rules", include_str!("migrations/0004_run_rules.sql")),
     ("run-keys", include_str!("migrations/0005_run_keys.sql")),
     ("quarantine", include_str!("migrations/0006_quarantine.sql")),
+    (
+        "node-abilities",
+        include_str!("migrations/0007_node_abilities.sql"),
+    ),
+    (
+        "attempt-class",
+        include_str!("migrations/0008_attempt_class.sql"),
+    ),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use campanile::port::handler::{Context, Executor as _, Failure};
+use campanile::port::handler::{Context, Executor as _, Failure, Verdict};
 use campanile::protocol::limits;
-use campanile::task::{CommandSpec, HandlerSpec};
+use campanile::task::{Class, CommandSpec, HandlerSpec};
 use campanile_adapters::handlers::{Command, CommandOptions};
 use serde_json::{Value, json};
 
@@ -181,14 +181,26 @@ async fn huge_output_is_cut_and_blocks_nobody() {
 #[tokio::test]
 async fn ends_are_told_apart() {
     let end = run(shell("echo late; exit 3"), &context(Value::Null)).await;
-    assert_eq!(end, Err(Failure::Retry("exit status 3".to_owned())));
+    assert_eq!(
+        end,
+        Err(Failure::retry("exit status 3").with_class(Class::Exit(3)))
+    );
     let end = run(shell("exit 137"), &context(Value::Null)).await;
-    assert_eq!(end, Err(Failure::Retry("exit status 137".to_owned())));
+    assert_eq!(
+        end,
+        Err(Failure::retry("exit status 137").with_class(Class::Exit(137)))
+    );
     let end = run(shell("kill -9 $$"), &context(Value::Null)).await;
-    assert_eq!(end, Err(Failure::Retry("killed by signal 9".to_owned())));
+    assert_eq!(
+        end,
+        Err(Failure::retry("killed by signal 9").with_class(Class::Signal(9)))
+    );
     // A real-time signal, which has no name here.
     let end = run(shell("kill -40 $$"), &context(Value::Null)).await;
-    assert_eq!(end, Err(Failure::Retry("killed by signal 40".to_owned())));
+    assert_eq!(
+        end,
+        Err(Failure::retry("killed by signal 40").with_class(Class::Signal(40)))
+    );
 }
 
 #[tokio::test]
@@ -205,7 +217,7 @@ async fn what_cant_be_started_says_what_to_do() {
     ] {
         let end = run(spec(&[argv0]), &context(Value::Null)).await;
         assert!(
-            matches!(&end, Err(Failure::Fatal(m)) if m.contains(remedy) && m.contains(argv0)),
+            matches!(&end, Err(m) if m.verdict() == Verdict::Fatal && m.message().contains(remedy) && m.message().contains(argv0)),
             "{end:?}"
         );
     }
@@ -215,12 +227,12 @@ async fn what_cant_be_started_says_what_to_do() {
     };
     let end = run(nowhere, &context(Value::Null)).await;
     assert!(
-        matches!(&end, Err(Failure::Fatal(m)) if m.contains("handler.command.dir")),
+        matches!(&end, Err(m) if m.verdict() == Verdict::Fatal && m.message().contains("handler.command.dir")),
         "{end:?}"
     );
     let relative = run(spec(&["true"]), &context(Value::Null)).await;
     assert!(
-        matches!(&relative, Err(Failure::Fatal(m)) if m.contains("absolute")),
+        matches!(&relative, Err(m) if m.verdict() == Verdict::Fatal && m.message().contains("absolute")),
         "{relative:?}"
     );
     let elsewhere = CommandSpec {
@@ -243,7 +255,7 @@ async fn without_a_supervisor_nothing_starts() {
     let handler = HandlerSpec::Command(spec(&["/bin/true"]));
     let end = command.execute(&handler, context(Value::Null)).await;
     assert!(
-        matches!(&end, Err(Failure::Retry(m)) if m.contains("/no/such/supervisor")),
+        matches!(&end, Err(m) if m.verdict() == Verdict::Retry && m.message().contains("/no/such/supervisor")),
         "{end:?}"
     );
 }
@@ -255,7 +267,9 @@ async fn allowed(list: Option<&[&str]>, program: &str) -> Result<(), String> {
         .await
     {
         Ok(()) => Ok(()),
-        Err(Failure::NotAllowed(message)) => Err(message),
+        Err(refused) if refused.verdict() == Verdict::NotAllowed => {
+            Err(refused.message().to_owned())
+        }
         Err(other) => panic!("{program}: {other:?}"),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use campanile::port::handler::{Context, Executor as _, Failure};
+use campanile::port::handler::{Context, Executor as _, Failure, Verdict};
 use campanile::system;
 use campanile::task::{CommandSpec, HandlerSpec};
 use nix::sys::signal::{self, Signal};
@@ -94,7 +94,9 @@ async fn stop_ends_the_program_and_all_it_started() {
     );
     let numbers = born(&folder).await;
     stop.cancel();
-    assert!(matches!(ended(attempt).await, Err(Failure::Retry(m)) if m.contains("stopped")));
+    assert!(
+        matches!(ended(attempt).await, Err(m) if m.verdict() == Verdict::Retry && m.message().contains("stopped"))
+    );
     // By the time the executor answers, not later.
     assert!(numbers.iter().all(|pid| !alive(*pid)), "{numbers:?}");
 }
@@ -176,7 +178,7 @@ async fn a_supervisor_that_is_killed_takes_the_group_with_it() {
     .unwrap();
     let end = ended(attempt).await;
     assert!(
-        matches!(&end, Err(Failure::Retry(m)) if m.contains("supervisor")),
+        matches!(&end, Err(m) if m.verdict() == Verdict::Retry && m.message().contains("supervisor")),
         "{end:?}"
     );
     gone(&[

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use campanile::port::handler::{Context, Executor as _, Failure};
+use campanile::port::handler::{Context, Executor as _, Failure, Verdict};
 use campanile::protocol::limits;
 use campanile::system;
-use campanile::task::{HandlerSpec, HttpSpec};
+use campanile::task::{Class, HandlerSpec, HttpSpec};
 use campanile_adapters::handlers::{Http, HttpOptions};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -168,7 +168,7 @@ async fn framing_is_not_the_tasks_to_write() {
         spec.headers.insert(name.to_owned(), "1".to_owned());
         let end = send(spec, context(json!("body"))).await;
         assert!(
-            matches!(&end, Err(Failure::Fatal(m)) if m.contains("leave it out")),
+            matches!(&end, Err(m) if m.verdict() == Verdict::Fatal && m.message().contains("leave it out")),
             "{end:?}"
         );
     }
@@ -208,7 +208,7 @@ async fn the_status_decides_and_is_named() {
         let failure = send(spec("GET", &server.url("/")), context)
             .await
             .unwrap_err();
-        assert_eq!(matches!(failure, Failure::Retry(_)), retry, "{failure:?}");
+        assert_eq!(failure.verdict() == Verdict::Retry, retry, "{failure:?}");
         assert!(failure.to_string().contains(status), "{failure}");
         assert!(log.text().ends_with("why not"), "{}", log.text());
     }
@@ -232,7 +232,7 @@ async fn a_redirect_is_not_followed() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&failure, Failure::Fatal(m) if m.contains("not followed")),
+        matches!(&failure, m if m.verdict() == Verdict::Fatal && m.message().contains("not followed")),
         "{failure:?}"
     );
     assert!(log.text().contains("/secret"), "{}", log.text());
@@ -248,7 +248,7 @@ async fn no_answer_is_worth_a_retry() {
     let failure = send(spec("GET", &url), context(Value::Null))
         .await
         .unwrap_err();
-    assert!(matches!(&failure, Failure::Retry(_)), "{failure:?}");
+    assert!(failure.verdict() == Verdict::Retry, "{failure:?}");
     let text = failure.to_string();
     assert!(
         text.contains("127.0.0.1") && text.contains("refused"),
@@ -260,7 +260,7 @@ async fn no_answer_is_worth_a_retry() {
     let failure = send(spec("GET", &silent.url("/")), context(Value::Null))
         .await
         .unwrap_err();
-    assert!(matches!(failure, Failure::Retry(_)), "{failure:?}");
+    assert!(failure.verdict() == Verdict::Retry, "{failure:?}");
 }
 
 #[tokio::test]
@@ -312,7 +312,10 @@ async fn stop_ends_a_request_at_once() {
     read_request(&mut socket).await;
     stop.cancel();
     let end = system::within(DEADLINE, attempt).await.unwrap().unwrap();
-    assert!(matches!(end, Err(Failure::Retry(_))), "{end:?}");
+    assert!(
+        matches!(&end, Err(m) if m.verdict() == Verdict::Retry),
+        "{end:?}"
+    );
     // And the target sees it: the connection is closed.
     let closed = system::within(DEADLINE, socket.read(&mut [0; 16]))
         .await
@@ -334,9 +337,9 @@ async fn private_targets_are_refused_unless_allowed() {
     ] {
         let handler = HandlerSpec::Http(spec("GET", &format!("http://{host}:{port}/")));
         let end = guarded().execute(&handler, context(Value::Null)).await;
-        let Err(Failure::NotAllowed(message)) = end else {
-            panic!("{host}: {end:?}");
-        };
+        let refused = end.unwrap_err();
+        assert_eq!(refused.verdict(), Verdict::NotAllowed, "{host}");
+        let message = refused.message();
         assert!(message.contains("--allow-private-targets"), "{message}");
         assert!(message.contains("the worker's own machine"), "{message}");
     }
@@ -372,7 +375,10 @@ async fn tls_is_asked_for_the_host_by_its_name() {
     }
     drop(socket);
     let end = system::within(DEADLINE, attempt).await.unwrap().unwrap();
-    assert!(matches!(end, Err(Failure::Retry(_))), "{end:?}");
+    assert!(
+        matches!(&end, Err(m) if m.verdict() == Verdict::Retry),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
@@ -384,13 +390,58 @@ async fn what_is_no_http_address_is_refused() {
         "http://",
     ] {
         let end = send(spec("GET", url), context(Value::Null)).await;
-        assert!(matches!(end, Err(Failure::Fatal(_))), "{url}: {end:?}");
+        assert!(
+            matches!(&end, Err(m) if m.verdict() == Verdict::Fatal),
+            "{url}: {end:?}"
+        );
     }
     let end = open()
         .execute(&HandlerSpec::Native("x".to_owned()), context(Value::Null))
         .await;
     assert!(
-        matches!(&end, Err(Failure::Fatal(m)) if m.contains("native")),
+        matches!(&end, Err(m) if m.verdict() == Verdict::Fatal && m.message().contains("native")),
         "{end:?}"
     );
+}
+
+#[tokio::test]
+async fn a_failure_carries_its_class_and_what_the_target_asks_for() {
+    let busy = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 4\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let server = Server::start(busy).await;
+    let end = send(spec("GET", &server.url("/")), context(Value::Null)).await;
+    let failure = end.unwrap_err();
+    assert_eq!(failure.class(), &Class::Status(429));
+    assert_eq!(
+        failure.least_wait(),
+        Some(std::time::Duration::from_secs(4))
+    );
+
+    let dated = "HTTP/1.1 503 Service Unavailable\r\ndate: Tue, 01 Dec 2026 08:00:00 GMT\r\n\
+                 retry-after: Tue, 01 Dec 2026 08:02:00 GMT\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let server = Server::start(dated).await;
+    let end = send(spec("GET", &server.url("/")), context(Value::Null)).await;
+    assert_eq!(
+        end.unwrap_err().least_wait(),
+        Some(std::time::Duration::from_secs(120))
+    );
+}
+
+#[tokio::test]
+async fn what_kept_the_answer_away_is_told_apart() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = free.local_addr().unwrap();
+    drop(free);
+    let plain = Server::start("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let silent = Server::start("").await;
+    for (url, class) in [
+        (format!("http://{closed}/"), Class::Connect),
+        (format!("https://{}/", plain.address), Class::Tls),
+        (silent.url("/"), Class::Broken),
+        ("http://no-such-host.invalid/".to_owned(), Class::Dns),
+    ] {
+        let end = send(spec("GET", &url), context(Value::Null)).await;
+        let failure = end.unwrap_err();
+        assert_eq!(failure.class(), &class, "{url}: {failure}");
+        assert_eq!(failure.verdict(), Verdict::Retry, "{url}");
+    }
 }

@@ -265,6 +265,7 @@ fn node(id: NodeId) -> Node {
         beat_seq: 1,
         beat_at: at(0),
         version: "1".to_owned(),
+        abilities: None,
     }
 }
 
@@ -330,6 +331,7 @@ pub(super) fn finish(run: RunId, claim: ClaimId, end: End) -> Finish {
         at: at(50),
         error: matches!(end, End::Failed(_) | End::Again { .. }).then(|| "no".to_owned()),
         // Of one end only: the log's own key would refuse a second one, and hide what let it through.
+        class: None,
         log: (end == End::Succeeded).then(|| "a line".to_owned()),
         limited: false,
     }

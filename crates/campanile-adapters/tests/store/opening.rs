@@ -286,6 +286,7 @@ async fn a_claim_asked_twice_gives_the_same_answer() {
         beat_seq: 0,
         beat_at: now,
         version: String::new(),
+        abilities: None,
     };
     store.join(&node).await.unwrap();
     let claim = Claim {

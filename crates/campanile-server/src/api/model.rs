@@ -213,6 +213,8 @@ pub struct Attempt {
     pub worker_id: Option<String>,
     /// Why it ended; empty = given back by a worker that stopped.
     pub reason: String,
+    /// What kind of failure it was, as `retry.on` names it: `503`, `exit:75`, `timeout` …
+    pub class: Option<String>,
     /// The error's text.
     pub error: Option<String>,
 }
@@ -260,6 +262,7 @@ impl From<RunStory> for RunDetail {
                     finished_at: end.finished_at,
                     worker_id: end.worker.map(|id| id.to_string()),
                     reason: end.reason.as_str().to_owned(),
+                    class: end.class,
                     error: end.error,
                 })
                 .collect(),

@@ -11,6 +11,7 @@ use campanile::port::store::Store;
 use campanile::protocol::limits;
 use campanile::protocol::permits::{Board, Rules};
 use campanile::protocol::plan::{CatchUp, Compiled, Lookup, Moment, Planned, Planner};
+use campanile::protocol::routing::Routes;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{
     Bid, Claim, End, Finish, Fired, Node, Scan, ScanLimits, Submission, Term,
@@ -249,6 +250,7 @@ impl Flow {
             tasks: &|_| Lookup::Here(Arc::clone(&self.task)),
             rules: &Rules::default(),
             board: &mut Board::default(),
+            routes: &Routes::default(),
             catch_up: &mut CatchUp::new(u32::MAX),
             moment,
             outbox: row,
@@ -305,6 +307,7 @@ impl Flow {
                 end: End::Succeeded,
                 at,
                 error: None,
+                class: None,
                 log: None,
                 limited: false,
             })
@@ -332,5 +335,6 @@ fn worker(id: NodeId, now: Timestamp) -> Node {
         beat_seq: 0,
         beat_at: now,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        abilities: None,
     }
 }

@@ -158,7 +158,7 @@ impl Handler for Noop {
         };
         self.0
             .note(noted)
-            .map_err(|e| Failure::Fatal(format!("failed to note the start: {e}")))
+            .map_err(|e| Failure::fatal(format!("failed to note the start: {e}")))
     }
 }
 

@@ -15,6 +15,7 @@ mod permits;
 mod policies;
 mod quarantine;
 mod rests;
+mod routing;
 mod shared;
 mod turns;
 mod working;
@@ -28,6 +29,7 @@ pub use permits::*;
 pub use policies::*;
 pub use quarantine::*;
 pub use rests::*;
+pub use routing::*;
 pub use shared::*;
 pub use turns::*;
 pub use working::*;
@@ -131,6 +133,11 @@ macro_rules! __conformance_store {
             what_still_waits_is_told_under_the_term
             all_that_was_missed_runs_in_turn
             the_runs_of_a_backfill_run_in_turn
+            what_a_node_announces_is_kept
+            a_refusal_costs_a_run_nothing
+            a_blocked_run_waits_until_it_is_let_go
+            an_old_term_lets_nobody_go
+            a_leader_takes_back_what_it_published
         );
     };
     (@each $factory:path: $($behaviour:ident)*) => {

@@ -9,7 +9,7 @@ use super::tasks::{bad_cursor, check_limit};
 use super::{Control, Error};
 use crate::id::{NodeId, RunId, TaskId};
 use crate::protocol::work::{Cancel, RunDetail, RunFilter, Submitted};
-use crate::run::{Reason, Run, State};
+use crate::run::{AttemptEnd, Reason, Run, State};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -303,7 +303,7 @@ fn timeline(detail: &RunDetail, workers: &HashMap<NodeId, String>) -> Vec<Event>
         out.push(Event {
             attempt: Some(end.attempt),
             worker: name(end.worker),
-            message: end.error.clone(),
+            message: with_class(end),
             ..plain(end.finished_at, attempt_word(end.reason))
         });
     }
@@ -335,11 +335,21 @@ fn timeline(detail: &RunDetail, workers: &HashMap<NodeId, String>) -> Vec<Event>
     out
 }
 
+/// What an attempt ended with, led by its class where that says more than the text.
+fn with_class(end: &AttemptEnd) -> Option<String> {
+    let class = end.class.as_deref().filter(|class| *class != "error");
+    match (class, &end.error) {
+        (Some(class), Some(error)) => Some(format!("{class}: {error}")),
+        (class, error) => error.clone().or_else(|| class.map(str::to_owned)),
+    }
+}
+
 const fn attempt_word(reason: Reason) -> &'static str {
     match reason {
         Reason::Lost => "lost",
         Reason::Timeout => "timeout",
         Reason::None => "given-back",
+        Reason::NotAllowed => "refused",
         _ => "failed-attempt",
     }
 }

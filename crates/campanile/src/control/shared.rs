@@ -225,6 +225,10 @@ pub(super) fn check_limit(key: &LimitKey, most: Option<u32>) -> Result<(), Error
     match key {
         LimitKey::Queue(name) => check_name("queue", name.as_str())?,
         LimitKey::Group(name) => check_name("group", name)?,
+        LimitKey::Ability(..) => {
+            let message = format!("`{key}` is no limit: write queue:NAME or group:NAME");
+            return Err(Error::invalid("limit", message));
+        }
         LimitKey::Overlap(_) | LimitKey::Task(_) => {
             let message = format!("`{key}` is a task's own: set it in the task's definition");
             return Err(Error::invalid("limit", message));

@@ -18,7 +18,8 @@ use crate::port::store;
 use crate::protocol::dispatch::{Dispatch, Entry, LOOK_OTHERS, LOOK_ROWS_MAX, Pace};
 use crate::protocol::limits;
 use crate::protocol::message::{self, Key};
-use crate::protocol::work::Term;
+use crate::protocol::routing::Route;
+use crate::protocol::work::{End, Finish, Term};
 use crate::task::{HandlerSpec, QueueName};
 
 /// The first wait after a publish that was not confirmed; doubles up to [`RETRY_MAX`].
@@ -33,6 +34,8 @@ pub struct Desk {
     pub changed: Notify,
     /// A scan left rows behind for want of room.
     pub hungry: Notify,
+    /// Somebody may have come or refused.
+    pub members: Notify,
 }
 
 impl Desk {
@@ -82,6 +85,7 @@ impl Publisher<'_> {
         loop {
             let changed = self.duty.desk.changed.notified();
             self.start_publishes()?;
+            self.give_back_blocked().await?;
             let next = self.duty.desk.with(|d| d.next_ready());
             // Without room it is the end of a publish that is waited for: what is ready already must not be asked about
             // again and again meanwhile.
@@ -130,10 +134,14 @@ impl Publisher<'_> {
             if !self.duty.leadership.is_trusted() {
                 return Err(TermOver);
             }
-            let messages: Vec<Message> = batch
-                .iter()
-                .map(|e| message::build(e, self.key(e)))
-                .collect();
+            let routes = self
+                .duty
+                .desk
+                .with(|d| batch.iter().map(|e| d.route_of(e)).collect::<Vec<Route>>());
+            let mut messages: Vec<Vec<Message>> = Vec::with_capacity(batch.len());
+            for (entry, route) in batch.iter().zip(&routes) {
+                messages.push(message::build_all(entry, self.key(entry), route));
+            }
             let parts = &self.duty.shared.parts;
             let (broker, store) = (Arc::clone(&parts.broker), Arc::clone(&parts.store));
             let term = self.duty.leadership.term.clone();
@@ -141,6 +149,46 @@ impl Publisher<'_> {
             self.under_way.spawn(send);
         }
         Ok(())
+    }
+
+    /// Takes runs that nobody living can carry out any more out of the dispatcher's hands: their attempts are used up, so
+    /// that no message of them counts, and their timers let the planner see that they are blocked.
+    async fn give_back_blocked(&self) -> Result<(), TermOver> {
+        let duty = self.duty;
+        let blocked = duty.desk.with(Dispatch::take_blocked);
+        if blocked.is_empty() {
+            return Ok(());
+        }
+        let now = duty.shared.time.now();
+        let ends: Vec<Finish> = blocked
+            .iter()
+            .map(|e| Finish {
+                run: e.waiting.run.id,
+                attempt: e.waiting.run.attempt,
+                claim: duty.shared.mint.claim(),
+                end: End::Withdrawn { ready_at: now },
+                at: now,
+                error: None,
+                class: None,
+                log: None,
+                limited: true,
+            })
+            .collect();
+        let store = &duty.shared.parts.store;
+        match store.finish_lost(&duty.leadership.term, &ends).await {
+            Ok(Some(_)) => {
+                duty.desk.with(|d| d.resolved(&blocked));
+                duty.shared.wake.notify_one();
+                Ok(())
+            }
+            Ok(None) => Err(duty.fenced()),
+            Err(error) => {
+                duty.failed(&error)?;
+                duty.desk
+                    .with(|d| d.unconfirmed(&blocked, now, RETRY_INITIAL));
+                Ok(())
+            }
+        }
     }
 
     fn key(&mut self, entry: &Entry) -> &Key {
@@ -247,14 +295,14 @@ async fn send(
     store: &dyn crate::port::store::Store,
     term: &Term,
     batch: Batch,
-    messages: Vec<Message>,
+    messages: Vec<Vec<Message>>,
 ) -> Sent {
     let external = batch.iter().filter(|e| is_external(e));
     let asked: Vec<_> = external
         .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
         .collect();
     if asked.is_empty() {
-        let answer = publish_all(broker, &messages).await;
+        let answer = publish_all(broker, &messages.concat()).await;
         return Sent::Tried {
             batch,
             gone: Vec::new(),
@@ -270,7 +318,8 @@ async fn send(
         |e: &Arc<Entry>| !is_external(e) || waiting.iter().any(|run| *run == e.waiting.run.id);
     let pairs = batch.into_iter().zip(messages);
     let (sent, gone): (Vec<_>, Vec<_>) = pairs.partition(|(entry, _)| may_start(entry));
-    let (batch, messages): (Batch, Vec<Message>) = sent.into_iter().unzip();
+    let (batch, messages): (Batch, Vec<Vec<Message>>) = sent.into_iter().unzip();
+    let messages = messages.concat();
     let answer = if messages.is_empty() {
         Ok(())
     } else {

@@ -79,7 +79,7 @@ pub async fn run(
 /// announced; the scan finds both in any case.
 async fn announce(parts: &Parts, wake: &Notify, ends: &[Finish]) {
     let soon = |end: &Finish| match end.end {
-        End::Again { ready_at, .. } | End::Withdrawn { ready_at } => {
+        End::Again { ready_at, .. } | End::Refused { ready_at } | End::Withdrawn { ready_at } => {
             ready_at < end.at.plus(limits::SCAN_PERIOD)
         }
         End::Succeeded | End::Failed(_) | End::Cancelled(_) => false,
@@ -96,6 +96,7 @@ fn count(meters: &Meters, ends: &[Finish], answers: &[Written]) {
             (Written::Stale, _) => &meters.ends_stale,
             (Written::Applied, End::Succeeded) => &meters.attempts_succeeded,
             (Written::Applied, End::Failed(_)) => &meters.attempts_failed,
+            (Written::Applied, End::Refused { .. }) => &meters.attempts_refused,
             (Written::Applied, End::Again { .. } | End::Withdrawn { .. }) => {
                 &meters.attempts_retried
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::port::handler::{Context, Executor, Failure, Handler};
+use crate::protocol::routing::Abilities;
 use crate::task::HandlerSpec;
 
 /// The handlers of a worker.
@@ -65,35 +66,66 @@ struct Erased<H>(H);
 impl<H: Handler> Native for Erased<H> {
     async fn call(&self, context: Context) -> Result<(), Failure> {
         let args = serde_json::from_value(context.payload.clone()).map_err(|e| {
-            Failure::Fatal(format!("the payload is not what `{}` takes: {e}", H::NAME))
+            Failure::fatal(format!("the payload is not what `{}` takes: {e}", H::NAME))
         })?;
         self.0.run(context, args).await
     }
 }
 
+impl Handlers {
+    /// What a worker with these announces.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        let native = self.native.keys().map(|name| (*name).to_owned());
+        let programs = match &self.command {
+            Some(command) => command.programs(),
+            None => Some(Vec::new()),
+        };
+        Abilities::announce(native, self.http.is_some(), programs)
+    }
+
+    fn executor(&self, handler: &HandlerSpec) -> Option<&Arc<dyn Executor>> {
+        match handler {
+            HandlerSpec::Http(_) => self.http.as_ref(),
+            HandlerSpec::Command(_) => self.command.as_ref(),
+            HandlerSpec::Native(_) | HandlerSpec::External(_) => None,
+        }
+    }
+}
+
+fn unknown(name: &str) -> String {
+    format!(
+        "no native handler `{name}` is registered in this worker: register it, or give the task a queue that its \
+         workers listen on"
+    )
+}
+
+fn of_no_kind(handler: &HandlerSpec) -> String {
+    format!("this worker runs no `{}` handlers", handler.kind())
+}
+
 #[async_trait]
 impl Executor for Handlers {
+    async fn refusal(&self, handler: &HandlerSpec) -> Option<String> {
+        if let HandlerSpec::Native(name) = handler {
+            return (!self.native.contains_key(name.as_str())).then(|| unknown(name));
+        }
+        match self.executor(handler) {
+            Some(executor) => executor.refusal(handler).await,
+            None => Some(of_no_kind(handler)),
+        }
+    }
+
     async fn execute(&self, handler: &HandlerSpec, context: Context) -> Result<(), Failure> {
-        let by = match handler {
-            HandlerSpec::Http(_) => &self.http,
-            HandlerSpec::Command(_) => &self.command,
-            HandlerSpec::Native(name) => {
-                return match self.native.get(name.as_str()) {
-                    Some(native) => native.call(context).await,
-                    None => Err(Failure::NotAllowed(format!(
-                        "no native handler `{name}` is registered in this worker: register it, or give the task a queue \
-                         that its workers listen on"
-                    ))),
-                };
-            }
-            HandlerSpec::External(_) => &None,
-        };
-        match by {
+        if let HandlerSpec::Native(name) = handler {
+            return match self.native.get(name.as_str()) {
+                Some(native) => native.call(context).await,
+                None => Err(Failure::not_allowed(unknown(name))),
+            };
+        }
+        match self.executor(handler) {
             Some(executor) => executor.execute(handler, context).await,
-            None => Err(Failure::NotAllowed(format!(
-                "this worker runs no `{}` handlers",
-                handler.kind()
-            ))),
+            None => Err(Failure::not_allowed(of_no_kind(handler))),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::elector::causes;
 use super::meters::Meters;
+use super::refusing;
 use super::worker::Worker;
 use crate::failpoint::{self, Failpoint};
 use crate::protocol::lost::{beat_period, stop_by};
@@ -28,6 +29,7 @@ pub async fn beat(worker: Arc<Worker>) {
                 period
             })
             .await;
+        refusing::forget(&worker).await;
         failpoint::reach(Failpoint::BeatBefore);
         let sent = clock.monotonic();
         let runs = worker.in_hand.runs();

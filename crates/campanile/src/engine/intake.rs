@@ -1,10 +1,10 @@
-//! The intake of one queue: takes offers as they arrive, as many as there are free slots, has them claimed in one batch,
+//! The intake of one destination, a queue's own or a lane of it: takes offers as they arrive, as many as there are free slots, has them claimed in one batch,
 //! and acknowledges after that. It never reads ahead of the free slots: a full worker unsubscribes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::elector::causes;
 use super::meters::Meters;
@@ -14,6 +14,7 @@ use crate::id::RunId;
 use crate::port::broker::{Consumer, Delivery};
 use crate::protocol::limits;
 use crate::protocol::message::{self, Key, Refusal};
+use crate::protocol::routing::Abilities;
 use crate::task::QueueName;
 use crate::time::Monotonic;
 
@@ -23,11 +24,13 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Refusals come as fast as somebody sends them: the log has one line in this time, with how many there were.
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(5);
 
-/// One queue's intake.
+/// The intake of one destination.
 pub struct Intake {
     worker: Arc<Worker>,
     queue: QueueName,
     destination: String,
+    /// Of the lane: it changes with what the worker announces. `None`: it is the queue's own.
+    lane: Option<watch::Receiver<Abilities>>,
     key: Key,
     consumer: Option<(Box<dyn Consumer>, usize)>,
     /// Messages refused since the log's last line about that, and when that was.
@@ -36,11 +39,29 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// An intake; [`Intake::run`] makes it take.
-    pub fn new(worker: Arc<Worker>, queue: QueueName) -> Self {
+    /// The intake of what all of the queue's workers may take; [`Intake::run`] makes it take.
+    pub fn of_queue(worker: Arc<Worker>, queue: QueueName) -> Self {
+        let destination = message::destination(&queue);
+        Self::new(worker, queue, destination, None)
+    }
+
+    /// The intake of what goes to those alone who have announced the same as this worker.
+    pub fn of_lane(worker: Arc<Worker>, queue: QueueName) -> Self {
+        let lane = worker.announced.watch();
+        // It is named at the first step.
+        Self::new(worker, queue, String::new(), Some(lane))
+    }
+
+    fn new(
+        worker: Arc<Worker>,
+        queue: QueueName,
+        destination: String,
+        lane: Option<watch::Receiver<Abilities>>,
+    ) -> Self {
         let key = worker.shared.secret.queue_key(&queue);
         Self {
-            destination: message::destination(&queue),
+            destination,
+            lane,
             worker,
             queue,
             key,
@@ -86,6 +107,7 @@ impl Intake {
 
     async fn step(&mut self) -> Result<(), String> {
         let worker = Arc::clone(&self.worker);
+        self.follow_lane();
         let freed = worker.freed.notified();
         let free = worker.slots.available_permits() / worker.shared.settings.queues.len().max(1);
         if free == 0 && worker.slots.available_permits() == 0 {
@@ -98,10 +120,27 @@ impl Intake {
         let Some((consumer, _)) = self.consumer.as_mut() else {
             return Ok(());
         };
-        let deliveries = consumer.receive().await.map_err(|e| causes(&e))?;
+        let received = tokio::select! {
+            biased;
+            () = changed(&mut self.lane) => return Ok(()),
+            received = consumer.receive() => received,
+        };
+        let deliveries = received.map_err(|e| causes(&e))?;
         failpoint::reach(Failpoint::MessageReceived);
         Meters::add(&worker.shared.meters.messages_received, deliveries.len());
         self.take(deliveries).await
+    }
+
+    /// Makes the destination be that of the lane as it is now.
+    fn follow_lane(&mut self) {
+        let Some(lane) = &mut self.lane else {
+            return;
+        };
+        let destination = message::lane_destination(&self.queue, &lane.borrow_and_update().lane);
+        if destination != self.destination {
+            self.consumer = None;
+            self.destination = destination;
+        }
     }
 
     /// Subscribes so that the broker holds no more for us than there are free slots, and not needlessly few.
@@ -186,4 +225,14 @@ impl Intake {
         }
         Ok(())
     }
+}
+
+/// Waits until a lane changes; for ever if there is none.
+async fn changed(lane: &mut Option<watch::Receiver<Abilities>>) {
+    if let Some(lane) = lane
+        && lane.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }

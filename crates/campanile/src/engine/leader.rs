@@ -1,4 +1,4 @@
-//! What runs only while a term is ours: planner, dispatcher, settler, reaper, retention and the watch over the zone
+//! What runs only while a term is ours: planner, dispatcher, settler, router, reaper, retention and the watch over the zone
 //! database, started together with empty memory and dropped together; only who is silent is watched across terms.
 //! Whichever finds the term over ends them all.
 
@@ -13,7 +13,7 @@ use super::dispatcher::{self, Desk};
 use super::elector::{Leadership, causes};
 use super::meters::Meters;
 use super::reaper::Silent;
-use super::{Shared, planner, reaper, zones};
+use super::{Shared, planner, reaper, router, zones};
 use crate::failpoint::{self, Failpoint};
 use crate::port::Written;
 use crate::port::store::Error;
@@ -138,11 +138,15 @@ impl Leader {
                 dispatch: Mutex::default(),
                 changed: Notify::new(),
                 hungry: Notify::new(),
+                members: Notify::new(),
             }),
             broker_ok: self.broker_ok.clone(),
             silent: Arc::clone(&self.silent),
         });
         failpoint::reach(Failpoint::TermStarted);
+        if router::read(&duty).await.is_err() {
+            return;
+        }
         if planner::recover(&duty).await.is_err() {
             return;
         }
@@ -153,6 +157,7 @@ impl Leader {
         duties.spawn(dispatcher::settle(Arc::clone(&duty)));
         duties.spawn(reaper::sweep(Arc::clone(&duty)));
         duties.spawn(reaper::retention(Arc::clone(&duty)));
+        duties.spawn(router::keep(Arc::clone(&duty)));
         duties.spawn(zones::keep(Arc::clone(&duty)));
         let first = tokio::select! {
             biased;

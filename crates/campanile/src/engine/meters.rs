@@ -1,8 +1,11 @@
 //! What a node counts. Plain atomics, read by `/metrics`, `/stats` and the benchmarks; nothing decides by them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::run::{Reason, Run};
+use crate::task::QueueName;
 
 /// Upper bounds of the lateness buckets in milliseconds; a last bucket holds the rest.
 pub const LATENESS_BOUNDS_MS: [u64; 14] = [
@@ -29,6 +32,7 @@ macro_rules! counters {
             skipped: [AtomicU64; Reason::ALL.len()],
             lateness: [AtomicU64; LATENESS_BOUNDS_MS.len() + 1],
             lateness_sum_ms: AtomicU64,
+            blocked: Mutex<BTreeMap<QueueName, u64>>,
         }
 
         impl Meters {
@@ -86,6 +90,8 @@ counters!(
     attempts_succeeded,
     /// Attempts that ended badly and will be tried again.
     attempts_retried,
+    /// Attempts that this worker refused before their start: it can't carry them out.
+    attempts_refused,
     /// Attempts that ended badly for good.
     attempts_failed,
     /// Attempts that were cancelled.
@@ -129,6 +135,19 @@ impl Meters {
         let counts = self.skipped.iter().map(|c| c.load(Ordering::Relaxed));
         let all = Reason::ALL.into_iter().zip(counts);
         all.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Runs that are blocked because no living worker of their queue can carry them out, by queue: as this node saw it
+    /// last, while it led.
+    #[must_use]
+    pub fn blocked(&self) -> BTreeMap<QueueName, u64> {
+        let blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        blocked.clone()
+    }
+
+    /// Takes note of them.
+    pub fn set_blocked(&self, blocked: BTreeMap<QueueName, u64>) {
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = blocked;
     }
 
     /// Counts a start by its lateness.

@@ -21,6 +21,8 @@ mod meters;
 pub mod node;
 mod planner;
 mod reaper;
+mod refusing;
+mod router;
 mod running;
 mod told;
 mod worker;
@@ -83,6 +85,17 @@ pub(crate) struct Shared {
     pub failed: tokio::sync::watch::Sender<bool>,
     /// Where what takes long is computed.
     pub pool: crate::system::Pool,
+}
+
+impl Shared {
+    /// Hints to the leader, whoever it is, that something may be due or somebody came. It scans in any case.
+    pub fn tell_leader(&self) {
+        self.wake.notify_one();
+        let lock = Arc::clone(&self.parts.lock);
+        crate::system::spawn(async move {
+            let _ = lock.signal(crate::port::lock::Signal::Work).await;
+        });
+    }
 }
 
 /// A node's settings.

@@ -310,6 +310,9 @@ async fn member(shared: Arc<Shared>, status: watch::Sender<Status>, closing: Can
             continue;
         }
         failpoint::reach(Failpoint::JoinCommitted);
+        if shared.settings.worker {
+            shared.tell_leader();
+        }
         status.send_modify(|s| s.node = Some(id));
         let ended = if shared.settings.worker {
             worker::work(&shared, id, closing.clone()).await
@@ -357,6 +360,7 @@ fn description(shared: &Shared, id: NodeId) -> work::Node {
         beat_seq: 0,
         beat_at: shared.time.now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        abilities: settings.worker.then(|| shared.parts.handlers.abilities()),
     }
 }
 

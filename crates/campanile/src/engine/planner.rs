@@ -177,7 +177,8 @@ async fn plan_for_ever(duty: &Duty) -> Result<(), TermOver> {
             Next::Soon => duty.rest(BUSY_WAIT).await?,
             Next::Wait(length) => tokio::select! {
                 biased;
-                () = woken => {}
+                // What woke it may be that somebody came who can do what nobody could.
+                () = woken => duty.desk.members.notify_one(),
                 rested = duty.rest(length) => rested?,
             },
         }
@@ -278,6 +279,7 @@ async fn fire_all(
     (catch_up, width): (&mut CatchUp, &mut Width),
 ) -> Result<Next, TermOver> {
     let mut rest: &[DueRow] = &scan.rows;
+    let routes = duty.desk.with(|d| d.routes());
     let (mut more, mut later) = (false, None);
     while !rest.is_empty() {
         let now = duty.shared.time.now();
@@ -292,6 +294,7 @@ async fn fire_all(
             tasks: &|id| cache.get(id),
             rules: &cache.rules,
             board,
+            routes: &routes,
             catch_up,
             moment,
             outbox: row,

@@ -20,7 +20,7 @@ use crate::protocol::lost::{Watch, beat_period};
 use crate::protocol::run::lose;
 use crate::protocol::work::Finish;
 use crate::run::Run;
-use crate::task::StartMode;
+use crate::task::{StartMode, TaskSpec};
 
 /// Runs of one look at what a dead worker held.
 const SWEEP_ROWS_MAX: usize = 1_000;
@@ -186,13 +186,25 @@ async fn start_modes(
     ids.dedup();
     match duty.shared.parts.store.tasks_by_id(&ids).await {
         Ok(tasks) => Ok(Some(
-            tasks.into_iter().map(|t| (t.id, t.spec.start)).collect(),
+            tasks
+                .into_iter()
+                .map(|t| (t.id, if_lost(&t.spec)))
+                .collect(),
         )),
         Err(error) => {
             duty.failed(&error)?;
             duty.rest(Duration::from_millis(100)).await?;
             Ok(None)
         }
+    }
+}
+
+/// A task that says that lost runs are not tried again may start them once, as far as losses go.
+fn if_lost(spec: &TaskSpec) -> StartMode {
+    if spec.retry.takes_lost() {
+        spec.start
+    } else {
+        StartMode::AtMostOnce
     }
 }
 

@@ -15,7 +15,7 @@ use crate::port::handler::{Context, Executor, Failure, Log};
 use crate::protocol::message::effect_key;
 use crate::protocol::run::Outcome;
 use crate::protocol::work::Claimed;
-use crate::task::{HandlerSpec, TaskSpec};
+use crate::task::{Class, HandlerSpec, TaskSpec};
 
 /// How long a handler that was told to stop may take before it is dropped where it stands.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -113,7 +113,8 @@ fn outcome(ended: std::thread::Result<Result<(), Failure>>) -> Outcome {
             let text = text
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_default();
-            Outcome::Failed(Failure::Retry(format!("the handler panicked: {text}")))
+            let failure = Failure::retry(format!("the handler panicked: {text}"));
+            Outcome::Failed(failure.with_class(Class::Panic))
         }
     }
 }
@@ -129,6 +130,7 @@ pub fn error_text(outcome: &Outcome, timeout: Duration) -> Option<String> {
         )),
         Outcome::Cancelled => Some("cancelled on request".to_owned()),
         Outcome::Drained => Some("its worker was stopped".to_owned()),
+        Outcome::Refused { why, .. } => Some(why.clone()),
     }
 }
 

@@ -13,6 +13,7 @@ use super::elector::causes;
 use super::heart::beat;
 use super::intake::Intake;
 use super::meters::Meters;
+use super::refusing::{self, Announced};
 use super::running::{self, Attempt, InHand, Stops};
 use super::told::telling;
 use super::{Shared, finisher};
@@ -52,6 +53,8 @@ pub struct Worker {
     pub closing: CancellationToken,
     /// What stops handlers.
     pub stops: Stops,
+    /// What it can carry out.
+    pub announced: Announced,
     tasks: Mutex<HashMap<TaskId, Known>>,
 }
 
@@ -85,6 +88,7 @@ pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken
         tracker: TaskTracker::new(),
         closing,
         stops: Stops::default(),
+        announced: Announced::of(&shared.parts.handlers),
         tasks: Mutex::default(),
     });
     let fence = worker.stops.fence.clone();
@@ -99,8 +103,12 @@ pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken
     let finisher = crate::system::spawn(telling(shared.failed.clone(), finisher));
     let intakes = TaskTracker::new();
     for queue in worker.shared.settings.queues.clone() {
-        let intake = Intake::new(Arc::clone(&worker), queue).run();
-        intakes.spawn(telling(shared.failed.clone(), intake));
+        for intake in [
+            Intake::of_queue(Arc::clone(&worker), queue.clone()),
+            Intake::of_lane(Arc::clone(&worker), queue),
+        ] {
+            intakes.spawn(telling(shared.failed.clone(), intake.run()));
+        }
     }
     intakes.close();
     let heart = telling(shared.failed.clone(), beat(Arc::clone(&worker)));
@@ -210,6 +218,7 @@ async fn withdraw(worker: &Worker, claim: &Claim) {
             end: End::Withdrawn { ready_at: now },
             at: now,
             error: Some("nobody knew whether its claim was committed".to_owned()),
+            class: None,
             log: None,
             limited: true,
         };
@@ -334,6 +343,7 @@ fn attempt(
                 end: End::Cancelled(Reason::TaskDeleted),
                 at: claimed.started_at,
                 error: Some("its task was deleted before it started".to_owned()),
+                class: None,
                 log: None,
                 limited: claimed.limited,
             });
@@ -356,15 +366,15 @@ async fn carry_out(
     stops: Stops,
     permit: OwnedSemaphorePermit,
 ) {
-    failpoint::reach(Failpoint::Start);
-    let ended = running::run(
-        &attempt,
-        &worker.shared.parts.handlers,
-        &*worker.shared.parts.clock,
-        &stops,
-    )
-    .await;
-    failpoint::reach(Failpoint::HandlerEnded);
+    let ended = if let Some(refused) = refusing::refusal(&worker, &attempt, &stops).await {
+        Some((refused, String::new()))
+    } else {
+        failpoint::reach(Failpoint::Start);
+        let handlers = &worker.shared.parts.handlers;
+        let ended = running::run(&attempt, handlers, &*worker.shared.parts.clock, &stops).await;
+        failpoint::reach(Failpoint::HandlerEnded);
+        ended
+    };
     drop(permit);
     worker.freed.notify_waiters();
     let claimed = &attempt.claimed;
@@ -387,6 +397,7 @@ async fn carry_out(
         end,
         at: now,
         error: running::error_text(&outcome, attempt.spec.timeout),
+        class: outcome.class(),
         log: Some(log).filter(|l| !l.is_empty()),
         limited: claimed.limited,
     };
@@ -432,6 +443,7 @@ mod tests {
         let (ends, received) = mpsc::channel(8);
         let worker = Arc::new(Worker {
             node: shared.mint.node(),
+            announced: Announced::of(&shared.parts.handlers),
             shared,
             slots: Arc::new(Semaphore::new(4)),
             freed: Arc::default(),

@@ -123,6 +123,18 @@ impl MemoryStore {
         }
     }
 
+    /// All heartbeats of the living so far.
+    pub fn beats(&self) -> i64 {
+        self.lock().nodes.values().map(|node| node.beat_seq).sum()
+    }
+
+    /// Makes a node's row be as that of a program that announces nothing.
+    pub fn forget_abilities(&self, node: NodeId) {
+        if let Some(row) = self.lock().nodes.get_mut(&node) {
+            row.abilities = None;
+        }
+    }
+
     /// Checks every invariant that one moment can show.
     ///
     /// # Errors
@@ -215,6 +227,7 @@ impl Tables {
         };
         let why = match finish.end {
             End::Failed(reason) | End::Again { why: reason, .. } => reason,
+            End::Refused { .. } => Reason::NotAllowed,
             End::Succeeded | End::Cancelled(_) | End::Withdrawn { .. } => Reason::None,
         };
         if why != Reason::None {
@@ -228,6 +241,7 @@ impl Tables {
                     finished_at: finish.at,
                     reason: why,
                     error: finish.error.as_ref().and(new.error.clone()),
+                    class: finish.class.as_ref().map(ToString::to_string),
                 });
         }
         if let Some(log) = finish.log.as_ref().filter(|l| !l.is_empty()) {

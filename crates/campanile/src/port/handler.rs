@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::id::RunId;
 use crate::protocol::limits;
-use crate::task::HandlerSpec;
+use crate::task::{Class, HandlerSpec};
 use crate::time::Timestamp;
 
 /// All that a handler is told about its attempt.
@@ -73,18 +74,103 @@ impl Log {
     }
 }
 
-/// Why an attempt ended badly.
+/// Whether another attempt may help, as the handler sees it. The task's `retry.on` and `retry.never_on` have the last word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It may.
+    Retry,
+    /// It is no use.
+    Fatal,
+    /// The worker's own settings do not allow it: no use, with a reason of its own.
+    NotAllowed,
+}
+
+/// Why an attempt ended badly: a text for people, whether another attempt may help, and where the handler knows them the
+/// class of the failure (by which tasks decide) and the least wait before the next attempt.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use campanile::port::handler::Failure;
+/// # use campanile::task::Class;
+/// let busy = Failure::retry("the ledger is closed").with_class(Class::named("closed")).after(Duration::from_secs(60));
+/// assert_eq!(busy.class().to_string(), "class:closed");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+#[error("{message}")]
+pub struct Failure {
+    message: String,
+    verdict: Verdict,
+    class: Class,
+    after: Option<Duration>,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>, verdict: Verdict, class: Class) -> Self {
+        Self {
+            message: message.into(),
+            verdict,
+            class,
+            after: None,
+        }
+    }
+
     /// Another attempt may help.
-    #[error("{0}")]
-    Retry(String),
-    /// Another attempt is no use: the run fails at once.
-    #[error("{0}")]
-    Fatal(String),
-    /// This worker's own settings do not allow it: the run fails at once, with its own reason.
-    #[error("{0}")]
-    NotAllowed(String),
+    #[must_use]
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self::new(message, Verdict::Retry, Class::Error)
+    }
+
+    /// Another attempt is no use.
+    #[must_use]
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self::new(message, Verdict::Fatal, Class::Error)
+    }
+
+    /// This worker's own settings do not allow it.
+    #[must_use]
+    pub fn not_allowed(message: impl Into<String>) -> Self {
+        Self::new(message, Verdict::NotAllowed, Class::NotAllowed)
+    }
+
+    /// The same, of this class.
+    #[must_use]
+    pub fn with_class(self, class: Class) -> Self {
+        Self { class, ..self }
+    }
+
+    /// The same, and the next attempt, if there is one, is not before this has passed: at most
+    /// [`limits::RETRY_AFTER_MAX`].
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self {
+            after: Some(wait.min(limits::RETRY_AFTER_MAX)),
+            ..self
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether another attempt may help.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub const fn class(&self) -> &Class {
+        &self.class
+    }
+
+    /// The least wait before the next attempt, if the handler knows one.
+    #[must_use]
+    pub const fn least_wait(&self) -> Option<Duration> {
+        self.after
+    }
 }
 
 /// A native handler, typed: what a library user writes.
@@ -105,6 +191,18 @@ pub trait Handler: Send + Sync + 'static {
 /// A handler of any kind, as the worker calls it.
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
+    /// Why this worker can't carry this handler out, in whichever attempt; `None` = it will try. Asked after the claim and
+    /// before the start: the run is given back, and that counts as neither failure nor loss.
+    async fn refusal(&self, _handler: &HandlerSpec) -> Option<String> {
+        None
+    }
+
+    /// The programs that it may start, by their paths, `*` for any; `None` = it doesn't say. Announced to the leader, so
+    /// that runs go to workers that can carry them out.
+    fn programs(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// Runs one attempt of a run that has this handler.
     async fn execute(&self, handler: &HandlerSpec, context: Context) -> Result<(), Failure>;
 }

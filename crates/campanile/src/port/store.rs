@@ -20,6 +20,7 @@ use super::{Cause, Written};
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::protocol::keys::Scope;
 use crate::protocol::permits::{LimitKey, Rules, Standing};
+use crate::protocol::routing::Abilities;
 use crate::protocol::work::{
     Aside, Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow,
     Moved, Node, OutboxRow, Quarantined, QueueCount, Released, RunDetail, RunFilter, Scan,
@@ -53,6 +54,12 @@ pub trait Leading: Send + Sync + 'static {
     /// on that are parked under a limit of which nobody holds a permit (a handing-on may have been rolled back).
     /// Answers how many runs go on, or `None` if fenced.
     async fn sweep_permits(&self, term: &Term) -> Result<Option<usize>, Error>;
+
+    /// How many runs are blocked because nobody can carry them out, by limit ([`LimitKey::Ability`]).
+    async fn blocked(&self) -> Result<Vec<(LimitKey, u64)>, Error>;
+
+    /// Lets the runs go on that are blocked under these limits. Answers how many, or `None` if fenced.
+    async fn unblock(&self, term: &Term, keys: &[LimitKey]) -> Result<Option<usize>, Error>;
 
     /// Consumes due rows, puts the next ones, inserts runs, skips and the outbox row, gives out permits and parks runs:
     /// one transaction.
@@ -125,6 +132,9 @@ pub trait Leading: Send + Sync + 'static {
 pub trait Working: Send + Sync + 'static {
     /// Adds this start of a node to the living.
     async fn join(&self, node: &Node) -> Result<(), Error>;
+
+    /// Says anew what a node can carry out.
+    async fn announce(&self, node: NodeId, abilities: &Abilities) -> Result<(), Error>;
 
     /// Beats, and learns what was asked of its running runs.
     async fn beat(&self, node: NodeId, busy: u32, running: &[RunId]) -> Result<Beaten, Error>;

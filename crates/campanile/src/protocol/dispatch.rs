@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits;
+use super::routing::{Route, Routes};
 use super::run::is_past_deadline;
 use super::work::{DueRow, ScanLimits, Waiting};
 use crate::id::{OutboxId, RunId};
@@ -60,6 +61,8 @@ impl Entry {
 #[derive(Debug)]
 struct Published {
     entry: Arc<Entry>,
+    /// Where it was published to.
+    route: Route,
     confirmed_at: Monotonic,
     publishes: u32,
     marked: bool,
@@ -78,7 +81,11 @@ pub struct Dispatch {
     ready: BTreeMap<ReadyKey, (Arc<Entry>, u32)>,
     /// What is in `ready`, wherever it stands there: after a publish without a confirm it stands behind its instant.
     ready_keys: HashSet<(RunId, u32)>,
-    publishing: HashMap<(RunId, u32), (Arc<Entry>, u32)>,
+    publishing: HashMap<(RunId, u32), (Arc<Entry>, u32, Route)>,
+    /// Who can carry out what, as far as is known.
+    routes: Arc<Routes>,
+    /// Due, and nobody living can carry them out: to be taken out of the dispatcher's hands.
+    blocked: Vec<Arc<Entry>>,
     published: HashMap<(RunId, u32), Published>,
     /// What is published, in the order of confirms: those that were confirmed first are asked about first.
     confirms: BTreeMap<u64, (RunId, u32)>,
@@ -138,26 +145,64 @@ impl Dispatch {
         self.ready.keys().next().map(|key| key.0)
     }
 
-    /// The entries of the next publish: due by `now`, in order, at most [`limits::PUBLISH_BATCH_MAX`].
+    /// Takes note of who can carry out what: holds for whatever is published from now on, and for what was published and
+    /// is looked at.
+    pub fn set_routes(&mut self, routes: Arc<Routes>) {
+        self.routes = routes;
+    }
+
+    /// Who can carry out what.
+    #[must_use]
+    pub fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes)
+    }
+
+    fn route(&self, entry: &Entry) -> Route {
+        let queue = &entry.waiting.run.queue;
+        self.routes.route(queue, entry.handler())
+    }
+
+    /// The entries of the next publish: due by `now`, in order, of at most [`limits::PUBLISH_BATCH_MAX`] messages. Those
+    /// that nobody can carry out are put aside for [`Dispatch::take_blocked`].
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Arc<Entry>> {
         let mut batch = Vec::new();
-        while batch.len() < limits::PUBLISH_BATCH_MAX {
+        let mut messages = 0;
+        while messages < limits::PUBLISH_BATCH_MAX && self.blocked.len() < limits::FINISH_ROWS_MAX {
             let Some(first) = self.ready.first_entry().filter(|e| e.key().0 <= now) else {
                 break;
             };
             let (entry, publishes) = first.remove();
             self.ready_keys.remove(&entry.key());
+            let route = self.route(&entry);
+            if route == Route::Blocked {
+                self.blocked.push(Arc::clone(&entry));
+            } else {
+                messages += route.messages();
+                batch.push(Arc::clone(&entry));
+            }
             self.publishing
-                .insert(entry.key(), (Arc::clone(&entry), publishes));
-            batch.push(entry);
+                .insert(entry.key(), (entry, publishes, route));
         }
         batch
+    }
+
+    /// What was due and nobody living can carry out. Answer with [`Dispatch::resolved`] once it waits in the store, or
+    /// with [`Dispatch::unconfirmed`].
+    pub fn take_blocked(&mut self) -> Vec<Arc<Entry>> {
+        std::mem::take(&mut self.blocked)
+    }
+
+    /// Where an entry is being published to.
+    #[must_use]
+    pub fn route_of(&self, entry: &Entry) -> Route {
+        let publishing = self.publishing.get(&entry.key());
+        publishing.map_or(Route::Queue, |(_, _, route)| route.clone())
     }
 
     /// The broker confirmed these.
     pub fn confirmed(&mut self, entries: &[Arc<Entry>], now: Monotonic) {
         for entry in entries {
-            let Some((entry, publishes)) = self.publishing.remove(&entry.key()) else {
+            let Some((entry, publishes, route)) = self.publishing.remove(&entry.key()) else {
                 continue;
             };
             let wait = republish_wait(publishes);
@@ -169,6 +214,7 @@ impl Dispatch {
                 Published {
                     place,
                     entry,
+                    route,
                     confirmed_at: now,
                     publishes: publishes + 1,
                     marked: publishes > 0,
@@ -181,7 +227,7 @@ impl Dispatch {
     /// The broker did not confirm these: they stay in the store and go out again after `wait`.
     pub fn unconfirmed(&mut self, entries: &[Arc<Entry>], now: Timestamp, wait: Duration) {
         for entry in entries {
-            if let Some((entry, publishes)) = self.publishing.remove(&entry.key()) {
+            if let Some((entry, publishes, _)) = self.publishing.remove(&entry.key()) {
                 self.put_ready(entry, Some(now.plus(wait)), publishes);
             }
         }
@@ -247,7 +293,8 @@ impl Dispatch {
         first.into_iter().chain(rest).map(|(_, key)| *key).collect()
     }
 
-    /// Takes the store's answer about `checked`: those in `waiting` still wait, the others were taken.
+    /// Takes the store's answer about `checked`: those in `waiting` still wait, the others were taken. What waits and would
+    /// by now be published elsewhere, for workers have come or gone, is published again at once.
     pub fn checked(
         &mut self,
         checked: &[(RunId, u32)],
@@ -257,6 +304,7 @@ impl Dispatch {
     ) -> Settled {
         let waiting: std::collections::HashSet<RunId> = waiting.iter().copied().collect();
         let mut settled = Settled::default();
+        let routes = Arc::clone(&self.routes);
         for key in checked {
             if !waiting.contains(&key.0) {
                 if let Some(gone) = self.unpublish(key) {
@@ -278,7 +326,9 @@ impl Dispatch {
                 p.marked = true;
                 settled.mark.push(*key);
             }
-            if now >= p.again_at
+            let handler = p.entry.handler();
+            let moved = routes.route(&p.entry.waiting.run.queue, handler) != p.route;
+            if (moved || now >= p.again_at)
                 && let Some(p) = self.unpublish(key)
             {
                 self.put_ready(p.entry, Some(wall), p.publishes);

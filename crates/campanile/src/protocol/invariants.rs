@@ -312,6 +312,29 @@ pub fn started_once(starts: &[Start], at_most_once: &HashSet<RunId>) -> Result<(
     Ok(())
 }
 
+/// I13: what counts as a failure was started: a worker that can't carry a run out takes none of its attempts from it.
+///
+/// # Errors
+/// The run that failed more often than it was started.
+pub fn failures_were_started<'a>(
+    runs: impl IntoIterator<Item = &'a Run>,
+    starts: &[Start],
+) -> Result<(), Violation> {
+    for run in runs.into_iter().filter(|run| run.failures > 0) {
+        let started = starts.iter().filter(|start| start.run == run.id).count();
+        if usize::try_from(run.failures).unwrap_or(usize::MAX) > started {
+            return broken(
+                "I13",
+                format!(
+                    "run {} failed {} times and was started {started} times",
+                    run.id, run.failures
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
 /// G2: every expected instant of a task is a run or lies in a skip with a reason; nothing else is there.
 ///
 /// # Errors

@@ -73,6 +73,10 @@ pub const HEADER_BYTES_MAX: usize = 4_000;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
 /// Attempts that a task may ask for.
 pub const ATTEMPTS_MAX: u32 = 1_000;
+/// Entries of `retry.on`, and of `retry.never_on`.
+pub const RETRY_CLASSES_MAX: usize = 50;
+/// The longest wait that a target or a handler may ask for (`Retry-After`); more is taken for this.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 /// Attempts that may die with their worker before the run ends `failed(lost)`: a poison run must not eat workers.
 pub const LOSSES_MAX: u32 = 3;
 /// Any duration in a task.
@@ -107,6 +111,22 @@ pub const REPUBLISH_MAX: Duration = Duration::from_secs(3_600);
 pub const REQUEST_FUEL: u64 = 20_000_000;
 /// Requests that wait for a thread that computes, at most; those over it are asked to come again.
 pub const COMPUTE_QUEUE_MAX: usize = 64;
+/// What a worker announces of its abilities, in bytes of names.
+pub const ABILITIES_BYTES_MAX: usize = 16 * 1024;
+/// What a worker remembers to have refused.
+pub const REFUSALS_MAX: usize = 100;
+/// How long a refusal counts that was not to be foreseen; doubles with each further one up to [`REFUSAL_MAX`].
+pub const REFUSAL_INITIAL: Duration = Duration::from_secs(60);
+/// The longest such time.
+pub const REFUSAL_MAX: Duration = Duration::from_secs(3_600);
+/// The wait before a run is offered again that a worker refused; doubles with each refusal up to [`REFUSED_AGAIN_MAX`].
+pub const REFUSED_AGAIN_INITIAL: Duration = Duration::from_millis(250);
+/// The longest such wait.
+pub const REFUSED_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// Lanes that one run is published to.
+pub const LANES_MAX: usize = 4;
+/// How old what the leader knows of the members' abilities may be.
+pub const MEMBERS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Missed instants of one task that one firing looks at.
 pub const CATCH_UP_STEPS_MAX: usize = 10_000;

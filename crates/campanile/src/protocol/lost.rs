@@ -99,6 +99,7 @@ mod tests {
             beat_seq,
             beat_at: Timestamp::MIN,
             version: String::new(),
+            abilities: None,
         }
     }
 

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::dispatch::Entry;
 use super::limits;
+use super::routing::{Need, Route};
 use crate::id::RunId;
 use crate::port::broker::Message;
 use crate::run::Origin;
@@ -26,6 +27,12 @@ pub const REPLY_QUEUE: &str = "campanile.replies";
 #[must_use]
 pub fn destination(queue: &QueueName) -> String {
     format!("campanile.{queue}")
+}
+
+/// The JMS queue of those workers of one of our queues who have announced the same. No queue's name has a `~`.
+#[must_use]
+pub fn lane_destination(queue: &QueueName, lane: &str) -> String {
+    format!("campanile.{queue}~{lane}")
 }
 
 /// The body.
@@ -173,7 +180,7 @@ pub fn build(entry: &Entry, key: &Key) -> Message {
         (Some(ExternalBody::Payload), payload) => payload.to_string(),
         _ => serde_json::to_string(&envelope).unwrap_or_default(),
     };
-    let properties = vec![
+    let mut properties = vec![
         ("campanile_run", run.id.to_string()),
         ("campanile_attempt", run.attempt.to_string()),
         ("campanile_task", task.to_owned()),
@@ -184,6 +191,9 @@ pub fn build(entry: &Entry, key: &Key) -> Message {
         ),
         ("campanile_sig", key.sign(&body)),
     ];
+    // For people and their tools: a worker goes by the store.
+    let needs = entry.handler().and_then(Need::of);
+    properties.extend(needs.map(|need| ("campanile_needs", need.token())));
     Message {
         destination: external.map_or_else(|| destination(&run.queue), |e| e.destination.clone()),
         body,
@@ -196,6 +206,21 @@ pub fn build(entry: &Entry, key: &Key) -> Message {
         priority: run.priority,
         properties,
     }
+}
+
+/// The messages of one attempt: one, or one to each lane of its route.
+#[must_use]
+pub fn build_all(entry: &Entry, key: &Key, route: &Route) -> Vec<Message> {
+    let message = build(entry, key);
+    let Route::Lanes(lanes) = route else {
+        return vec![message];
+    };
+    let queue = &entry.waiting.run.queue;
+    let to = |lane: &String| Message {
+        destination: lane_destination(queue, lane),
+        ..message.clone()
+    };
+    lanes.iter().map(to).collect()
 }
 
 /// Why a message starts nothing.

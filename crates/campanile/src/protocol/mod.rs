@@ -3,7 +3,7 @@
 //!
 //! **States of a run**: `scheduled → queued → running → succeeded | failed(reason) | cancelled`, beside `skipped(reason)`
 //! for an occurrence that did not run. `running → scheduled` (attempt + 1) on a retry, a loss or a drain. A terminal
-//! row never changes. See [`run`].
+//! row never changes. See [`run`]. A worker that can't carry a run out gives it back before the start ([`routing`]).
 //!
 //! **Terms.** A node that got the lock reads the epoch, verifies that the lock is still its own, and begins a term with
 //! a compare-and-set on the leader row; only then it leads, with empty memory. Losing the lock, a guard that matches no
@@ -33,5 +33,6 @@ pub mod occurrences;
 pub mod permits;
 pub mod plan;
 pub mod refusal;
+pub mod routing;
 pub mod run;
 pub mod work;

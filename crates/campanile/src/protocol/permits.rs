@@ -28,9 +28,18 @@ pub enum LimitKey {
     Queue(QueueName),
     /// The runs of a named group of tasks.
     Group(String),
+    /// Not a limit with permits: the runs of a queue for which nobody living can do what this says
+    /// ([`Need::token`](super::routing::Need::token)). They are parked here until somebody can.
+    Ability(QueueName, String),
 }
 
 impl LimitKey {
+    /// Whether runs under it wait for a worker that can carry them out.
+    #[must_use]
+    pub const fn is_ability(&self) -> bool {
+        matches!(self, Self::Ability(..))
+    }
+
     /// Whether a run keeps this permit while it waits for its next attempt.
     #[must_use]
     pub const fn is_kept(&self) -> bool {
@@ -46,6 +55,7 @@ impl fmt::Display for LimitKey {
             Self::Task(id) => write!(f, "task:{id}"),
             Self::Queue(name) => write!(f, "queue:{name}"),
             Self::Group(name) => write!(f, "group:{name}"),
+            Self::Ability(queue, need) => write!(f, "needs:{queue}:{need}"),
         }
     }
 }
@@ -62,6 +72,10 @@ impl FromStr for LimitKey {
             "task" => Ok(Self::Task(id()?)),
             "queue" => Ok(Self::Queue(QueueName::new(name))),
             "group" => Ok(Self::Group(name.to_owned())),
+            "needs" => {
+                let (queue, need) = name.split_once(':').ok_or_else(wrong)?;
+                Ok(Self::Ability(QueueName::new(queue), need.to_owned()))
+            }
             _ => Err(wrong()),
         }
     }
@@ -325,6 +339,7 @@ mod tests {
             LimitKey::Task(TaskId::from_i64(5)),
             LimitKey::Queue(QueueName::new("reports")),
             group("db"),
+            LimitKey::Ability(QueueName::new("reports"), "native:close.books".to_owned()),
         ] {
             assert_eq!(key.to_string().parse(), Ok(key));
         }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::dispatch::Entry;
 use super::occurrences::{Due, occurrences};
 use super::permits::{Board, Full, LimitKey, Parked, Rules};
+use super::routing::{Need, Route, Routes};
 use super::work::{DueKey, DueRow, Firing, OutboxEntry, Owner, Replaced, Waiting};
 use super::{limits, run as transitions};
 use crate::id::{OutboxId, RunId, TaskId};
 use crate::run::{Reason, Run, State};
 use crate::schedule::Timetable;
-use crate::task::{Misfire, Overlap, Task};
+use crate::task::{HandlerSpec, Misfire, Overlap, Task};
 use crate::time::Timestamp;
 
 /// A task with its compiled timetable.
@@ -84,6 +85,8 @@ pub struct Planner<'a> {
     pub rules: &'a Rules,
     /// Who holds which permit.
     pub board: &'a mut Board,
+    /// Who can carry out what.
+    pub routes: &'a Routes,
     /// When the next catch-up run may start.
     pub catch_up: &'a mut CatchUp,
     /// When and in which term.
@@ -152,6 +155,12 @@ impl Candidate<'_> {
 
     fn spec_task(&self) -> Option<&Task> {
         self.task.map(|c| &*c.task)
+    }
+
+    /// What runs: the run's own handler, or its task's.
+    fn handler(&self) -> Option<&HandlerSpec> {
+        let own = self.waiting.spec.as_ref().and_then(|s| s.handler.as_ref());
+        own.or_else(|| self.task.map(|c| &c.task.spec.handler))
     }
 }
 
@@ -316,8 +325,24 @@ impl Planner<'_> {
         mut candidate: Candidate<'_>,
         keys: &[(LimitKey, u32)],
     ) {
-        if keys.is_empty() || candidate.run().ready_at > self.moment.horizon {
+        if candidate.run().ready_at > self.moment.horizon {
             return self.place(planned, candidate);
+        }
+        // What nobody can carry out takes nothing that others need; its task's own permit it takes, for it is active.
+        let blocked = self.blocked(&candidate);
+        let kept: Vec<(LimitKey, u32)>;
+        let keys = if blocked.is_some() {
+            kept = keys
+                .iter()
+                .filter(|(key, _)| key.is_kept())
+                .cloned()
+                .collect();
+            &kept
+        } else {
+            keys
+        };
+        if keys.is_empty() {
+            return self.let_through(planned, candidate, blocked);
         }
         candidate.waiting.run.limited = true;
         // A run that has started once waits for its turn, whatever the policy says of those that have not.
@@ -340,10 +365,33 @@ impl Planner<'_> {
         match taken {
             Ok(got) => {
                 planned.firing.acquired.extend(got);
-                self.place(planned, candidate);
+                self.let_through(planned, candidate, blocked);
             }
             Err(full) => self.park(planned, &candidate, full),
         }
+    }
+
+    /// Under what a run waits that no living worker of its queue can carry out.
+    fn blocked(&self, candidate: &Candidate<'_>) -> Option<LimitKey> {
+        let (queue, handler) = (&candidate.run().queue, candidate.handler()?);
+        if self.routes.route(queue, Some(handler)) != Route::Blocked {
+            return None;
+        }
+        Need::of(handler).map(|need| LimitKey::Ability(queue.clone(), need.token()))
+    }
+
+    fn let_through(
+        &self,
+        planned: &mut Planned,
+        mut candidate: Candidate<'_>,
+        blocked: Option<LimitKey>,
+    ) {
+        let Some(key) = blocked else {
+            return self.place(planned, candidate);
+        };
+        candidate.waiting.run.limited = true;
+        planned.firing.parked.push(parked(key, candidate.run()));
+        self.insert(planned, &candidate);
     }
 
     /// Ends who holds the task's permit, so that its place is free: at once if it waits, else when its worker has ended
@@ -385,14 +433,8 @@ impl Planner<'_> {
             return self.refuse(planned, candidate, Reason::Overlap);
         }
         standing.parked += 1;
-        let run = candidate.run();
-        planned.firing.parked.push(Parked {
-            key: full.key.clone(),
-            priority: run.priority,
-            ready_at: run.ready_at,
-            run: run.id,
-            queue: run.queue.clone(),
-        });
+        let waits = parked(full.key.clone(), candidate.run());
+        planned.firing.parked.push(waits);
         planned.firing.acquired.extend(full.got);
         let held = full.held.iter().map(|h| (full.key.clone(), h.n));
         planned.firing.full.extend(held);
@@ -422,7 +464,7 @@ impl Planner<'_> {
     }
 
     /// Into the dispatcher's hands, or behind a timer if it starts later.
-    fn place(&mut self, planned: &mut Planned, candidate: Candidate<'_>) {
+    fn place(&self, planned: &mut Planned, candidate: Candidate<'_>) {
         self.insert(planned, &candidate);
         if candidate.run().ready_at > self.moment.horizon {
             let run = candidate.run().clone();
@@ -443,6 +485,16 @@ impl Planner<'_> {
         if !candidate.exists {
             planned.firing.runs.push(run.clone());
         }
+    }
+}
+
+fn parked(key: LimitKey, run: &Run) -> Parked {
+    Parked {
+        key,
+        priority: run.priority,
+        ready_at: run.ready_at,
+        run: run.id,
+        queue: run.queue.clone(),
     }
 }
 

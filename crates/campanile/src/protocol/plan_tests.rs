@@ -90,6 +90,7 @@ fn plan(compiled: &Arc<Compiled>, rows: &[DueRow], now: i64, board: &mut Board) 
         tasks: &|_| Lookup::Here(Arc::clone(compiled)),
         rules: &Rules::default(),
         board,
+        routes: &Routes::default(),
         catch_up: &mut CatchUp::new(10),
         moment: Moment {
             now: at(now),
@@ -254,6 +255,7 @@ fn rows_of_what_can_not_be_read_are_left_alone() {
             tasks: &|_| lookup.clone(),
             rules: &Rules::default(),
             board: &mut Board::default(),
+            routes: &Routes::default(),
             catch_up: &mut CatchUp::new(10),
             moment: Moment {
                 now: at(10),

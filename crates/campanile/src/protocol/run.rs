@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use super::limits;
+use super::routing::refusal_wait;
 use super::work::{Cancel, End, Finish, Moved};
 use crate::id::{ClaimId, NodeId, RunId};
-use crate::port::handler::Failure;
+use crate::port::handler::{Failure, Verdict};
 use crate::run::{Origin, Reason, Run, State};
-use crate::task::{Backoff, Retry, StartMode, Task, TaskSpec};
+use crate::task::{Backoff, Class, Retry, StartMode, Task, TaskSpec};
 use crate::time::Timestamp;
+
+/// A fixed wait is lengthened by at most this part of it.
+const FIXED_SPREAD_PARTS: u32 = 10;
 
 /// The run of an occurrence, born ready to be claimed once it is due.
 #[must_use]
@@ -216,7 +220,9 @@ pub fn finish(
         }
         End::Cancelled(reason) => ended(State::Cancelled, reason),
         End::Again { ready_at, why } => again(base, ready_at, why),
-        End::Withdrawn { ready_at } => again(base, ready_at, Reason::None),
+        End::Refused { ready_at } | End::Withdrawn { ready_at } => {
+            again(base, ready_at, Reason::None)
+        }
     })
 }
 
@@ -328,10 +334,30 @@ pub enum Outcome {
     Cancelled,
     /// It was stopped because the node drains: the attempt counts as neither failure nor loss.
     Drained,
+    /// It was not started: the worker can't carry it out.
+    Refused {
+        /// Why not.
+        why: String,
+        /// Attempts before this one that neither failed nor were lost: refused ones, in the main.
+        earlier: u32,
+    },
+}
+
+impl Outcome {
+    /// What kind of failure it is; `None` if it is none.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::Failed(failure) => Some(failure.class().clone()),
+            Self::TimedOut => Some(Class::Timeout),
+            Self::Refused { .. } => Some(Class::NotAllowed),
+            Self::Succeeded | Self::Cancelled | Self::Drained => None,
+        }
+    }
 }
 
 /// What an outcome means for the run: its end, or when the next attempt is due. `random` is uniform and gives the
-/// back-off its full jitter.
+/// back-off its jitter.
 #[must_use]
 pub fn conclude(
     outcome: &Outcome,
@@ -340,9 +366,14 @@ pub fn conclude(
     now: Timestamp,
     random: u64,
 ) -> End {
-    let reason = match outcome {
+    let (why, may_help, least) = match outcome {
         Outcome::Succeeded => return End::Succeeded,
         Outcome::Cancelled => return End::Cancelled(Reason::Requested),
+        Outcome::Refused { earlier, .. } => {
+            return End::Refused {
+                ready_at: now.plus(refusal_wait(*earlier)),
+            };
+        }
         Outcome::Drained if spec.start == StartMode::AtMostOnce => {
             return End::Failed(Reason::Lost);
         }
@@ -352,17 +383,26 @@ pub fn conclude(
                 why: Reason::None,
             };
         }
-        Outcome::Failed(Failure::Fatal(_)) => return End::Failed(Reason::Error),
-        Outcome::Failed(Failure::NotAllowed(_)) => return End::Failed(Reason::NotAllowed),
-        Outcome::Failed(Failure::Retry(_)) => Reason::Error,
-        Outcome::TimedOut => Reason::Timeout,
+        Outcome::Failed(failure) => {
+            let why = match failure.verdict() {
+                Verdict::NotAllowed => Reason::NotAllowed,
+                Verdict::Retry | Verdict::Fatal => Reason::Error,
+            };
+            let may_help = failure.verdict() == Verdict::Retry;
+            (why, may_help, failure.least_wait())
+        }
+        Outcome::TimedOut => (Reason::Timeout, true, None),
     };
-    if spec.start == StartMode::AtMostOnce || failures + 1 >= spec.retry.max_attempts {
-        return End::Failed(reason);
+    let class = outcome.class().unwrap_or_default();
+    let none_left = spec.start == StartMode::AtMostOnce || failures + 1 >= spec.retry.max_attempts;
+    if none_left || !spec.retry.takes(&class, may_help) {
+        return End::Failed(why);
     }
+    let wait = backoff(&spec.retry, failures, random);
+    let least = least.unwrap_or_default().min(limits::RETRY_AFTER_MAX);
     End::Again {
-        ready_at: now.plus(backoff(&spec.retry, failures, random)),
-        why: reason,
+        ready_at: now.plus(wait.max(least)),
+        why,
     }
 }
 
@@ -396,34 +436,35 @@ pub fn lose(run: &Run, start: StartMode, now: Timestamp) -> Option<Finish> {
         end,
         at: now,
         error: Some("its worker was lost".to_owned()),
+        class: Some(Class::Lost),
         log: None,
         limited: run.limited,
     })
 }
 
-/// The wait after failure number `failures` (from 0): full jitter between half of it and the whole, so that retries of
-/// a herd spread and none comes at once.
+/// The wait after failure number `failures` (from 0). A fixed one is what it says or up to a tenth longer; an exponential
+/// one lies between half of its length and the whole. So retries of a herd spread, and none comes at once.
 #[must_use]
 pub fn backoff(retry: &Retry, failures: u32, random: u64) -> Duration {
-    let whole = match retry.backoff {
-        Backoff::Fixed => retry.initial,
-        Backoff::Exponential => retry
-            .initial
-            .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)),
-    }
-    .min(retry.max);
-    let half_ms = u64::try_from(whole.as_millis() / 2).unwrap_or(u64::MAX);
-    Duration::from_millis(
-        half_ms
-            + if half_ms == 0 {
-                0
-            } else {
-                random % (half_ms + 1)
-            },
-    )
-    .max(Duration::from_millis(1))
+    let (least, spread) = match retry.backoff {
+        Backoff::Fixed => (retry.initial, retry.initial / FIXED_SPREAD_PARTS),
+        Backoff::Exponential => {
+            let whole = retry
+                .initial
+                .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX))
+                .min(retry.max);
+            (whole / 2, whole / 2)
+        }
+    };
+    let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX - 1);
+    let jitter = Duration::from_millis(random % (spread_ms + 1));
+    (least + jitter).max(Duration::from_millis(1))
 }
 
 fn cut_error(text: &str) -> String {
     text[..text.floor_char_boundary(limits::ERROR_BYTES_MAX.min(text.len()))].to_owned()
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

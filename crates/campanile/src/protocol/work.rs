@@ -9,10 +9,11 @@ use std::time::Duration;
 
 pub use super::ahead::{DueChange, Unplan};
 use super::permits::{LimitKey, Parked, Permit};
+use super::routing::Abilities;
 use crate::calendar::CalendarSpec;
 use crate::id::{ClaimId, Holder, NodeId, OutboxId, RunId, TaskId};
 use crate::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
-use crate::task::{QueueName, Task, TaskSpec};
+use crate::task::{Class, QueueName, Task, TaskSpec};
 use crate::time::Timestamp;
 
 pub use self::aside::{Aside, Quarantined, Released, Thing};
@@ -257,6 +258,12 @@ pub enum End {
         /// Why the attempt ended; [`Reason::None`] for a drain, which counts as neither failure nor loss.
         why: Reason,
     },
+    /// Its worker could not carry it out and did not start it: the next attempt may start at this instant. Neither a
+    /// failure nor a loss.
+    Refused {
+        /// When the next attempt is due.
+        ready_at: Timestamp,
+    },
     /// Nobody knows whether its claim was committed, or will be: the attempt is used up, also if the run still waits at
     /// it, so that the claim wins nothing when it arrives after this. Nothing was started.
     Withdrawn {
@@ -293,6 +300,8 @@ pub struct Finish {
     pub at: Timestamp,
     /// The error's text.
     pub error: Option<String>,
+    /// What kind of failure it was.
+    pub class: Option<Class>,
     /// The attempt's log; `None` or empty = nothing is kept.
     pub log: Option<String>,
     /// Whether the run holds permits, for which others may wait: then the leader is told at once.
@@ -324,6 +333,8 @@ pub struct Node {
     pub beat_at: Timestamp,
     /// The program's version.
     pub version: String,
+    /// What it can carry out; `None` = it does not say, as an older program.
+    pub abilities: Option<Abilities>,
 }
 
 /// The answer to a beat.

@@ -55,7 +55,9 @@ pub fn check_attempts(spec: &TaskSpec) -> Result<(), Invalid> {
     }
     check_duration("timeout", spec.timeout)?;
     check_duration("retry.initial", spec.retry.initial)?;
-    check_duration("retry.max", spec.retry.max)
+    check_duration("retry.max", spec.retry.max)?;
+    spec.retry.on.check("retry.on")?;
+    spec.retry.never_on.check("retry.never_on")
 }
 
 /// Checks a payload's depth and size.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::classes::{Class, Classes};
+
 /// What happens to missed occurrences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -58,8 +60,7 @@ pub enum StartMode {
     AtMostOnce,
 }
 
-/// What happens after a failure: up to `max_attempts` starts, each later than the last by a growing wait with full
-/// jitter.
+/// What happens after a failure: up to `max_attempts` starts, each later than the last by a wait with jitter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
@@ -70,9 +71,37 @@ pub struct Retry {
     /// The first wait.
     #[serde(with = "crate::time::duration")]
     pub initial: Duration,
-    /// The longest wait.
+    /// The longest wait between attempts of an exponential back-off. What a target asks for (`Retry-After`) may be longer.
     #[serde(with = "crate::time::duration")]
     pub max: Duration,
+    /// Which failures are tried again; empty = those for which that may help (the word `default`).
+    #[serde(skip_serializing_if = "Classes::is_empty")]
+    pub on: Classes,
+    /// Which failures are never tried again, whatever `on` says.
+    #[serde(skip_serializing_if = "Classes::is_empty")]
+    pub never_on: Classes,
+}
+
+impl Retry {
+    /// Whether a failure of this class is tried again while attempts are left. `may_help`: whether its handler thinks
+    /// that another attempt may help.
+    #[must_use]
+    pub fn takes(&self, class: &Class, may_help: bool) -> bool {
+        if self.never_on.names(class, may_help) {
+            return false;
+        }
+        if self.on.is_empty() {
+            may_help
+        } else {
+            self.on.names(class, may_help)
+        }
+    }
+
+    /// Whether a run whose worker died may start again.
+    #[must_use]
+    pub fn takes_lost(&self) -> bool {
+        !self.never_on.names(&Class::Lost, true)
+    }
 }
 
 impl Default for Retry {
@@ -82,6 +111,8 @@ impl Default for Retry {
             backoff: Backoff::Exponential,
             initial: Duration::from_secs(1),
             max: Duration::from_secs(300),
+            on: Classes::default(),
+            never_on: Classes::default(),
         }
     }
 }
@@ -90,9 +121,9 @@ impl Default for Retry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Backoff {
-    /// Always `initial`.
+    /// Always `initial` at least, and up to a tenth more.
     Fixed,
-    /// `initial`, twice, four times … `max`.
+    /// `initial`, twice, four times … `max`: between half of that and the whole.
     #[default]
     Exponential,
 }

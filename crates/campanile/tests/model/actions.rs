@@ -33,6 +33,7 @@ pub enum Action {
     ClaimArrives(usize),
     Withdraw(usize),
     Start(usize, usize),
+    Refuse(usize, usize),
     End(usize, usize, Way),
     EndUnanswered(usize, usize),
     Die(usize),
@@ -142,6 +143,9 @@ impl Scene {
         for (place, in_hand) in worker.hand.iter().enumerate() {
             if !in_hand.started {
                 actions.push(Action::Start(w, place));
+                if world.left.refusals > 0 {
+                    actions.push(Action::Refuse(w, place));
+                }
                 continue;
             }
             actions.push(Action::End(w, place, Way::Succeeds));

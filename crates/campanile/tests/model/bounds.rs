@@ -83,6 +83,8 @@ pub struct Left {
     pub leaves: u8,
     /// Handlers that fail.
     pub failures: u8,
+    /// Claimed attempts that their worker can't carry out and refuses.
+    pub refusals: u8,
     /// Requests to cancel.
     pub cancels: u8,
     /// Edits of the task.
@@ -259,6 +261,8 @@ guards! {
     end_releases,
     /// Who gives a permit back lets the first parked run go on.
     release_hands_on,
+    /// A refusal before the start counts as no failure.
+    refusal_is_no_failure,
     /// The leader wakes who is parked behind nobody.
     stranded_are_woken,
 }

@@ -229,6 +229,18 @@ const OF_WORKERS: &[Mutant] = &[
         Killed(p::I4),
     ),
     (
+        "a refusal counts as a failure",
+        |g| g.refusal_is_no_failure = false,
+        &["refusal"],
+        Killed(p::I13),
+    ),
+    (
+        "a refusal counts as a failure of a run that may start once",
+        |g| g.refusal_is_no_failure = false,
+        &["refused once"],
+        Killed(p::I13),
+    ),
+    (
         "a requeue puts no timer",
         |g| g.requeue_puts_timer = false,
         &["retry"],

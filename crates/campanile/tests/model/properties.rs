@@ -33,17 +33,18 @@ pub const I9: &str = "I9 whatever waits is kept";
 pub const I9_WORK: &str = "I9 work goes on";
 pub const I11: &str = "I11 a rest holds";
 pub const I12: &str = "I12 a turn is kept";
+pub const I13: &str = "I13 what counts as a failure was started";
 pub const G2: &str = "G2 no gap";
 pub const EDITS: &str = "edits: a firing rests on the present definitions";
 
 /// The properties that must always hold, in the order of their bits. The last is judged by what can happen next.
-const ALWAYS: [&str; 16] = [
-    I1, I2, I3, I4, I5, I6, I6_CLAIM, I7, I8, I8_ONE, I9, G2, EDITS, I5_HOLDER, I11, I12,
+const ALWAYS: [&str; 17] = [
+    I1, I2, I3, I4, I5, I6, I6_CLAIM, I7, I8, I8_ONE, I9, G2, EDITS, I5_HOLDER, I11, I12, I13,
 ];
 
 /// What a step broke: one bit for each of [`ALWAYS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Broken(u16);
+pub struct Broken(u32);
 
 impl Broken {
     fn note(&mut self, name: &str, holds: bool) {
@@ -52,7 +53,7 @@ impl Broken {
         }
     }
 
-    const fn has(self, bit: u16) -> bool {
+    const fn has(self, bit: u32) -> bool {
         self.0 & (1 << bit) != 0
     }
 
@@ -94,6 +95,9 @@ pub fn judge(scene: &Scene, last: &World, world: &mut World) {
     });
     let starts: Vec<Start> = starts.collect();
     broken.note(I4, invariants::started_once(&starts, &once).is_ok());
+    let runs = after.runs.iter().map(|row| &*row.0);
+    let started = invariants::failures_were_started(runs, &starts);
+    broken.note(I13, started.is_ok());
     let claimed = |s: &Start| after.run(s.run).is_some() && !after.waits(s.run, s.attempt);
     broken.note(I6_CLAIM, starts.iter().all(claimed));
     if before != after {
@@ -201,6 +205,7 @@ pub const REPLACED: &str = "a run's place is taken";
 pub const CANCELLED: &str = "a run is cancelled";
 pub const EDITED: &str = "a firing rests on an older definition";
 pub const DRAINED: &str = "a worker gives a run back";
+pub const GIVEN_BACK: &str = "a run that a worker refused succeeds";
 pub const LOST: &str = "a run ends lost";
 pub const ALL_MISSED_RAN: &str = "all that was missed together ran";
 pub const TAKEN_BACK: &str = "a message of a run that was taken back is delivered";
@@ -272,6 +277,11 @@ fn sometimes() -> Vec<Sometimes> {
         (DRAINED, |_, w| {
             any_run(w, |r| r.attempt > 1 + r.failures + r.losses)
         }),
+        (GIVEN_BACK, |_, w| {
+            any_run(w, |r| {
+                r.attempt > 1 && r.failures == 0 && r.state == State::Succeeded
+            })
+        }),
         (LOST, |_, w| any_run(w, |r| r.reason == Reason::Lost)),
         (ALL_MISSED_RAN, |_, w| {
             let ran = w.store.runs.iter();
@@ -299,7 +309,7 @@ pub fn all() -> Vec<Property<Scene>> {
             vec![$(Property::<Scene>::always(ALWAYS[$bit], |_, w| !w.broken.has($bit))),*]
         };
     }
-    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
     all.push(Property::always(I9_WORK, work_goes_on));
     let sometimes = sometimes().into_iter();
     all.extend(sometimes.map(|(name, is)| Property::sometimes(name, is)));

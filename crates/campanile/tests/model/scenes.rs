@@ -23,6 +23,7 @@ pub const NONE: Left = Left {
     zombies: 0,
     leaves: 0,
     failures: 0,
+    refusals: 0,
     cancels: 0,
     edits: 0,
     pauses: 0,
@@ -127,6 +128,14 @@ fn of_workers() -> Vec<Named> {
         task: json!({"start": "at-most-once"}),
         ..two(left!(zombies: 1, duplicates: 1))
     };
+    let refusal = Bounds {
+        task: json!({"retry": {"max_attempts": 1}}),
+        ..two(left!(refusals: 2, duplicates: 1))
+    };
+    let refused_once = Bounds {
+        task: json!({"start": "at-most-once", "retry": {"max_attempts": 1}}),
+        ..steady(left!(refusals: 1, duplicates: 1))
+    };
     let retry = Bounds {
         marks: true,
         slots: 2,
@@ -173,6 +182,16 @@ fn of_workers() -> Vec<Named> {
             "late claims",
             steady(left!(unanswered_claims: 1, late_claims: 1, duplicates: 1)),
             &[p::ALL_DONE, p::DRAINED, p::STALE_CLAIM],
+        ),
+        named(
+            "refusal",
+            refusal,
+            &[p::ALL_DONE, p::GIVEN_BACK, p::STALE_CLAIM],
+        ),
+        named(
+            "refused once",
+            refused_once,
+            &[p::ALL_DONE, p::GIVEN_BACK, p::STALE_CLAIM],
         ),
         named("once", once, &[p::ALL_DONE, p::LOST, p::TWICE]),
         named(

@@ -11,6 +11,7 @@ use campanile::protocol::dispatch::{Dispatch, Entry};
 use campanile::protocol::election::{self, Effect, Event, State};
 use campanile::protocol::limits;
 use campanile::protocol::plan::{CatchUp, Lookup, Moment, Planner};
+use campanile::protocol::routing::Routes;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{DueRow, Finish, Firing, Owner, Term, Waiting};
 use campanile::run::Run;
@@ -297,6 +298,7 @@ impl Scheduler {
             tasks: &|_| Lookup::Here(Arc::clone(compiled)),
             rules: &scene.rules,
             board: &mut board,
+            routes: &Routes::default(),
             catch_up: &mut CatchUp::new(10),
             moment: Moment {
                 now,

@@ -361,5 +361,6 @@ pub fn end_parts(end: End) -> (u8, i64, i64) {
         End::Cancelled(reason) => (2, reason.as_i64(), 0),
         End::Again { ready_at, why } => (3, why.as_i64(), ready_at.as_ms()),
         End::Withdrawn { ready_at } => (4, 0, ready_at.as_ms()),
+        End::Refused { ready_at } => (5, 0, ready_at.as_ms()),
     }
 }

@@ -137,6 +137,7 @@ impl Worker {
             end,
             at,
             error: None,
+            class: None,
             log: None,
             limited: true,
         })
@@ -157,21 +158,44 @@ impl Worker {
         store: &Store,
         at: Timestamp,
     ) -> Finish {
-        let won = self.hand[place].won;
         let outcome = match way {
             Way::Succeeds => Outcome::Succeeded,
-            Way::Fails => Outcome::Failed(Failure::Retry(String::new())),
+            Way::Fails => Outcome::Failed(Failure::retry(String::new())),
             Way::IsCancelled => Outcome::Cancelled,
             Way::IsDrained => Outcome::Drained,
         };
+        self.finish(place, &outcome, scene, store, at)
+    }
+
+    /// What it asks the store to write for an attempt that it has claimed and can't carry out.
+    pub fn refuse(&self, place: usize, scene: &Scene, store: &Store, at: Timestamp) -> Finish {
+        let why = String::new();
+        let outcome = if scene.guards.refusal_is_no_failure {
+            Outcome::Refused { why, earlier: 0 }
+        } else {
+            Outcome::Failed(Failure::not_allowed(why))
+        };
+        self.finish(place, &outcome, scene, store, at)
+    }
+
+    fn finish(
+        &self,
+        place: usize,
+        outcome: &Outcome,
+        scene: &Scene,
+        store: &Store,
+        at: Timestamp,
+    ) -> Finish {
+        let won = self.hand[place].won;
         let spec = &scene.task(store.edits).task.spec;
         Finish {
             run: won.run,
             attempt: won.attempt,
             claim: won.claim,
-            end: transitions::conclude(&outcome, spec, won.failures, at, 0),
+            end: transitions::conclude(outcome, spec, won.failures, at, 0),
             at,
             error: None,
+            class: None,
             log: None,
             limited: false,
         }

@@ -288,6 +288,12 @@ impl Scene {
                 self.finish(world, &end);
             }
             Action::Start(w, place) => world.workers[w].start(place, &mut world.starts),
+            Action::Refuse(w, place) => {
+                spend(&mut world.left.refusals);
+                let end = world.workers[w].refuse(place, self, &world.store, early);
+                self.finish(world, &end);
+                world.workers[w].hand.remove(place);
+            }
             Action::End(w, place, way) => {
                 match way {
                     Way::Fails => spend(&mut world.left.failures),

@@ -40,7 +40,7 @@ pub(super) static RUN: Statement = Statement::new(concat!(
 
 /// A run's attempts that ended other than well.
 static ATTEMPTS: Statement = Statement::new(
-    "SELECT attempt, worker, started_at, finished_at, reason, error FROM run_attempt WHERE run = :id ORDER BY attempt",
+    "SELECT attempt, worker, started_at, finished_at, reason, error, class FROM run_attempt WHERE run = :id ORDER BY attempt",
 );
 
 /// What a run's attempts wrote.
@@ -78,7 +78,7 @@ static IS_LIVE: Statement = Statement::new("SELECT 1 FROM run WHERE id = :id AND
 
 /// The living.
 static NODES: Statement = Statement::new(
-    "SELECT id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version FROM node
+    "SELECT id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version, abilities FROM node
      ORDER BY name, id",
 );
 
@@ -195,6 +195,7 @@ impl Control for Store {
                 at: at.as_ms(),
                 outcome: Outcome::Over(State::Cancelled, Reason::Requested),
                 error: None,
+                class: None,
                 log: None,
             };
             let answer = self

@@ -115,16 +115,16 @@ pub(super) static PUT_TIMERS: Statement = Statement::new(
 
 /// Attempts that ended other than well, of runs that go on.
 static NOTE_LIVE: Statement = Statement::new(
-    "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error)
-     SELECT run.id, run.attempt, run.worker, run.started_at, v.t, v.why, v.note
-     FROM @rows(r int, t int, why int, note text) AS v @with run @on run.id = v.r",
+    "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error, class)
+     SELECT run.id, run.attempt, run.worker, run.started_at, v.t, v.why, v.note, v.class
+     FROM @rows(r int, t int, why int, note text, class text) AS v @with run @on run.id = v.r",
 );
 
 /// The same, of runs that just went into history.
 static NOTE_ENDED: Statement = Statement::new(
-    "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error)
-     SELECT h.id, h.attempt, h.worker, h.started_at, v.t, v.why, v.note
-     FROM @rows(r int, t int, why int, note text) AS v @with run_history AS h @on h.id = v.r",
+    "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error, class)
+     SELECT h.id, h.attempt, h.worker, h.started_at, v.t, v.why, v.note, v.class
+     FROM @rows(r int, t int, why int, note text, class text) AS v @with run_history AS h @on h.id = v.r",
 );
 
 /// What attempts wrote.
@@ -141,6 +141,7 @@ pub(super) struct Ending {
     pub(super) at: i64,
     pub(super) outcome: Outcome,
     pub(super) error: Option<String>,
+    pub(super) class: Option<String>,
     pub(super) log: Option<String>,
 }
 
@@ -148,6 +149,7 @@ pub(super) struct Ending {
 pub(super) enum Outcome {
     Over(State, Reason),
     Again { ready_at: i64, why: Reason },
+    Refused { ready_at: i64 },
     Withdrawn { ready_at: i64 },
 }
 
@@ -166,11 +168,15 @@ impl From<&Finish> for Ending {
                     ready_at: ready_at.as_ms(),
                     why,
                 },
+                End::Refused { ready_at } => Outcome::Refused {
+                    ready_at: ready_at.as_ms(),
+                },
                 End::Withdrawn { ready_at } => Outcome::Withdrawn {
                     ready_at: ready_at.as_ms(),
                 },
             },
             error: finish.error.as_deref().map(clean_error),
+            class: finish.class.as_ref().map(ToString::to_string),
             log: finish
                 .log
                 .as_deref()
@@ -195,10 +201,15 @@ impl Ending {
             | Outcome::Withdrawn { .. }
             | Outcome::Over(..) => None,
             Outcome::Again { why, .. } => Some(why),
+            Outcome::Refused { .. } => Some(Reason::NotAllowed),
         }
     }
 
+    /// What it adds to failures and to losses. A refusal adds to neither: nothing was started.
     fn counts(&self) -> (i64, i64) {
+        if matches!(self.outcome, Outcome::Refused { .. }) {
+            return (0, 0);
+        }
         self.note().map_or((0, 0), |why| {
             (
                 i64::from(counts_as_failure(why)),
@@ -308,7 +319,9 @@ pub(super) async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result
     let states = endings.iter().map(|e| match e.outcome {
         Outcome::Over(state, reason) => (state.as_i64(), reason),
         Outcome::Again { why, .. } => (State::Scheduled.as_i64(), why),
-        Outcome::Withdrawn { .. } => (State::Scheduled.as_i64(), Reason::None),
+        Outcome::Refused { .. } | Outcome::Withdrawn { .. } => {
+            (State::Scheduled.as_i64(), Reason::None)
+        }
     });
     let table = Table::of(endings.iter().map(|e| e.run.as_i64()))
         .ints(endings.iter().map(|e| e.attempt.map(i64::from)))
@@ -381,7 +394,9 @@ pub(super) async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied,
     }
     note(tx, &NOTE_LIVE, held.iter().map(|(e, _)| *e)).await?;
     let ready = |e: &Ending| match e.outcome {
-        Outcome::Again { ready_at, .. } | Outcome::Withdrawn { ready_at } => ready_at,
+        Outcome::Again { ready_at, .. }
+        | Outcome::Refused { ready_at }
+        | Outcome::Withdrawn { ready_at } => ready_at,
         Outcome::Over(..) => e.at,
     };
     let table = Table::of(held.iter().map(|(e, _)| e.run.as_i64()))
@@ -413,7 +428,8 @@ async fn note(
     let table = Table::of(noted.iter().map(|(e, _)| e.run.as_i64()))
         .ints(noted.iter().map(|(e, _)| e.at))
         .ints(noted.iter().map(|(_, why)| why.as_i64()))
-        .texts(noted.iter().map(|(e, _)| e.error.clone()));
+        .texts(noted.iter().map(|(e, _)| e.error.clone()))
+        .texts(noted.iter().map(|(e, _)| e.class.clone()));
     tx.write(statement, &[("rows", table.into())]).await?;
     Ok(())
 }

@@ -191,6 +191,14 @@ impl Leading for Store {
         self.sweep_all_permits(term).await
     }
 
+    async fn blocked(&self) -> Result<Vec<(LimitKey, u64)>, Error> {
+        self.blocked_runs().await
+    }
+
+    async fn unblock(&self, term: &Term, keys: &[LimitKey]) -> Result<Option<usize>, Error> {
+        self.unblock_runs(term, keys).await
+    }
+
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
         let keys = firing
             .consumed
@@ -298,6 +306,7 @@ impl Leading for Store {
                 at: at.as_ms(),
                 outcome: Outcome::Over(State::Succeeded, Reason::HandedOver),
                 error: None,
+                class: None,
                 log: None,
             })
             .collect();

@@ -17,7 +17,7 @@ use super::super::value::{Row, Table};
 use super::Store;
 use super::ends::{Ending, Outcome, PUT_TIMERS, end};
 use super::leading::guard;
-use super::points::SWEEP;
+use super::points::{SWEEP, UNBLOCK};
 use super::rows::small;
 
 /// Parked runs of one limit that go on at once.
@@ -96,7 +96,14 @@ static PARKED_UNDER: Statement = Statement::new(
 static LEFT_OVER: Statement = Statement::new(
     "SELECT limit_key FROM permit WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = permit.run)
      UNION SELECT limit_key FROM parked
-     WHERE NOT EXISTS (SELECT 1 FROM permit WHERE permit.limit_key = parked.limit_key)",
+     WHERE NOT EXISTS (SELECT 1 FROM permit WHERE permit.limit_key = parked.limit_key)
+     AND parked.limit_key NOT LIKE 'needs:%'",
+);
+
+/// Runs that wait for somebody who can carry them out, by what they need.
+static BLOCKED: Statement = Statement::new(
+    "SELECT limit_key, COUNT(*) FROM parked WHERE limit_key >= 'needs:' AND limit_key < 'needs;' GROUP BY limit_key
+     ORDER BY limit_key",
 );
 
 /// Takes the permits of ended runs back.
@@ -157,6 +164,32 @@ impl Store {
             let mut count = 0;
             for key in &keys {
                 count += hand_on(tx, key, HAND_ON_MAX).await?;
+            }
+            Ok(Verdict::Commit(Some(count)))
+        })
+    }
+
+    pub(super) async fn blocked_runs(&self) -> Result<Vec<(LimitKey, u64)>, Error> {
+        let rows = self.pools.leader_reader.rows(&BLOCKED, &[]).await?;
+        let counts = rows.into_iter().map(|mut row| {
+            let key = key_of(&mut row)?;
+            Ok((key, small(row.int("parked")?)?))
+        });
+        counts.collect()
+    }
+
+    pub(super) async fn unblock_runs(
+        &self,
+        term: &Term,
+        keys: &[LimitKey],
+    ) -> Result<Option<usize>, Error> {
+        transaction!(UNBLOCK, self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term, &UNBLOCK).await? {
+                return Ok(Verdict::Rollback(None));
+            }
+            let mut count = 0;
+            for key in keys {
+                count += hand_on(tx, &key.to_string(), HAND_ON_MAX).await?;
             }
             Ok(Verdict::Commit(Some(count)))
         })
@@ -252,6 +285,7 @@ fn never_starts(run: RunId, attempt: u32, reason: Reason, at: i64) -> Ending {
         at,
         outcome: Outcome::Over(state, reason),
         error: None,
+        class: None,
         log: None,
     }
 }

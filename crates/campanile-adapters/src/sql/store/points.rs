@@ -59,6 +59,14 @@ pub(super) const SWEEP: Around = Around {
     committed: Failpoint::SweepCommitted,
 };
 
+/// Blocked runs go on.
+pub(super) const UNBLOCK: Around = Around {
+    before: Failpoint::UnblockBefore,
+    guarded: Some(Failpoint::UnblockGuarded),
+    written: Failpoint::UnblockWritten,
+    committed: Failpoint::UnblockCommitted,
+};
+
 /// Old history is removed.
 pub(super) const PRUNE: Around = Around {
     before: Failpoint::PruneBefore,

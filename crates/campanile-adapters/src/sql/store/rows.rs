@@ -250,7 +250,8 @@ fn read_task(row: &mut Row) -> Result<Task, Error> {
     })
 }
 
-/// Reads `id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version`.
+/// Reads `id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version, abilities`. What a newer program announces and this one can't read counts as
+/// nothing announced.
 pub(super) fn node_of(mut row: Row) -> Result<Node, Error> {
     const TABLE: &str = "node";
     Ok(Node {
@@ -265,10 +266,13 @@ pub(super) fn node_of(mut row: Row) -> Result<Node, Error> {
         beat_seq: row.int(TABLE)?,
         beat_at: Timestamp::from_ms(row.int(TABLE)?),
         version: row.text(TABLE)?,
+        abilities: row
+            .opt_text(TABLE)?
+            .and_then(|text| serde_json::from_str(&text).ok()),
     })
 }
 
-/// Reads `attempt, worker, started_at, finished_at, reason, error`.
+/// Reads `attempt, worker, started_at, finished_at, reason, error, class`.
 pub(super) fn attempt_of(mut row: Row) -> Result<AttemptEnd, Error> {
     const TABLE: &str = "run_attempt";
     Ok(AttemptEnd {
@@ -278,6 +282,7 @@ pub(super) fn attempt_of(mut row: Row) -> Result<AttemptEnd, Error> {
         finished_at: Timestamp::from_ms(row.int(TABLE)?),
         reason: known(Reason::from_i64(row.int(TABLE)?), "reason")?,
         error: row.opt_text(TABLE)?,
+        class: row.opt_text(TABLE)?,
     })
 }
 

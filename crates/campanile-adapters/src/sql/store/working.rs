@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use campanile::id::{NodeId, RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Working};
+use campanile::protocol::routing::Abilities;
 use campanile::protocol::work::{Aside, Beaten, Claim, Claimed, Finish, Node, Term};
 use campanile::run::{Origin, RunSpec};
 use campanile::task::Task;
@@ -23,10 +24,14 @@ const NODE_TEXT_BYTES_MAX: usize = 1_024;
 
 /// Adds a start of a node to the living. Asked twice, it is still there once.
 static JOIN: Statement = Statement::new(
-    "INSERT INTO node (id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version)
-     VALUES (:id, :name, :roles, :queues, :slots, :busy, :lease, :started, :seq, @now, :version)
+    "INSERT INTO node (id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version, abilities)
+     VALUES (:id, :name, :roles, :queues, :slots, :busy, :lease, :started, :seq, @now, :version, :abilities)
      ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, beat_seq = node.beat_seq + 1",
 );
+
+/// What a node can carry out, said anew.
+static ANNOUNCE: Statement =
+    Statement::new("UPDATE node SET abilities = :abilities WHERE id = :node");
 
 /// A beat.
 static BEAT: Statement = Statement::new(
@@ -71,6 +76,7 @@ static TASKS_BY_ID: Statement = Statement::new(
 #[async_trait]
 impl Working for Store {
     async fn join(&self, node: &Node) -> Result<(), Error> {
+        let abilities = node.abilities.as_ref().map(to_json).transpose()?;
         let args = [
             ("id", node.id.as_i64().into()),
             (
@@ -88,8 +94,17 @@ impl Working for Store {
                 "version",
                 clean(&node.version, NODE_TEXT_BYTES_MAX).as_str().into(),
             ),
+            ("abilities", abilities.as_deref().into()),
         ];
         self.pools.main.write(&JOIN, &args).await.map(drop)
+    }
+
+    async fn announce(&self, node: NodeId, abilities: &Abilities) -> Result<(), Error> {
+        let args = [
+            ("node", node.as_i64().into()),
+            ("abilities", to_json(abilities)?.as_str().into()),
+        ];
+        self.pools.main.write(&ANNOUNCE, &args).await.map(drop)
     }
 
     async fn beat(&self, node: NodeId, busy: u32, running: &[RunId]) -> Result<Beaten, Error> {

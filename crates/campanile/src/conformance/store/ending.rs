@@ -14,6 +14,7 @@ use crate::protocol::limits::ERROR_BYTES_MAX;
 use crate::protocol::run;
 use crate::protocol::work::{Cancel, Claim, End, Finish, Owner};
 use crate::run::{Reason, State};
+use crate::task::Class;
 
 /// Each kind of end makes of the row what the protocol says.
 pub async fn ends_are_as_the_protocol_says(store: Arc<dyn Store>) {
@@ -22,6 +23,7 @@ pub async fn ends_are_as_the_protocol_says(store: Arc<dyn Store>) {
     let kinds = [
         End::Succeeded,
         End::Failed(Reason::Error),
+        End::Refused { ready_at: at(9) },
         End::Failed(Reason::Timeout),
         End::Failed(Reason::Lost),
         End::Cancelled(Reason::Requested),
@@ -199,16 +201,18 @@ pub async fn bad_attempts_are_kept(store: Arc<dyn Store>) {
             },
         );
         finish.error = Some(format!("because {}", why.as_str()));
+        finish.class = (why == Reason::Error).then_some(Class::Exit(75));
         assert_eq!(f.finish(finish).await, Written::Applied);
         let (next, won) = f.claim(node, &[(run.id, run.attempt + 1)]).await;
         assert_eq!(won.len(), 1);
         (claim, run) = (next, f.row(run.id).await);
     }
-    assert_eq!(
-        f.finish(end(&run, claim, End::Failed(Reason::Error))).await,
-        Written::Applied
-    );
+    let mut last = end(&run, claim, End::Failed(Reason::Error));
+    last.class = Some(Class::named("quota"));
+    assert_eq!(f.finish(last).await, Written::Applied);
     let kept = f.detail(run.id).await.attempts;
+    let classes: Vec<_> = kept.iter().map(|a| a.class.as_deref()).collect();
+    assert_eq!(classes, [Some("exit:75"), None, Some("class:quota")]);
     let told: Vec<_> = kept
         .iter()
         .map(|a| (a.attempt, a.reason, a.error.as_deref()))

@@ -94,6 +94,7 @@ impl Fixture {
             beat_seq: 1,
             beat_at: at(0),
             version: "0.1.0".to_owned(),
+            abilities: None,
         }
     }
 
@@ -318,6 +319,7 @@ pub(super) fn end(run: &Run, claim: ClaimId, end: End) -> Finish {
         end,
         at: at(2),
         error: None,
+        class: None,
         log: None,
         limited: run.limited,
     }

@@ -18,6 +18,7 @@ use crate::port::store::Store;
 use crate::protocol::invariants;
 use crate::protocol::permits::{Board, LimitKey};
 use crate::protocol::plan::{CatchUp, Compiled, Lookup, Moment, Planner};
+use crate::protocol::routing::Routes;
 use crate::protocol::work::{Edit, End, Fired, RunFilter, ScanLimits, Term};
 use crate::run::{Reason, Run, State};
 use crate::task::{Misfire, OnExcluded, Overlap, Task, TaskSpec};
@@ -263,6 +264,7 @@ impl Leader {
                 tasks: &|_| Lookup::Here(Arc::clone(&compiled)),
                 rules: &rules,
                 board: &mut board,
+                routes: &Routes::default(),
                 catch_up,
                 moment: Moment {
                     now,

@@ -102,6 +102,17 @@ impl Leading for MemoryStore {
         Ok(tables.holds(term).then(|| tables.sweep_permits()))
     }
 
+    async fn blocked(&self) -> Result<Vec<(LimitKey, u64)>, Error> {
+        Ok(self.lock().blocked())
+    }
+
+    async fn unblock(&self, term: &Term, keys: &[LimitKey]) -> Result<Option<usize>, Error> {
+        let mut tables = self.lock();
+        let holds = tables.holds(term);
+        let mut go_on = || keys.iter().map(|key| tables.unpark(key, usize::MAX)).sum();
+        Ok(holds.then(&mut go_on))
+    }
+
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
         let mut tables = self.lock();
         if !tables.holds(term) {

@@ -84,10 +84,20 @@ impl Tables {
         first.len()
     }
 
+    /// How many runs wait for somebody who can carry them out.
+    pub(super) fn blocked(&self) -> Vec<(LimitKey, u64)> {
+        let mut counts: BTreeMap<LimitKey, u64> = BTreeMap::new();
+        let parked = self.parked.values().filter(|p| p.key.is_ability());
+        for parked in parked {
+            *counts.entry(parked.key.clone()).or_default() += 1;
+        }
+        counts.into_iter().collect()
+    }
+
     /// Lets runs go on that nobody will ever wake. (No program but this one ends runs here, so no permit is left over.)
     pub(super) fn sweep_permits(&mut self) -> usize {
         let mut counts: HashMap<LimitKey, usize> = HashMap::new();
-        for parked in self.parked.values() {
+        for parked in self.parked.values().filter(|p| !p.key.is_ability()) {
             *counts.entry(parked.key.clone()).or_default() += 1;
         }
         let stranded = counts

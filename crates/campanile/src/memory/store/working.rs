@@ -6,6 +6,7 @@ use super::MemoryStore;
 use crate::id::{NodeId, RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::{Error, Working};
+use crate::protocol::routing::Abilities;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{Aside, Beaten, Claim, Claimed, Finish, Node, Term};
 use crate::task::Task;
@@ -16,6 +17,13 @@ impl Working for MemoryStore {
         let mut node = node.clone();
         node.beat_at = self.clock.now();
         self.lock().nodes.insert(node.id, node);
+        Ok(())
+    }
+
+    async fn announce(&self, node: NodeId, abilities: &Abilities) -> Result<(), Error> {
+        if let Some(row) = self.lock().nodes.get_mut(&node) {
+            row.abilities = Some(abilities.clone());
+        }
         Ok(())
     }
 

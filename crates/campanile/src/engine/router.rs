@@ -1,0 +1,108 @@
+//! Keeps the term's knowledge of who can carry out what: reads the living, every second and when a hint says that
+//! somebody came or refused; and lets blocked runs go on once somebody can. What it means is decided in
+//! [`crate::protocol::routing`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::leader::{Duty, TermOver};
+use crate::protocol::limits;
+use crate::protocol::permits::LimitKey;
+use crate::protocol::routing::{Can, Need, Routes};
+
+/// Hints come as fast as runs end: the living are read at most this often.
+const HINT_WAIT: Duration = Duration::from_millis(100);
+
+/// Reads who can carry out what. Answers whether the store did as asked.
+///
+/// # Errors
+/// The term is over.
+pub async fn read(duty: &Duty) -> Result<bool, TermOver> {
+    match duty.shared.parts.store.nodes().await {
+        Ok(nodes) => {
+            let routes = Routes::of(&nodes);
+            duty.desk.with(|d| {
+                if *d.routes() != routes {
+                    d.set_routes(Arc::new(routes));
+                }
+            });
+            Ok(true)
+        }
+        Err(error) => duty.failed(&error).map(|()| false),
+    }
+}
+
+/// Looks at the living until the term ends.
+pub async fn keep(duty: Arc<Duty>) {
+    let _ = keep_for_ever(&duty).await;
+}
+
+async fn keep_for_ever(duty: &Duty) -> Result<(), TermOver> {
+    let mut blocked = BTreeSet::new();
+    loop {
+        let hint = duty.desk.members.notified();
+        if read(duty).await? {
+            blocked = go_on(duty, blocked).await?;
+        }
+        duty.rest(HINT_WAIT).await?;
+        tokio::select! {
+            biased;
+            () = hint => {}
+            rested = duty.rest(limits::MEMBERS_PERIOD - HINT_WAIT) => rested?,
+        }
+    }
+}
+
+/// Lets the runs go on that somebody can carry out by now; says of the others once that they are blocked. Answers under
+/// what runs are.
+async fn go_on(duty: &Duty, known: BTreeSet<LimitKey>) -> Result<BTreeSet<LimitKey>, TermOver> {
+    let store = &duty.shared.parts.store;
+    let counts = match store.blocked().await {
+        Ok(counts) => counts,
+        Err(error) => return duty.failed(&error).map(|()| known),
+    };
+    let routes = duty.desk.with(|d| d.routes());
+    let can = |key: &LimitKey| match key {
+        LimitKey::Ability(queue, token) => token
+            .parse::<Need>()
+            .map_or(Can::Maybe, |need| routes.can(queue, &need)),
+        _ => Can::Maybe,
+    };
+    let (free, blocked): (Vec<_>, Vec<_>) =
+        counts.into_iter().partition(|(key, _)| can(key) != Can::No);
+    let mut by_queue = BTreeMap::new();
+    for (key, count) in &blocked {
+        if let LimitKey::Ability(queue, _) = key {
+            *by_queue.entry(queue.clone()).or_default() += count;
+        }
+        if !known.contains(key) {
+            say(key, *count);
+        }
+    }
+    duty.shared.meters.set_blocked(by_queue);
+    if !free.is_empty() {
+        let keys: Vec<LimitKey> = free.into_iter().map(|(key, _)| key).collect();
+        match store.unblock(&duty.leadership.term, &keys).await {
+            Ok(Some(count)) => {
+                tracing::info!(
+                    runs = count,
+                    "{count} blocked runs go on: a worker can carry them out"
+                );
+                duty.shared.wake.notify_one();
+            }
+            Ok(None) => return Err(duty.fenced()),
+            Err(error) => duty.failed(&error)?,
+        }
+    }
+    Ok(blocked.into_iter().map(|(key, _)| key).collect())
+}
+
+fn say(key: &LimitKey, count: u64) {
+    if let LimitKey::Ability(queue, need) = key {
+        tracing::warn!(
+            %queue, need, runs = count,
+            "{count} runs are blocked: no living worker of queue `{queue}` can do `{need}`"
+        );
+    }
+}

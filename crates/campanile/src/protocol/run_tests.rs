@@ -1,0 +1,130 @@
+//! What a failure means for a run: whether it is tried again, and when.
+
+use super::*;
+use crate::task::{Classes, HandlerSpec};
+
+const NOW: Timestamp = Timestamp::from_ms(1_000_000);
+
+fn spec(retry: serde_json::Value) -> TaskSpec {
+    let mut spec = TaskSpec::for_handler(HandlerSpec::Native("any".to_owned()));
+    spec.retry = serde_json::from_value(retry).unwrap();
+    spec
+}
+
+fn again(failure: Failure, spec: &TaskSpec) -> bool {
+    let end = conclude(&Outcome::Failed(failure), spec, 0, NOW, 0);
+    matches!(end, End::Again { .. })
+}
+
+fn wait(failure: Failure, spec: &TaskSpec, random: u64) -> Duration {
+    match conclude(&Outcome::Failed(failure), spec, 0, NOW, random) {
+        End::Again { ready_at, .. } => ready_at.since(NOW),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn status(status: u16) -> Failure {
+    let failure = match status {
+        429 | 500.. => Failure::retry("busy"),
+        _ => Failure::fatal("no"),
+    };
+    failure.with_class(Class::Status(status))
+}
+
+#[test]
+fn lists_of_classes_decide_what_is_tried_again_and_never_on_wins() {
+    let none = spec(serde_json::json!({"max_attempts": 5}));
+    assert!(again(status(503), &none) && !again(status(404), &none));
+
+    let on = spec(serde_json::json!({"max_attempts": 5, "on": [404, "503", "exit:75"]}));
+    assert!(again(status(404), &on) && again(status(503), &on));
+    assert!(!again(status(500), &on));
+    assert!(again(Failure::retry("x").with_class(Class::Exit(75)), &on));
+    assert!(!again(Failure::retry("x").with_class(Class::Exit(1)), &on));
+
+    let more = spec(serde_json::json!({"max_attempts": 5, "on": ["default", "404"]}));
+    assert!(again(status(404), &more) && again(status(500), &more) && !again(status(410), &more));
+
+    let never =
+        spec(serde_json::json!({"max_attempts": 5, "on": ["5xx"], "never_on": ["501", "panic"]}));
+    assert!(again(status(500), &never) && !again(status(501), &never));
+    let but = spec(serde_json::json!({"max_attempts": 5, "never_on": ["timeout"]}));
+    let end = conclude(&Outcome::TimedOut, &but, 0, NOW, 0);
+    assert_eq!(end, End::Failed(Reason::Timeout));
+    assert!(again(status(503), &but));
+    let refused = Failure::not_allowed("private");
+    assert!(!again(refused.clone(), &none));
+    let end = conclude(&Outcome::Failed(refused), &none, 0, NOW, 0);
+    assert_eq!(end, End::Failed(Reason::NotAllowed));
+}
+
+#[test]
+fn lost_runs_start_again_unless_the_task_says_no() {
+    assert!(Retry::default().takes_lost());
+    let on: Classes = ["503".to_owned()].into_iter().collect();
+    assert!(
+        Retry {
+            on,
+            ..Retry::default()
+        }
+        .takes_lost()
+    );
+    let never_on: Classes = ["lost".to_owned()].into_iter().collect();
+    assert!(
+        !Retry {
+            never_on,
+            ..Retry::default()
+        }
+        .takes_lost()
+    );
+}
+
+#[test]
+fn a_fixed_wait_is_at_least_what_it_says() {
+    let fixed = spec(
+        serde_json::json!({"max_attempts": 9, "backoff": "fixed", "initial": "10m", "max": "1s"}),
+    );
+    for random in [0, 1, 59_999, 60_000, 60_001, u64::MAX - 1, u64::MAX] {
+        let wait = wait(Failure::retry("x"), &fixed, random);
+        assert!((600_000..=660_000).contains(&wait.as_millis()), "{wait:?}");
+    }
+    let year = spec(serde_json::json!({"max_attempts": 9, "backoff": "fixed", "initial": "365d"}));
+    assert!(wait(Failure::retry("x"), &year, u64::MAX) >= Duration::from_secs(365 * 86_400));
+}
+
+#[test]
+fn an_exponential_wait_lies_between_half_of_its_length_and_the_whole() {
+    let retry: Retry =
+        serde_json::from_value(serde_json::json!({"initial": "1s", "max": "10s"})).unwrap();
+    for (failures, whole) in [
+        (0, 1_000),
+        (1, 2_000),
+        (3, 8_000),
+        (4, 10_000),
+        (40, 10_000),
+        (4_000, 10_000),
+    ] {
+        for random in [0, 499, 500, u64::MAX] {
+            let wait = backoff(&retry, failures, random).as_millis();
+            assert!(
+                (whole / 2..=whole).contains(&wait),
+                "{failures} failures: {wait}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_target_asks_for_is_the_least_wait_even_over_the_longest() {
+    let short = spec(serde_json::json!({"max_attempts": 5, "initial": "1s", "max": "2s"}));
+    let asked = |seconds| status(429).after(Duration::from_secs(seconds));
+    assert_eq!(wait(asked(4), &short, 0), Duration::from_secs(4));
+    assert_eq!(
+        wait(asked(3_600), &short, u64::MAX),
+        Duration::from_secs(3_600)
+    );
+    // A wait that is longer anyway stays.
+    assert_eq!(wait(asked(0), &short, 0), Duration::from_millis(500));
+    // Nobody keeps a run waiting for ever.
+    assert_eq!(wait(asked(u64::MAX), &short, 0), limits::RETRY_AFTER_MAX);
+}
