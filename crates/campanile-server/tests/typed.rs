@@ -82,7 +82,7 @@ impl Handler for Talk {
 
     async fn run(&self, context: Context, _: Value) -> Result<(), Failure> {
         context.log.push("one");
-        Err(Failure::Retry("as it should".to_owned()))
+        Err(Failure::retry("as it should"))
     }
 }
 

@@ -210,7 +210,7 @@ fn headers(
         let value = header_value(name, value)?;
         // A task from before there was a limit may have any number of them.
         headers.try_append(header, value).map_err(|_| {
-            Failure::Fatal("handler.http.headers: there are more than HTTP can carry".to_owned())
+            Failure::fatal("handler.http.headers: there are more than HTTP can carry")
         })?;
     }
     if let Some(content_type) = content_type {

@@ -25,7 +25,7 @@ const NODE_TEXT_BYTES_MAX: usize = 1_024;
 /// Adds a start of a node to the living. Asked twice, it is still there once.
 static JOIN: Statement = Statement::new(
     "INSERT INTO node (id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version, abilities)
-     VALUES (:id, :name, :roles, :queues, :slots, :busy, :lease, :started, :seq, @now, :version, :abilities)
+     VALUES (:id, :name, :roles, :queues, :slots, :busy, :lease, :started, :seq, @now, :version, NULLIF(:abilities, ''))
      ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, beat_seq = node.beat_seq + 1",
 );
 
@@ -94,7 +94,7 @@ impl Working for Store {
                 "version",
                 clean(&node.version, NODE_TEXT_BYTES_MAX).as_str().into(),
             ),
-            ("abilities", abilities.as_deref().into()),
+            ("abilities", abilities.as_deref().unwrap_or_default().into()),
         ];
         self.pools.main.write(&JOIN, &args).await.map(drop)
     }
