@@ -19,6 +19,7 @@ mod injection;
 mod plan;
 mod process;
 mod quarantine;
+mod reach;
 mod reference;
 mod refusals;
 mod reload;

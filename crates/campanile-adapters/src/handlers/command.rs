@@ -140,7 +140,11 @@ impl Executor for Command {
         let HandlerSpec::Command(spec) = handler else {
             return None;
         };
-        let refused = self.allow(spec).await.err()?;
+        let refused = match self.allow(spec).await {
+            Ok(_) if spec.login => own_user().err()?,
+            Ok(_) => return None,
+            Err(refused) => refused,
+        };
         (refused.verdict() == Verdict::NotAllowed).then(|| refused.message().to_owned())
     }
 
@@ -194,7 +198,7 @@ impl Executor for Command {
 fn own_user() -> Result<User, Failure> {
     let uid = Uid::current();
     let unlisted = |why: String| {
-        Failure::NotAllowed(format!(
+        Failure::not_allowed(format!(
             "handler.command.login: this worker's user ({uid}) is not in its machine's list of users{why}: add it there, \
              or leave `login` out"
         ))
@@ -202,7 +206,7 @@ fn own_user() -> Result<User, Failure> {
     match User::from_uid(uid) {
         Ok(Some(user)) => Ok(user),
         Ok(None) => Err(unlisted(String::new())),
-        Err(error) => Err(Failure::Retry(format!(
+        Err(error) => Err(Failure::retry(format!(
             "handler.command.login: the machine's list of users can't be read: {error}"
         ))),
     }
@@ -214,8 +218,8 @@ fn log_in(
     user: &User,
 ) -> Result<String, Failure> {
     let home = user.dir.to_str().ok_or_else(|| {
-        Failure::NotAllowed(
-            "handler.command.login: the home of this worker's user is not UTF-8".to_owned(),
+        Failure::not_allowed(
+            "handler.command.login: the home of this worker's user is not UTF-8",
         )
     })?;
     for name in ["USER", "LOGNAME"] {

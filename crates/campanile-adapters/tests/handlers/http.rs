@@ -431,11 +431,19 @@ async fn what_kept_the_answer_away_is_told_apart() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = free.local_addr().unwrap();
     drop(free);
-    let plain = Server::start("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    // It speaks at once, and not TLS.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain = listener.local_addr().unwrap();
+    system::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.write_all(b"220 this is no TLS\r\n").await;
+            let _ = read_request(&mut socket).await;
+        }
+    });
     let silent = Server::start("").await;
     for (url, class) in [
         (format!("http://{closed}/"), Class::Connect),
-        (format!("https://{}/", plain.address), Class::Tls),
+        (format!("https://{plain}/"), Class::Tls),
         (silent.url("/"), Class::Broken),
         ("http://no-such-host.invalid/".to_owned(), Class::Dns),
     ] {

@@ -36,7 +36,7 @@ pub async fn resign(State(control): State<Shared>) -> Result<Answer<LeaderView>,
 #[utoipa::path(get, path = "/api/v1/queues", tag = "cluster",
     responses((status = 200, body = Page<Queue>), (status = "default", body = Problem)))]
 pub async fn queues(State(control): State<Shared>) -> Result<Answer<Page<Queue>>, Problem> {
-    let queues = control.queues().await?;
+    let queues = control.queue_rows().await?;
     Ok(Answer(Page::whole(
         queues.into_iter().map(Queue::from).collect(),
     )))

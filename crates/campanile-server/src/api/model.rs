@@ -43,7 +43,13 @@ impl<T> Page<T> {
 }
 
 /// The fields of an answered task that are not part of its definition: ignored where a definition is put.
-pub const TASK_EXTRAS: [&str; 4] = ["version", "next_due_at", "created_at", "updated_at"];
+pub const TASK_EXTRAS: [&str; 5] = [
+    "version",
+    "next_due_at",
+    "warning",
+    "created_at",
+    "updated_at",
+];
 
 /// A task: its definition, and what is known of it.
 #[derive(Debug, Clone, Serialize)]
@@ -55,6 +61,8 @@ pub struct Task {
     pub version: i64,
     /// Its next instant by its schedule; null when it has none, or rests.
     pub next_due_at: Option<Timestamp>,
+    /// What keeps its runs from being taken now; null = nothing that is known.
+    pub warning: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -67,6 +75,7 @@ impl From<TaskRow> for Task {
             spec: row.task.spec,
             version: row.task.version,
             next_due_at: row.next_due_at,
+            warning: row.warning,
             created_at: row.task.created_at,
             updated_at: row.task.updated_at,
         }
@@ -176,7 +185,7 @@ pub struct TimelineEntry {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// What: `created`, `due`, `queued`, `started`, `failed-attempt`, `timeout`, `lost`, `given-back`, or its end's state.
+    /// What: `created`, `due`, `queued`, `started`, `failed-attempt`, `refused`, `timeout`, `lost`, `given-back`, or its end's state.
     pub event: String,
     /// Of which attempt.
     pub attempt: Option<u32>,
@@ -236,6 +245,8 @@ pub struct RunDetail {
     pub retry: Option<Value>,
     /// How long one of its attempts may take, if it was submitted with that: `30s`.
     pub timeout: Option<String>,
+    /// Why nobody takes it, if it is due and no living worker can; null = nothing is known against it.
+    pub blocked: Option<String>,
     /// Its attempts that ended other than well.
     pub attempts: Vec<Attempt>,
     /// What happened, in order.
@@ -248,6 +259,7 @@ impl From<RunStory> for RunDetail {
         let rules = own.rules.unwrap_or_default();
         Self {
             run: story.row.into(),
+            blocked: story.blocked,
             handler: own.handler.and_then(|h| serde_json::to_value(h).ok()),
             payload: own.payload,
             retry: rules.retry.and_then(|r| serde_json::to_value(r).ok()),

@@ -70,10 +70,19 @@ pub async fn queue(client: &Client, verb: &QueueVerb, out: Out) -> Result<(), Fa
             let queues: Page<Queue> = client.get("/queues").await?;
             out.show(&queues, |out, queues| {
                 let rows = queues.items.iter().map(|q| {
-                    let numbers = [q.future, q.waiting, q.running].map(|n| n.to_string());
+                    let numbers = [q.future, q.waiting, q.running, q.blocked, q.listeners]
+                        .map(|n| n.to_string());
                     [vec![q.name.clone()], numbers.to_vec()].concat()
                 });
-                out.table(&["queue", "future", "waiting", "running"], rows.collect());
+                out.table(
+                    &[
+                        "queue", "future", "waiting", "running", "blocked", "workers",
+                    ],
+                    rows.collect(),
+                );
+                for warning in queues.items.iter().flat_map(|q| &q.warnings) {
+                    out.remark(warning);
+                }
             });
         }
         QueueVerb::Key { queue } => {

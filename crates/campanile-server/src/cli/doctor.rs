@@ -1,10 +1,14 @@
 //! `doctor`: asks everything that a node with these settings would need, and says for each what was found and what to
 //! do. It changes nothing: no table, no lock, no message.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use campanile::port::store::{Control as _, Leading as _, ZONE_RULES};
+use campanile::port::store::{self, Control as _, Leading as _, ZONE_RULES};
+use campanile::protocol::limits::PAGE_ROWS_MAX;
+use campanile::protocol::permits::LimitKey;
+use campanile::protocol::routing::Routes;
 use campanile::protocol::work::Quarantined;
 use campanile::schedule::zone_rules;
 use campanile::system;
@@ -24,6 +28,10 @@ use crate::{ports, token};
 
 /// How long each check may take.
 const LIMIT: Duration = Duration::from_secs(15);
+/// Pages of tasks that are looked through for those that nobody takes.
+const TASK_PAGES_MAX: usize = 50;
+/// Different troubles that are told.
+const TROUBLES_MAX: usize = 20;
 /// How far this machine's clock may be from the store's before it is worth a word.
 const SKEW_MAX_MS: i64 = 500;
 
@@ -178,6 +186,47 @@ fn room(free: u64) -> Finding {
     }
 }
 
+/// Tasks that nobody takes as things stand: what is said of each trouble is said once, with the first of its tasks.
+async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
+    let routes = Routes::of(&store.nodes().await?);
+    let mut troubles: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    let mut after: Option<String> = None;
+    for _ in 0..TASK_PAGES_MAX {
+        let page = store.tasks(after.as_deref(), PAGE_ROWS_MAX).await?;
+        for task in page.tasks.iter().filter(|task| !task.spec.rests()) {
+            if let Some(trouble) = routes.trouble(&task.spec.queue, &task.spec.handler) {
+                let first = || (task.spec.name.clone(), 0);
+                troubles.entry(trouble.to_string()).or_insert_with(first).1 += 1;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let told = troubles
+        .into_iter()
+        .take(TROUBLES_MAX)
+        .map(|(trouble, (first, count))| {
+            let tasks = match count {
+                1 => format!("task `{first}`"),
+                n => format!("{n} tasks (`{first}` and others)"),
+            };
+            Finding::warning("workers", format!("{tasks}: {trouble}"))
+        });
+    let mut found: Vec<Finding> = told.collect();
+    for (key, count) in store.blocked().await? {
+        if let LimitKey::Ability(queue, need) = key {
+            let need = need.replacen(':', ": ", 1);
+            let text = format!(
+                "{count} runs of queue `{queue}` are blocked: no living worker of it can do `{need}`"
+            );
+            found.push(Finding::warning("blocked", text));
+        }
+    }
+    Ok(found)
+}
+
 /// This machine's zone rules beside those that the due rows were computed with.
 fn zones(kept: Option<String>) -> Finding {
     let ours = zone_rules();
@@ -260,6 +309,7 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
         0 => Finding::ok("leader", "nobody has led yet"),
         epoch => Finding::ok("leader", format!("term {epoch}, by `{}`", leader.node_name)),
     });
+    out.extend(reach(&store).await.map_err(|e| what(&e))?);
     out.push(zones(
         store.setting(ZONE_RULES).await.map_err(|e| what(&e))?,
     ));

@@ -221,6 +221,19 @@ fn row(out: Out, run: &Run) -> Vec<String> {
     ]
 }
 
+/// Attempts that a worker gave back because it can't carry them out. (A run that ended so has a last one that did not.)
+fn refused(detail: &RunDetail) -> usize {
+    let refused = detail.attempts.iter().filter(|a| a.reason == "not-allowed");
+    refused.filter(|a| a.attempt != detail.run.attempt).count()
+}
+
+/// What kind of failure the last attempt ended with.
+fn last_class(detail: &RunDetail) -> String {
+    let last = detail.attempts.last();
+    let class = last.and_then(|attempt| attempt.class.clone());
+    class.unwrap_or_else(|| "-".to_owned())
+}
+
 fn show(out: Out, detail: &RunDetail) {
     let run = &detail.run;
     let zone = run.timezone.as_deref();
@@ -241,9 +254,17 @@ fn show(out: Out, detail: &RunDetail) {
         (
             "attempt",
             format!(
-                "{} ({} failed, {} lost)",
-                run.attempt, run.failures, run.losses
+                "{} ({} failed, {} lost, {} refused before the start)",
+                run.attempt,
+                run.failures,
+                run.losses,
+                refused(detail)
             ),
+        ),
+        ("class", last_class(detail)),
+        (
+            "blocked",
+            short(detail.blocked.as_deref().unwrap_or("-"), 400),
         ),
         ("worker", text(&run.worker)),
         ("queue", run.queue.clone()),

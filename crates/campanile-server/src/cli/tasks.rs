@@ -74,6 +74,9 @@ fn show_difference(out: Out, answer: &Applied) {
     for limit in &answer.limits {
         out.line(format!("~ limit {limit}"));
     }
+    for warning in &answer.warnings {
+        out.remark(format!("warning: {warning}"));
+    }
     for name in &answer.kept_paused {
         out.line(format!(
             "  {name} stays paused: `campanile task resume {name}` lets it go on"
@@ -181,6 +184,12 @@ fn list(out: Out, page: &Value) {
         &["name", "schedule", "timezone", "handler", "queue", "next"],
         rows.collect(),
     );
+    let items = page["items"].as_array().into_iter().flatten();
+    for task in items {
+        if let Some(warning) = task["warning"].as_str() {
+            out.remark(format!("{}: {warning}", text(task, "name")));
+        }
+    }
     more(out, page);
 }
 

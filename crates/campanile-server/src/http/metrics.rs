@@ -1,5 +1,6 @@
 //! `/metrics` in OpenMetrics text: the node's own counters, as they are. Names are `campanile_` and the counter's name;
-//! no label holds what users name, so that the number of series is fixed.
+//! no label holds what users name, so that the number of series is fixed; but for the queues with blocked runs, which are
+//! bounded in number.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,6 +8,9 @@ use std::sync::Arc;
 use campanile::engine::database_time::DatabaseTime;
 use campanile::engine::{Counter, LATENESS_BOUNDS_MS, Meters, Node, Status};
 use tokio::sync::watch;
+
+/// Queues whose blocked runs are told.
+const QUEUES_MAX: usize = 1_000;
 
 /// Reads the counters.
 #[derive(Debug)]
@@ -69,10 +73,25 @@ impl Metrics {
                 "# TYPE campanile_{name} counter\n# HELP campanile_{name} {help}\ncampanile_{name}_total {value}"
             );
         }
+        if status.leading.is_some() {
+            self.blocked(&mut out);
+        }
         self.skipped(&mut out);
         self.lateness(&mut out);
         out.push_str("# EOF\n");
         out
+    }
+
+    /// By queue: as many as have any, up to a bound.
+    fn blocked(&self, out: &mut String) {
+        let name = "campanile_runs_blocked";
+        let _ = writeln!(
+            out,
+            "# TYPE {name} gauge\n# HELP {name} Runs that no living worker of their queue can carry out, as the leader sees them"
+        );
+        for (queue, count) in self.meters.blocked().into_iter().take(QUEUES_MAX) {
+            let _ = writeln!(out, "{name}{{queue=\"{queue}\"}} {count}");
+        }
     }
 
     fn skipped(&self, out: &mut String) {

@@ -218,7 +218,11 @@ impl Evidence {
                 || (given_back > 0 && self.doubted);
             // A drain ends an at-most-once run for good, which counts as no loss.
             let drained_once = self.drained && run.state == state::FAILED && run.reason == LOST;
-            if !(fits || drained_once) || run.noted != bad || run.losses > LOSSES_MAX {
+            // What its worker refuses is given back as often as a new one is asked; each refusal is noted.
+            let refused = run.task == "strange";
+            let noted =
+                run.noted == bad || (refused && (bad..=bad + given_back).contains(&run.noted));
+            if !(fits || refused || drained_once) || !noted || run.losses > LOSSES_MAX {
                 verdict.wrong.push(format!(
                     "{} at {}: attempt {}, {} failures, {} losses, {} noted",
                     run.task, run.due_ms, run.attempt, run.failures, run.losses, run.noted

@@ -126,6 +126,10 @@ impl Place<'_> {
             "queue",
             json!(self.queue("nobody")),
         );
+        // Its name is that of an allowed program and its place is not: only the worker can tell, and refuses it.
+        let elsewhere = self.script.with_file_name("sh");
+        let strange =
+            json!({ "handler": { "command": { "argv": [elsewhere.display().to_string()] } } });
         let again = with(http("again", (500, 0), WELL), "retry", thrice);
         vec![
             self.task("tick", Kind::Well, Some(1), &http("tick", WELL, WELL)),
@@ -154,6 +158,7 @@ impl Place<'_> {
                 None,
                 &once(http("hold-once", (200, 20_000), WELL)),
             ),
+            self.task("strange", Kind::Cancelled, None, &strange),
             self.task("waits", Kind::Cancelled, None, &waits),
             self.task(
                 "long",

@@ -46,6 +46,7 @@ impl People {
         Self {
             edited,
             acts: vec![
+                Act::Submit("strange", "strange-1"),
                 Act::Submit("asked", "asked-1"),
                 Act::SubmitLate("asked", "asked-late"),
                 Act::Submit("line", "line-1"),
@@ -58,6 +59,7 @@ impl People {
                 Act::Rest("tick", "pause"),
                 Act::Cancel("long-1", "running"),
                 Act::Rest("tick", "resume"),
+                Act::Cancel("strange-1", "scheduled"),
                 Act::Resign,
             ],
             at: 0,

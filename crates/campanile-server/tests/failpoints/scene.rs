@@ -59,6 +59,7 @@ impl Plan {
                 | F::ClaimCommitted
                 | F::ClaimAcknowledged
                 | F::Start
+                | F::Refused
                 | F::HandlerEnded
                 | F::FinishBefore
                 | F::FinishWritten
@@ -220,7 +221,8 @@ impl Scene<'_> {
         })
     }
 
-    /// The first process holds two runs when it is killed: one that may start again, one that may not.
+    /// The first process holds two runs when it is killed: one that may start again, one that may not. A third one it
+    /// has refused, and nobody else can do it.
     async fn die_with_runs_in_hand(&mut self) -> Result<BTreeMap<&'static str, String>, String> {
         let mut asked = BTreeMap::new();
         for task in ["hold", "hold-once"] {
@@ -230,6 +232,19 @@ impl Scene<'_> {
                 return Err(format!("{task} was refused: {answer:?}"));
             };
             asked.insert(task, answer["id"].as_str().unwrap_or_default().to_owned());
+        }
+        let strange = json!({ "task": "strange", "idempotency_key": "strange-1" });
+        if self
+            .stand
+            .ask("POST", "/runs", Some(&strange))
+            .await
+            .is_none()
+        {
+            return Err("strange was not taken".to_owned());
+        }
+        let blocked = "SELECT COUNT(*) FROM parked WHERE limit_key LIKE 'needs:%'";
+        if !holds(PATIENCE, async || self.facts.number(blocked).await == 1).await {
+            return Err("what nobody can do was never blocked".to_owned());
         }
         let begun = self.tasks.iter().map(|t| t.anchor_ms).min().unwrap_or(0) + 1_000;
         let (scene, effects) = (self.stand.scene.clone(), self.effects);

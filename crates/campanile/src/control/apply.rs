@@ -67,6 +67,8 @@ pub struct Diff {
     pub calendars: Vec<String>,
     /// Limits that are new or change, as in `queue:reports = 5`.
     pub limits: Vec<String>,
+    /// What would keep runs of these tasks from being taken now: nobody listens on a queue, or nobody can do it.
+    pub warnings: Vec<String>,
 }
 
 /// A task that changes.
@@ -99,9 +101,11 @@ impl Control {
         for (key, most) in &wanted.limits {
             check_limit(key, Some(*most))?;
         }
+        let warnings = self.troubles(&wanted.tasks).await;
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;
             let (edit, mut diff) = self.plan_apply(wanted, how, now).await?;
+            diff.warnings.clone_from(&warnings);
             if how.dry_run {
                 return Ok(diff);
             }

@@ -76,6 +76,8 @@ pub struct RunStory {
     pub detail: RunDetail,
     /// What happened, in order.
     pub timeline: Vec<Event>,
+    /// Why nobody takes it, if it is due and no living worker can.
+    pub blocked: Option<String>,
 }
 
 impl Control {
@@ -140,10 +142,12 @@ impl Control {
         let row = self.row(detail.run.clone()).await?;
         let workers = self.worker_names().await?;
         let timeline = timeline(&detail, &workers);
+        let blocked = self.blocked_story(&row, &detail).await?;
         Ok(RunStory {
             row,
             detail,
             timeline,
+            blocked,
         })
     }
 

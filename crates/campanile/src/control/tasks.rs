@@ -5,6 +5,7 @@ use super::apply::edited_meanwhile;
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
+use crate::protocol::routing::Routes;
 use crate::protocol::work::Edit;
 use crate::schedule::{Timetable, What};
 use crate::task::{Task, TaskSpec};
@@ -20,6 +21,8 @@ pub struct TaskRow {
     pub task: Task,
     /// Its next instant by its schedule; `None` when it has none, or rests.
     pub next_due_at: Option<Timestamp>,
+    /// What keeps its runs from being taken now: nobody listens on its queue, or nobody there can do it.
+    pub warning: Option<String>,
 }
 
 /// A page of tasks, by name.
@@ -42,7 +45,7 @@ impl Control {
         let stored = self.parts.store.next_due(task.id).await?;
         let stored = stored.map(|at| at.minus(task.spec.jitter_offset()));
         let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
-        let mut row = row(task, &rules, now);
+        let mut row = row(task, &rules, &self.routes().await?, now);
         // An occurrence that is overdue is still the next one.
         if let (Some(stored), Some(next)) = (stored, row.next_due_at) {
             row.next_due_at = Some(if stored < now { stored } else { next });
@@ -64,11 +67,12 @@ impl Control {
         } else {
             Rules::default()
         };
+        let routes = self.routes().await?;
         Ok(TaskRows {
             items: page
                 .tasks
                 .into_iter()
-                .map(|t| row(t, &rules, now))
+                .map(|t| row(t, &rules, &routes, now))
                 .collect(),
             next_cursor: page.next.map(hex::encode),
         })
@@ -180,14 +184,18 @@ impl Control {
     }
 }
 
-fn row(task: Task, rules: &Rules, now: Timestamp) -> TaskRow {
+fn row(task: Task, rules: &Rules, routes: &Routes, now: Timestamp) -> TaskRow {
     let find = |name: &str| rules.calendar(name);
     // What the store holds was validated when it was written.
     let timetable = task.spec.timetable(task.created_at, &find).ok();
     let next_due_at = timetable
         .filter(|_| !task.spec.rests())
         .and_then(|timetable| next_due(&timetable, now));
-    TaskRow { task, next_due_at }
+    TaskRow {
+        warning: Control::trouble_of(routes, &task.spec),
+        task,
+        next_due_at,
+    }
 }
 
 /// The next instant that is not excluded; the next at all where all that is looked at are.

@@ -125,6 +125,9 @@ impl Control {
         if let Some(run) = self.parts.store.occurrence(task.id, at).await? {
             let row = self.row(run).await?;
             (why.verdict, why.sentences) = told_by_row(&row, &task, at, now);
+            let blocked = self.blocked_by(&row, None, Some(&task), now).await?;
+            let told = blocked.map(|trouble| format!("It is blocked: {trouble}"));
+            why.sentences.extend(told);
             why.sentences
                 .extend(self.told_by_backfills(&task, at).await?);
             why.run = Some(row);

@@ -193,3 +193,90 @@ fn two_attempts_that_are_ready_in_one_millisecond_are_two() {
     let attempts: Vec<u32> = attempts.iter().map(|e| e.waiting.run.attempt).collect();
     assert_eq!(attempts, [1, 2]);
 }
+
+/// Members of the default queue, by their native handlers.
+fn members(all: &[&[&str]]) -> Arc<Routes> {
+    use crate::protocol::routing::Abilities;
+    use crate::protocol::work::Node;
+    let node = |(n, names): (i64, &&[&str])| Node {
+        id: crate::id::NodeId::from_i64(n),
+        name: String::new(),
+        roles: Vec::new(),
+        queues: vec![QueueName::default()],
+        slots: 1,
+        busy: 0,
+        lease: Duration::from_secs(1),
+        started_at: Timestamp::from_ms(0),
+        beat_seq: 0,
+        beat_at: Timestamp::from_ms(0),
+        version: String::new(),
+        abilities: Some(Abilities::announce(
+            names.iter().map(|n| (*n).to_owned()),
+            false,
+            None,
+        )),
+    };
+    let nodes: Vec<Node> = (1..).zip(all).map(node).collect();
+    Arc::new(Routes::of(&nodes))
+}
+
+fn with_handler(id: i64) -> Entry {
+    let mut entry = entry(id, 0, 4, 1);
+    entry.waiting.spec = Some(crate::run::RunSpec {
+        handler: Some(HandlerSpec::Native("noop".to_owned())),
+        ..Default::default()
+    });
+    entry
+}
+
+#[test]
+fn what_nobody_can_do_is_put_aside_and_needs_no_room_once_it_waits_in_the_store() {
+    let mut d = Dispatch::default();
+    d.set_routes(members(&[&["other"]]));
+    d.admit(OutboxId::from_i64(1), vec![with_handler(1)]);
+    assert!(d.take_due(Timestamp::from_ms(0)).is_empty());
+    let blocked = d.take_blocked();
+    assert_eq!(ids(&blocked), [1]);
+    assert!(d.take_blocked().is_empty());
+    // The store was busy: it is put aside again.
+    d.unconfirmed(&blocked, Timestamp::from_ms(0), Duration::from_millis(5));
+    assert!(d.take_due(Timestamp::from_ms(5)).is_empty());
+    let blocked = d.take_blocked();
+    d.resolved(&blocked);
+    assert!(d.rooms(10).rooms.is_empty());
+    assert!(d.has_done_rows());
+}
+
+#[test]
+fn what_waits_where_by_now_nobody_takes_it_is_published_elsewhere() {
+    let mut d = Dispatch::default();
+    let wall = Timestamp::from_ms(0);
+    let (able, other): (&[&str], &[&str]) = (&["noop"], &["other"]);
+    d.set_routes(members(&[able, other]));
+    d.admit(OutboxId::from_i64(1), vec![with_handler(1)]);
+    let batch = d.take_due(wall);
+    let first = d.route_of(&batch[0]);
+    assert!(matches!(&first, Route::Lanes(lanes) if lanes.len() == 1));
+    d.confirmed(&batch, Monotonic::from_ms(0));
+    let look = |d: &mut Dispatch, ms: u64| {
+        let now = Monotonic::from_ms(ms);
+        let check = d.to_check(now, limits::MARK_AFTER, 100, 0);
+        let waiting: Vec<RunId> = check.iter().map(|(run, _)| *run).collect();
+        let _ = d.checked(&check, &waiting, now, wall);
+        d.take_due(wall)
+    };
+    assert!(look(&mut d, 1_000).is_empty(), "its worker lives");
+    // Another one that can: both may take it.
+    d.set_routes(members(&[able, other, &["noop", "more"]]));
+    let batch = look(&mut d, 2_000);
+    assert_eq!(d.route_of(&batch[0]).messages(), 2);
+    d.confirmed(&batch, Monotonic::from_ms(2_000));
+    // Those who can't are gone: it is for all.
+    d.set_routes(members(&[able]));
+    let batch = look(&mut d, 3_000);
+    assert_eq!(d.route_of(&batch[0]), Route::Queue);
+    d.confirmed(&batch, Monotonic::from_ms(3_000));
+    d.set_routes(members(&[other]));
+    assert!(look(&mut d, 4_000).is_empty());
+    assert_eq!(ids(&d.take_blocked()), [1]);
+}

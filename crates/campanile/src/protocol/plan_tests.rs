@@ -80,6 +80,16 @@ fn held(state: State, parked: u32) -> Board {
 
 /// Plans these rows at a second.
 fn plan(compiled: &Arc<Compiled>, rows: &[DueRow], now: i64, board: &mut Board) -> Planned {
+    plan_among(&Routes::default(), compiled, rows, now, board)
+}
+
+fn plan_among(
+    routes: &Routes,
+    compiled: &Arc<Compiled>,
+    rows: &[DueRow],
+    now: i64,
+    board: &mut Board,
+) -> Planned {
     let next = Cell::new(1_000);
     let mint = |count: usize| {
         let first = next.get();
@@ -90,7 +100,7 @@ fn plan(compiled: &Arc<Compiled>, rows: &[DueRow], now: i64, board: &mut Board) 
         tasks: &|_| Lookup::Here(Arc::clone(compiled)),
         rules: &Rules::default(),
         board,
-        routes: &Routes::default(),
+        routes,
         catch_up: &mut CatchUp::new(10),
         moment: Moment {
             now: at(now),
@@ -307,4 +317,97 @@ fn a_retry_without_its_permit_waits_for_it_whatever_the_policy_says() {
         assert_eq!(planned.firing.parked.len(), 1, "{policy}");
         assert!(planned.firing.dropped.is_empty() && planned.firing.replaced.is_empty());
     }
+}
+
+/// A member of the default queue that has no handler that these tasks name.
+fn nobody_can() -> Routes {
+    let json = serde_json::json!({"native": ["other"]});
+    Routes::of(&[crate::protocol::work::Node {
+        id: crate::id::NodeId::from_i64(1),
+        name: "n".to_owned(),
+        roles: Vec::new(),
+        queues: vec![crate::task::QueueName::default()],
+        slots: 1,
+        busy: 0,
+        lease: Duration::from_secs(1),
+        started_at: at(0),
+        beat_seq: 0,
+        beat_at: at(0),
+        version: String::new(),
+        abilities: serde_json::from_value(json).unwrap(),
+    }])
+}
+
+#[test]
+fn what_nobody_can_do_is_parked_and_holds_nothing_that_others_need() {
+    let routes = nobody_can();
+    let task = compiled(&serde_json::json!({"max_running": 3}));
+    let planned = plan_among(&routes, &task, &[task_row(10)], 10, &mut Board::default());
+    let firing = &planned.firing;
+    assert!(planned.entries.is_empty() && firing.outbox.is_none() && firing.acquired.is_empty());
+    let [parked] = &firing.parked[..] else {
+        panic!("{:?}", firing.parked);
+    };
+    let need = LimitKey::Ability(crate::task::QueueName::default(), "native:noop".to_owned());
+    assert_eq!((&parked.key, parked.run), (&need, firing.runs[0].id));
+    assert!(firing.runs[0].limited && firing.full.is_empty());
+    // Its timer fires again once it is let go; as long as nobody can, it is parked again.
+    let run = firing.runs[0].clone();
+    let again = plan_among(
+        &routes,
+        &task,
+        &[run_row(10, &run)],
+        11,
+        &mut Board::default(),
+    );
+    assert_eq!((again.firing.parked.len(), again.firing.runs.len()), (1, 0));
+    let gone_on = plan(&task, &[run_row(10, &run)], 11, &mut Board::default());
+    assert_eq!((gone_on.entries.len(), gone_on.firing.parked.len()), (1, 0));
+    assert_eq!(gone_on.firing.acquired.len(), 1);
+}
+
+#[test]
+fn a_blocked_run_is_its_tasks_active_one() {
+    let routes = nobody_can();
+    let task = compiled(&serde_json::json!({"overlap": "skip"}));
+    let mut board = Board::default();
+    let first = plan_among(&routes, &task, &[task_row(10)], 10, &mut board);
+    assert_eq!(first.firing.acquired[0].key, overlap());
+    assert_eq!(first.firing.parked.len(), 1);
+    let next = plan_among(&routes, &task, &[task_row(20)], 20, &mut board);
+    assert_eq!(next.firing.skipped[0].reason, Reason::Overlap);
+    // And a later one takes its place, where the policy says so.
+    let task = compiled(&serde_json::json!({"overlap": "replace"}));
+    let next = plan_among(&routes, &task, &[task_row(20)], 20, &mut board);
+    assert_eq!(
+        (next.firing.replaced.len(), next.firing.parked.len()),
+        (1, 1)
+    );
+}
+
+#[test]
+fn a_blocked_run_has_its_deadline() {
+    let task = compiled(&serde_json::json!({"start_deadline": "3s"}));
+    let planned = plan_among(
+        &nobody_can(),
+        &task,
+        &[task_row(10)],
+        10,
+        &mut Board::default(),
+    );
+    let run = planned.firing.runs[0].clone();
+    let deadline = planned
+        .firing
+        .advanced
+        .iter()
+        .find(|key| key.owner == Owner::Run(run.id));
+    assert_eq!(deadline.unwrap().at, at(13));
+    let late = plan_among(
+        &nobody_can(),
+        &task,
+        &[run_row(13, &run)],
+        13,
+        &mut Board::default(),
+    );
+    assert_eq!(late.firing.dropped, [(run.id, Reason::StartDeadline)]);
 }

@@ -382,15 +382,21 @@ impl Routes {
     pub fn trouble(&self, queue: &QueueName, handler: &HandlerSpec) -> Option<Trouble> {
         let need = Need::of(handler)?;
         if self.listeners(queue) == 0 {
-            return Some(Trouble::NobodyListens {
-                queue: queue.clone(),
-                meant: self.nearest(queue),
-            });
+            return Some(self.nobody_listens(queue));
         }
         (self.can(queue, &need) == Can::No).then(|| Trouble::NobodyCan {
             queue: queue.clone(),
             need,
         })
+    }
+
+    /// That nobody listens on a queue, with the one that may have been meant.
+    #[must_use]
+    pub fn nobody_listens(&self, queue: &QueueName) -> Trouble {
+        Trouble::NobodyListens {
+            queue: queue.clone(),
+            meant: self.nearest(queue),
+        }
     }
 
     /// The queue with listeners whose name is most like this one, if one is like it at all.

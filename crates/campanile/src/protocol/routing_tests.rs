@@ -19,6 +19,7 @@ fn command(program: &str) -> HandlerSpec {
         env: BTreeMap::new(),
         dir: None,
         stdin: None,
+        login: false,
     })
 }
 

@@ -128,3 +128,22 @@ fn what_a_target_asks_for_is_the_least_wait_even_over_the_longest() {
     // Nobody keeps a run waiting for ever.
     assert_eq!(wait(asked(u64::MAX), &short, 0), limits::RETRY_AFTER_MAX);
 }
+
+#[test]
+fn a_refusal_costs_nothing_whatever_the_task_says() {
+    for more in [
+        serde_json::json!({"max_attempts": 1}),
+        serde_json::json!({"max_attempts": 1, "never_on": ["not-allowed", "error", "default"]}),
+    ] {
+        for start in [StartMode::AtLeastOnce, StartMode::AtMostOnce] {
+            let mut spec = spec(more.clone());
+            spec.start = start;
+            for (earlier, wait_ms) in [(0, 250), (1, 500), (3, 2_000), (40, 60_000)] {
+                let why = "it has no such handler".to_owned();
+                let end = conclude(&Outcome::Refused { why, earlier }, &spec, 7, NOW, 0);
+                let ready_at = NOW.plus(Duration::from_millis(wait_ms));
+                assert_eq!(end, End::Refused { ready_at });
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The shapes of nodes, leader and queues, of differences, and of the answer to "why".
 
-use campanile::control::{Diff, Leader, Stats, Why};
-use campanile::protocol::work::{self, QueueCount};
+use campanile::control::{Diff, Leader, QueueRow, Stats, Why};
+use campanile::protocol::work;
 use campanile::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,11 +34,22 @@ pub struct Node {
     pub beat_at: Timestamp,
     /// The program's version.
     pub version: String,
+    /// Native handlers that it has; null = it does not say.
+    pub native: Option<Vec<String>>,
+    /// Programs that it may start, `*` = any; null = it does not say.
+    pub commands: Option<Vec<String>>,
+    /// What it has refused to carry out, though it was not to be foreseen.
+    pub refuses: Vec<String>,
 }
 
 impl From<work::Node> for Node {
     fn from(node: work::Node) -> Self {
+        let can = node.abilities.unwrap_or_default();
+        let says = node.roles.iter().any(|role| role == "worker") && !can.lane.is_empty();
         Self {
+            native: says.then(|| can.native.into_iter().collect()),
+            commands: can.commands.map(|all| all.into_iter().collect()),
+            refuses: can.refuses.into_iter().collect(),
             id: node.id.to_string(),
             name: node.name,
             roles: node.roles,
@@ -99,15 +110,24 @@ pub struct Queue {
     pub waiting: u64,
     /// Claimed.
     pub running: u64,
+    /// Living workers that listen on it.
+    pub listeners: u64,
+    /// Of the waiting ones: blocked, because no living worker of the queue can carry them out.
+    pub blocked: u64,
+    /// What keeps its runs from being taken, in words.
+    pub warnings: Vec<String>,
 }
 
-impl From<QueueCount> for Queue {
-    fn from(q: QueueCount) -> Self {
+impl From<QueueRow> for Queue {
+    fn from(row: QueueRow) -> Self {
         Self {
-            name: q.queue.to_string(),
-            future: q.future,
-            waiting: q.waiting,
-            running: q.running,
+            name: row.count.queue.to_string(),
+            future: row.count.future,
+            waiting: row.count.waiting,
+            running: row.count.running,
+            listeners: row.listeners,
+            blocked: row.blocked,
+            warnings: row.warnings,
         }
     }
 }
@@ -199,6 +219,9 @@ pub struct Applied {
     /// Limits that are new or change, as in `queue:reports = 5`.
     #[serde(default)]
     pub limits: Vec<String>,
+    /// What would keep runs of these tasks from being taken now.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl From<Diff> for Applied {
@@ -224,6 +247,7 @@ impl From<Diff> for Applied {
             kept_paused: diff.kept_paused,
             calendars: diff.calendars,
             limits: diff.limits,
+            warnings: diff.warnings,
         }
     }
 }

@@ -53,17 +53,23 @@ pub(super) fn told_by_row(
         State::Scheduled | State::Queued => {
             let when = if run.attempt > 1 {
                 format!(
-                    "attempt {} may start at {}, after {} failed and {} lost",
+                    "attempt {} may start at {}, after {} failed and {} lost{}",
                     run.attempt,
                     show(run.ready_at, zone),
                     run.failures,
-                    run.losses
+                    run.losses,
+                    match (run.attempt - 1).saturating_sub(run.failures + run.losses) {
+                        0 => String::new(),
+                        n => format!(
+                            ", and {n} given back without a start or by a worker that stopped"
+                        ),
+                    }
                 )
             } else if run.ready_at > now {
                 format!("it is due at {}", show(run.ready_at, zone))
             } else {
                 format!(
-                    "it has been due for {} and waits in queue `{}` for a free worker",
+                    "it has been due for {} and waits in queue `{}` for a worker",
                     format_duration(now.since(run.ready_at)),
                     run.queue
                 )

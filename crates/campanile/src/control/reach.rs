@@ -1,0 +1,137 @@
+//! Who can carry out what, for people: why nobody takes a run, where a queue has no listener, and what is blocked. What
+//! counts as able is decided in [`crate::protocol::routing`]; this file asks for the living and chooses the words.
+
+use std::collections::BTreeMap;
+
+use super::runs::RunRow;
+use super::{Control, Error};
+use crate::protocol::permits::LimitKey;
+use crate::protocol::routing::Routes;
+use crate::protocol::work::{QueueCount, RunDetail};
+use crate::run::State;
+use crate::task::{HandlerSpec, QueueName, Task, TaskSpec};
+use crate::time::Timestamp;
+
+/// Warnings of one apply.
+const WARNINGS_MAX: usize = 20;
+
+/// A queue as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRow {
+    /// Its live runs.
+    pub count: QueueCount,
+    /// Living workers that listen on it.
+    pub listeners: u64,
+    /// Of the waiting runs, those that are blocked because no living worker of the queue can carry them out.
+    pub blocked: u64,
+    /// What keeps its runs from being taken, in words: nobody listens, or what nobody can do.
+    pub warnings: Vec<String>,
+}
+
+impl Control {
+    /// Who can carry out what.
+    pub(super) async fn routes(&self) -> Result<Routes, Error> {
+        Ok(Routes::of(&self.parts.store.nodes().await?))
+    }
+
+    /// Live runs by queue, with who listens and what is blocked.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn queue_rows(&self) -> Result<Vec<QueueRow>, Error> {
+        let (queues, routes) = (self.queues().await?, self.routes().await?);
+        let mut blocked: BTreeMap<QueueName, Vec<(String, u64)>> = BTreeMap::new();
+        for (key, count) in self.parts.store.blocked().await? {
+            if let LimitKey::Ability(queue, need) = key {
+                blocked.entry(queue).or_default().push((need, count));
+            }
+        }
+        let rows = queues.into_iter().map(|count| {
+            let of_queue = blocked.remove(&count.queue).unwrap_or_default();
+            let listeners = routes.listeners(&count.queue);
+            let busy = count.future + count.waiting > 0;
+            let nobody =
+                (listeners == 0 && busy).then(|| routes.nobody_listens(&count.queue).to_string());
+            let unable = of_queue.iter().map(|(need, n)| {
+                let need = need.replacen(':', ": ", 1);
+                format!(
+                    "no living worker of queue `{}` can do `{need}`: {n} runs are blocked",
+                    count.queue
+                )
+            });
+            QueueRow {
+                listeners: u64::try_from(listeners).unwrap_or(u64::MAX),
+                blocked: of_queue.iter().map(|(_, n)| n).sum(),
+                warnings: nobody.into_iter().chain(unable).collect(),
+                count,
+            }
+        });
+        Ok(rows.collect())
+    }
+
+    /// What keeps the runs of a task from being taken now.
+    pub(super) fn trouble_of(routes: &Routes, spec: &TaskSpec) -> Option<String> {
+        let trouble = routes.trouble(&spec.queue, &spec.handler)?;
+        Some(trouble.to_string())
+    }
+
+    /// What the definitions would run into if they were due now: each trouble once. Never an error: the workers may come
+    /// later.
+    pub(super) async fn troubles(&self, specs: &[TaskSpec]) -> Vec<String> {
+        let Ok(routes) = self.routes().await else {
+            return Vec::new();
+        };
+        let mut named: BTreeMap<String, (String, usize)> = BTreeMap::new();
+        for spec in specs.iter().filter(|spec| spec.enabled) {
+            if let Some(trouble) = Self::trouble_of(&routes, spec) {
+                let (_, count) = named.entry(trouble).or_insert((spec.name.clone(), 0));
+                *count += 1;
+            }
+        }
+        let told = named
+            .into_iter()
+            .map(|(trouble, (first, count))| match count {
+                1 => format!("task `{first}`: {trouble}"),
+                n => format!("task `{first}` and {} more: {trouble}", n - 1),
+            });
+        told.take(WARNINGS_MAX).collect()
+    }
+
+    /// Why nobody takes a run that is due; `None` if somebody may, or it isn't due.
+    pub(super) async fn blocked_by(
+        &self,
+        row: &RunRow,
+        own: Option<&HandlerSpec>,
+        task: Option<&Task>,
+        now: Timestamp,
+    ) -> Result<Option<String>, Error> {
+        let run = &row.run;
+        let waits = matches!(run.state, State::Scheduled | State::Queued) && run.ready_at <= now;
+        let Some(handler) = own
+            .or_else(|| task.map(|t| &t.spec.handler))
+            .filter(|_| waits)
+        else {
+            return Ok(None);
+        };
+        let trouble = self.routes().await?.trouble(&run.queue, handler);
+        Ok(trouble.map(|trouble| trouble.to_string()))
+    }
+
+    /// The same for a run with all that is known of it.
+    pub(super) async fn blocked_story(
+        &self,
+        row: &RunRow,
+        detail: &RunDetail,
+    ) -> Result<Option<String>, Error> {
+        if row.run.state.is_terminal() || row.run.state == State::Running {
+            return Ok(None);
+        }
+        let now = self.now().await?;
+        let task = match row.run.task {
+            Some(id) => self.parts.store.tasks_by_id(&[id]).await?.pop(),
+            None => None,
+        };
+        let own = detail.spec.as_ref().and_then(|spec| spec.handler.as_ref());
+        self.blocked_by(row, own, task.as_ref(), now).await
+    }
+}
