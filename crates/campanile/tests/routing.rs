@@ -184,7 +184,7 @@ async fn what_nobody_can_do_waits_without_a_stir_until_somebody_comes() {
     // From then on nothing stirs: nothing is published, nobody is asked, however often the leader looks.
     let counters = || {
         let all = first.meters().counters();
-        let of = |name: &str| all.iter().find(|(n, _)| *n == name).unwrap().1;
+        let of = |name: &str| all.iter().find(|c| c.name == name).unwrap().value;
         [
             "attempts_refused",
             "messages_published",
@@ -265,7 +265,7 @@ async fn what_was_published_finds_another_worker_when_the_able_one_is_gone() {
     until("ten are published", || {
         let all = leader.meters().counters();
         all.into_iter()
-            .any(|(name, n)| name == "messages_published" && n >= 74)
+            .any(|c| c.name == "messages_published" && c.value >= 74)
     })
     .await;
     world.gate.store(1, Ordering::SeqCst);
