@@ -218,9 +218,7 @@ fn log_in(
     user: &User,
 ) -> Result<String, Failure> {
     let home = user.dir.to_str().ok_or_else(|| {
-        Failure::not_allowed(
-            "handler.command.login: the home of this worker's user is not UTF-8",
-        )
+        Failure::not_allowed("handler.command.login: the home of this worker's user is not UTF-8")
     })?;
     for name in ["USER", "LOGNAME"] {
         env.insert(name.to_owned(), user.name.clone());
