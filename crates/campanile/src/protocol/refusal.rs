@@ -52,6 +52,7 @@ pub fn with_less(finish: &Finish, now: Timestamp) -> Vec<Finish> {
     let bare = Finish {
         at: now,
         error: None,
+        class: None,
         log: None,
         ..finish.clone()
     };
@@ -59,6 +60,7 @@ pub fn with_less(finish: &Finish, now: Timestamp) -> Vec<Finish> {
     let end = match finish.end {
         End::Failed(_) => over,
         End::Again { why, .. } => End::Again { ready_at: now, why },
+        End::Refused { .. } => End::Refused { ready_at: now },
         End::Withdrawn { .. } => End::Withdrawn { ready_at: now },
         other => other,
     };
@@ -163,6 +165,7 @@ mod tests {
             end,
             at: Timestamp::MAX,
             error: Some("it broke".to_owned()),
+            class: None,
             log: Some("x".repeat(log)),
             limited: false,
         }

@@ -132,7 +132,7 @@ fn ended(thing: &Thing, at: Timestamp) -> Ended {
                 End::Again { ready_at, why } => {
                     of(claim, State::Scheduled, why, at, Some(ready_at))
                 }
-                End::Withdrawn { ready_at } => {
+                End::Refused { ready_at } | End::Withdrawn { ready_at } => {
                     of(claim, State::Scheduled, Reason::None, at, Some(ready_at))
                 }
             }
@@ -386,6 +386,7 @@ async fn let_go_in(tx: &mut Tx, mut row: Row, twice: bool) -> Result<Released, F
             state => Outcome::Over(state, reason),
         },
         error: None,
+        class: None,
         log: None,
     };
     let applied = if state == State::Scheduled {

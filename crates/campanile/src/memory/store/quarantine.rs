@@ -162,6 +162,7 @@ impl Tables {
         }
         let bare = Finish {
             error: None,
+            class: None,
             log: None,
             ..end.clone()
         };
