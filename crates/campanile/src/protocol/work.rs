@@ -280,7 +280,9 @@ impl End {
             Self::Succeeded => "succeeded",
             Self::Failed(_) => "failed",
             Self::Cancelled(_) => "cancelled",
-            Self::Again { .. } | Self::Withdrawn { .. } => "to be tried again",
+            Self::Again { .. } | Self::Refused { .. } | Self::Withdrawn { .. } => {
+                "to be tried again"
+            }
         }
     }
 }
