@@ -82,7 +82,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let task: TaskSpec = serde_json::from_value(serde_json::json!({
         "name": "greeting", "schedule": "every 1s", "handler": {"native": "greet"}, "payload": {"name": "world"},
     }))?;
-    control.apply(&vec![task].into(), Apply::default()).await?;
+    control.apply(&vec![task].into(), &Apply::default()).await?;
 
     for _ in 0..5 {
         let Some(text) = greetings.recv().await else {

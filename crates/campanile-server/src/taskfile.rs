@@ -55,6 +55,8 @@ pub struct TaskFile {
     form: Form,
     /// What was read: asked again where an error needs its place.
     text: String,
+    /// Who puts its tasks: the owner of those that name none, and the one whose tasks are pruned.
+    pub owner: Option<String>,
     /// Its tasks, in their order.
     pub tasks: Vec<TaskSpec>,
     /// Its calendars.
@@ -114,12 +116,14 @@ impl TaskFile {
             path: shown,
             form,
             text: text.to_owned(),
+            owner: None,
             tasks: Vec::new(),
             calendars: Vec::new(),
             limits: Vec::new(),
         };
         let root = document::read(form, text).map_err(|wrong| file.unreadable(&wrong))?;
         let parts = file.parts(root)?;
+        file.owner.clone_from(&parts.owner);
         file.read_shared(&parts)?;
         for (index, value) in parts.tasks.iter().enumerate() {
             let spec = misread::read(value, &task::TASK)
@@ -143,7 +147,7 @@ impl TaskFile {
     /// What control refuses, with its place.
     pub async fn apply(&self, control: &Control) -> Result<(), Error> {
         let diff = control
-            .apply(&self.definitions(), Apply::default())
+            .apply(&self.definitions(), &Apply::default())
             .await
             .map_err(|error| self.refused(&error))?;
         tracing::info!(
@@ -160,6 +164,7 @@ impl TaskFile {
     #[must_use]
     pub fn definitions(&self) -> Definitions {
         Definitions {
+            owner: self.owner.clone(),
             tasks: self.tasks.clone(),
             calendars: self.calendars.clone(),
             limits: self.limits.clone(),
@@ -252,10 +257,20 @@ impl TaskFile {
                 return Err(error(&[], message.to_owned()));
             }
         };
+        let owner = match root.shift_remove("owner") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(owner)) => Some(owner),
+            Some(_) => {
+                let message =
+                    "`owner` is not a name: write one text, above the first task".to_owned();
+                return Err(error(&[Step::Key("owner".to_owned())], message));
+            }
+        };
         if let Some(other) = root.keys().find(|key| !LISTS.contains(&key.as_str())) {
             let shown = path::text(&[Step::Key(other.clone())]);
             let near = if root.contains_key("task") || !TASK_FIELDS.contains(&other.as_str()) {
-                nearest(other, LISTS.into_iter()).map(|near| format!(", did you mean `{near}`?"))
+                nearest(other, LISTS.into_iter().chain(["owner"]))
+                    .map(|near| format!(", did you mean `{near}`?"))
             } else {
                 Some(format!("; {}", many(self.form, "task")))
             };
@@ -274,6 +289,7 @@ impl TaskFile {
             }
         };
         Ok(Parts {
+            owner,
             tasks: take("task")?,
             calendars: take("calendar")?,
             limits: take("limit")?,
@@ -393,6 +409,7 @@ fn many(form: Form, name: &str) -> String {
 /// The parts of a task file, unread.
 #[derive(Debug, Default)]
 struct Parts {
+    owner: Option<String>,
     tasks: Vec<Value>,
     calendars: Vec<Value>,
     limits: Vec<Value>,

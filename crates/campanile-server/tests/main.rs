@@ -16,6 +16,7 @@ mod documents;
 mod doors;
 mod failpoints;
 mod injection;
+mod owners;
 mod plan;
 mod process;
 mod quarantine;

@@ -53,8 +53,8 @@ pub struct Known {
     pub at_most_once: bool,
     /// Its schedules, each from a moment on until another.
     pub spans: Vec<Span>,
-    /// Whether it was deleted.
-    pub deleted: bool,
+    /// When its deletion was answered, by the store's clock.
+    pub deleted_ms: Option<i64>,
 }
 
 /// A schedule while it was in force.
@@ -135,6 +135,7 @@ pub fn judge(
         nothing_invented(task, &snapshot.runs, now_ms)?;
     }
     gone_with_its_task(known, &snapshot.runs)?;
+    nothing_starts_without_its_task(known, &snapshot.runs)?;
     ends_agree(&snapshot.runs, ledger)
 }
 
@@ -151,13 +152,39 @@ fn nobody_ended_unable(runs: &[Run]) -> Result<(), String> {
 
 /// A run is cancelled for want of its task only if somebody deleted that.
 fn gone_with_its_task(known: &[Known], runs: &[Run]) -> Result<(), String> {
-    let there: HashSet<TaskId> = known.iter().filter(|k| !k.deleted).map(|k| k.id).collect();
+    let there: HashSet<TaskId> = known
+        .iter()
+        .filter(|k| k.deleted_ms.is_none())
+        .map(|k| k.id)
+        .collect();
     let gone = runs.iter().find(|run| {
         run.reason == Reason::TaskDeleted && run.task.is_some_and(|task| there.contains(&task))
     });
     match gone {
         Some(run) => Err(format!(
             "G3: {} was cancelled because its task was deleted, and nobody deleted it",
+            run.id
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A run that was won after the answer to its task's deletion was not started: it ends cancelled, and no other way. (What
+/// a listener has been sent counts as started before.)
+fn nothing_starts_without_its_task(known: &[Known], runs: &[Run]) -> Result<(), String> {
+    let deleted = known.iter().filter_map(|k| Some((k.id, k.deleted_ms?)));
+    let deleted: BTreeMap<TaskId, i64> = deleted.collect();
+    let started = runs.iter().find(|run| {
+        let gone_ms = run.task.and_then(|task| deleted.get(&task));
+        let won = run.started_at.zip(gone_ms);
+        let after = won.is_some_and(|(at, gone_ms)| at.as_ms() > *gone_ms);
+        let ended_by_handler = matches!(run.state, State::Succeeded | State::Failed)
+            && !matches!(run.reason, Reason::HandedOver | Reason::Lost);
+        after && ended_by_handler
+    });
+    match started {
+        Some(run) => Err(format!(
+            "I10: {} started though its task was deleted before",
             run.id
         )),
         None => Ok(()),

@@ -72,7 +72,7 @@ impl People {
             ..Definitions::default()
         };
         let how = Apply::default();
-        if let Err(error) = home.block_on(self.control.apply(&wanted, how)) {
+        if let Err(error) = home.block_on(self.control.apply(&wanted, &how)) {
             return self
                 .net
                 .violation(format!("the tasks were not applied: {error}"));
@@ -93,7 +93,7 @@ impl People {
                 exclusive: task.spec.is_exclusive(),
                 at_most_once: task.spec.start == StartMode::AtMostOnce,
                 spans: span.into_iter().collect(),
-                deleted: false,
+                deleted_ms: None,
             });
         }
     }
@@ -110,7 +110,11 @@ impl People {
     }
 
     fn some_task(&self, dice: &Random) -> Option<usize> {
-        let here = self.known.iter().enumerate().filter(|(_, k)| !k.deleted);
+        let here = self
+            .known
+            .iter()
+            .enumerate()
+            .filter(|(_, k)| k.deleted_ms.is_none());
         let here: Vec<usize> = here.map(|(at, _)| at).collect();
         (!here.is_empty()).then(|| pick(dice, &here))
     }
@@ -295,7 +299,9 @@ impl People {
     /// The runs of a task that wait for an instant that is still to come.
     fn planned(&self, name: &str) -> Vec<RunId> {
         let (now, known) = (self.net.time.wall(), &self.known);
-        let task = known.iter().find(|k| k.name == name && !k.deleted);
+        let task = known
+            .iter()
+            .find(|k| k.name == name && k.deleted_ms.is_none());
         let ahead = |r: &&campanile::run::Run| {
             r.origin == Origin::Schedule
                 && task.is_some_and(|k| r.task == Some(k.id))
@@ -340,7 +346,7 @@ impl People {
 
     /// Lets every schedule rest for good.
     pub fn pause_all(&self, home: &Runtime) {
-        for known in self.known.iter().filter(|k| !k.deleted) {
+        for known in self.known.iter().filter(|k| k.deleted_ms.is_none()) {
             let answer = home.block_on(self.control.pause(&known.name));
             self.done("pause", &known.name, answer);
         }
@@ -415,11 +421,23 @@ impl People {
 
     fn delete(&mut self, home: &Runtime, at: usize) {
         let name = self.known[at].name.clone();
-        let answer = home.block_on(self.control.delete_task(&name));
+        let told = home.block_on(self.control.deletion(&name));
+        let Some(told) = self.done("look at a deletion", &name, told) else {
+            return;
+        };
+        if told.confirm.is_some() {
+            let unasked = home.block_on(self.control.delete_task(&name, None));
+            if !matches!(unasked, Err(Error::Conflict(_))) {
+                let what = format!("{name} was deleted unasked, with runs that wait for it");
+                self.net.violation(what);
+            }
+        }
+        let confirm = told.confirm.as_deref();
+        let answer = home.block_on(self.control.delete_task(&name, confirm));
         if self.done("delete", &name, answer).is_some() {
             let known = &mut self.known[at];
-            known.deleted = true;
             let now = self.net.time.wall().as_ms();
+            known.deleted_ms = Some(now);
             if let Some(last) = known.spans.last_mut() {
                 last.until_ms = Some(now);
             }
@@ -434,7 +452,7 @@ impl People {
             )],
             ..Definitions::default()
         };
-        let answer = home.block_on(self.control.apply(&wanted, Apply::default()));
+        let answer = home.block_on(self.control.apply(&wanted, &Apply::default()));
         self.done("limit", "g", answer);
     }
 

@@ -2,6 +2,8 @@
 //! before or after a commit. What the store does is the memory adapter's, which keeps the port's promises. The answers are
 //! watched on their way back: what was refused to whom is what shows that the guards were needed.
 
+mod control;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +12,12 @@ use async_trait::async_trait;
 use campanile::id::{NodeId, OutboxId, RunId, TaskId};
 use campanile::memory::store::MemoryStore;
 use campanile::port::Written;
-use campanile::port::store::{Control, Error, Leading, Working};
-use campanile::protocol::keys::Scope;
+use campanile::port::store::{Error, Leading, Working};
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::routing::Abilities;
 use campanile::protocol::work::{
-    Aside, Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow,
-    Moved, Node, OutboxRow, Owner, Quarantined, QueueCount, Released, RunDetail, RunFilter, Scan,
-    ScanLimits, Submission, Submitted, TaskPage, Term,
+    Aside, Beaten, Bid, Claim, Claimed, Deletions, Finish, Fired, Firing, LeaderRow, Node, Orphans,
+    OutboxRow, Owner, Scan, ScanLimits, Term,
 };
 use campanile::run::Run;
 use campanile::task::Task;
@@ -280,6 +280,46 @@ impl Leading for FaultyStore {
         self.read("standings", self.inner.standings(keys)).await
     }
 
+    async fn deletions(&self) -> Result<Option<Deletions>, Error> {
+        self.read("deletions", self.inner.deletions()).await
+    }
+
+    async fn orphans(&self, after: Option<RunId>, look: usize) -> Result<Orphans, Error> {
+        self.read("orphans", self.inner.orphans(after, look)).await
+    }
+
+    async fn end_orphans(
+        &self,
+        term: &Term,
+        runs: &[Run],
+        at: Timestamp,
+    ) -> Result<Option<usize>, Error> {
+        let call = async {
+            let answer = self.inner.end_orphans(term, runs, at).await?;
+            self.judge_term(term, answer.is_none(), "end_orphans")
+                .await?;
+            let ended = answer.unwrap_or(0);
+            self.link.seen(Seen::OrphanEnded, ended, String::new);
+            Ok(answer)
+        };
+        self.write("end_orphans", call).await
+    }
+
+    async fn forget_deletions(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error> {
+        let call = async {
+            let answer = self.inner.forget_deletions(term, before, limit).await?;
+            self.judge_term(term, answer.is_none(), "forget_deletions")
+                .await?;
+            Ok(answer)
+        };
+        self.write("forget_deletions", call).await
+    }
+
     async fn sweep_permits(&self, term: &Term) -> Result<Option<usize>, Error> {
         let call = async {
             let answer = self.inner.sweep_permits(term).await?;
@@ -507,109 +547,5 @@ impl Working for FaultyStore {
 
     async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error> {
         self.read("tasks_by_id", self.inner.tasks_by_id(ids)).await
-    }
-}
-
-#[async_trait]
-impl Control for FaultyStore {
-    async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
-        self.read("tasks", self.inner.tasks(after, limit)).await
-    }
-
-    async fn former_tasks(&self, name: &str, limit: usize) -> Result<Vec<Former>, Error> {
-        self.read("former_tasks", self.inner.former_tasks(name, limit))
-            .await
-    }
-
-    async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
-        self.read("tasks_by_name", self.inner.tasks_by_name(names))
-            .await
-    }
-
-    async fn setting(&self, name: &str) -> Result<Option<String>, Error> {
-        self.read("setting", self.inner.setting(name)).await
-    }
-
-    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
-        self.write("edit", self.inner.edit(edit, at)).await
-    }
-
-    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
-        self.write("submit", self.inner.submit(submissions)).await
-    }
-
-    async fn runs(
-        &self,
-        filter: &RunFilter,
-        before: Option<RunId>,
-        limit: usize,
-    ) -> Result<Vec<Run>, Error> {
-        self.read("runs", self.inner.runs(filter, before, limit))
-            .await
-    }
-
-    async fn run(&self, id: RunId) -> Result<Option<RunDetail>, Error> {
-        self.read("run", self.inner.run(id)).await
-    }
-
-    async fn occurrence(&self, task: TaskId, at: Timestamp) -> Result<Option<Run>, Error> {
-        self.read("occurrence", self.inner.occurrence(task, at))
-            .await
-    }
-
-    async fn next_due(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
-        self.read("next_due", self.inner.next_due(task)).await
-    }
-
-    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
-        self.write("cancel", self.inner.cancel(id, at)).await
-    }
-
-    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
-        self.write("move_run", self.inner.move_run(id, to)).await
-    }
-
-    async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error> {
-        self.read("runs_of_key", self.inner.runs_of_key(key, limit))
-            .await
-    }
-
-    async fn quarantine(
-        &self,
-        after: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<Quarantined>, Error> {
-        self.read("quarantine", self.inner.quarantine(after, limit))
-            .await
-    }
-
-    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
-        self.write("release", self.inner.release(id, at)).await
-    }
-
-    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {
-        self.write("drop_quarantined", self.inner.drop_quarantined(id))
-            .await
-    }
-
-    async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {
-        self.read("logs", self.inner.logs(id)).await
-    }
-
-    async fn nodes(&self) -> Result<Vec<Node>, Error> {
-        self.read("nodes", self.inner.nodes()).await
-    }
-
-    async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCount>, Error> {
-        self.read("queues", self.inner.queues(now)).await
-    }
-
-    async fn secret(&self, fresh: [u8; 32]) -> Result<[u8; 32], Error> {
-        self.write("secret", self.inner.secret(fresh)).await
-    }
-
-    async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
-        self.write("request_resign", self.inner.request_resign(epoch))
-            .await
     }
 }

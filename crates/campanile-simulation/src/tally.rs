@@ -145,6 +145,8 @@ kinds!(
         Parked = "run parked",
         /// It got the permit.
         HandedOn = "parked run handed on",
+        /// A waiting run of a deleted task was cancelled by the leader.
+        OrphanEnded = "waiting run of a deleted task cancelled by the leader",
         /// A run waited behind nobody.
         StrandedFound = "stranded run found by the sweep",
         /// A running one was replaced.

@@ -140,6 +140,22 @@ failpoints! {
     UnblockWritten = "unblock.written",
     /// The same, committed.
     UnblockCommitted = "unblock.committed",
+    /// Runs that wait for deleted tasks are found; none is cancelled.
+    OrphansBefore = "orphans.before",
+    /// Guard F holds the leader row.
+    OrphansGuarded = "orphans.guarded",
+    /// They are in history, not committed.
+    OrphansWritten = "orphans.written",
+    /// The same, committed.
+    OrphansCommitted = "orphans.committed",
+    /// No run waits for a deleted task, and none can come any more.
+    ForgetBefore = "forget.before",
+    /// Guard F holds the leader row.
+    ForgetGuarded = "forget.guarded",
+    /// The task is not looked after any more, not committed.
+    ForgetWritten = "forget.written",
+    /// The same, committed.
+    ForgetCommitted = "forget.committed",
     /// Old history is about to be removed.
     PruneBefore = "prune.before",
     /// Guard F holds the leader row.
@@ -228,6 +244,8 @@ failpoints! {
     EditWritten = "edit.written",
     /// The same, committed; who asked has no answer.
     EditCommitted = "edit.committed",
+    /// A batch of tasks is deleted; others may be left, and who asked has no answer.
+    DeleteBatched = "delete.batched",
     /// A run is about to be cancelled.
     CancelBefore = "cancel.before",
     /// The end is written if the run waited, not committed.

@@ -71,6 +71,10 @@ pub struct TaskSpec {
     /// What it is for, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Who put it: `apply --prune` deletes only what the same owner put, and another owner takes it over only when he
+    /// says so. Absent = nobody's in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Cron, `every 10s`, `at 2026-12-01T08:00:00+01:00`, `rrule FREQ=…`, or a list of such; absent = only on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Texts>,
@@ -276,6 +280,7 @@ impl TaskSpec {
         Self {
             name: String::new(),
             description: None,
+            owner: None,
             schedule: None,
             dialect: Dialect::Auto,
             timezone: utc(),
@@ -374,6 +379,9 @@ impl TaskSpec {
         check_name("name", &self.name)?;
         check_name("queue", self.queue.as_str())?;
         lengths::check_task(self)?;
+        if let Some(owner) = &self.owner {
+            check_name("owner", owner)?;
+        }
         self.compile(created_at)?;
         check_handler(&self.handler)?;
         check_payload(&self.payload)?;

@@ -145,7 +145,7 @@ async fn an_interval_keeps_its_anchor_through_edits() {
     w.clock.advance(Duration::from_secs(90));
     let diff = w
         .control
-        .apply(&vec![every.clone()].into(), Apply::default())
+        .apply(&vec![every.clone()].into(), &Apply::default())
         .await
         .unwrap();
     assert_eq!(diff.unchanged, ["e"]);
@@ -268,7 +268,8 @@ async fn requests_are_checked_before_anything_is_written() {
     let run = w.control.submit_one(&good).await.unwrap().run;
     let told = w.control.retry(run).await.unwrap_err().to_string();
     assert!(told.contains("has not started yet"), "{told}");
-    w.control.delete_task("h").await.unwrap();
+    let token = w.control.deletion("h").await.unwrap().confirm;
+    w.control.delete_task("h", token.as_deref()).await.unwrap();
     w.control.cancel(run).await.unwrap();
     let told = w.control.retry(run).await.unwrap_err().to_string();
     assert!(told.contains("was deleted"), "{told}");

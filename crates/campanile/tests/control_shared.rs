@@ -183,7 +183,7 @@ async fn what_is_overdue_when_a_task_is_deleted_is_recorded_and_told() {
     let w = world();
     let task = w.put(&spec("h", "0 * * * *")).await;
     w.clock.advance(HOUR * 7 / 2);
-    w.control.delete_task("h").await.unwrap();
+    w.control.delete_task("h", None).await.unwrap();
     let skip = occurrence(&w, &task, at("14:00:00")).await;
     assert_eq!(
         (skip.due_at, skip.reason, skip.skipped),
@@ -225,8 +225,8 @@ async fn a_task_that_is_deleted_while_it_rests_leaves_its_row_by_apply_too() {
         prune: true,
         ..Apply::default()
     };
-    let nothing = Definitions::default();
-    let diff = w.control.apply(&nothing, prune).await.unwrap();
+    let another = Definitions::from(vec![spec("other", "0 * * * *")]);
+    let diff = w.control.apply(&another, &prune).await.unwrap();
     assert_eq!(diff.deleted, ["h"]);
     let skip = occurrence(&w, &task, at("13:00:00")).await;
     assert_eq!(
@@ -454,27 +454,32 @@ async fn a_file_brings_tasks_calendars_and_limits_at_once() {
         tasks: vec![daily],
         calendars: vec![resting(&["2026-11-23"])],
         limits: vec![(LimitKey::Group("db".to_owned()), 2)],
+        ..Definitions::default()
     };
     let dry = Apply {
         dry_run: true,
         ..Apply::default()
     };
-    let diff = w.control.apply(&wanted, dry).await.unwrap();
+    let diff = w.control.apply(&wanted, &dry).await.unwrap();
     assert_eq!(
         (diff.calendars.len(), diff.limits.len(), diff.applied),
         (1, 1, false)
     );
     assert!(w.control.calendars().await.unwrap().is_empty());
-    let diff = w.control.apply(&wanted, Apply::default()).await.unwrap();
+    let diff = w.control.apply(&wanted, &Apply::default()).await.unwrap();
     assert!(diff.applied);
     assert_eq!(w.control.calendar("rest").await.unwrap().tasks, ["d"]);
-    let again = w.control.apply(&wanted, Apply::default()).await.unwrap();
+    let again = w.control.apply(&wanted, &Apply::default()).await.unwrap();
     assert_eq!((again.calendars.len(), again.limits.len()), (0, 0));
     // One thing that can't be, and nothing is done.
     let mut wrong = wanted.clone();
     wrong.calendars[0].dates = vec!["yesterday".to_owned()];
     wrong.limits[0].1 = 9;
-    let refused = w.control.apply(&wrong, Apply::default()).await.unwrap_err();
+    let refused = w
+        .control
+        .apply(&wrong, &Apply::default())
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("dates"), "{refused}");
     assert_eq!(w.control.limits().await.unwrap()[0].max_running, 2);
 }

@@ -54,7 +54,7 @@ async fn all_pages_are_read_from_the_store_and_time_begins_now() {
     let control = control();
     let specs: Vec<_> = (0..2_500).map(|n| spec(n, "0 0 * * *")).collect();
     let _ = control
-        .apply(&specs.to_vec().into(), Apply::default())
+        .apply(&specs.to_vec().into(), &Apply::default())
         .await
         .unwrap();
     let got = control.forecast(&asked()).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_task_without_runs_has_no_duration() {
     let control = control();
     let specs = [spec(1, "* * * * *"), spec(2, "0 0 * * *")];
     let _ = control
-        .apply(&specs.to_vec().into(), Apply::default())
+        .apply(&specs.to_vec().into(), &Apply::default())
         .await
         .unwrap();
     let got = control.forecast(&asked()).await.unwrap();

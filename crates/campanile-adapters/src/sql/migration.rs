@@ -37,6 +37,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "attempt-class",
         include_str!("migrations/0008_attempt_class.sql"),
     ),
+    ("owners", include_str!("migrations/0009_owners.sql")),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.

@@ -66,12 +66,13 @@ pub(super) async fn read(store: &dyn Store, keys: &[LimitKey], parked: Vec<Parke
     let permits = permits(store, keys).await;
     lines.extend(permits.iter().map(|permit| format!("{permit:?}")));
     lines.extend(parked.iter().map(|parked| format!("{parked:?}")));
-    let tasks = store.tasks(None, ROWS_MAX).await.unwrap().tasks;
+    let tasks = store.tasks(None, None, ROWS_MAX).await.unwrap().tasks;
     lines.extend(tasks.iter().map(|task| format!("{task:?}")));
     let resting = tasks
         .iter()
         .filter_map(|t| Some((t.id, t.rests_from?)))
         .collect();
+    lines.push(format!("deletions {:?}", store.deletions().await.unwrap()));
     let nodes = store.nodes().await.unwrap();
     lines.extend(nodes.iter().map(of_node));
     let rules = store.rules().await.unwrap();
@@ -92,6 +93,7 @@ pub(super) async fn read(store: &dyn Store, keys: &[LimitKey], parked: Vec<Parke
             permits,
             parked,
             resting,
+            deleted: Vec::new(),
         },
     }
 }

@@ -12,7 +12,7 @@ use xtask::servers::{Postgres, TempDir};
 
 /// The tables that a scene changes. Not among them: the names of queues, which stores remember, and the version of the
 /// schema.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 16] = [
     "leader",
     "task",
     "due",
@@ -22,11 +22,13 @@ const TABLES: [&str; 14] = [
     "run_attempt",
     "run_log",
     "submission",
+    "run_key",
     "outbox",
     "node",
     "permit",
     "parked",
     "concurrency_limit",
+    "deletion",
 ];
 
 /// The state before any scene: no rows, and a leader row that nobody had.

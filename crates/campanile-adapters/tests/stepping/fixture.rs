@@ -32,7 +32,7 @@ pub(super) struct World {
     pub(super) workers: [NodeId; 2],
     pub(super) setup: Vec<Op>,
     pub(super) keys: Vec<LimitKey>,
-    edits: i64,
+    pub(super) edits: i64,
 }
 
 impl World {

@@ -156,6 +156,16 @@ pub(super) const ALL: &[Mutant] = &[
         &[],
     ),
     mutant(
+        "an end without a claim of a run that runs",
+        "INSERT INTO run_history",
+        [
+            "e.claim IS NULL AND run.state IN (1, 2)",
+            "e.claim IS NULL AND run.state IN (1, 2, 3)",
+        ],
+        "orphans, claim",
+        BOTH,
+    ),
+    mutant(
         "a permit that is taken goes to the next",
         "INSERT INTO permit",
         ["DO NOTHING", "DO UPDATE SET run = excluded.run"],

@@ -32,6 +32,10 @@ pub(super) enum Op {
     Edit(Box<Edit>),
     Cancel(RunId),
     Move(RunId, Timestamp),
+    /// The leader ends runs that wait for deleted tasks.
+    Orphans(Term, Vec<Run>),
+    /// The leader looks for no more of them.
+    Forget(Term, Timestamp),
 }
 
 /// Whether an operation changed anything.
@@ -126,6 +130,8 @@ impl Op {
             Self::Edit(_) => "edit",
             Self::Cancel(_) => "cancel",
             Self::Move(..) => "move",
+            Self::Orphans(..) => "orphans",
+            Self::Forget(..) => "forget",
         }
     }
 
@@ -162,6 +168,14 @@ impl Op {
             Self::Finish(ends) => answer(store.finish(ends).await, |w| any_applied(w)),
             Self::Submit(all) => answer(store.submit(all).await, |s| s.iter().any(|s| s.created)),
             Self::Edit(edit) => answer(store.edit(edit, at).await, applied),
+            Self::Orphans(term, runs) => answer(store.end_orphans(term, runs, at).await, |n| {
+                n.is_some_and(|n| n > 0)
+            }),
+            Self::Forget(term, before) => {
+                answer(store.forget_deletions(term, *before, 100).await, |n| {
+                    n.is_some_and(|n| n > 0)
+                })
+            }
             Self::Cancel(run) => answer(store.cancel(*run, at).await, |c| {
                 matches!(c, Cancel::Cancelled | Cancel::Requested)
             }),

@@ -1,5 +1,6 @@
 //! Who meets whom: pairs of operations of which every interleaving is walked, and threes for a seed's dice.
 
+mod orphans;
 mod permits;
 mod threes;
 
@@ -50,6 +51,7 @@ pub(super) fn pairs() -> Vec<Scene> {
     scenes.extend(edits());
     scenes.extend(claims());
     scenes.extend(ends());
+    scenes.extend(orphans::orphans());
     scenes.extend(permits::permits());
     scenes.extend(permits::requests());
     scenes

@@ -6,14 +6,15 @@ mod forecast;
 mod rules;
 
 pub use self::cluster::{
-    Applied, ChangedTask, FieldChange, LeaderView, Node, Queue, QueueKey, StatsView, WhyView,
+    Applied, ChangedTask, DeletionView, FieldChange, LeaderView, Node, Queue, QueueKey, StatsView,
+    WhyView,
 };
 pub use self::forecast::Plan;
 
 pub use self::rules::{BackfillView, CALENDAR_EXTRAS, CalendarView, LimitView};
 
 use campanile::control::{Event, RunRow, RunStory, TaskRow};
-use campanile::id::RunId;
+use campanile::id::{RunId, TaskId};
 use campanile::protocol::work;
 use campanile::run::Reason;
 use campanile::task::TaskSpec;
@@ -88,10 +89,18 @@ pub struct Run {
     /// Its id, for ever.
     #[schema(value_type = String, example = "00m3c9v7q8e01")]
     pub id: RunId,
-    /// Its task; null for a run with its own handler, or of a deleted task.
+    /// Its task's name, also of a deleted one; null for a run without a task.
     pub task: Option<String>,
     /// Its task's IANA zone, on whose wall its instants are meant; null as for `task`.
     pub timezone: Option<String>,
+    /// Its task: tells tasks of one name apart.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub task_id: Option<TaskId>,
+    /// When its task was deleted; null = it was not. The name may be another task's by now.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub task_deleted_at: Option<Timestamp>,
     /// `scheduled`, `queued`, `running`, `succeeded`, `failed`, `cancelled` or `skipped`.
     pub state: String,
     /// Why it ended like that, where there is something to say.
@@ -150,6 +159,8 @@ impl From<RunRow> for Run {
             id: run.id,
             task: row.task,
             timezone: row.timezone,
+            task_id: run.task,
+            task_deleted_at: row.task_deleted_at,
             state: run.state.as_str().to_owned(),
             reason: (run.reason != Reason::None).then(|| run.reason.as_str().to_owned()),
             attempt: run.attempt,

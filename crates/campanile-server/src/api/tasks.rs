@@ -4,10 +4,10 @@
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use campanile::control::{Apply, Definitions};
 use campanile::fuel::Fuel;
-use campanile::protocol::limits::{APPLY_RULES_MAX, APPLY_TASKS_MAX};
+use campanile::protocol::limits::{APPLY_RULES_MAX, APPLY_TASKS_MAX, DELETE_PATIENCE};
 use campanile::task::TaskSpec;
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,7 +18,9 @@ use super::Shared;
 use super::bodies;
 use super::bulk::{self, List};
 use super::input::{self, Bulk, Json, Params, TASKS};
-use super::model::{Applied, CalendarView, Page, Submitted, TASK_EXTRAS, Task, WhyView};
+use super::model::{
+    Applied, CalendarView, DeletionView, Page, Submitted, TASK_EXTRAS, Task, WhyView,
+};
 use super::problem::Problem;
 use super::rules::calendar_spec;
 
@@ -40,6 +42,8 @@ pub struct PageParams {
     limit: Option<usize>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only tasks of this owner; empty = only those that have none.
+    owner: Option<String>,
 }
 
 /// Tasks in the order of their names.
@@ -50,7 +54,11 @@ pub async fn list(
     Params(page): Params<PageParams>,
 ) -> Result<Answer<Page<Task>>, Problem> {
     let rows = control
-        .tasks(page.cursor.as_deref(), page.limit.unwrap_or(100))
+        .tasks(
+            page.owner.as_deref(),
+            page.cursor.as_deref(),
+            page.limit.unwrap_or(100),
+        )
         .await?;
     Ok(Answer(Page {
         items: rows.items.into_iter().map(Task::from).collect(),
@@ -68,17 +76,31 @@ pub async fn show(
     Ok(Answer(control.task(&name).await?.into()))
 }
 
+/// How to put.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PutParams {
+    /// Also when the task belongs to another owner.
+    #[serde(default)]
+    take_over: bool,
+}
+
 /// Puts one task whole: what the definition leaves out has its default. The fields that only answers have are ignored.
-#[utoipa::path(put, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path)), request_body = Task,
+/// A task that belongs to an owner whom the definition does not name is left alone (409), unless it is taken over.
+#[utoipa::path(put, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path), PutParams),
+    request_body = Task,
     responses((status = 200, body = Task), (status = 201, body = Task, description = "it is new"),
         (status = "default", body = Problem)))]
 pub async fn put(
     State(control): State<Shared>,
     Path(name): Path<String>,
+    Params(params): Params<PutParams>,
     Json(mut body): Json<Value>,
 ) -> Result<impl IntoResponse, Problem> {
     named(&mut body, &name, "task", &TASK_EXTRAS)?;
-    let (task, created) = control.put_task(&definition(&body)?).await?;
+    let spec = definition(&body)?;
+    let (task, created) = control.put_task_as(&spec, params.take_over).await?;
     let status = if created {
         StatusCode::CREATED
     } else {
@@ -106,15 +128,41 @@ pub fn named(body: &mut Value, name: &str, what: &str, extras: &[&str]) -> Resul
     Err(Problem::bad(Some("name"), detail))
 }
 
-/// Deletes one task.
-#[utoipa::path(delete, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path)),
-    responses((status = 204), (status = "default", body = Problem)))]
+/// How to delete.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteParams {
+    /// Only say what it would take along.
+    #[serde(default)]
+    dry_run: bool,
+    /// The `confirm` of a dry run; wanted when runs wait for the task.
+    confirm: Option<String>,
+}
+
+/// Deletes one task. None of its waiting runs starts any more; the leader cancels them. Those that run go on.
+#[utoipa::path(delete, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path), DeleteParams),
+    responses((status = 200, body = DeletionView, description = "what it would take along"),
+        (status = 202, body = DeletionView, description = "it is deleted; its waiting runs are being cancelled"),
+        (status = 204, description = "it is deleted"),
+        (status = 409, body = Problem, description = "runs wait for it: to be confirmed by the token of a dry run"),
+        (status = "default", body = Problem)))]
 pub async fn delete(
     State(control): State<Shared>,
     Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
-    control.delete_task(&name).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Params(params): Params<DeleteParams>,
+) -> Result<Response, Problem> {
+    if params.dry_run {
+        let told = DeletionView::of(control.deletion(&name).await?, false);
+        return Ok(Answer(told).into_response());
+    }
+    let done = control
+        .delete_task(&name, params.confirm.as_deref())
+        .await?;
+    if done.waiting_runs == 0 {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok((StatusCode::ACCEPTED, Answer(DeletionView::of(done, true))).into_response())
 }
 
 /// Lets a task's schedule rest; requests for it still run.
@@ -233,27 +281,48 @@ pub struct ApplyParams {
     /// Only say what would change.
     #[serde(default)]
     dry_run: bool,
-    /// Delete tasks that are not in the list.
+    /// Who puts them: the owner of the tasks that name none, and the one whose tasks are pruned.
+    owner: Option<String>,
+    /// Delete tasks of this owner that are not in the list; without an owner, those that have none.
     #[serde(default)]
     prune: bool,
+    /// Change tasks that belong to another owner, too.
+    #[serde(default)]
+    take_over: bool,
+    /// The `confirm` of a dry run, or of an answer that left some to delete.
+    confirm: Option<String>,
 }
 
-/// Makes the tasks be as the list says, all or nothing, and answers the difference.
+/// Makes the tasks be as the list says, all or nothing, and answers the difference. What `prune` deletes goes after that,
+/// in batches: an answer with `remaining` is asked again, with its `confirm`, to go on.
 #[utoipa::path(post, path = "/api/v1/apply", tag = "tasks", params(ApplyParams), request_body = TaskList,
-    responses((status = 200, body = Applied), (status = "default", body = Problem)))]
+    responses((status = 200, body = Applied),
+        (status = 202, body = Applied, description = "tasks remain to be deleted: ask again with `confirm`"),
+        (status = 409, body = Problem, description = "to be confirmed, or a task of another owner"),
+        (status = "default", body = Problem)))]
 pub async fn apply(
     State(control): State<Shared>,
     Params(params): Params<ApplyParams>,
     Bulk(body): Bulk<TASKS>,
-) -> Result<Answer<Applied>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let bytes = body.len();
     let read = move |fuel: &Fuel| definitions(&body, fuel);
-    let wanted = bodies::aside(control.pool(), bytes, read).await?;
+    let mut wanted = bodies::aside(control.pool(), bytes, read).await?;
+    wanted.owner = params.owner.filter(|owner| !owner.is_empty());
     let how = Apply {
         dry_run: params.dry_run,
         prune: params.prune,
+        take_over: params.take_over,
+        confirm: params.confirm,
+        patience: DELETE_PATIENCE,
     };
-    Ok(Answer(control.apply(&wanted, how).await?.into()))
+    let diff = control.apply(&wanted, &how).await?;
+    let status = if diff.remaining > 0 {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Answer(Applied::from(diff))))
 }
 
 const LISTS: [List; 3] = [

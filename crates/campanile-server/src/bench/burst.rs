@@ -197,7 +197,7 @@ async fn verdict(
     clock: &StoreClock,
 ) -> Result<tally::Verdict, Error> {
     let filter = RunFilter {
-        task: Some(stand.task.id),
+        tasks: vec![stand.task.id],
         since: Some(due),
         until: Some(due.plus(Duration::from_millis(1))),
         ..RunFilter::default()

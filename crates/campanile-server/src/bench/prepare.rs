@@ -46,11 +46,26 @@ pub fn spec(name: &str, schedule: Option<(Duration, Timestamp)>) -> TaskSpec {
 /// # Errors
 /// The store's.
 pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
-    let whole = Apply {
+    let wanted = specs.to_vec().into();
+    let dry = Apply {
+        dry_run: true,
         prune: true,
         ..Apply::default()
     };
-    let _ = control.apply(&specs.to_vec().into(), whole).await?;
+    // The store is the bench's own: what is in it may go, however much it is.
+    let mut confirm = control.apply(&wanted, &dry).await?.confirm;
+    loop {
+        let whole = Apply {
+            dry_run: false,
+            confirm,
+            ..dry.clone()
+        };
+        let diff = control.apply(&wanted, &whole).await?;
+        confirm = diff.confirm;
+        if diff.remaining == 0 {
+            break;
+        }
+    }
     stored(site, specs).await
 }
 
@@ -60,7 +75,7 @@ pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result
 /// The store's.
 pub async fn add(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
     let _ = control
-        .apply(&specs.to_vec().into(), Apply::default())
+        .apply(&specs.to_vec().into(), &Apply::default())
         .await?;
     stored(site, specs).await
 }

@@ -137,7 +137,7 @@ impl Site {
     /// What can't be reached; a store that is not the bench's.
     pub async fn open(place: &Place) -> Result<Self, Error> {
         let site = Self::join(place, "bench", &[]).await?;
-        let page = site.store().tasks(None, 1_000).await?;
+        let page = site.store().tasks(None, None, 1_000).await?;
         match page.tasks.iter().find(|t| !t.spec.name.starts_with(PREFIX)) {
             Some(task) => Err(Error::InUse(task.spec.name.clone())),
             None => Ok(site),

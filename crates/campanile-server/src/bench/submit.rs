@@ -130,7 +130,7 @@ async fn measure(samples: usize, site: &Site, app: &App, record: &Record) -> Res
     let expected: Vec<Key> = bench.runs.iter().copied().map(Key::Run).collect();
     let clock = bench.clock.and(StoreClock::measure(site.store()).await?);
     let filter = RunFilter {
-        task: Some(task.id),
+        tasks: vec![task.id],
         since: Some(since),
         ..RunFilter::default()
     };

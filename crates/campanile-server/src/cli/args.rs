@@ -211,9 +211,18 @@ pub struct Apply {
     /// Only say what would change
     #[arg(long)]
     pub dry_run: bool,
-    /// Delete tasks that the file does not name
+    /// Delete tasks of the file's owner that it does not name; without an owner, those that have none
     #[arg(long)]
     pub prune: bool,
+    /// Who puts them, instead of the file's `owner`: the owner of tasks that name none, and whose tasks are pruned
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+    /// Change tasks that belong to another owner, too
+    #[arg(long)]
+    pub take_over: bool,
+    /// The token that `--dry-run` showed: delete exactly what it named
+    #[arg(long, value_name = "TOKEN", requires = "prune")]
+    pub confirm: Option<String>,
 }
 
 /// A page of a list.
@@ -231,7 +240,13 @@ pub struct Page {
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// Tasks by name
-    List(Page),
+    List {
+        /// Only those of this owner; empty = only those that have none
+        #[arg(long, value_name = "NAME")]
+        owner: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
     /// One task
     Show {
         /// Its name
@@ -261,10 +276,16 @@ pub enum Task {
     },
     /// Run past instants of its schedule after all
     Backfill(Backfill),
-    /// Delete it; its history stays
+    /// Delete it; its history stays, its waiting runs are cancelled
     Delete {
         /// Its name
         name: String,
+        /// Only say what it would take along
+        #[arg(long)]
+        dry_run: bool,
+        /// The token that `--dry-run` showed; wanted when runs wait for it
+        #[arg(long, value_name = "TOKEN")]
+        confirm: Option<String>,
     },
 }
 

@@ -107,12 +107,21 @@ impl Client {
             .map(drop)
     }
 
+    /// Deletes something that may have something to tell.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn delete_telling<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(Method::DELETE, path, None).await
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, Failure> {
+        check_path(path)?;
         if self.tokens.is_empty() {
             return Err(Failure::Usage(
                 "no token: set CAMPANILE_TOKEN to the one that the service's first start printed (or run this in the \
@@ -223,6 +232,18 @@ fn tokens(environment: &Environment, target: &Target) -> Result<Vec<String>, Fai
         .filter_map(|path| token::file::read(&path, Owner::Us).ok())
         .map(|held| held.first().to_owned())
         .collect())
+}
+
+/// Refuses a name that an address can't carry: `.` and `..` would lead elsewhere, and nothing would name everything.
+fn check_path(path: &str) -> Result<(), Failure> {
+    let names = path.split('?').next().unwrap_or_default();
+    let mut names = names.strip_prefix('/').unwrap_or(names).split('/');
+    match names.find(|name| matches!(*name, "" | "." | "..")) {
+        Some(name) => Err(Failure::Usage(format!(
+            "`{name}` is not a name: `campanile task list` shows those of tasks"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// A name as part of a path.

@@ -192,7 +192,7 @@ async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
     let mut troubles: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut after: Option<String> = None;
     for _ in 0..TASK_PAGES_MAX {
-        let page = store.tasks(after.as_deref(), PAGE_ROWS_MAX).await?;
+        let page = store.tasks(None, after.as_deref(), PAGE_ROWS_MAX).await?;
         for task in page.tasks.iter().filter(|task| !task.spec.rests()) {
             if let Some(trouble) = routes.trouble(&task.spec.queue, &task.spec.handler) {
                 let first = || (task.spec.name.clone(), 0);

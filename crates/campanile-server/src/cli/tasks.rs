@@ -8,13 +8,12 @@ use super::Failure;
 use super::args::{Apply, Task};
 use super::client::{Client, escape, query};
 use super::out::{Out, short};
-use crate::api::model::{Applied, Submitted};
+use crate::api::model::{Applied, DeletionView, Submitted};
 use crate::taskfile::TaskFile;
 
 /// `apply FILE`
 pub async fn apply(client: &Client, apply: &Apply, out: Out) -> Result<(), Failure> {
     let file = TaskFile::read(&apply.file).map_err(|e| Failure::Usage(e.to_string()))?;
-    let path = format!("/apply?dry_run={}&prune={}", apply.dry_run, apply.prune);
     let limits = file.limits.iter();
     let limits = limits.map(|(limit, n)| json!({ "limit": limit.to_string(), "max_running": n }));
     let body = json!({
@@ -22,10 +21,26 @@ pub async fn apply(client: &Client, apply: &Apply, out: Out) -> Result<(), Failu
         "calendars": file.calendars,
         "limits": limits.collect::<Vec<_>>(),
     });
-    let answer: Applied = client
-        .post(&path, &body)
-        .await
-        .map_err(|failure| with_place(failure, &file))?;
+    let ask = async |confirm: Option<String>| -> Result<Applied, Failure> {
+        let query = query(&[
+            ("dry_run", Some(apply.dry_run.to_string())),
+            ("prune", Some(apply.prune.to_string())),
+            ("owner", apply.owner.clone().or_else(|| file.owner.clone())),
+            ("take_over", Some(apply.take_over.to_string())),
+            ("confirm", confirm),
+        ]);
+        let answer = client.post(&format!("/apply{query}"), &body).await;
+        answer.map_err(|failure| with_place(failure, &file))
+    };
+    let mut answer = ask(apply.confirm.clone()).await?;
+    while answer.remaining > 0 {
+        let (done, left) = (answer.deleted.len(), answer.remaining);
+        out.remark(format!("{done} of {} tasks are deleted", done + left));
+        // A client that stops here has lost nothing: what is left is found by asking again.
+        let more = ask(answer.confirm.take()).await?;
+        answer.deleted.extend(more.deleted);
+        (answer.remaining, answer.confirm) = (more.remaining, more.confirm);
+    }
     out.show(&answer, show_difference);
     Ok(())
 }
@@ -82,6 +97,15 @@ fn show_difference(out: Out, answer: &Applied) {
             "  {name} stays paused: `campanile task resume {name}` lets it go on"
         ));
     }
+    if answer.waiting_runs > 0 {
+        let n = answer.waiting_runs;
+        out.line(format!(
+            "  {n} runs wait for tasks that go: they are cancelled"
+        ));
+    }
+    if let Some(token) = &answer.confirm {
+        out.line(format!("  to delete exactly these: --confirm {token}"));
+    }
     out.line(format!(
         "{} to create, {} to change, {} to delete, {} unchanged{}",
         answer.created.len(),
@@ -99,8 +123,9 @@ fn show_difference(out: Out, answer: &Applied) {
 /// `task …`
 pub async fn run(client: &Client, task: Task, out: Out) -> Result<(), Failure> {
     match task {
-        Task::List(page) => {
+        Task::List { owner, page } => {
             let query = query(&[
+                ("owner", owner),
                 ("limit", Some(page.limit.to_string())),
                 ("cursor", page.cursor),
             ]);
@@ -136,14 +161,59 @@ pub async fn run(client: &Client, task: Task, out: Out) -> Result<(), Failure> {
             out.show(&answer, |out, answer| out.line(answer.id));
         }
         Task::Backfill(what) => super::rules::backfill(client, what, out).await?,
-        Task::Delete { name } => {
-            client.delete(&format!("/tasks/{}", escape(&name))).await?;
-            out.show(&json!({ "name": name, "deleted": true }), |out, _| {
-                out.line(format!("{name} is deleted"));
-            });
-        }
+        Task::Delete {
+            name,
+            dry_run,
+            confirm,
+        } => delete(client, &name, dry_run, confirm, out).await?,
     }
     Ok(())
+}
+
+async fn delete(
+    client: &Client,
+    name: &str,
+    dry_run: bool,
+    confirm: Option<String>,
+    out: Out,
+) -> Result<(), Failure> {
+    let query = query(&[
+        ("dry_run", dry_run.then(|| "true".to_owned())),
+        ("confirm", confirm),
+    ]);
+    let path = format!("/tasks/{}{query}", escape(name));
+    // Nothing is said where nothing waited.
+    let told: Option<DeletionView> = client.delete_telling(&path).await?;
+    let told = told.unwrap_or_else(|| DeletionView {
+        name: name.to_owned(),
+        deleted: true,
+        waiting_runs: 0,
+        running_runs: 0,
+        confirm: None,
+    });
+    out.show(&told, show_deletion);
+    Ok(())
+}
+
+fn show_deletion(out: Out, told: &DeletionView) {
+    let (name, waiting) = (&told.name, told.waiting_runs);
+    if told.deleted {
+        out.line(format!("{name} is deleted"));
+        if waiting > 0 {
+            out.line(format!(
+                "{waiting} waiting runs are being cancelled, and none of them starts: `campanile run list --task {name} \
+                 --state scheduled` shows those that are left"
+            ));
+        }
+        return;
+    }
+    out.line(format!(
+        "{name}: {waiting} waiting runs would be cancelled, {} running ones would go on; nothing was done (dry run)",
+        told.running_runs
+    ));
+    if let Some(token) = &told.confirm {
+        out.line(format!("to delete exactly this: --confirm {token}"));
+    }
 }
 
 async fn change(client: &Client, name: &str, verb: &str, out: Out) -> Result<(), Failure> {
@@ -177,11 +247,14 @@ fn list(out: Out, page: &Value) {
             text(task, "timezone"),
             handler.unwrap_or_default(),
             text(task, "queue"),
+            text(task, "owner"),
             next,
         ]
     });
     out.table(
-        &["name", "schedule", "timezone", "handler", "queue", "next"],
+        &[
+            "name", "schedule", "timezone", "handler", "queue", "owner", "next",
+        ],
         rows.collect(),
     );
     let items = page["items"].as_array().into_iter().flatten();

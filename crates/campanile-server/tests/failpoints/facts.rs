@@ -147,7 +147,7 @@ impl Facts {
     }
 
     /// Leaves behind what a leader must find and put right: a permit of a run that ended, a row of history that is too
-    /// old, a due row by other zone rules than the program's.
+    /// old, a due row by other zone rules than the program's, a task that was deleted long ago and is still looked after.
     pub async fn disturb(&mut self) {
         for statement in [
             "INSERT INTO permit (limit_key, n, run) VALUES ('queue:ghost', 0, 1)",
@@ -155,6 +155,7 @@ impl Facts {
              losses, origin, priority, state, reason, cancel_requested) VALUES (1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 2, 4, 4, 0, 0)",
             "UPDATE due SET at = at + 600000 WHERE n = 0 AND owner = (SELECT id FROM task WHERE name = 'far')",
             "DELETE FROM setting WHERE name = 'zone_rules'",
+            "INSERT INTO deletion (task, at) VALUES (1, 1)",
         ] {
             let changed = match self {
                 Self::Sqlite(c) => sqlx::raw_sql(statement)

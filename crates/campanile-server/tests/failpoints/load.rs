@@ -130,6 +130,11 @@ impl Place<'_> {
         let elsewhere = self.script.with_file_name("sh");
         let strange =
             json!({ "handler": { "command": { "argv": [elsewhere.display().to_string()] } } });
+        let gone = with(
+            http("gone", WELL, WELL),
+            "queue",
+            json!(self.queue("nobody")),
+        );
         let again = with(http("again", (500, 0), WELL), "retry", thrice);
         vec![
             self.task("tick", Kind::Well, Some(1), &http("tick", WELL, WELL)),
@@ -160,6 +165,7 @@ impl Place<'_> {
             ),
             self.task("strange", Kind::Cancelled, None, &strange),
             self.task("waits", Kind::Cancelled, None, &waits),
+            self.task("gone", Kind::Cancelled, None, &gone),
             self.task(
                 "long",
                 Kind::Cancelled,

@@ -21,6 +21,8 @@ enum Act {
     SubmitLate(&'static str, &'static str),
     /// The run that a task's key stands for starts now instead.
     Move(&'static str, &'static str),
+    /// The end of a task, for which a run waits.
+    Delete(&'static str),
     /// Other definitions.
     Edit,
     /// A schedule's rest, or its end.
@@ -54,6 +56,8 @@ impl People {
                 Act::Submit("waits", "waits-1"),
                 Act::Cancel("waits-1", "scheduled"),
                 Act::Move("asked", "asked-late"),
+                Act::Submit("gone", "gone-1"),
+                Act::Delete("gone"),
                 Act::Submit("long", "long-1"),
                 Act::Edit,
                 Act::Rest("tick", "pause"),
@@ -143,6 +147,7 @@ impl People {
                 true
             }
             Act::Cancel(key, state) => self.cancel(key, state, stand).await,
+            Act::Delete(task) => delete(task, stand).await,
             Act::Edit => {
                 let body = list(&self.edited);
                 is_done(stand.ask("POST", "/apply", Some(&body)).await.as_ref())
@@ -170,6 +175,20 @@ impl People {
         // A conflict is the answer to whoever asks again for what is done: the next look tells.
         let answer = stand.ask("POST", &format!("/runs/{id}/cancel"), None).await;
         matches!(answer, Some((200, answer)) if state == "running" || answer["outcome"] == "cancelled")
+    }
+}
+
+/// Looks first, and confirms what was shown. Whoever died after the deletion is told that there is no such task.
+async fn delete(task: &str, stand: &Stand) -> bool {
+    let look = format!("/tasks/{task}?dry_run=true");
+    match stand.ask("DELETE", &look, None).await {
+        Some((404, _)) => true,
+        Some((200, told)) => {
+            let token = told["confirm"].as_str().unwrap_or_default();
+            let path = format!("/tasks/{task}?confirm={token}");
+            is_done(stand.ask("DELETE", &path, None).await.as_ref())
+        }
+        _ => false,
     }
 }
 

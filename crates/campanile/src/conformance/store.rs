@@ -6,6 +6,7 @@
 //! empty store as `Arc<dyn Store>`, and a guard that keeps alive what it stands on; or `None` where it can't run.
 
 mod control;
+mod deletion;
 mod ending;
 mod firing;
 mod fixture;
@@ -21,6 +22,7 @@ mod turns;
 mod working;
 
 pub use control::*;
+pub use deletion::*;
 pub use ending::*;
 pub use firing::*;
 pub use keys::*;
@@ -138,6 +140,13 @@ macro_rules! __conformance_store {
             a_blocked_run_waits_until_it_is_let_go
             an_old_term_lets_nobody_go
             a_leader_takes_back_what_it_published
+            an_owners_tasks_are_listed
+            names_outlive_their_tasks
+            backlogs_are_told
+            due_rows_are_told_together
+            orphans_are_ended
+            deletions_are_forgotten
+            nobody_asks_for_a_deleted_task
         );
     };
     (@each $factory:path: $($behaviour:ident)*) => {

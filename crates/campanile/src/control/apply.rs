@@ -1,5 +1,6 @@
 //! Tasks as a file says them: what differs from the store, and the one edit that makes it so. All of it or nothing.
-//! Where a task's due row goes is decided in [`super::due`]; no file is read here.
+//! Where a task's due row goes is decided in [`super::due`]; no file is read here. What `prune` takes away comes after
+//! that edit, in [`super::delete`].
 //!
 //! A pause is an operator's act: applying a file pauses where the file says so and never resumes. (A deploy that
 //! re-applies its file would otherwise undo a pause made during an incident.)
@@ -7,7 +8,9 @@
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::delete::Gone;
 use super::shared::{check_limit, overlay};
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::calendar::{Calendar, CalendarSpec};
@@ -16,21 +19,41 @@ use crate::port::Written;
 use crate::protocol::limits;
 use crate::protocol::permits::{LimitKey, Rules};
 use crate::protocol::work::{DueChange, Edit, Upsert};
-use crate::task::{Task, TaskSpec};
+use crate::task::{Task, TaskSpec, check_name};
 use crate::time::Timestamp;
 
 /// How to apply.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Apply {
     /// Only say what would change.
     pub dry_run: bool,
-    /// Delete tasks that are not named.
+    /// Delete tasks of [`Definitions::owner`] that are not named; without an owner, those that have none.
     pub prune: bool,
+    /// Change tasks that belong to another owner, too.
+    pub take_over: bool,
+    /// The token by which a dry run named what `prune` would delete.
+    pub confirm: Option<String>,
+    /// How long to go on deleting; what is left then is told in [`Diff::remaining`].
+    pub patience: Duration,
+}
+
+impl Default for Apply {
+    fn default() -> Self {
+        Self {
+            dry_run: false,
+            prune: false,
+            take_over: false,
+            confirm: None,
+            patience: limits::DELETE_PATIENCE,
+        }
+    }
 }
 
 /// What a file defines.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Definitions {
+    /// Who puts them: the owner of those that name none, and the one whose tasks are pruned.
+    pub owner: Option<String>,
     /// Tasks.
     pub tasks: Vec<TaskSpec>,
     /// Calendars. Those that are not named stay as they are, whatever [`Apply::prune`] says.
@@ -61,6 +84,12 @@ pub struct Diff {
     pub unchanged: Vec<String>,
     /// Tasks that go; with [`Apply::prune`] alone.
     pub deleted: Vec<String>,
+    /// Tasks that are still to go: the same request, with [`Diff::confirm`], goes on.
+    pub remaining: usize,
+    /// Runs that wait for tasks that go: they are cancelled.
+    pub waiting_runs: u64,
+    /// The token that confirms the deletion of the tasks that go, or that remain.
+    pub confirm: Option<String>,
     /// Tasks that somebody paused and that stay paused, though the file does not say so.
     pub kept_paused: Vec<String>,
     /// Calendars that are new or change.
@@ -92,29 +121,37 @@ pub struct FieldChange {
 }
 
 impl Control {
-    /// Makes the store's tasks be as these say, or says what would change.
+    /// Makes the store's tasks be as these say, or says what would change. What is defined is written all or not at
+    /// all; what is pruned goes after that, in batches, and asking again goes on where the last request stopped.
     ///
     /// # Errors
-    /// The first field at fault with its task; [`Error::Conflict`] when others edit the same tasks all the time.
-    pub async fn apply(&self, wanted: &Definitions, how: Apply) -> Result<Diff, Error> {
+    /// The first field at fault with its task; [`Error::Conflict`] when others edit the same tasks all the time, when a
+    /// task belongs to another owner, or when what is pruned has to be confirmed.
+    pub async fn apply(&self, wanted: &Definitions, how: &Apply) -> Result<Diff, Error> {
         check_list(&wanted.tasks)?;
+        if let Some(owner) = &wanted.owner {
+            check_name("owner", owner)?;
+        }
         for (key, most) in &wanted.limits {
             check_limit(key, Some(*most))?;
         }
         let warnings = self.troubles(&wanted.tasks).await;
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;
-            let (edit, mut diff) = self.plan_apply(wanted, how, now).await?;
+            let (edit, mut diff, gone) = self.plan_apply(wanted, how, now).await?;
             diff.warnings.clone_from(&warnings);
             if how.dry_run {
+                gone.show(&mut diff);
                 return Ok(diff);
             }
+            gone.check(how.confirm.as_deref())?;
             let nothing = Edit {
                 edits: edit.edits,
                 ..Edit::default()
             };
             if edit == nothing || self.edit(&edit, now).await?.is_applied() {
                 diff.applied = true;
+                self.delete_all(gone, how.patience, &mut diff).await?;
                 return Ok(diff);
             }
         }
@@ -134,20 +171,28 @@ impl Control {
     async fn plan_apply(
         &self,
         wanted: &Definitions,
-        how: Apply,
+        how: &Apply,
         now: Timestamp,
-    ) -> Result<(Edit, Diff), Error> {
+    ) -> Result<(Edit, Diff, Gone), Error> {
         let specs = &wanted.tasks;
         let (rules, mut edit, mut diff) = self.plan_rules(wanted).await?;
-        let mut existing = if how.prune || !edit.calendars.is_empty() {
-            self.all_tasks().await?
-        } else {
-            self.tasks_named(specs).await?
-        };
+        let owner = wanted.owner.as_deref();
+        let mut existing = self.tasks_named(specs).await?;
+        if !edit.calendars.is_empty() {
+            existing.extend(self.all_tasks(None).await?);
+        } else if how.prune {
+            existing.extend(self.all_tasks(Some(owner.unwrap_or_default())).await?);
+        }
         self.plan_moves(&rules, &mut edit, &existing, now).await?;
+        let owned = existing
+            .values()
+            .filter(|t| t.spec.owner.as_deref() == owner)
+            .count();
         for spec in specs {
             let old = existing.remove(&spec.name);
             let mut wanted = spec.clone();
+            wanted.owner = wanted.owner.or_else(|| owner.map(str::to_owned));
+            check_owner(old.as_ref(), &wanted, how.take_over)?;
             if old.as_ref().is_some_and(|t| t.spec.paused) && !wanted.paused {
                 wanted.paused = true;
                 diff.kept_paused.push(spec.name.clone());
@@ -168,20 +213,14 @@ impl Control {
         let replaced = edit.upserts.iter().filter(|u| u.due != DueChange::Keep);
         let replaced: HashSet<TaskId> = replaced.map(|u| u.id).collect();
         edit.moves.retain(|m| !replaced.contains(&m.task));
-        if how.prune {
-            let mut gone: Vec<&Task> = existing.values().collect();
-            gone.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
-            let gone_ids: HashSet<TaskId> = gone.iter().map(|t| t.id).collect();
-            edit.moves.retain(|m| !gone_ids.contains(&m.task));
-            edit.unplans.retain(|u| !gone_ids.contains(&u.task));
-            for task in &gone {
-                let (delete, skipped) = self.plan_delete(task, now).await?;
-                edit.deletes.push(delete);
-                edit.skipped.extend(skipped);
-            }
-            diff.deleted = gone.iter().map(|t| t.spec.name.clone()).collect();
+        if !how.prune {
+            return Ok((edit, diff, Gone::default()));
         }
-        Ok((edit, diff))
+        existing.retain(|_, task| task.spec.owner.as_deref() == owner);
+        let gone: Vec<Task> = existing.into_values().collect();
+        // A file without tasks is more often a mistake than a wish: it is asked about, however few there are.
+        let gone = self.doom(gone, owned, specs.is_empty(), now).await?;
+        Ok((edit, diff, gone))
     }
 
     /// The calendars as they will be, and the edit of what tasks share.
@@ -257,14 +296,18 @@ impl Control {
         Ok(out)
     }
 
-    pub(super) async fn all_tasks(&self) -> Result<HashMap<String, Task>, Error> {
+    /// All tasks: of this owner, or with an empty name of none, or whosever.
+    pub(super) async fn all_tasks(
+        &self,
+        owner: Option<&str>,
+    ) -> Result<HashMap<String, Task>, Error> {
         let mut out = HashMap::new();
         let mut after: Option<String> = None;
         loop {
             let page = self
                 .parts
                 .store
-                .tasks(after.as_deref(), limits::PAGE_ROWS_MAX)
+                .tasks(owner, after.as_deref(), limits::PAGE_ROWS_MAX)
                 .await?;
             out.extend(page.tasks.into_iter().map(|t| (t.spec.name.clone(), t)));
             after = page.next;
@@ -280,6 +323,30 @@ pub(super) fn edited_meanwhile() -> Error {
         "others were editing the same tasks all the while: nothing was changed; try again"
             .to_owned(),
     )
+}
+
+/// Whether a task may be written: one that belongs to an owner goes to another, or to none, only when somebody says so.
+pub(super) fn check_owner(
+    old: Option<&Task>,
+    wanted: &TaskSpec,
+    take_over: bool,
+) -> Result<(), Error> {
+    let present = old.and_then(|task| task.spec.owner.as_deref());
+    let (Some(present), false) = (present, take_over) else {
+        return Ok(());
+    };
+    if wanted.owner.as_deref() == Some(present) {
+        return Ok(());
+    }
+    let by = match &wanted.owner {
+        Some(other) => format!("owner `{other}`"),
+        None => "nobody in particular".to_owned(),
+    };
+    Err(Error::Conflict(format!(
+        "task `{}` belongs to owner `{present}`, and would go to {by}: nothing was changed; give it another name, say \
+         owner = \"{present}\", or take it over (`--take-over`, `take_over=true`)",
+        wanted.name
+    )))
 }
 
 fn check_list(specs: &[TaskSpec]) -> Result<(), Error> {

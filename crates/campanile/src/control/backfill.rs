@@ -126,7 +126,7 @@ impl Control {
     /// What was made of the instants of the range, by the schedule or by backfills.
     async fn answered(&self, task: &Task, what: &Backfill) -> Result<Answered, Error> {
         let filter = RunFilter {
-            task: Some(task.id),
+            tasks: vec![task.id],
             since: Some(what.from),
             until: Some(what.until),
             ..RunFilter::default()

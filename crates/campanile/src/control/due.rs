@@ -143,19 +143,21 @@ impl Control {
     }
 
     /// What deletes a task, and the row of its instants, up to now, that nobody has fired.
-    pub(super) async fn plan_delete(
+    /// `seen` is where its due row stands.
+    pub(super) fn plan_delete(
         &self,
         old: &Task,
+        seen: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<(Delete, Option<Run>), Error> {
-        let (seen, instant) = self.due_row(old).await?;
+    ) -> (Delete, Option<Run>) {
+        let instant = seen.map(|at| at.minus(old.spec.jitter_offset()));
         let delete = Delete {
             task: old.id,
             version: old.version,
             seen,
         };
         let skipped = self.left_behind(old, instant, Reason::TaskDeleted, now);
-        Ok((delete, skipped))
+        (delete, skipped)
     }
 
     /// Where a task's due row stands, and the instant that it is for.

@@ -70,7 +70,7 @@ impl Control {
         let mut after: Option<String> = None;
         loop {
             let page = limits::PAGE_ROWS_MAX;
-            let page = self.parts.store.tasks(after.as_deref(), page).await?;
+            let page = self.parts.store.tasks(None, after.as_deref(), page).await?;
             let rules = Arc::clone(&rules);
             forecaster = apart(move || add(forecaster, page.tasks, &rules)).await?;
             after = page.next;
@@ -91,7 +91,7 @@ impl Control {
     /// The middle one of the durations of a task's recent good runs; `None` when there are none.
     async fn typical_duration(&self, task: &Task) -> Result<Option<Duration>, Error> {
         let filter = RunFilter {
-            task: Some(task.id),
+            tasks: vec![task.id],
             state: Some(State::Succeeded),
             ..RunFilter::default()
         };

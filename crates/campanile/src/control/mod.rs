@@ -5,6 +5,7 @@
 mod apply;
 mod backfill;
 mod cluster;
+mod delete;
 mod due;
 mod error;
 mod forecast;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use self::apply::{Apply, Changed, Definitions, Diff, FieldChange};
 pub use self::backfill::{Backfill, Backfilled, PER_SECOND as BACKFILL_PER_SECOND};
 pub use self::cluster::{Leader, Stats};
+pub use self::delete::Deletion;
 pub use self::error::Error;
 pub use self::forecast::ForecastQuery;
 pub use self::instant::{is_utc, parse as parse_instant, show as show_instant};

@@ -8,15 +8,15 @@ use super::submit::Request;
 use super::tasks::{bad_cursor, check_limit};
 use super::{Control, Error};
 use crate::id::{NodeId, RunId, TaskId};
-use crate::protocol::work::{Cancel, RunDetail, RunFilter, Submitted};
+use crate::protocol::limits;
+use crate::protocol::work::{Cancel, Named, RunDetail, RunFilter, Submitted};
 use crate::run::{AttemptEnd, Reason, Run, State};
-use crate::task::Task;
 use crate::time::Timestamp;
 
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunQuery {
-    /// Of this task.
+    /// Of the task of this name, and of the deleted ones that had it.
     pub task: Option<String>,
     /// In this state.
     pub state: Option<State>,
@@ -35,10 +35,12 @@ pub struct RunQuery {
 pub struct RunRow {
     /// The row.
     pub run: Run,
-    /// Its task's name; `None` for a run with its own handler, or of a deleted task.
+    /// Its task's name, or the one that it had when it was deleted; `None` for a run without a task.
     pub task: Option<String>,
     /// Its task's zone, on whose wall its instants are meant; `None` as for `task`.
     pub timezone: Option<String>,
+    /// When its task was deleted: the name may be another task's by now.
+    pub task_deleted_at: Option<Timestamp>,
     /// Its worker's name, while that node is among the living.
     pub worker: Option<String>,
 }
@@ -112,12 +114,12 @@ impl Control {
         let before: Option<RunId> = cursor
             .map(|c| c.parse().map_err(|_| bad_cursor(c)))
             .transpose()?;
-        let task = match &query.task {
-            Some(name) => Some(self.find_task(name).await?.id),
-            None => None,
+        let tasks = match &query.task {
+            Some(name) => self.namesakes(name).await?,
+            None => Vec::new(),
         };
         let filter = RunFilter {
-            task,
+            tasks,
             state: query.state,
             since: query.since,
             until: query.until,
@@ -221,6 +223,16 @@ impl Control {
             .ok_or_else(|| Error::Conflict("one run gave no row".to_owned()))
     }
 
+    /// The task of this name and the deleted ones that had it.
+    async fn namesakes(&self, name: &str) -> Result<Vec<TaskId>, Error> {
+        let store = &self.parts.store;
+        let tasks = store.namesakes(name, limits::NAMESAKES_MAX).await?;
+        if tasks.is_empty() {
+            return Err(Error::no_task(name));
+        }
+        Ok(tasks)
+    }
+
     async fn name_of(&self, task: TaskId) -> Result<Option<String>, Error> {
         let found = self.parts.store.tasks_by_id(&[task]).await?;
         Ok(found.into_iter().next().map(|t| t.spec.name))
@@ -230,12 +242,11 @@ impl Control {
         let mut ids: Vec<TaskId> = runs.iter().filter_map(|r| r.task).collect();
         ids.sort_unstable();
         ids.dedup();
-        let tasks: HashMap<TaskId, (String, String)> = if ids.is_empty() {
+        let tasks: HashMap<TaskId, Named> = if ids.is_empty() {
             HashMap::new()
         } else {
-            let found = self.parts.store.tasks_by_id(&ids).await?;
-            let named = |t: Task| (t.id, (t.spec.name, t.spec.timezone));
-            found.into_iter().map(named).collect()
+            let found = self.parts.store.task_names(&ids).await?;
+            found.into_iter().map(|named| (named.id, named)).collect()
         };
         let workers = if runs.iter().any(|r| r.worker.is_some()) {
             self.worker_names().await?
@@ -245,10 +256,11 @@ impl Control {
         Ok(runs
             .into_iter()
             .map(|run| {
-                let (task, timezone) = run.task.and_then(|id| tasks.get(&id).cloned()).unzip();
+                let named = run.task.and_then(|id| tasks.get(&id));
                 RunRow {
-                    task,
-                    timezone,
+                    task: named.map(|named| named.name.clone()),
+                    timezone: named.map(|named| named.timezone.clone()),
+                    task_deleted_at: named.and_then(|named| named.deleted_at),
                     worker: run.worker.and_then(|id| workers.get(&id).cloned()),
                     run,
                 }

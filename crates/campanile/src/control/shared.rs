@@ -89,7 +89,7 @@ impl Control {
             .collect();
         rows.sort_by(|a, b| a.calendar.spec.name.cmp(&b.calendar.spec.name));
         if !rows.is_empty() {
-            let tasks = self.all_tasks().await?;
+            let tasks = self.all_tasks(None).await?;
             for row in &mut rows {
                 row.tasks = naming(tasks.values(), &row.calendar.spec.name);
             }
@@ -123,7 +123,7 @@ impl Control {
                 return Ok(false);
             }
             overlay(&mut rules, std::slice::from_ref(spec))?;
-            let tasks = self.all_tasks().await?;
+            let tasks = self.all_tasks(None).await?;
             let tasks = tasks.values().filter(|t| names(t, &spec.name));
             let (mut moves, mut unplans) = (Vec::new(), Vec::new());
             for task in tasks {

@@ -71,7 +71,13 @@ impl Control {
             submissions.push(submission);
         }
         check_keys(&submissions)?;
-        let answers = self.parts.store.submit(&submissions).await?;
+        let answers = match self.parts.store.submit(&submissions).await {
+            Err(error) if error.is_contended() => {
+                self.check_tasks(requests).await?;
+                return Err(error.into());
+            }
+            answers => answers?,
+        };
         if let Some(at) = answers.iter().position(|answer| answer.taken) {
             return Err(key_taken(&submissions, at, answers[at].run));
         }
@@ -126,6 +132,17 @@ impl Control {
         }
         merge(&mut payload, patch, limits::PAYLOAD_DEPTH_MAX)?;
         self.trigger(name, Some(payload)).await
+    }
+
+    /// A task may have been deleted between the look at it and the submission.
+    async fn check_tasks(&self, requests: &[Request]) -> Result<(), Error> {
+        let tasks = self.tasks_of(requests).await?;
+        let named = |name: &str| tasks.iter().any(|t| t.spec.name == name);
+        let mut wanted = requests.iter().filter_map(|r| r.task.as_deref());
+        match wanted.find(|name| !named(name)) {
+            Some(gone) => Err(Error::no_task(gone)),
+            None => Ok(()),
+        }
     }
 
     async fn tasks_of(&self, requests: &[Request]) -> Result<Vec<Task>, Error> {

@@ -1,14 +1,14 @@
-//! One task, or a page of them: look, put, pause, resume, delete. Definitions that come in lists are in
-//! [`super::apply`]; runs of tasks in [`super::submit`].
+//! One task, or a page of them: look, put, pause, resume. Definitions that come in lists are in [`super::apply`],
+//! deletions in [`super::delete`], runs of tasks in [`super::submit`].
 
-use super::apply::edited_meanwhile;
+use super::apply::{check_owner, edited_meanwhile};
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::routing::Routes;
 use crate::protocol::work::Edit;
 use crate::schedule::{Timetable, What};
-use crate::task::{Task, TaskSpec};
+use crate::task::{Task, TaskSpec, check_name};
 use crate::time::Timestamp;
 
 /// Excluded instants that are passed over to show the next one that runs.
@@ -53,15 +53,27 @@ impl Control {
         Ok(row)
     }
 
-    /// A page of tasks in the order of their names.
+    /// A page of tasks in the order of their names: of this owner, or with an empty name of none, or all.
     ///
     /// # Errors
     /// A cursor that is none of ours, a limit out of range.
-    pub async fn tasks(&self, cursor: Option<&str>, limit: usize) -> Result<TaskRows, Error> {
+    pub async fn tasks(
+        &self,
+        owner: Option<&str>,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<TaskRows, Error> {
         check_limit(limit)?;
+        if let Some(owner) = owner.filter(|o| !o.is_empty()) {
+            check_name("owner", owner)?;
+        }
         let after = cursor.map(read_cursor).transpose()?;
         let now = self.now().await?;
-        let page = self.parts.store.tasks(after.as_deref(), limit).await?;
+        let page = self
+            .parts
+            .store
+            .tasks(owner, after.as_deref(), limit)
+            .await?;
         let rules = if page.tasks.iter().any(|t| !t.spec.calendars.is_empty()) {
             self.parts.store.rules().await?
         } else {
@@ -82,11 +94,24 @@ impl Control {
     /// it is new.
     ///
     /// # Errors
-    /// The field at fault.
+    /// The field at fault; [`Error::Conflict`] when the task belongs to an owner whom the definition does not name.
     pub async fn put_task(&self, spec: &TaskSpec) -> Result<(TaskRow, bool), Error> {
+        self.put_task_as(spec, false).await
+    }
+
+    /// The same; with `take_over` also where the task belongs to another owner.
+    ///
+    /// # Errors
+    /// As [`Control::put_task`].
+    pub async fn put_task_as(
+        &self,
+        spec: &TaskSpec,
+        take_over: bool,
+    ) -> Result<(TaskRow, bool), Error> {
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;
             let old = self.lookup_task(&spec.name).await?;
+            check_owner(old.as_ref(), spec, take_over)?;
             let change = self.plan_one(old.as_ref(), spec.clone(), now).await?;
             if let Some(edit) = change
                 && !self.edit(&edit, now).await?.is_applied()
@@ -128,29 +153,6 @@ impl Control {
                 continue;
             }
             return self.task(name).await;
-        }
-        Err(edited_meanwhile())
-    }
-
-    /// Deletes a task. Its runs that have not started end `cancelled(task-deleted)` when their turn comes; its instants
-    /// that are overdue and that nobody has planned become a row, `skipped(task-deleted)`. Its history stays until it is
-    /// pruned, and [`Control::why`] still answers for it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn delete_task(&self, name: &str) -> Result<(), Error> {
-        for _ in 0..EDIT_TRIES_MAX {
-            let now = self.now().await?;
-            let old = self.find_task(name).await?;
-            let (delete, skipped) = self.plan_delete(&old, now).await?;
-            let edit = Edit {
-                deletes: vec![delete],
-                skipped: skipped.into_iter().collect(),
-                ..Edit::default()
-            };
-            if self.edit(&edit, now).await?.is_applied() {
-                return Ok(());
-            }
         }
         Err(edited_meanwhile())
     }

@@ -205,7 +205,7 @@ impl Control {
     /// What backfills made of the instant.
     async fn told_by_backfills(&self, task: &Task, at: Timestamp) -> Result<Vec<String>, Error> {
         let filter = RunFilter {
-            task: Some(task.id),
+            tasks: vec![task.id],
             since: Some(at),
             until: Some(Timestamp::from_ms(at.as_ms() + 1)),
             ..RunFilter::default()

@@ -61,7 +61,7 @@ pub async fn planned_ahead(
     let mut runs = Vec::new();
     for state in [State::Scheduled, State::Queued] {
         let filter = RunFilter {
-            task: Some(task.id),
+            tasks: vec![task.id],
             state: Some(state),
             since: Some(now),
             ..RunFilter::default()

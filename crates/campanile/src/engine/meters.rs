@@ -76,6 +76,8 @@ counters!(
     nodes_buried,
     /// Attempts that died with their node.
     attempts_lost,
+    /// Waiting runs of deleted tasks that were cancelled.
+    runs_orphaned,
     /// Finished runs removed by retention.
     runs_pruned,
     /// Messages received.

@@ -19,6 +19,7 @@ mod intake;
 mod leader;
 mod meters;
 pub mod node;
+mod orphans;
 mod planner;
 mod reaper;
 mod refusing;

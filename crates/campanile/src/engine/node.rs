@@ -6,7 +6,7 @@
 //! | duty | runs | file |
 //! |---|---|---|
 //! | elector | always, on its own thread (in a simulation: as a task) | `elector.rs` |
-//! | planner, dispatcher, settler, reaper, retention | while a term is ours | `leader.rs` |
+//! | planner, dispatcher, settler, reaper, retention, orphans | while a term is ours | `leader.rs` |
 //! | intake of each queue, handlers, finisher, beats | always, on a worker | `worker.rs` |
 //! | beats of a node that is no worker | always | here |
 //!

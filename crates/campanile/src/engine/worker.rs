@@ -330,7 +330,9 @@ fn attempt(
     claim: ClaimId,
 ) -> Result<Attempt, Finish> {
     let definition = claimed.task.and_then(|(id, _)| known.get(&id));
-    let own = claimed.spec.as_ref().and_then(|s| s.handler.clone());
+    // A run of a deleted task does not start, whatever it carries.
+    let own = claimed.spec.as_ref().filter(|_| !claimed.orphaned);
+    let own = own.and_then(|s| s.handler.clone());
     let rules = claimed.spec.as_ref().and_then(|s| s.rules.as_ref());
     let (mut spec, task_name) = match (definition, own) {
         (Some(known), _) => (Arc::clone(&known.spec), known.name.clone()),
@@ -474,6 +476,7 @@ mod tests {
             failures: 0,
             losses: 0,
             limited: false,
+            orphaned: false,
             spec: None,
         };
         let permits = free_slots(&worker.slots, 1).unwrap();

@@ -65,7 +65,9 @@ async fn recompute(duty: &Duty, ours: &str) -> Result<usize, Error> {
     let rules = store.rules().await?;
     let (mut after, mut moved): (Option<String>, usize) = (None, 0);
     loop {
-        let page = store.tasks(after.as_deref(), limits::PAGE_ROWS_MAX).await?;
+        let page = store
+            .tasks(None, after.as_deref(), limits::PAGE_ROWS_MAX)
+            .await?;
         let now = duty.shared.time.now();
         let mut moves = Vec::new();
         for task in &page.tasks {

@@ -44,6 +44,7 @@ struct Tables {
     tasks: BTreeMap<TaskId, Task>,
     names: BTreeMap<String, TaskId>,
     former: Vec<Former>,
+    deletions: BTreeMap<TaskId, Timestamp>,
     due: BTreeSet<DueKey>,
     live: BTreeMap<RunId, Run>,
     history: BTreeMap<RunId, Run>,
@@ -119,6 +120,11 @@ impl MemoryStore {
                 .tasks
                 .values()
                 .filter_map(|t| Some((t.id, t.rests_from?)))
+                .collect(),
+            deleted: tables
+                .former
+                .iter()
+                .map(|f| (f.task.id, tables.deletions.contains_key(&f.task.id)))
                 .collect(),
         }
     }

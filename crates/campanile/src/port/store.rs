@@ -22,9 +22,9 @@ use crate::protocol::keys::Scope;
 use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::routing::Abilities;
 use crate::protocol::work::{
-    Aside, Beaten, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Former, LeaderRow,
-    Moved, Node, OutboxRow, Quarantined, QueueCount, Released, RunDetail, RunFilter, Scan,
-    ScanLimits, Submission, Submitted, TaskPage, Term,
+    Aside, Backlog, Beaten, Bid, Cancel, Claim, Claimed, Deletions, Edit, Finish, Fired, Firing,
+    Former, LeaderRow, Moved, Named, Node, Orphans, OutboxRow, Quarantined, QueueCount, Released,
+    RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage, Term,
 };
 use crate::run::Run;
 use crate::task::Task;
@@ -117,6 +117,32 @@ pub trait Leading: Send + Sync + 'static {
         ends: &[Finish],
     ) -> Result<Option<Vec<Written>>, Error>;
 
+    /// Deleted tasks whose waiting runs are still looked for; `None` = there are none.
+    async fn deletions(&self) -> Result<Option<Deletions>, Error>;
+
+    /// Of the first `look` live runs after `after`, in the order of ids: those that wait, and whose task is one of
+    /// [`Leading::deletions`].
+    async fn orphans(&self, after: Option<RunId>, look: usize) -> Result<Orphans, Error>;
+
+    /// Ends waiting runs whose task was deleted: `scheduled|queued` at that attempt → `cancelled(task-deleted)`, into
+    /// history, with their timers and permits. Runs that are elsewhere by now are left as they are. Answers how many
+    /// ended, or `None` if fenced.
+    async fn end_orphans(
+        &self,
+        term: &Term,
+        runs: &[Run],
+        at: Timestamp,
+    ) -> Result<Option<usize>, Error>;
+
+    /// Looks no more for runs of up to `limit` tasks that were deleted at or before `before`. Answers for how many, or
+    /// `None` if fenced.
+    async fn forget_deletions(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error>;
+
     /// Removes up to `limit` finished runs that ended before `before`, with all that hangs on them. Answers how many,
     /// or `None` if fenced.
     async fn prune(
@@ -161,14 +187,29 @@ pub trait Working: Send + Sync + 'static {
 /// What API and CLI ask of the store.
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
-    /// Tasks in the order of their names, after `after`.
-    async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error>;
+    /// Tasks in the order of their names, after `after`: of this owner, or with an empty name of none, or all.
+    async fn tasks(
+        &self,
+        owner: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<TaskPage, Error>;
 
     /// Tasks by name; unknown names are missing from the answer.
     async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error>;
 
     /// Deleted tasks that had this name when they were deleted, the last one first.
     async fn former_tasks(&self, name: &str, limit: usize) -> Result<Vec<Former>, Error>;
+
+    /// Up to `limit` tasks that have or had this name: the living one, then the deleted ones, the last one first.
+    async fn namesakes(&self, name: &str, limit: usize) -> Result<Vec<TaskId>, Error>;
+
+    /// What tasks are or were called; unknown ids are missing from the answer.
+    async fn task_names(&self, ids: &[TaskId]) -> Result<Vec<Named>, Error>;
+
+    /// The waiting runs of these tasks; tasks without any are missing from the answer. A run of the schedule counts
+    /// when it was due before `overdue`.
+    async fn backlogs(&self, tasks: &[TaskId], overdue: Timestamp) -> Result<Vec<Backlog>, Error>;
 
     /// The value of a setting of the cluster.
     async fn setting(&self, name: &str) -> Result<Option<String>, Error>;
@@ -178,7 +219,8 @@ pub trait Control: Send + Sync + 'static {
     async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error>;
 
     /// Inserts runs with their timers: all or nothing; one answer for each, in order. If one of them is
-    /// [`Submitted::taken`], nothing was stored.
+    /// [`Submitted::taken`], nothing was stored. [`Error::Contended`]
+    /// if a task of theirs was deleted meanwhile.
     async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error>;
 
     /// Runs, live and finished, newest id first, with ids below `before`.
@@ -197,6 +239,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// The due row of a task's next occurrence.
     async fn next_due(&self, task: TaskId) -> Result<Option<Timestamp>, Error>;
+
+    /// The due rows of these tasks' next occurrences; tasks without one are missing from the answer.
+    async fn next_dues(&self, tasks: &[TaskId]) -> Result<HashMap<TaskId, Timestamp>, Error>;
 
     /// Cancels a run that has not started, or asks its worker to.
     async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error>;

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub parked: Vec<Parked>,
     /// Tasks that rest, and from which instant on.
     pub resting: Vec<(TaskId, Timestamp)>,
+    /// Deleted tasks, and of those the ones whose waiting runs are still looked for.
+    pub deleted: Vec<(TaskId, bool)>,
 }
 
 /// A broken invariant.
@@ -56,6 +58,7 @@ pub fn check(snapshot: &Snapshot) -> Result<(), Violation> {
     no_wedge(snapshot)?;
     a_rest_holds(snapshot)?;
     turns_are_kept(&snapshot.runs)?;
+    orphans_are_looked_for(snapshot)?;
     permits_fit(snapshot)?;
     set_aside_is_idle(snapshot)
 }
@@ -117,6 +120,27 @@ pub fn a_rest_holds(snapshot: &Snapshot) -> Result<(), Violation> {
             return broken(
                 "I11",
                 format!("run {id} for {due} is there while its task rests"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// I10: a run that waits for a task that is gone is still looked for, so that it ends.
+///
+/// # Errors
+/// The run that would wait for ever.
+pub fn orphans_are_looked_for(snapshot: &Snapshot) -> Result<(), Violation> {
+    let deleted: HashMap<TaskId, bool> = snapshot.deleted.iter().copied().collect();
+    let waits = |run: &&Run| matches!(run.state, State::Scheduled | State::Queued);
+    for run in snapshot.runs.iter().filter(waits) {
+        if run.task.and_then(|task| deleted.get(&task)) == Some(&false) {
+            return broken(
+                "I10",
+                format!(
+                    "run {} waits for a deleted task and nobody looks for it",
+                    run.id
+                ),
             );
         }
     }

@@ -166,6 +166,19 @@ pub const SUBMIT_RUNS_MAX: usize = 10_000;
 pub const APPLY_RULES_MAX: usize = 10_000;
 /// Tasks of one task file.
 pub const APPLY_TASKS_MAX: usize = 200_000;
+/// Tasks that one transaction deletes, and waiting runs of deleted tasks that one transaction ends.
+pub const DELETE_ROWS_MAX: usize = 500;
+/// Tasks of one owner that may be deleted by one act without a confirmation; a tenth of them where that is more.
+pub const DELETE_UNASKED_TASKS_MAX: usize = 20;
+/// How long one request goes on deleting tasks; what is left then is deleted by the next one.
+pub const DELETE_PATIENCE: Duration = Duration::from_secs(5);
+/// Live runs that one look for those of deleted tasks passes over.
+pub const DELETE_LOOK_ROWS_MAX: usize = 5_000;
+/// How long after a task's deletion its runs are looked for a last time: longer than any request may take that saw the
+/// task still living.
+pub const DELETE_LAST_LOOK: Duration = Duration::from_secs(60);
+/// Tasks that had one name, whose runs are listed under it: the last ones.
+pub const NAMESAKES_MAX: usize = 1_000;
 /// Finished runs that one pruning transaction removes.
 pub const PRUNE_ROWS_MAX: usize = 500;
 

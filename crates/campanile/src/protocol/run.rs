@@ -321,6 +321,17 @@ pub fn move_to(run: &Run, has_timer: bool, to: Timestamp) -> (Moved, Option<Run>
     (Moved::Done, Some(moved))
 }
 
+/// The leader ends it, because its task was deleted while it waited.
+#[must_use]
+pub fn orphan(run: &Run, attempt: u32, at: Timestamp) -> Option<Run> {
+    waits(run, attempt).then(|| Run {
+        state: State::Cancelled,
+        reason: Reason::TaskDeleted,
+        finished_at: Some(at),
+        ..run.clone()
+    })
+}
+
 /// How an attempt ended, as the worker saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -224,8 +224,10 @@ pub struct Claimed {
     pub run: RunId,
     /// Which attempt.
     pub attempt: u32,
-    /// Its task and the version in force now; `None` for a run with its own handler, or whose task was deleted.
+    /// Its task and the version in force now; `None` for a run without a task, or whose task was deleted.
     pub task: Option<(TaskId, i64)>,
+    /// Its task was deleted before it was won: it does not start, whatever handler it carries.
+    pub orphaned: bool,
     /// What made it.
     pub origin: Origin,
     /// Its instant.
@@ -402,13 +404,12 @@ impl Edit {
         resting.chain(changed).collect()
     }
 
-    /// The limits under which parked runs are to be looked at again.
+    /// The limits under which parked runs are to be looked at again. Not those of tasks that are deleted: who waits
+    /// under them ends with its task.
     #[must_use]
     pub fn limit_keys(&self) -> Vec<LimitKey> {
         let changed = self.upserts.iter().filter(|u| u.expected.is_some());
-        let tasks = changed
-            .map(|u| u.id)
-            .chain(self.deletes.iter().map(|d| d.task));
+        let tasks = changed.map(|u| u.id);
         let of_task = |id| [LimitKey::Overlap(id), LimitKey::Task(id)];
         let limits = self.limits.iter().map(|(key, _)| key.clone());
         tasks.flat_map(of_task).chain(limits).collect()
@@ -436,6 +437,53 @@ pub struct Former {
     pub deleted_at: Timestamp,
 }
 
+/// What a task is or was called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Which.
+    pub id: TaskId,
+    /// Its name, or the one that it had when it was deleted.
+    pub name: String,
+    /// Its zone, by its last definition.
+    pub timezone: String,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// The runs of a task that wait: what its deletion would cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Whose.
+    pub task: TaskId,
+    /// How many wait: all that people asked for, all between two attempts, and those of the schedule that are overdue.
+    /// (A schedule's next run, made a moment ahead of its instant, is no backlog.)
+    pub waiting: u64,
+    /// Of those, how many people asked for.
+    pub requested: u64,
+    /// The newest of those.
+    pub newest: Option<RunId>,
+}
+
+/// Deleted tasks whose waiting runs the leader still looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deletions {
+    /// How many.
+    pub count: u64,
+    /// When the first of them was deleted.
+    pub first_at: Timestamp,
+    /// When the last was.
+    pub last_at: Timestamp,
+}
+
+/// A look at the live runs, for those that wait though their task is deleted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Orphans {
+    /// Those that were found.
+    pub runs: Vec<Run>,
+    /// Where the next look begins; `None` = there are no more live runs.
+    pub next: Option<RunId>,
+}
+
 /// A due row that is put elsewhere, because a calendar or the zone database changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
@@ -450,8 +498,8 @@ pub struct Move {
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunFilter {
-    /// Of this task.
-    pub task: Option<TaskId>,
+    /// Of any of these tasks; empty = of all, and of none.
+    pub tasks: Vec<TaskId>,
     /// In this state.
     pub state: Option<State>,
     /// Due at or after.

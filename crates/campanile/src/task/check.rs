@@ -9,7 +9,8 @@ use super::{
 };
 use crate::protocol::limits;
 
-/// Checks a name of a task, queue or node: it ends up in destinations and headers, so it is plain ASCII.
+/// Checks a name of a task, queue or node: it ends up in destinations, headers, addresses, files and on command lines,
+/// so it is plain ASCII, and nothing that one of them reads as something else (`.`, `..`, `-x`).
 ///
 /// # Errors
 /// The field with what would be valid.
@@ -26,6 +27,15 @@ pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
             format!(
                 "`{shown}` can't be a name: use letters, digits, `.`, `_`, `-`, 1 to {} characters",
                 limits::NAME_BYTES_MAX
+            ),
+        ));
+    }
+    if name.starts_with(['.', '-']) || name.ends_with('.') {
+        return Err(Invalid::new(
+            field,
+            format!(
+                "`{name}` can't be a name: addresses, files and command lines would read it as something else; begin it \
+                 with a letter, a digit or `_`, and don't end it with `.`"
             ),
         ));
     }

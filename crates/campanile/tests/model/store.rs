@@ -349,6 +349,8 @@ impl Store {
                 .map(|from| (TaskId::from_i64(TASK), from))
                 .into_iter()
                 .collect(),
+            // Nobody deletes a task in the model.
+            deleted: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What API and command line ask of the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use campanile::failpoint::{self, Failpoint};
@@ -9,8 +9,8 @@ use campanile::port::Written;
 use campanile::port::store::{Control, Error};
 use campanile::protocol::keys::Scope;
 use campanile::protocol::work::{
-    Cancel, Edit, Former, Moved, Node, Quarantined, QueueCount, Released, RunDetail, RunFilter,
-    Submission, Submitted, TaskPage,
+    Backlog, Cancel, Edit, Former, Moved, Named, Node, Quarantined, QueueCount, Released,
+    RunDetail, RunFilter, Submission, Submitted, TaskPage,
 };
 use campanile::run::{Reason, Run, State};
 use campanile::task::Task;
@@ -18,7 +18,7 @@ use campanile::time::Timestamp;
 
 use super::super::connection::transaction;
 use super::super::statement::{Statement, Text};
-use super::super::value::Arg;
+use super::super::value::{Arg, Table};
 use super::ends::{Ending, Outcome};
 use super::points::{CANCEL, SUBMIT};
 use super::rows::{attempt_of, ended_run, live_run, node_of, small};
@@ -105,8 +105,25 @@ static RESIGN: Statement = Statement::new(
 
 #[async_trait]
 impl Control for Store {
-    async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
-        self.task_page(after, limit).await
+    async fn tasks(
+        &self,
+        owner: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<TaskPage, Error> {
+        self.task_page(owner, after, limit).await
+    }
+
+    async fn namesakes(&self, name: &str, limit: usize) -> Result<Vec<TaskId>, Error> {
+        self.namesakes_of(name, limit).await
+    }
+
+    async fn task_names(&self, ids: &[TaskId]) -> Result<Vec<Named>, Error> {
+        self.names_of(ids).await
+    }
+
+    async fn backlogs(&self, tasks: &[TaskId], overdue: Timestamp) -> Result<Vec<Backlog>, Error> {
+        self.backlogs_of(tasks, overdue).await
     }
 
     async fn tasks_by_name(&self, names: &[String]) -> Result<Vec<Task>, Error> {
@@ -132,7 +149,8 @@ impl Control for Store {
         }
         self.intern(submissions.iter().map(|s| &s.run.queue))
             .await?;
-        transaction!(SUBMIT, self.pools.main, &self.random, tx => self.submit_in(tx, submissions))
+        let answers = transaction!(SUBMIT, self.pools.main, &self.random, tx => self.submit_in(tx, submissions))?;
+        answers.ok_or_else(|| Error::Contended("a task was deleted meanwhile".into()))
     }
 
     async fn runs(
@@ -185,6 +203,10 @@ impl Control for Store {
         self.due_of_task(task).await
     }
 
+    async fn next_dues(&self, tasks: &[TaskId]) -> Result<HashMap<TaskId, Timestamp>, Error> {
+        self.dues_of_tasks(tasks).await
+    }
+
     async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
         let args = [("id", id.as_i64().into())];
         for _ in 0..CANCEL_LOOKS_MAX {
@@ -197,6 +219,7 @@ impl Control for Store {
                 error: None,
                 class: None,
                 log: None,
+                timer: None,
             };
             let answer = self
                 .record(&CANCEL, &self.pools.main, None, &[ending])
@@ -329,7 +352,6 @@ fn runs_text(
     ];
     let mut conditions = "id < :before".to_owned();
     for (name, condition, value) in [
-        ("task", " AND task = :task", filter.task.map(TaskId::as_i64)),
         (
             "since",
             " AND due_at >= :since",
@@ -346,15 +368,29 @@ fn runs_text(
             args.push((name, value.into()));
         }
     }
+    match filter.tasks.as_slice() {
+        [] => {}
+        [task] => {
+            conditions.push_str(" AND task = :task");
+            args.push(("task", task.as_i64().into()));
+        }
+        tasks => {
+            conditions.push_str(" AND task IN (SELECT i FROM @tasks(i int) AS v)");
+            args.push((
+                "tasks",
+                Table::of(tasks.iter().map(|id| id.as_i64())).into(),
+            ));
+        }
+    }
     if let Some(state) = filter.state {
         // As a number in the text: so the index on the states that are rare is seen to fit.
         conditions.push_str(&format!(" AND state = {}", state.as_i64()));
     }
     // A task's rows are found by the task and then sorted; all others are walked from the newest.
-    let order = if filter.task.is_some() {
-        "id + 0"
-    } else {
+    let order = if filter.tasks.is_empty() {
         "id"
+    } else {
+        "id + 0"
     };
     let part = |columns: &str, table: &str| {
         format!(

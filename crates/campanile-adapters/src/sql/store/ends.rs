@@ -113,6 +113,11 @@ pub(super) static PUT_TIMERS: Statement = Statement::new(
      WHERE true ON CONFLICT (queue, at, owner, n) DO NOTHING",
 );
 
+/// Takes timers away.
+static DROP_TIMERS: Statement = Statement::new(
+    "DELETE FROM due WHERE n = 1 AND (queue, at, owner) IN (SELECT q, t, o FROM @rows(q int, t int, o int) AS v)",
+);
+
 /// Attempts that ended other than well, of runs that go on.
 static NOTE_LIVE: Statement = Statement::new(
     "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error, class)
@@ -143,6 +148,9 @@ pub(super) struct Ending {
     pub(super) error: Option<String>,
     pub(super) class: Option<String>,
     pub(super) log: Option<String>,
+    /// Its queue's number and its instant, if its timer is to go with it. One that stays is consumed at its instant and
+    /// fires nothing.
+    pub(super) timer: Option<(i64, i64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -182,6 +190,7 @@ impl From<&Finish> for Ending {
                 .as_deref()
                 .filter(|log| !log.is_empty())
                 .map(|log| clean(log, limits::LOG_BYTES_MAX)),
+            timer: None,
         }
     }
 }
@@ -300,6 +309,7 @@ async fn record_in(
     applied.extend(requeue(tx, &again).await?);
     let ended: Vec<&&Ending> = over.iter().filter(|e| applied.contains(&e.key())).collect();
     note(tx, &NOTE_ENDED, ended.iter().map(|e| **e)).await?;
+    drop_timers(tx, &ended).await?;
     log(
         tx,
         endings
@@ -412,6 +422,22 @@ pub(super) async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied,
     failpoint::reach(Failpoint::RequeuePut);
     release(tx, &limited, false).await?;
     Ok(held.iter().map(|(e, _)| e.key()).collect())
+}
+
+/// Removes the timers of runs that have ended.
+async fn drop_timers(tx: &mut Tx, ended: &[&&Ending]) -> Result<(), Failure> {
+    let timed: Vec<(i64, i64, i64)> = ended
+        .iter()
+        .filter_map(|e| e.timer.map(|(queue, at)| (queue, at, e.run.as_i64())))
+        .collect();
+    if timed.is_empty() {
+        return Ok(());
+    }
+    let table = Table::of(timed.iter().map(|(queue, ..)| *queue))
+        .ints(timed.iter().map(|(_, at, _)| *at))
+        .ints(timed.iter().map(|(.., run)| *run));
+    tx.write(&DROP_TIMERS, &[("rows", table.into())]).await?;
+    Ok(())
 }
 
 async fn note(

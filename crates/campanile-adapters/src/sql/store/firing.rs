@@ -51,6 +51,16 @@ static INSERT_RUNS: Statement = Statement::new(
      failures int, losses int, epoch int, limited int, deadline_at int) AS v",
 );
 
+/// The same, of tasks that live, or of none: nobody asks for a run of a task that is gone.
+static INSERT_REQUESTS: Statement = Statement::new(
+    "INSERT INTO run (id, task, origin, due_at, ready_at, queue, priority, attempt, failures, losses, epoch, state,
+     cancel_requested, limited, deadline_at)
+     SELECT id, task, origin, due_at, ready_at, queue, priority, attempt, failures, losses, epoch, 1, 0, limited, deadline_at
+     FROM @runs(id int, task int, origin int, due_at int, ready_at int, queue int, priority int, attempt int,
+     failures int, losses int, epoch int, limited int, deadline_at int) AS v
+     WHERE v.task = 0 OR EXISTS (SELECT 1 FROM task WHERE task.id = v.task AND task.live_name IS NOT NULL)",
+);
+
 /// The term in which waiting runs were fired by their timers.
 static STAMP: Statement = Statement::new(
     "UPDATE run SET epoch = :epoch FROM @runs(r int) AS v WHERE run.id = v.r AND run.state IN (1, 2)",
@@ -238,6 +248,18 @@ impl Store {
             tx.write(&INSERT_RUNS, &args).await?;
         }
         Ok(())
+    }
+
+    /// New runs that somebody asks for. Answers whether all of their tasks live.
+    pub(super) async fn insert_requests(&self, tx: &mut Tx, runs: &[Run]) -> Result<bool, Failure> {
+        for chunk in runs.chunks(INSERT_ROWS_MAX) {
+            let args = [("runs", self.run_table(chunk)?.into())];
+            let inserted = tx.write(&INSERT_REQUESTS, &args).await?;
+            if usize::try_from(inserted).ok() != Some(chunk.len()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(super) async fn insert_skips(&self, tx: &mut Tx, skipped: &[Run]) -> Result<(), Failure> {

@@ -11,7 +11,8 @@ use campanile::port::store::{Error, Leading};
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::refusal::Parts;
 use campanile::protocol::work::{
-    Bid, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, OutboxRow, Owner, Scan, ScanLimits, Term,
+    Bid, Deletions, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, Orphans, OutboxRow, Owner,
+    Scan, ScanLimits, Term,
 };
 use campanile::run::{Reason, Run, State};
 use campanile::time::Timestamp;
@@ -24,9 +25,10 @@ use super::super::value::{Arg, Row, Table};
 use super::ends::{Ending, Outcome};
 use super::firing::{SCAN_QUEUES_MAX, scan_text};
 use super::points::{
-    BEGIN_TERM as BIDDING, BURY, FINISH_LOST, FIRE, HAND_OVER, PRUNE as PRUNING, SETTLE,
+    BEGIN_TERM as BIDDING, BURY, FINISH_LOST, FIRE, FORGET as FORGETTING, HAND_OVER,
+    ORPHANS as ORPHANED, PRUNE as PRUNING, SETTLE,
 };
-use super::rows::{live_run, pairs};
+use super::rows::{live_run, pairs, small};
 use super::{Store, first};
 
 /// How far a node's clock may be behind the store's: history is pruned in the order of ids, whose time is the node's.
@@ -57,6 +59,12 @@ static STILL_WAITING: Statement = Statement::new(
     "SELECT run.id FROM @runs(r int, a int) AS v @with run @on run.id = v.r AND run.attempt = v.a AND run.state IN (1, 2)",
 );
 
+/// The same, without those whose task was deleted: a listener is not sent what will be cancelled.
+static STILL_WANTED: Statement = Statement::new(
+    "SELECT run.id FROM @runs(r int, a int) AS v @with run @on run.id = v.r AND run.attempt = v.a AND run.state IN (1, 2)
+     AND (run.task = 0 OR EXISTS (SELECT 1 FROM task WHERE task.id = run.task AND task.live_name IS NOT NULL))",
+);
+
 /// Seen published and unclaimed. A run that was claimed meanwhile is left as it is.
 static MARK_QUEUED: Statement = Statement::new(
     "UPDATE run SET state = 2, queued_at = :at FROM @runs(r int, a int) AS v
@@ -84,6 +92,27 @@ static RUNNING_ON_NONE: Statement = Statement::new(concat!(
 
 /// Takes a node out of the living: waits for claims that are under way, and no later one succeeds.
 pub(super) static REMOVE_NODE: Statement = Statement::new("DELETE FROM node WHERE id = :node");
+
+/// Deleted tasks whose runs are still looked for.
+static DELETIONS: Statement = Statement::new("SELECT COUNT(*), MIN(at), MAX(at) FROM deletion");
+
+/// Where a look at the live runs ends.
+static LOOK_END: Statement = Statement::new(
+    "SELECT MAX(id) FROM (SELECT id FROM run WHERE id > :after ORDER BY id LIMIT :look) AS page",
+);
+
+/// Live runs of a range that wait though their task is deleted.
+static ORPHANS: Statement = Statement::new(concat!(
+    "SELECT ",
+    live_run!(),
+    " FROM run WHERE id > :after AND id <= :until AND state IN (1, 2)
+     AND EXISTS (SELECT 1 FROM deletion WHERE deletion.task = run.task) ORDER BY id",
+));
+
+/// Deleted tasks for which no run can wait any more.
+static FORGET: Statement = Statement::new(
+    "DELETE FROM deletion WHERE task IN (SELECT task FROM deletion WHERE at <= :before ORDER BY task LIMIT :limit)",
+);
 
 /// The oldest finished runs. Ids grow with time and a run ends after it was minted: so the walk ends at `:bound`.
 static OLD_RUNS: Statement = Statement::new(
@@ -262,7 +291,7 @@ impl Leading for Store {
             if !guard(tx, term, &SETTLE).await? {
                 return Ok(Verdict::Rollback(None));
             }
-            let rows = tx.rows(&STILL_WAITING, &[("runs", pairs(runs).into())]).await?;
+            let rows = tx.rows(&STILL_WANTED, &[("runs", pairs(runs).into())]).await?;
             let waiting = rows.into_iter().map(|mut row| row.int("run").map(RunId::from_i64));
             Ok(Verdict::Commit(Some(waiting.collect::<Result<Vec<_>, _>>()?)))
         })
@@ -308,6 +337,7 @@ impl Leading for Store {
                 error: None,
                 class: None,
                 log: None,
+                timer: None,
             })
             .collect();
         let answer = self
@@ -358,6 +388,78 @@ impl Leading for Store {
         let endings: Vec<Ending> = ends.iter().map(Ending::from).collect();
         self.record(&FINISH_LOST, &self.pools.leader, Some(term), &endings)
             .await
+    }
+
+    async fn deletions(&self) -> Result<Option<Deletions>, Error> {
+        const TABLE: &str = "deletion";
+        let rows = self.pools.leader_reader.rows(&DELETIONS, &[]).await?;
+        let mut row = first(rows, TABLE)?;
+        let count = small(row.int(TABLE)?)?;
+        let (from, to) = (row.opt_int(TABLE)?, row.opt_int(TABLE)?);
+        Ok(from.zip(to).map(|(from, to)| Deletions {
+            count,
+            first_at: Timestamp::from_ms(from),
+            last_at: Timestamp::from_ms(to),
+        }))
+    }
+
+    async fn orphans(&self, after: Option<RunId>, look: usize) -> Result<Orphans, Error> {
+        let pool = &self.pools.leader_reader;
+        let after = after.map_or(i64::MIN, RunId::as_i64);
+        let args = [("after", after.into()), ("look", cap(look))];
+        let end = first(pool.rows(&LOOK_END, &args).await?, "run")?.opt_int("run")?;
+        let Some(end) = end else {
+            return Ok(Orphans::default());
+        };
+        let args = [("after", after.into()), ("until", end.into())];
+        let rows = pool.rows(&ORPHANS, &args).await?;
+        Ok(Orphans {
+            runs: self.runs_of(rows).await?,
+            next: Some(RunId::from_i64(end)),
+        })
+    }
+
+    async fn end_orphans(
+        &self,
+        term: &Term,
+        runs: &[Run],
+        at: Timestamp,
+    ) -> Result<Option<usize>, Error> {
+        let endings = runs.iter().map(|run| {
+            Ok(Ending {
+                run: run.id,
+                attempt: Some(run.attempt),
+                claim: None,
+                at: at.as_ms(),
+                outcome: Outcome::Over(State::Cancelled, Reason::TaskDeleted),
+                error: None,
+                log: None,
+                class: None,
+                timer: Some((self.queue_id(&run.queue)?, run.ready_at.as_ms())),
+            })
+        });
+        let endings = endings.collect::<Result<Vec<Ending>, Error>>()?;
+        let answer = self
+            .record(&ORPHANED, &self.pools.leader, Some(term), &endings)
+            .await?;
+        let ended = |written: &Vec<Written>| written.iter().filter(|w| w.is_applied()).count();
+        Ok(answer.as_ref().map(ended))
+    }
+
+    async fn forget_deletions(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error> {
+        let args = [("before", before.as_ms().into()), ("limit", cap(limit))];
+        transaction!(FORGETTING, self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term, &FORGETTING).await? {
+                return Ok(Verdict::Rollback(None));
+            }
+            let forgotten = tx.write(&FORGET, &args).await?;
+            Ok(Verdict::Commit(Some(usize::try_from(forgotten).unwrap_or(usize::MAX))))
+        })
     }
 
     async fn prune(

@@ -287,6 +287,7 @@ fn never_starts(run: RunId, attempt: u32, reason: Reason, at: i64) -> Ending {
         error: None,
         class: None,
         log: None,
+        timer: None,
     }
 }
 

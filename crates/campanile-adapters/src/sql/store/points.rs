@@ -67,6 +67,22 @@ pub(super) const UNBLOCK: Around = Around {
     committed: Failpoint::UnblockCommitted,
 };
 
+/// Runs that wait for deleted tasks are cancelled.
+pub(super) const ORPHANS: Around = Around {
+    before: Failpoint::OrphansBefore,
+    guarded: Some(Failpoint::OrphansGuarded),
+    written: Failpoint::OrphansWritten,
+    committed: Failpoint::OrphansCommitted,
+};
+
+/// Deleted tasks are looked after no more.
+pub(super) const FORGET: Around = Around {
+    before: Failpoint::ForgetBefore,
+    guarded: Some(Failpoint::ForgetGuarded),
+    written: Failpoint::ForgetWritten,
+    committed: Failpoint::ForgetCommitted,
+};
+
 /// Old history is removed.
 pub(super) const PRUNE: Around = Around {
     before: Failpoint::PruneBefore,

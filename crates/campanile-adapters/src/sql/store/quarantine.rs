@@ -388,6 +388,7 @@ async fn let_go_in(tx: &mut Tx, mut row: Row, twice: bool) -> Result<Released, F
         error: None,
         class: None,
         log: None,
+        timer: None,
     };
     let applied = if state == State::Scheduled {
         requeue(tx, &[&ending]).await?

@@ -76,11 +76,12 @@ fn timer(run: &Run) -> DueKey {
 }
 
 impl Store {
+    /// `None` if a task of theirs was deleted meanwhile.
     pub(super) async fn submit_in(
         &self,
         tx: &mut Tx,
         submissions: &[Submission],
-    ) -> Result<Verdict<Vec<Submitted>>, Failure> {
+    ) -> Result<Verdict<Option<Vec<Submitted>>>, Failure> {
         let (known, kept) = keep_keys(tx, submissions).await?;
         failpoint::reach(Failpoint::SubmitKeyed);
         let mut created = HashSet::with_capacity(submissions.len());
@@ -119,15 +120,20 @@ impl Store {
             });
         }
         if answers.iter().any(|answer| answer.taken) {
-            return Ok(Verdict::Rollback(none_created(answers)));
+            return Ok(Verdict::Rollback(Some(none_created(answers))));
         }
-        self.put_requests(tx, &fresh).await?;
-        Ok(Verdict::Commit(answers))
+        if !self.put_requests(tx, &fresh).await? {
+            return Ok(Verdict::Rollback(None));
+        }
+        Ok(Verdict::Commit(Some(answers)))
     }
 
-    async fn put_requests(&self, tx: &mut Tx, fresh: &[&Submission]) -> Result<(), Failure> {
+    /// Answers whether all of their tasks live.
+    async fn put_requests(&self, tx: &mut Tx, fresh: &[&Submission]) -> Result<bool, Failure> {
         let runs: Vec<Run> = fresh.iter().map(|s| s.run.clone()).collect();
-        self.insert_runs(tx, &runs).await?;
+        if !self.insert_requests(tx, &runs).await? {
+            return Ok(false);
+        }
         for chunk in fresh.chunks(INSERT_ROWS_MAX) {
             let specs = chunk
                 .iter()
@@ -138,7 +144,8 @@ impl Store {
             }
         }
         let timers: Vec<DueKey> = runs.iter().map(timer).collect();
-        self.put_due(tx, &timers).await
+        self.put_due(tx, &timers).await?;
+        Ok(true)
     }
 
     pub(super) async fn of_key(

@@ -3,10 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use campanile::id::TaskId;
+use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::Error;
-use campanile::protocol::work::{DueChange, DueKey, Edit, Former, TaskPage, Upsert};
+use campanile::protocol::work::{
+    Backlog, DueChange, DueKey, Edit, Former, Named, TaskPage, Upsert,
+};
 use campanile::task::Task;
 use campanile::time::Timestamp;
 
@@ -18,12 +20,44 @@ use super::Store;
 use super::ahead::Rests;
 use super::firing::INSERT_ROWS_MAX;
 use super::points::EDIT;
-use super::rows::{former_of, task_of, to_json};
+use super::rows::{former_of, from_json, small, task_of, to_json};
 
 /// A page of living tasks.
 static PAGE: Statement = Statement::new(
     "SELECT id, version, definition, created_at, updated_at, rests_from FROM task
      WHERE live_name > :after ORDER BY live_name LIMIT :limit",
+);
+
+/// A page of an owner's living tasks.
+static PAGE_OF_OWNER: Statement = Statement::new(
+    "SELECT id, version, definition, created_at, updated_at, rests_from FROM task
+     WHERE owner = :owner AND live_name IS NOT NULL AND live_name > :after ORDER BY live_name LIMIT :limit",
+);
+
+/// Who has or had a name: the living one, then the deleted ones, the last one first.
+static NAMESAKES: Statement = Statement::new(
+    "SELECT id FROM (SELECT id, 1 AS living, 0 AS deleted_at FROM task WHERE live_name = :name
+     UNION ALL SELECT id, 0, deleted_at FROM task WHERE name = :name AND deleted_at IS NOT NULL) AS namesakes
+     ORDER BY living DESC, deleted_at DESC, id DESC LIMIT :limit",
+);
+
+/// What tasks are or were called.
+static NAMES: Statement = Statement::new(
+    "SELECT id, name, definition, deleted_at FROM task WHERE id IN (SELECT i FROM @ids(i int) AS v)",
+);
+
+/// The waiting runs of tasks. A walk over the live runs, once for all of the tasks: for people who delete, not for the
+/// leader.
+static BACKLOGS: Statement = Statement::new(
+    "SELECT task, COUNT(*), CAST(SUM(CASE WHEN origin = 1 THEN 0 ELSE 1 END) AS BIGINT),
+     MAX(CASE WHEN origin = 1 THEN NULL ELSE id END)
+     FROM run WHERE state IN (1, 2) AND (origin <> 1 OR attempt > 1 OR ready_at < :overdue)
+     AND task IN (SELECT i FROM @ids(i int) AS v) GROUP BY task",
+);
+
+/// Deleted tasks are looked after until no run can wait for them.
+static PUT_DELETIONS: Statement = Statement::new(
+    "INSERT INTO deletion (task, at) SELECT i, :at FROM @ids(i int) AS v WHERE true ON CONFLICT (task) DO NOTHING",
 );
 
 /// Living tasks by name.
@@ -77,14 +111,14 @@ static UNNAME: Statement =
 
 /// New tasks.
 static INSERT: Statement = Statement::new(
-    "INSERT INTO task (id, live_name, name, version, definition, created_at, updated_at, rests_from)
-     SELECT i, n, n, 1, d, :at, :at, f FROM @tasks(i int, n text, d text, f int) AS v",
+    "INSERT INTO task (id, live_name, name, version, definition, created_at, updated_at, rests_from, owner)
+     SELECT i, n, n, 1, d, :at, :at, f, o FROM @tasks(i int, n text, d text, f int, o text) AS v",
 );
 
 /// Changed tasks.
 static UPDATE: Statement = Statement::new(
     "UPDATE task SET live_name = v.n, name = v.n, version = task.version + 1, definition = v.d, updated_at = :at,
-     rests_from = v.f FROM @tasks(i int, n text, d text, f int) AS v WHERE task.id = v.i",
+     rests_from = v.f, owner = v.o FROM @tasks(i int, n text, d text, f int, o text) AS v WHERE task.id = v.i",
 );
 
 /// Takes tasks' next occurrences away.
@@ -94,15 +128,22 @@ pub(super) static DROP_DUE: Statement =
 impl Store {
     pub(super) async fn task_page(
         &self,
+        owner: Option<&str>,
         after: Option<&str>,
         limit: usize,
     ) -> Result<TaskPage, Error> {
         let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        let args = [
+        let mut args = vec![
             ("after", after.unwrap_or("").into()),
             ("limit", one_more.into()),
         ];
-        let rows = self.pools.reader.rows(&PAGE, &args).await?;
+        args.extend(owner.map(|owner| ("owner", owner.into())));
+        let statement = if owner.is_some() {
+            &PAGE_OF_OWNER
+        } else {
+            &PAGE
+        };
+        let rows = self.pools.reader.rows(statement, &args).await?;
         let mut tasks = rows
             .into_iter()
             .map(task_of)
@@ -130,6 +171,68 @@ impl Store {
         let args = [("name", name.into()), ("limit", limit.into())];
         let rows = self.pools.reader.rows(&FORMER, &args).await?;
         rows.into_iter().map(former_of).collect()
+    }
+
+    pub(super) async fn namesakes_of(
+        &self,
+        name: &str,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let args = [("name", name.into()), ("limit", limit.into())];
+        let rows = self.pools.reader.rows(&NAMESAKES, &args).await?;
+        let ids = rows.into_iter().map(|mut row| row.int("task"));
+        ids.map(|id| id.map(TaskId::from_i64)).collect()
+    }
+
+    pub(super) async fn names_of(&self, ids: &[TaskId]) -> Result<Vec<Named>, Error> {
+        let args = [("ids", Table::of(ids.iter().map(|id| id.as_i64())).into())];
+        let rows = self.pools.reader.rows(&NAMES, &args).await?;
+        let named = rows.into_iter().map(|mut row| {
+            Ok(Named {
+                id: TaskId::from_i64(row.int("task")?),
+                name: row.text("task")?,
+                timezone: from_json::<Zoned>(&row.text("task")?, "task")?.timezone,
+                deleted_at: row.opt_int("task")?.map(Timestamp::from_ms),
+            })
+        });
+        named.collect()
+    }
+
+    pub(super) async fn backlogs_of(
+        &self,
+        tasks: &[TaskId],
+        overdue: Timestamp,
+    ) -> Result<Vec<Backlog>, Error> {
+        let args = [
+            ("ids", Table::of(tasks.iter().map(|id| id.as_i64())).into()),
+            ("overdue", overdue.as_ms().into()),
+        ];
+        let rows = self.pools.reader.rows(&BACKLOGS, &args).await?;
+        let backlogs = rows.into_iter().map(|mut row| {
+            Ok(Backlog {
+                task: TaskId::from_i64(row.int("run")?),
+                waiting: small(row.int("run")?)?,
+                requested: small(row.int("run")?)?,
+                newest: row.opt_int("run")?.map(RunId::from_i64),
+            })
+        });
+        backlogs.collect()
+    }
+
+    pub(super) async fn dues_of_tasks(
+        &self,
+        tasks: &[TaskId],
+    ) -> Result<HashMap<TaskId, Timestamp>, Error> {
+        let mut found = HashMap::with_capacity(tasks.len());
+        for chunk in tasks.chunks(INSERT_ROWS_MAX) {
+            let args = [("ids", Table::of(chunk.iter().map(|id| id.as_i64())).into())];
+            for mut row in self.pools.reader.rows(&DUE_OF, &args).await? {
+                let task = TaskId::from_i64(row.int("due")?);
+                found.insert(task, Timestamp::from_ms(row.int("due")?));
+            }
+        }
+        Ok(found)
     }
 
     pub(super) async fn due_of_task(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
@@ -180,6 +283,7 @@ impl Store {
         };
         let deleted: Vec<i64> = edit.deletes.iter().map(|d| d.task.as_i64()).collect();
         for_ids(tx, &DELETE, &deleted, at).await?;
+        for_ids(tx, &PUT_DELETIONS, &deleted, at).await?;
         self.write_tasks(tx, edit, &present, &rests, at).await?;
         self.move_due(tx, edit, deleted).await?;
         self.edit_shared(tx, edit, at).await?;
@@ -213,7 +317,12 @@ impl Store {
                     .ints(chunk.iter().map(|u| {
                         let from = rests.get(&u.id).copied().or(u.rests_from);
                         from.map(Timestamp::as_ms)
-                    }));
+                    }))
+                    .texts(
+                        chunk
+                            .iter()
+                            .map(|u| u.spec.owner.clone().unwrap_or_default()),
+                    );
                 tx.write(
                     statement,
                     &[("tasks", table.into()), ("at", at.as_ms().into())],
@@ -240,6 +349,12 @@ impl Store {
         for_ids(tx, &DROP_DUE, &dropped, Timestamp::MIN).await?;
         self.put_due(tx, &put).await
     }
+}
+
+/// What of a definition tells a task's zone.
+#[derive(serde::Deserialize)]
+struct Zoned {
+    timezone: String,
 }
 
 /// Whether some due row stands elsewhere than where the edit saw it.

@@ -183,6 +183,7 @@ fn claimed_of(mut row: Row) -> Result<Claimed, Error> {
     let attempt = small(row.int(TABLE)?)?;
     let task = TaskId::from_i64(row.int(TABLE)?);
     let version = row.opt_int(TABLE)?;
+    let orphaned = version.is_none() && task.as_i64() != 0;
     Ok(Claimed {
         run,
         attempt,
@@ -196,6 +197,7 @@ fn claimed_of(mut row: Row) -> Result<Claimed, Error> {
         failures: small(row.int(TABLE)?)?,
         losses: small(row.int(TABLE)?)?,
         limited: row.int(TABLE)? != 0,
+        orphaned,
         spec: None,
     })
 }

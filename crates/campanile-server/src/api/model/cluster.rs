@@ -1,6 +1,6 @@
 //! The shapes of nodes, leader and queues, of differences, and of the answer to "why".
 
-use campanile::control::{Diff, Leader, QueueRow, Stats, Why};
+use campanile::control::{Deletion, Diff, Leader, QueueRow, Stats, Why};
 use campanile::protocol::work;
 use campanile::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -211,6 +211,15 @@ pub struct Applied {
     pub unchanged: Vec<String>,
     /// Tasks that go.
     pub deleted: Vec<String>,
+    /// Tasks that are still to go: the same request, with `confirm`, goes on.
+    #[serde(default)]
+    pub remaining: usize,
+    /// Runs that wait for tasks that go: they are cancelled.
+    #[serde(default)]
+    pub waiting_runs: u64,
+    /// The token that confirms the deletion of the tasks that go, or that remain; null = none is wanted.
+    #[serde(default)]
+    pub confirm: Option<String>,
     /// Tasks that somebody paused and that stay paused, though the list does not say so.
     pub kept_paused: Vec<String>,
     /// Calendars that are new or change.
@@ -244,10 +253,42 @@ impl From<Diff> for Applied {
                 .collect(),
             unchanged: diff.unchanged,
             deleted: diff.deleted,
+            remaining: diff.remaining,
+            waiting_runs: diff.waiting_runs,
+            confirm: diff.confirm,
             kept_paused: diff.kept_paused,
             calendars: diff.calendars,
             limits: diff.limits,
             warnings: diff.warnings,
+        }
+    }
+}
+
+/// What deleting a task takes along.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DeletionView {
+    /// The task.
+    pub name: String,
+    /// Whether it was done.
+    pub deleted: bool,
+    /// Its runs that wait: they are cancelled.
+    pub waiting_runs: u64,
+    /// Its runs that run: they go on. Counted up to 1000.
+    pub running_runs: usize,
+    /// The token that confirms the deletion; null = none is wanted.
+    pub confirm: Option<String>,
+}
+
+impl DeletionView {
+    /// What a deletion would take along, or has.
+    #[must_use]
+    pub fn of(deletion: Deletion, deleted: bool) -> Self {
+        Self {
+            name: deletion.name,
+            deleted,
+            waiting_runs: deletion.waiting_runs,
+            running_runs: deletion.running_runs,
+            confirm: deletion.confirm,
         }
     }
 }

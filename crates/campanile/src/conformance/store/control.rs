@@ -180,10 +180,10 @@ pub async fn tasks_are_listed_by_name(store: Arc<dyn Store>) {
             .map(|t| t.spec.name.clone())
             .collect::<Vec<_>>()
     };
-    let first = f.store.tasks(None, 3).await.unwrap();
+    let first = f.store.tasks(None, None, 3).await.unwrap();
     assert_eq!(names(&first.tasks), ["B", "a-1", "a.1"]);
     assert_eq!(first.next.as_deref(), Some("a.1"));
-    let rest = f.store.tasks(first.next.as_deref(), 3).await.unwrap();
+    let rest = f.store.tasks(None, first.next.as_deref(), 3).await.unwrap();
     assert_eq!(
         (names(&rest.tasks), rest.next),
         (vec!["a_1".to_owned(), "b".to_owned()], None)
@@ -291,7 +291,7 @@ pub async fn runs_are_listed_newest_first(store: Arc<dyn Store>) {
     assert_eq!(list(RunFilter::default(), None, 2).await, all[..2]);
     assert_eq!(list(RunFilter::default(), Some(all[1]), 3).await, all[2..5]);
     let of_task = RunFilter {
-        task: Some(task.id),
+        tasks: vec![task.id],
         ..RunFilter::default()
     };
     assert_eq!(list(of_task.clone(), None, 100).await, all[..4]);

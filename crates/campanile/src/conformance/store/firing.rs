@@ -291,7 +291,7 @@ pub async fn a_deleted_task_leaves_its_history(store: Arc<dyn Store>) {
     assert!(f.store.tasks_by_id(&[task.id]).await.unwrap().is_empty());
     assert_eq!(f.store.next_due(task.id).await.unwrap(), None);
     let filter = RunFilter {
-        task: Some(task.id),
+        tasks: vec![task.id],
         ..RunFilter::default()
     };
     assert_eq!(

@@ -286,7 +286,7 @@ impl Leader {
 
     pub(super) async fn runs(&self, task: TaskId) -> Vec<Run> {
         let filter = RunFilter {
-            task: Some(task),
+            tasks: vec![task],
             ..RunFilter::default()
         };
         self.f.store.runs(&filter, None, 1_000).await.unwrap()

@@ -159,7 +159,7 @@ pub async fn many_tasks_rest_at_once(store: Arc<dyn Store>) {
         .map(|n| f.creation(spec(&format!("t{n:04}")), Some(due)))
         .collect();
     assert_eq!(f.edit(creations).await, Written::Applied);
-    let tasks = f.store.tasks(None, count).await.unwrap().tasks;
+    let tasks = f.store.tasks(None, None, count).await.unwrap().tasks;
     let ids = f.mint.runs(now, count);
     let runs: Vec<Run> = tasks
         .iter()
@@ -183,7 +183,7 @@ pub async fn many_tasks_rest_at_once(store: Arc<dyn Store>) {
     let left = f.all_runs().await;
     let left: Vec<_> = left.iter().map(|run| (run.id, run.task)).collect();
     assert_eq!(left, [(*ids.last().unwrap(), Some(last.id))]);
-    let rested = f.store.tasks(None, count).await.unwrap().tasks;
+    let rested = f.store.tasks(None, None, count).await.unwrap().tasks;
     let from = |t: &&Task| t.rests_from == Some(due);
     assert_eq!(rested.iter().filter(from).count(), resting.len());
     assert_eq!(f.due(next).await, [Fixture::task_key(last, next)]);

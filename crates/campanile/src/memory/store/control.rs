@@ -1,8 +1,6 @@
 //! What API and CLI ask of the memory store.
 
-use std::collections::BTreeMap;
-
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,8 +13,8 @@ use crate::port::Written;
 use crate::port::store::{Control, Error};
 use crate::protocol::keys::Scope;
 use crate::protocol::work::{
-    Cancel, DueChange, DueKey, Edit, Former, Moved, Node, Owner, Quarantined, QueueCount, Released,
-    RunDetail, RunFilter, Submission, Submitted, TaskPage, Upsert,
+    Backlog, Cancel, DueChange, DueKey, Edit, Former, Moved, Named, Node, Owner, Quarantined,
+    QueueCount, Released, RunDetail, RunFilter, Submission, Submitted, TaskPage, Upsert,
 };
 use crate::protocol::{ahead, run as transitions};
 use crate::run::{Origin, Run, State};
@@ -204,12 +202,21 @@ impl Tables {
 
 #[async_trait]
 impl Control for MemoryStore {
-    async fn tasks(&self, after: Option<&str>, limit: usize) -> Result<TaskPage, Error> {
+    async fn tasks(
+        &self,
+        owner: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<TaskPage, Error> {
         let tables = self.lock();
+        let owned = |id: &TaskId| {
+            let of = tables.tasks.get(id).and_then(|t| t.spec.owner.as_deref());
+            owner.is_none_or(|owner| of.unwrap_or_default() == owner)
+        };
         let mut names = tables
             .names
             .iter()
-            .filter(|(n, _)| after.is_none_or(|a| n.as_str() > a));
+            .filter(|(n, id)| after.is_none_or(|a| n.as_str() > a) && owned(id));
         let tasks: Vec<Task> = names
             .by_ref()
             .take(limit)
@@ -240,6 +247,7 @@ impl Control for MemoryStore {
         for delete in &edit.deletes {
             if let Some(task) = tables.tasks.remove(&delete.task) {
                 tables.names.remove(&task.spec.name);
+                tables.deletions.insert(task.id, at);
                 tables.former.push(Former {
                     task,
                     deleted_at: at,
@@ -285,6 +293,59 @@ impl Control for MemoryStore {
         Ok(had_name.rev().take(limit).cloned().collect())
     }
 
+    async fn namesakes(&self, name: &str, limit: usize) -> Result<Vec<TaskId>, Error> {
+        let tables = self.lock();
+        let living = tables.names.get(name).copied();
+        let former = tables.former.iter().rev();
+        let former = former.filter(|f| f.task.spec.name == name);
+        let all = living.into_iter().chain(former.map(|f| f.task.id));
+        Ok(all.take(limit).collect())
+    }
+
+    async fn task_names(&self, ids: &[TaskId]) -> Result<Vec<Named>, Error> {
+        let tables = self.lock();
+        let living = tables.tasks.values().map(|task| (task, None));
+        let former = tables.former.iter();
+        let former = former.map(|f| (&f.task, Some(f.deleted_at)));
+        let named = living.chain(former).filter(|(t, _)| ids.contains(&t.id));
+        Ok(named
+            .map(|(task, deleted_at)| Named {
+                id: task.id,
+                name: task.spec.name.clone(),
+                timezone: task.spec.timezone.clone(),
+                deleted_at,
+            })
+            .collect())
+    }
+
+    async fn backlogs(&self, tasks: &[TaskId], overdue: Timestamp) -> Result<Vec<Backlog>, Error> {
+        let tables = self.lock();
+        let wanted: HashSet<&TaskId> = tasks.iter().collect();
+        let mut found: BTreeMap<TaskId, Backlog> = BTreeMap::new();
+        for run in tables.live.values() {
+            let Some(task) = run.task.filter(|t| wanted.contains(t)) else {
+                continue;
+            };
+            let requested = run.origin != Origin::Schedule;
+            let counts = requested || run.attempt > 1 || run.ready_at < overdue;
+            if !transitions::waits(run, run.attempt) || !counts {
+                continue;
+            }
+            let backlog = found.entry(task).or_insert(Backlog {
+                task,
+                waiting: 0,
+                requested: 0,
+                newest: None,
+            });
+            backlog.waiting += 1;
+            if requested {
+                backlog.requested += 1;
+                backlog.newest = backlog.newest.max(Some(run.id));
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
     async fn setting(&self, name: &str) -> Result<Option<String>, Error> {
         Ok(self.lock().settings.get(name).cloned())
     }
@@ -293,6 +354,14 @@ impl Control for MemoryStore {
         let mut tables = self.lock();
         if let Some(refused) = tables.refusal(submissions)? {
             return Ok(refused);
+        }
+        let is_new = |s: &&Submission| {
+            let place = s.key.as_ref().map(|k| (k.text.clone(), k.scope.clone()));
+            place.is_none_or(|place| !tables.keys.contains_key(&place))
+        };
+        let mut wanted = submissions.iter().filter(is_new).filter_map(|s| s.run.task);
+        if wanted.any(|task| !tables.tasks.contains_key(&task)) {
+            return Err(Error::Contended("a task was deleted meanwhile".into()));
         }
         let mut answers = Vec::with_capacity(submissions.len());
         for s in submissions {
@@ -330,7 +399,8 @@ impl Control for MemoryStore {
             .chain(tables.history.values())
             .filter(|r| {
                 before.is_none_or(|b| r.id < b)
-                    && filter.task.is_none_or(|t| r.task == Some(t))
+                    && (filter.tasks.is_empty()
+                        || r.task.is_some_and(|t| filter.tasks.contains(&t)))
                     && filter.state.is_none_or(|s| r.state == s)
                     && filter.since.is_none_or(|t| r.due_at >= t)
                     && filter.until.is_none_or(|t| r.due_at < t)
@@ -370,6 +440,16 @@ impl Control for MemoryStore {
 
     async fn next_due(&self, task: TaskId) -> Result<Option<Timestamp>, Error> {
         Ok(due_of_task(&self.lock().due, task).first().map(|k| k.at))
+    }
+
+    async fn next_dues(&self, tasks: &[TaskId]) -> Result<HashMap<TaskId, Timestamp>, Error> {
+        let tables = self.lock();
+        let wanted: HashSet<&TaskId> = tasks.iter().collect();
+        let of_task = tables.due.iter().filter_map(|key| match key.owner {
+            Owner::Task(id) if wanted.contains(&id) => Some((id, key.at)),
+            Owner::Task(_) | Owner::Run(_) => None,
+        });
+        Ok(of_task.collect())
     }
 
     async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {

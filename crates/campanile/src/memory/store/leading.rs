@@ -12,7 +12,8 @@ use crate::port::store::{Error, Leading};
 use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
-    Bid, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, OutboxRow, Owner, Scan, ScanLimits, Term,
+    Bid, Deletions, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, Orphans, OutboxRow, Owner,
+    Scan, ScanLimits, Term,
 };
 use crate::run::{Run, State};
 use crate::time::Timestamp;
@@ -184,7 +185,13 @@ impl Leading for MemoryStore {
         if !self.lock().holds(term) {
             return Ok(None);
         }
-        self.waiting(runs).await.map(Some)
+        let waiting = self.waiting(runs).await?;
+        let tables = self.lock();
+        let lives = |id: &RunId| {
+            let task = tables.live.get(id).and_then(|run| run.task);
+            task.is_none_or(|task| tables.tasks.contains_key(&task))
+        };
+        Ok(Some(waiting.into_iter().filter(lives).collect()))
     }
 
     async fn mark_sent(
@@ -279,6 +286,85 @@ impl Leading for MemoryStore {
             .map(|end| tables.finish_one(end).map(written))
             .collect::<Result<_, _>>()
             .map(Some)
+    }
+
+    async fn deletions(&self) -> Result<Option<Deletions>, Error> {
+        let tables = self.lock();
+        let (first, last) = (
+            tables.deletions.values().min(),
+            tables.deletions.values().max(),
+        );
+        let ends = first.copied().zip(last.copied());
+        Ok(ends.map(|(first_at, last_at)| Deletions {
+            count: u64::try_from(tables.deletions.len()).unwrap_or(u64::MAX),
+            first_at,
+            last_at,
+        }))
+    }
+
+    async fn orphans(&self, after: Option<RunId>, look: usize) -> Result<Orphans, Error> {
+        let tables = self.lock();
+        let rest = tables
+            .live
+            .values()
+            .filter(|run| after.is_none_or(|a| run.id > a));
+        let page: Vec<&Run> = rest.take(look).collect();
+        let is_orphan = |run: &&&Run| {
+            let deleted = run.task.is_some_and(|t| tables.deletions.contains_key(&t));
+            deleted && transitions::waits(run, run.attempt)
+        };
+        Ok(Orphans {
+            runs: page
+                .iter()
+                .filter(is_orphan)
+                .map(|run| (*run).clone())
+                .collect(),
+            next: page.last().map(|run| run.id),
+        })
+    }
+
+    async fn end_orphans(
+        &self,
+        term: &Term,
+        runs: &[Run],
+        at: Timestamp,
+    ) -> Result<Option<usize>, Error> {
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(None);
+        }
+        let mut ended = 0;
+        for run in runs {
+            let orphan = tables.live.get(&run.id);
+            if let Some(over) = orphan.and_then(|r| transitions::orphan(r, run.attempt, at)) {
+                tables.due.remove(&DueKey {
+                    queue: run.queue.clone(),
+                    at: run.ready_at,
+                    owner: Owner::Run(run.id),
+                });
+                tables.archive(over)?;
+                ended += 1;
+            }
+        }
+        Ok(Some(ended))
+    }
+
+    async fn forget_deletions(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error> {
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(None);
+        }
+        let old = tables.deletions.iter().filter(|(_, at)| **at <= before);
+        let old: Vec<_> = old.map(|(task, _)| *task).take(limit).collect();
+        for task in &old {
+            tables.deletions.remove(task);
+        }
+        Ok(Some(old.len()))
     }
 
     async fn prune(

@@ -81,6 +81,7 @@ impl Working for MemoryStore {
                 failures: claimed.failures,
                 losses: claimed.losses,
                 limited: claimed.limited,
+                orphaned: claimed.task.is_some_and(|t| !tables.tasks.contains_key(&t)),
                 spec: tables.specs.get(id).cloned(),
             });
             tables.live.insert(*id, claimed);

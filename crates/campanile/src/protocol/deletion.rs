@@ -1,0 +1,274 @@
+//! Deleting tasks: which deletions have to be confirmed, by a token that stands for exactly the set that its holder was
+//! shown, and when the leader looks for runs that still wait for a deleted task. It deletes nothing.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::limits;
+use super::work::{Backlog, Deletions};
+use crate::id::{RunId, TaskId};
+use crate::time::Timestamp;
+
+/// How late a run of the schedule is before it counts as waiting: younger ones are made a moment ahead and start by
+/// themselves.
+pub const OVERDUE: Duration = Duration::from_secs(5);
+
+/// A task that would go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doomed {
+    /// Which.
+    pub task: TaskId,
+    /// At which version it was looked at.
+    pub version: i64,
+    /// Its waiting runs, if it has any.
+    pub backlog: Option<Backlog>,
+}
+
+/// How many runs would be cancelled.
+#[must_use]
+pub fn waiting(doomed: &[Doomed]) -> u64 {
+    let backlogs = doomed.iter().filter_map(|d| d.backlog);
+    backlogs.map(|b| b.waiting).sum()
+}
+
+/// Whether deleting these has to be confirmed: there are many of them, for an owner of `owned` tasks, or runs wait.
+#[must_use]
+pub fn must_be_confirmed(doomed: &[Doomed], owned: usize) -> bool {
+    let unasked = limits::DELETE_UNASKED_TASKS_MAX.max(owned / 10);
+    doomed.len() > unasked || waiting(doomed) > 0
+}
+
+/// Stands for a set of tasks at their versions, with the runs that people have waiting for them. It names no secret:
+/// whoever may delete may also ask for it. It keeps him from deleting what he has not seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    newest: i64,
+    requested: u64,
+    digest: [u8; 16],
+}
+
+impl Token {
+    /// The token of a set.
+    #[must_use]
+    pub fn of(doomed: &[Doomed]) -> Self {
+        let backlogs = || doomed.iter().filter_map(|d| d.backlog);
+        let newest = backlogs().filter_map(|b| b.newest).max();
+        let newest = newest.map_or(0, RunId::as_i64);
+        let requested = backlogs().map(|b| b.requested).sum();
+        Self {
+            newest,
+            requested,
+            digest: digest(doomed, newest, requested),
+        }
+    }
+
+    /// Whether it was given for a set that holds all of this one: the same tasks at the same versions, and no run that
+    /// was not there. Runs that have started or ended since do not spoil it.
+    #[must_use]
+    pub fn covers(&self, doomed: &[Doomed]) -> bool {
+        let now = Self::of(doomed);
+        now.newest <= self.newest
+            && now.requested <= self.requested
+            && digest(doomed, self.newest, self.requested) == self.digest
+    }
+}
+
+fn digest(doomed: &[Doomed], newest: i64, requested: u64) -> [u8; 16] {
+    let mut set: Vec<(TaskId, i64)> = doomed.iter().map(|d| (d.task, d.version)).collect();
+    set.sort_unstable();
+    let mut hasher = Sha256::new();
+    hasher.update(newest.to_be_bytes());
+    hasher.update(requested.to_be_bytes());
+    for (task, version) in set {
+        hasher.update(task.as_i64().to_be_bytes());
+        hasher.update(version.to_be_bytes());
+    }
+    let mut out = [0; 16];
+    out.copy_from_slice(&hasher.finalize()[..16]);
+    out
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{:x}.", self.newest, self.requested)?;
+        for byte in self.digest {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that is no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a token: ask with a dry run, and pass its `confirm` as it is")]
+pub struct Malformed;
+
+impl FromStr for Token {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let mut parts = text.split('.');
+        let (Some(newest), Some(requested), Some(hex), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Malformed);
+        };
+        let mut digest = [0; 16];
+        hex::decode_to_slice(hex, &mut digest).map_err(|_| Malformed)?;
+        Ok(Self {
+            newest: i64::from_str_radix(newest, 16).map_err(|_| Malformed)?,
+            requested: u64::from_str_radix(requested, 16).map_err(|_| Malformed)?,
+            digest,
+        })
+    }
+}
+
+/// What a term knows of its looks for the runs of deleted tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Looked {
+    seen: Option<Deletions>,
+}
+
+/// What to do about deleted tasks now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing has changed since the last look.
+    Rest,
+    /// Look at all live runs. Tasks that were deleted at or before `forget` need no other look after this one.
+    Look {
+        /// So long ago that no request can still bring a run.
+        forget: Timestamp,
+    },
+}
+
+impl Looked {
+    /// What to do, given what is open. A task's runs are looked for when it is deleted, and once more when nobody who
+    /// saw it living can still be bringing a run.
+    #[must_use]
+    pub fn next(self, open: Option<Deletions>, now: Timestamp) -> Next {
+        let forget = now.minus(limits::DELETE_LAST_LOOK);
+        match open {
+            Some(open) if self.seen != Some(open) || open.first_at <= forget => {
+                Next::Look { forget }
+            }
+            _ => Next::Rest,
+        }
+    }
+
+    /// After a look that left no waiting run behind, with what was open before it.
+    #[must_use]
+    pub const fn after(open: Option<Deletions>) -> Self {
+        Self { seen: open }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doomed(task: i64, version: i64, waiting: u64, newest: i64) -> Doomed {
+        let task = TaskId::from_i64(task);
+        Doomed {
+            task,
+            version,
+            backlog: (waiting > 0).then_some(Backlog {
+                task,
+                waiting,
+                requested: waiting,
+                newest: Some(RunId::from_i64(newest)),
+            }),
+        }
+    }
+
+    #[test]
+    fn many_tasks_and_waiting_runs_are_asked_about() {
+        let idle = |n: i64| (0..n).map(|id| doomed(id, 1, 0, 0)).collect::<Vec<_>>();
+        for (count, owned, asked) in [
+            (20, 20, false),
+            (21, 21, true),
+            (21, 209, true),
+            (21, 210, false),
+            (500, 5_000, false),
+            (501, 5_000, true),
+        ] {
+            assert_eq!(
+                must_be_confirmed(&idle(count), owned),
+                asked,
+                "{count} of {owned}"
+            );
+        }
+        assert!(must_be_confirmed(&[doomed(1, 1, 1, 7)], 100));
+        assert!(!must_be_confirmed(&[], 0));
+    }
+
+    #[test]
+    fn a_token_stands_for_its_set_and_no_other() {
+        let set = [doomed(1, 1, 2, 70), doomed(2, 5, 0, 0)];
+        let token = Token::of(&set);
+        assert_eq!(token.to_string().parse(), Ok(token.clone()));
+        assert!(token.covers(&set));
+        assert!(token.covers(&[set[1], set[0]]), "in any order");
+        for other in [
+            vec![set[0]],
+            vec![set[0], doomed(3, 5, 0, 0)],
+            vec![set[0], doomed(2, 6, 0, 0)],
+            vec![set[0], set[1], doomed(3, 1, 0, 0)],
+            vec![doomed(1, 1, 3, 70), set[1]],
+            vec![doomed(1, 1, 2, 71), set[1]],
+        ] {
+            assert_ne!(Token::of(&other), token);
+            assert!(!token.covers(&other), "{other:?}");
+        }
+        let started = [doomed(1, 1, 1, 60), set[1]];
+        assert_ne!(Token::of(&started), token);
+        assert!(
+            token.covers(&started),
+            "a run that has started spoils nothing"
+        );
+        assert!(!Token::of(&started).covers(&set));
+    }
+
+    #[test]
+    fn what_is_not_a_token_is_refused() {
+        let good = Token::of(&[doomed(1, 1, 1, 7)]).to_string();
+        let forged = good.replacen("7.", "ff.", 1).parse::<Token>().unwrap();
+        assert!(!forged.covers(&[doomed(1, 1, 1, 255)]));
+        for wrong in [
+            "",
+            ".",
+            "7.1.",
+            "7.1.zz",
+            &good[1..],
+            "yes",
+            &format!("{good}00"),
+        ] {
+            assert_eq!(wrong.parse::<Token>(), Err(Malformed), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn deleted_tasks_are_looked_after_at_once_and_once_more() {
+        let at = |s: i64| Timestamp::from_ms(1_790_000_000_000 + s * 1_000);
+        let open = |count, first, last| {
+            Some(Deletions {
+                count,
+                first_at: at(first),
+                last_at: at(last),
+            })
+        };
+        let looks =
+            |looked: Looked, open, now| matches!(looked.next(open, at(now)), Next::Look { .. });
+        let fresh = Looked::default();
+        assert!(!looks(fresh, None, 0));
+        assert!(looks(fresh, open(1, 0, 0), 0));
+        let looked = Looked::after(open(1, 0, 0));
+        assert!(!looks(looked, open(1, 0, 0), 1));
+        assert!(looks(looked, open(2, 0, 1), 1), "another task was deleted");
+        assert!(looks(looked, open(1, 0, 0), 60), "the last look");
+        let last = looked.next(open(1, 0, 0), at(60));
+        assert_eq!(last, Next::Look { forget: at(0) });
+    }
+}
