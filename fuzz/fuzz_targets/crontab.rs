@@ -38,6 +38,7 @@ fn reads(schedule: &str, timezone: Option<&TimeZoneName>) {
     let mut options = Options {
         dialect: Dialect::Unix,
         anchor: Timestamp::from_ms(0),
+        name_for_hash: "task".to_owned(),
         ..Options::default()
     };
     if let Some(zone) = timezone {

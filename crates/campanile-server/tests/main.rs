@@ -15,6 +15,7 @@ mod disk;
 mod documents;
 mod doors;
 mod failpoints;
+mod imports;
 mod injection;
 mod owners;
 mod plan;

@@ -14,21 +14,7 @@ pub(super) fn walk(text: &str, builder: &mut Builder<'_>) -> Result<(), Stop> {
     if text.trim().is_empty() {
         return Ok(());
     }
-    serde_json::from_str::<IgnoredAny>(text).map_err(|e| {
-        let at = offset(text, e.line(), e.column());
-        if text
-            .get(at..)
-            .is_some_and(|rest| rest.starts_with(['}', ']']))
-            && at > 0
-            && text[..at].trim_end().ends_with(',')
-        {
-            return Stop::form(
-                Some(at),
-                "a comma stands before a closing bracket: take it away",
-            );
-        }
-        Stop::form(Some(at), in_words(&e.to_string()))
-    })?;
+    judge(text)?;
     let bytes = text.as_bytes();
     let mut at = 0;
     // Whether the next text in an object is a key.
@@ -73,19 +59,39 @@ pub(super) fn walk(text: &str, builder: &mut Builder<'_>) -> Result<(), Stop> {
             _ => {
                 let length = bytes.get(at..).unwrap_or_default().iter();
                 at += length.take_while(|b| !is_end(**b)).count().max(1);
-                let value = match text.get(start..at).unwrap_or_default() {
-                    "true" => Value::Bool(true),
-                    "false" => Value::Bool(false),
-                    "null" => Value::Null,
-                    digits => number::read(digits)
-                        .map(Value::Number)
-                        .map_err(|message| Stop::field(start, message))?,
-                };
+                let value = word(text.get(start..at).unwrap_or_default());
+                let value = value.map_err(|message| Stop::field(start, message))?;
                 builder.scalar(start, value);
             }
         }
     }
     Ok(())
+}
+
+/// Whether a text is JSON at all.
+fn judge(text: &str) -> Result<(), Stop> {
+    let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
+        return Ok(());
+    };
+    let at = offset(text, error.line(), error.column());
+    let rest = text.get(at..).unwrap_or_default();
+    let before = text.get(..at).unwrap_or_default().trim_end();
+    let comma = rest.starts_with(['}', ']']) && before.ends_with(',');
+    let message = if comma {
+        "a comma stands before a closing bracket: take it away".to_owned()
+    } else {
+        in_words(&error.to_string())
+    };
+    Err(Stop::form(Some(at), message))
+}
+
+fn word(text: &str) -> Result<Value, String> {
+    match text {
+        "true" => Ok(Value::Bool(true)),
+        "false" => Ok(Value::Bool(false)),
+        "null" => Ok(Value::Null),
+        digits => number::read(digits).map(Value::Number),
+    }
 }
 
 const fn is_end(byte: u8) -> bool {

@@ -3,10 +3,13 @@
 //!
 //! What can't be taken over is never dropped in silence: each such line is in [`Crontab::refused`] with its reason.
 
+mod doubt;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::doubt::Doubt;
 use super::{Cron, Dialect, Options, TimeZoneName};
 
 /// Whether a crontab's lines name the user they run as.
@@ -60,49 +63,7 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// A sign that a table is of the other form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doubt {
-    /// Counted from 1.
-    pub line: usize,
-    /// What is there, as a sentence's end.
-    pub message: String,
-}
-
 impl Form {
-    /// Whether a table that was read as this form may be of the other: every line of a user's table begins its command
-    /// with what may well be a user, or a line of a system table names what is none. To be asked where nobody said
-    /// which form it is: the wrong one runs other commands.
-    #[must_use]
-    pub fn doubt(self, table: &Crontab) -> Option<Doubt> {
-        let names_user = |entry: &Entry| {
-            let (first, rest) = take_word(&entry.command)?;
-            let next = take_word(rest).map(|(next, _)| next)?;
-            let runs = next.starts_with(['/', '$', '[', '.', '(']) || PROGRAMS.contains(&next);
-            let user = is_user_name(first) && !PROGRAMS.contains(&first);
-            let known = USERS.contains(&first) && !next.starts_with(['-', '>', '<', '|', '&', ';']);
-            (user && (runs || known)).then(|| Doubt {
-                line: entry.line,
-                message: format!("`{first}` may be the user that `{next} …` runs as"),
-            })
-        };
-        match self {
-            Self::User => {
-                let doubts: Vec<Doubt> = table.entries.iter().map_while(names_user).collect();
-                let all = doubts.len() == table.entries.len();
-                doubts.into_iter().next().filter(|_| all)
-            }
-            Self::System => {
-                let odd = |refused: &&Refused| refused.reason.contains(NO_USER);
-                let first = table.refused.iter().find(odd);
-                first.map(|refused| Doubt {
-                    line: refused.line,
-                    message: refused.reason.clone(),
-                })
-            }
-        }
-    }
-
     /// Tells the form by the file's place, where there is one: `/etc/crontab` and what lies in a `cron.d` is system
     /// form. Otherwise by the text: system form is when every command would begin with a user's name and at least one
     /// of them is `root`.
@@ -254,11 +215,18 @@ impl Reader {
 
     fn entry(&self, number: usize, line: &str) -> Result<Entry, String> {
         let (schedule, rest) = schedule_and_rest(line)?;
+        let spread = schedule.contains('~');
         let schedule = without_tildes(&schedule);
         let timezone = self.timezone.clone()?;
         let options = Options {
             dialect: Dialect::Unix,
             timezone: timezone.clone().unwrap_or_default(),
+            // Only what was a `~` may be spread: by which name, its task will say.
+            name_for_hash: if spread {
+                "crontab".to_owned()
+            } else {
+                String::new()
+            },
             ..Options::default()
         };
         let cron = Cron::parse(&schedule, &options).map_err(|error| error.to_string())?;
@@ -355,71 +323,6 @@ fn take_word(text: &str) -> Option<(&str, &str)> {
 }
 
 const BLANKS: [char; 2] = [' ', '\t'];
-
-/// Words that are programs, or a shell's own, rather than users, where a command begins with them.
-const PROGRAMS: &[&str] = &[
-    "bash",
-    "cat",
-    "cd",
-    "certbot",
-    "chmod",
-    "chown",
-    "command",
-    "cp",
-    "curl",
-    "date",
-    "docker",
-    "echo",
-    "env",
-    "exec",
-    "export",
-    "find",
-    "flock",
-    "for",
-    "if",
-    "ionice",
-    "java",
-    "logger",
-    "ls",
-    "make",
-    "mkdir",
-    "mv",
-    "mysqldump",
-    "nice",
-    "node",
-    "nohup",
-    "npm",
-    "perl",
-    "pg_dump",
-    "php",
-    "python",
-    "python3",
-    "rm",
-    "rsync",
-    "ruby",
-    "run-parts",
-    "scp",
-    "setsid",
-    "sh",
-    "sleep",
-    "source",
-    "ssh",
-    "sudo",
-    "systemctl",
-    "tar",
-    "test",
-    "timeout",
-    "touch",
-    "wget",
-    "zsh",
-];
-
-/// Users that machines have from the start, or from a package.
-const USERS: &[&str] = &[
-    "root", "www-data", "nobody", "daemon", "mail", "news", "list", "postgres", "mysql", "redis",
-    "nginx", "apache", "jenkins", "gitlab", "ubuntu", "debian", "ec2-user", "munin", "smmsp",
-    "logcheck", "amavis", "vmail", "postfix",
-];
 
 /// Whether a word could be the name of a user: `www-data`, `_apt`.
 fn is_user_name(word: &str) -> bool {
