@@ -187,7 +187,7 @@ async fn a_class_decides_what_is_tried_again_and_is_shown() {
     }
     let wrong = json!({"handler": native, "retry": {"on": ["time-out"]}});
     let refused = s.ask("PUT", "/tasks/f", Some(wrong)).await;
-    assert_eq!(refused.status, 400);
+    assert_eq!(refused.status, 422);
     let detail = refused.body["detail"].as_str().unwrap();
     assert!(
         detail.contains("retry.on") && detail.contains("`timeout`"),

@@ -15,7 +15,6 @@ use campanile::port::clock::Clock;
 use campanile::port::handler::{Context, Failure, Handler};
 use campanile::port::store::Control;
 use campanile::protocol::invariants::{self, Start};
-use campanile::protocol::permits::LimitKey;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{DueChange, DueKey, Edit, Owner, Submission, Upsert};
 use campanile::run::{Origin, Reason, Run, State};
@@ -165,16 +164,6 @@ impl World {
             key: None,
         };
         self.store.submit(&[submission]).await.unwrap()[0].run
-    }
-
-    /// Sets the limit of a group or a queue.
-    pub async fn edit_limit(&self, key: LimitKey, most: u32) {
-        let edit = Edit {
-            limits: vec![(key, Some(most))],
-            ..Edit::default()
-        };
-        let now = self.clock.now();
-        assert!(self.store.edit(&edit, now).await.unwrap().is_applied());
     }
 
     /// A worker that claims these runs and is never heard of again.

@@ -16,6 +16,7 @@ use campanile::port::store::{Control, Working as _};
 use campanile::protocol::invariants::{self, Start};
 use campanile::protocol::permits::LimitKey;
 use campanile::protocol::routing::Abilities;
+use campanile::protocol::work::Edit;
 use campanile::run::{Reason, State};
 use campanile::system::Random;
 use campanile::task::{HandlerSpec, QueueName};
@@ -106,6 +107,18 @@ async fn node(world: &World, name: &str, scheduler: bool, handlers: Handlers) ->
     let mut status = node.status();
     status.wait_for(|s| s.node.is_some()).await.unwrap();
     node
+}
+
+impl World {
+    /// Sets the limit of a group or a queue.
+    pub async fn edit_limit(&self, key: LimitKey, most: u32) {
+        let edit = Edit {
+            limits: vec![(key, Some(most))],
+            ..Edit::default()
+        };
+        let now = self.clock.now();
+        assert!(self.store.edit(&edit, now).await.unwrap().is_applied());
+    }
 }
 
 fn x(world: &World) -> Handlers {

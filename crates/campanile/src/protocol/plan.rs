@@ -332,11 +332,8 @@ impl Planner<'_> {
         let blocked = self.blocked(&candidate);
         let kept: Vec<(LimitKey, u32)>;
         let keys = if blocked.is_some() {
-            kept = keys
-                .iter()
-                .filter(|(key, _)| key.is_kept())
-                .cloned()
-                .collect();
+            let own = keys.iter().filter(|(key, _)| key.is_kept());
+            kept = own.cloned().collect();
             &kept
         } else {
             keys
@@ -433,8 +430,8 @@ impl Planner<'_> {
             return self.refuse(planned, candidate, Reason::Overlap);
         }
         standing.parked += 1;
-        let waits = parked(full.key.clone(), candidate.run());
-        planned.firing.parked.push(waits);
+        let key = full.key.clone();
+        planned.firing.parked.push(parked(key, candidate.run()));
         planned.firing.acquired.extend(full.got);
         let held = full.held.iter().map(|h| (full.key.clone(), h.n));
         planned.firing.full.extend(held);

@@ -370,14 +370,15 @@ fn what_nobody_can_do_is_parked_and_holds_nothing_that_others_need() {
 fn a_blocked_run_is_its_tasks_active_one() {
     let routes = nobody_can();
     let task = compiled(&serde_json::json!({"overlap": "skip"}));
-    let mut board = Board::default();
-    let first = plan_among(&routes, &task, &[task_row(10)], 10, &mut board);
+    let first = plan_among(&routes, &task, &[task_row(10)], 10, &mut Board::default());
     assert_eq!(first.firing.acquired[0].key, overlap());
     assert_eq!(first.firing.parked.len(), 1);
+    let mut board = held(State::Scheduled, 0);
     let next = plan_among(&routes, &task, &[task_row(20)], 20, &mut board);
     assert_eq!(next.firing.skipped[0].reason, Reason::Overlap);
     // And a later one takes its place, where the policy says so.
     let task = compiled(&serde_json::json!({"overlap": "replace"}));
+    let mut board = held(State::Scheduled, 0);
     let next = plan_among(&routes, &task, &[task_row(20)], 20, &mut board);
     assert_eq!(
         (next.firing.replaced.len(), next.firing.parked.len()),
