@@ -36,6 +36,7 @@ pub fn strike(world: &mut World) {
             pause(world, node, fault, length);
         }
         Fault::ClockStep => step_clock(world, node),
+        Fault::StoreClockStep => step_store_clock(world),
         Fault::Restart => world.at(0, Act::Stop(node)),
         Fault::RollingRestart => {
             world.net.fault(HOME, fault, String::new);
@@ -82,6 +83,23 @@ fn step_clock(world: &World, node: usize) {
         .net
         .fault(node, Fault::ClockStep, || format!("to {skew} ms ahead"));
     world.processes[node].step_clock(skew);
+}
+
+/// For less than the time after which a step is followed.
+fn step_store_clock(world: &mut World) {
+    const MINUTE_MS: i64 = 60_000;
+    if !world.store_clock.is_right() {
+        return;
+    }
+    let ahead = pick(
+        &world.dice,
+        &[2 * MINUTE_MS, 60 * MINUTE_MS, 5_256_000 * MINUTE_MS],
+    );
+    let length = between(&world.dice, 500, 8_000);
+    let detail = || format!("{ahead} ms ahead for {length} ms");
+    world.net.fault(HOME, Fault::StoreClockStep, detail);
+    world.store_clock.step(ahead);
+    world.at(length, Act::StoreClockRight);
 }
 
 fn cut(world: &World, service: Service, node: usize, fault: Fault) {

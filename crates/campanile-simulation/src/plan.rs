@@ -15,11 +15,12 @@ use crate::tally::Fault;
 use crate::time::START_MS;
 
 /// The faults that happen to processes and services as a whole.
-const WORLD_FAULTS: [Fault; 13] = [
+const WORLD_FAULTS: [Fault; 14] = [
     Fault::Crash,
     Fault::Pause,
     Fault::PausePastLease,
     Fault::ClockStep,
+    Fault::StoreClockStep,
     Fault::Restart,
     Fault::RollingRestart,
     Fault::StepDown,

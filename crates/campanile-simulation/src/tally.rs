@@ -85,6 +85,8 @@ kinds!(
         PausePastLease = "node: pause past lock and lease",
         /// A node's wall clock stepped.
         ClockStep = "node: clock step",
+        /// The store's clock stepped forward, and back again before that had lasted.
+        StoreClockStep = "store: clock step, taken back",
         /// A node was stopped in order and started anew.
         Restart = "node: orderly restart",
         /// All nodes, one after the other.

@@ -153,6 +153,11 @@ impl NodeClock {
         }
     }
 
+    /// Whether the wall clock shows the true time.
+    pub fn is_right(&self) -> bool {
+        self.skew_ms.load(Ordering::Relaxed) == 0
+    }
+
     /// Sets the wall clock apart from the true time by this much.
     pub fn step(&self, skew_ms: i64) {
         self.skew_ms.store(skew_ms, Ordering::Relaxed);

@@ -48,6 +48,8 @@ pub enum Act {
     Kill(usize, u64),
     /// Look at everything.
     Check,
+    /// The store's clock is set right again.
+    StoreClockRight,
     /// The faults end.
     Calm,
 }
@@ -82,6 +84,8 @@ pub struct World {
     /// Since when nothing has ended and nothing was tried again, and how much had.
     still_ms: u64,
     done: u64,
+    /// The clock that the store reads: right, but for a step.
+    pub store_clock: Arc<NodeClock>,
 }
 
 impl World {
@@ -94,8 +98,9 @@ impl World {
         let home = runtime();
         let _ = net.home.set(home.handle().clone());
         let truth = Arc::new(NodeClock::new(Arc::clone(&net.time), 1));
+        let store_clock = Arc::new(NodeClock::new(Arc::clone(&net.time), 1));
         let services = Arc::new(Services {
-            store: Arc::new(MemoryStore::new(Arc::clone(&truth) as _)),
+            store: Arc::new(MemoryStore::new(Arc::clone(&store_clock) as _)),
             broker: Arc::new(MemoryBroker::new()),
             lock: MemoryLock::new(truth),
             hints: plan.hints,
@@ -113,6 +118,7 @@ impl World {
             seed,
             acts: BTreeMap::new(),
             next_act: 0,
+            store_clock,
             before: Snapshot::default(),
             phase: Phase::Faults,
             calm_ms: 0,
@@ -244,6 +250,7 @@ impl World {
                 }
             }
             Act::Check => self.look()?,
+            Act::StoreClockRight => self.store_clock.step(0),
             Act::Calm => self.calm(),
         }
         Ok(())

@@ -101,6 +101,18 @@ impl Clock for SystemClock {
         Monotonic::from_ms(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
+    #[cfg(target_os = "linux")]
+    fn boot(&self) -> Monotonic {
+        let since = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+        since.map_or_else(
+            |_| self.monotonic(),
+            |t| {
+                let ms = std::time::Duration::from(t).as_millis();
+                Monotonic::from_ms(u64::try_from(ms).unwrap_or(u64::MAX))
+            },
+        )
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the one legal site")]
     async fn sleep_until(&self, until: Monotonic) {
         tokio::time::sleep_until((self.start + Duration::from_millis(until.as_ms())).into()).await;

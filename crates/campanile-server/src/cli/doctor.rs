@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use campanile::control::newest_record;
 use campanile::port::store::{self, Control as _, Leading as _, ZONE_RULES};
 use campanile::protocol::limits::PAGE_ROWS_MAX;
 use campanile::protocol::permits::LimitKey;
@@ -12,6 +13,7 @@ use campanile::protocol::routing::Routes;
 use campanile::protocol::work::Quarantined;
 use campanile::schedule::zone_rules;
 use campanile::system;
+use campanile::time::Timestamp;
 use campanile_adapters::sql;
 use serde::Serialize;
 
@@ -34,6 +36,8 @@ const TASK_PAGES_MAX: usize = 50;
 const TROUBLES_MAX: usize = 20;
 /// How far this machine's clock may be from the store's before it is worth a word.
 const SKEW_MAX_MS: i64 = 500;
+/// How far the store's clock may be behind its own newest record: nodes write some of them by their estimate of it.
+const BEHIND_MAX_MS: i64 = 2_000;
 
 /// One finding.
 #[derive(Debug, Serialize)]
@@ -227,6 +231,19 @@ async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
     Ok(found)
 }
 
+/// A store's clock that stands behind what the store has a record of.
+fn went_back(now: Timestamp, newest: Option<Timestamp>) -> Option<Finding> {
+    let newest = newest.filter(|at| at.as_ms() - now.as_ms() > BEHIND_MAX_MS)?;
+    let behind = newest.since(now).as_secs();
+    Some(Finding::warning(
+        "clock",
+        format!(
+            "the store's clock went back: it is {now}, and the store has records up to {newest}. Schedules wait until it \
+             is there again, in {behind} s; set the clock right, and let NTP keep it"
+        ),
+    ))
+}
+
 /// This machine's zone rules beside those that the due rows were computed with.
 fn zones(kept: Option<String>) -> Finding {
     let ours = zone_rules();
@@ -305,6 +322,8 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     } else {
         Finding::ok("clock", "this machine and the store agree")
     });
+    let newest = newest_record(&store).await.map_err(|e| what(&e))?;
+    out.extend(went_back(leader.now, newest));
     out.push(match leader.epoch {
         0 => Finding::ok("leader", "nobody has led yet"),
         epoch => Finding::ok("leader", format!("term {epoch}, by `{}`", leader.node_name)),

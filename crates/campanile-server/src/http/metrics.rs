@@ -66,6 +66,21 @@ impl Metrics {
             "This node's wall clock minus the store's",
             self.time.skew_ms(),
         );
+        let behind = self.time.behind_until();
+        let behind = behind.map_or(0, |until| until.since(self.time.now()).as_secs());
+        gauge(
+            &mut out,
+            "clock_behind_seconds",
+            "How long schedules wait until the store's clock is where it was before it went back",
+            i64::try_from(behind).unwrap_or(i64::MAX),
+        );
+        let held = self.time.held().map_or(0, |by| by.as_secs());
+        gauge(
+            &mut out,
+            "clock_held_seconds",
+            "By how much the store's clock stepped forward and is not followed yet",
+            i64::try_from(held).unwrap_or(i64::MAX),
+        );
         for Counter { name, help, value } in self.meters.counters() {
             let help = help.trim_end_matches('.');
             let _ = writeln!(

@@ -3,7 +3,7 @@
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::id::NodeId;
 use crate::protocol::message::{Key, Secret};
-use crate::protocol::work::{Node, QueueCount};
+use crate::protocol::work::{Node, QueueCount, RunFilter};
 use crate::task::{QueueName, check_name};
 use crate::time::Timestamp;
 
@@ -43,6 +43,36 @@ pub struct Stats {
     pub busy: u64,
     /// How far this node's wall clock is ahead of the store's, in milliseconds.
     pub skew_ms: i64,
+    /// After the store's clock went back: where it was. Until it is there again no instant is due.
+    pub clock_behind_until: Option<Timestamp>,
+    /// By how many milliseconds the store's clock stepped forward; 0 unless that is not followed yet.
+    pub clock_held_ms: u64,
+}
+
+/// As a number of milliseconds; 0 = none.
+fn held_ms(held: Option<std::time::Duration>) -> u64 {
+    held.map_or(0, |by| u64::try_from(by.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How many of the newest runs are asked for when they did what they did.
+const NEWEST_RUNS: usize = 50;
+
+/// The newest moment of which a store has a record: a beat, the begin of the present term, a start or an end of the newest
+/// runs. Where it is later than the store's clock, that clock went back, and no instant is due before it is there again.
+///
+/// # Errors
+/// The store's.
+pub async fn newest_record(
+    store: &dyn crate::port::store::Store,
+) -> Result<Option<Timestamp>, crate::port::store::Error> {
+    let since = store.leader().await?.since;
+    let nodes = store.nodes().await?;
+    let runs = store.runs(&RunFilter::default(), None, NEWEST_RUNS).await?;
+    let beats = nodes.into_iter().map(|node| node.beat_at);
+    let marks = runs
+        .into_iter()
+        .flat_map(|run| [run.started_at, run.finished_at]);
+    Ok(beats.chain(marks.flatten()).chain(since).max())
 }
 
 impl Control {
@@ -133,6 +163,8 @@ impl Control {
             slots: nodes.iter().map(|n| u64::from(n.slots)).sum(),
             busy: nodes.iter().map(|n| u64::from(n.busy)).sum(),
             skew_ms: self.parts.time.skew_ms(),
+            clock_behind_until: self.parts.time.behind_until(),
+            clock_held_ms: held_ms(self.parts.time.held()),
         })
     }
 }

@@ -57,7 +57,8 @@ impl Control {
         let created_at = old.map_or(now, |t| t.created_at);
         spec.validate(created_at)?;
         let timetable = spec.timetable(created_at, &|name| rules.calendar(name))?;
-        let first = first_event(&timetable, &spec, now)?;
+        // What lies before where the store's clock was, before it went back, has been answered.
+        let first = first_event(&timetable, &spec, self.unanswered_from(now))?;
         let Some(old) = old else {
             let id = self.parts.mint.task(now);
             let upsert = Upsert {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use self::apply::{Apply, Changed, Definitions, Diff, FieldChange};
 pub use self::backfill::{Backfill, Backfilled, PER_SECOND as BACKFILL_PER_SECOND};
-pub use self::cluster::{Leader, Stats};
+pub use self::cluster::{Leader, Stats, newest_record};
 pub use self::delete::Deletion;
 pub use self::error::Error;
 pub use self::forecast::ForecastQuery;

@@ -193,7 +193,9 @@ impl Control {
         let timetable = task
             .spec
             .timetable(task.created_at, &|name| rules.calendar(name))?;
-        let first = timetable.next(now).map(|event| event.at);
+        let first = timetable
+            .next(self.unanswered_from(now))
+            .map(|event| event.at);
         let instant = seen.map(|at| at.minus(offset));
         let unplan = planned_ahead(store, task, instant, now).await?;
         let taken_back = unplan.as_ref().map_or(&[][..], |u| &u.runs);

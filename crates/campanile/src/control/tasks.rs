@@ -45,10 +45,12 @@ impl Control {
         let stored = self.parts.store.next_due(task.id).await?;
         let stored = stored.map(|at| at.minus(task.spec.jitter_offset()));
         let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
-        let mut row = row(task, &rules, &self.routes().await?, now);
-        // An occurrence that is overdue is still the next one.
+        let mut row = row(task, &rules, &self.routes().await?, self.unanswered_from(now));
+        // An occurrence that is overdue is still the next one; and where the row stands behind the schedule's next
+        // instant by more than the look-ahead, that one has been answered already (the store's clock went back).
         if let (Some(stored), Some(next)) = (stored, row.next_due_at) {
-            row.next_due_at = Some(if stored < now { stored } else { next });
+            let is_row = stored < now || stored > next.plus(2 * limits::LOOK_AHEAD);
+            row.next_due_at = Some(if is_row { stored } else { next });
         }
         Ok(row)
     }
@@ -84,10 +86,16 @@ impl Control {
             items: page
                 .tasks
                 .into_iter()
-                .map(|t| row(t, &rules, &routes, now))
+                .map(|t| row(t, &rules, &routes, self.unanswered_from(now)))
                 .collect(),
             next_cursor: page.next.map(hex::encode),
         })
+    }
+
+    /// From when on instants are still to be answered: from now, or from where the store's clock was before it went back.
+    pub(super) fn unanswered_from(&self, now: Timestamp) -> Timestamp {
+        let behind = self.parts.time.behind_until();
+        behind.map_or(now, |until| until.max(now))
     }
 
     /// Puts one task under its name, whole: what the definition leaves out has its default. Answers the task and whether

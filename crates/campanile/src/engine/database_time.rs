@@ -1,10 +1,14 @@
 //! The time that judges what is due: the store's clock, carried on by this node's monotonic clock. So all nodes agree
-//! about "now", whatever their own wall clocks say, and a wall clock that steps moves nothing.
+//! about "now", whatever their own wall clocks say, and a wall clock that steps moves nothing. A step of the store's clock
+//! is judged by [`crate::protocol::clock`] and said here, once; while one forward is not followed, the time goes on as it
+//! was.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::port::clock::Clock;
+use crate::protocol::clock::{Judgement, Reading, Watch};
 use crate::time::{Monotonic, Timestamp};
 
 /// The store's clock, as this node carries it on.
@@ -14,6 +18,7 @@ pub struct DatabaseTime {
     /// Store's milliseconds minus monotonic milliseconds.
     offset_ms: Arc<AtomicI64>,
     sampled: Arc<AtomicBool>,
+    watch: Arc<Mutex<Watch>>,
 }
 
 impl std::fmt::Debug for DatabaseTime {
@@ -31,6 +36,7 @@ impl DatabaseTime {
             clock,
             offset_ms: Arc::new(AtomicI64::new(offset_ms)),
             sampled: Arc::default(),
+            watch: Arc::default(),
         }
     }
 
@@ -47,6 +53,9 @@ impl DatabaseTime {
     /// one. A slow answer therefore changes nothing, and this clock is never ahead of the store's: nothing is early.
     pub fn sample(&self, at: Timestamp, asked_at: Monotonic) {
         let answered_at = self.clock.monotonic();
+        if !self.judge(at, answered_at.since(asked_at)).is_followed() {
+            return;
+        }
         // Both clocks are read in whole milliseconds: one is taken off, so that rounding can't put us ahead.
         let lowest = at.as_ms() - ms(answered_at) - 1;
         let highest = at.as_ms() - ms(asked_at);
@@ -55,6 +64,46 @@ impl DatabaseTime {
         if first || !(lowest..=highest).contains(&believed) {
             self.offset_ms.store(lowest, Ordering::Relaxed);
         }
+    }
+
+    fn judge(&self, at: Timestamp, took: Duration) -> Judgement {
+        let answered = self.clock.boot();
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let asked = Monotonic::from_ms(answered.as_ms().saturating_sub(took_ms));
+        let reading = Reading {
+            store: at,
+            asked,
+            answered,
+        };
+        let judgement = self.watch().take(reading);
+        say(judgement);
+        judgement
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For a process that has read nothing yet: the newest moment that the store has a record of, if it has one.
+    pub fn anchor(&self, newest: Option<Timestamp>) {
+        let Some(newest) = newest else { return };
+        let reading = self.clock.boot();
+        self.watch().anchor(newest, reading);
+        // Until the store's clock is followed, the time goes on from there.
+        let offset = newest.as_ms() - ms(self.clock.monotonic());
+        self.offset_ms.store(offset, Ordering::Relaxed);
+    }
+
+    /// By how much a step forward of the store's clock goes that is not followed yet.
+    #[must_use]
+    pub fn held(&self) -> Option<Duration> {
+        self.watch().held()
+    }
+
+    /// While the store's clock is behind where it was: where that is. Until then no instant is due.
+    #[must_use]
+    pub fn behind_until(&self) -> Option<Timestamp> {
+        self.watch().behind_until()
     }
 
     /// How far this node's wall clock is from the store's, in milliseconds; positive = this node is ahead.
@@ -70,6 +119,36 @@ impl DatabaseTime {
             .as_ms()
             .saturating_sub(self.offset_ms.load(Ordering::Relaxed));
         Monotonic::from_ms(u64::try_from(due).unwrap_or(0))
+    }
+}
+
+/// One line for each step, and one for its end.
+fn say(judgement: Judgement) {
+    match judgement {
+        Judgement::Follow | Judgement::StillHold(_) => {}
+        Judgement::Hold(by) => tracing::warn!(
+            by_s = by.as_secs(),
+            "the store's clock stepped forward by {} s: the time goes on as it was until three readings over ten seconds agree",
+            by.as_secs()
+        ),
+        Judgement::Returned => {
+            tracing::info!("the store's clock is where it was; nothing was planned in its step");
+        }
+        Judgement::Accept(by) => tracing::warn!(
+            by_s = by.as_secs(),
+            "the store's clock is followed after its step forward by {} s: what it passed over is caught up by policy",
+            by.as_secs()
+        ),
+        Judgement::Back { by, until } => tracing::warn!(
+            by_s = by.as_secs(), %until,
+            "the store's clock went back by {} s: schedules wait until it reaches {until}",
+            by.as_secs()
+        ),
+        Judgement::CaughtUp => {
+            tracing::info!(
+                "the store's clock is where it was before it went back; schedules go on"
+            );
+        }
     }
 }
 
@@ -100,5 +179,35 @@ mod tests {
         time.sample(Timestamp::from_ms(1_990_000), clock.monotonic());
         assert_eq!(time.now(), Timestamp::from_ms(1_989_999));
         assert!(time.skew_ms() < 0);
+        let until = time.behind_until().unwrap();
+        assert!(until > time.now());
+    }
+
+    #[test]
+    fn a_step_forward_is_not_followed_before_it_has_lasted() {
+        let start = Timestamp::from_ms(1_800_000_000_000);
+        let clock = Arc::new(ManualClock::new(start));
+        let time = DatabaseTime::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let hour = Duration::from_secs(3_600);
+        time.sample(start, clock.monotonic());
+        for second in 1..=9 {
+            clock.advance(Duration::from_secs(1));
+            let elapsed = Duration::from_secs(second);
+            time.sample(start.plus(hour).plus(elapsed), clock.monotonic());
+            assert_eq!(
+                time.now(),
+                start.plus(elapsed).minus(Duration::from_millis(1))
+            );
+            assert_eq!(time.held(), Some(hour));
+        }
+        clock.advance(Duration::from_secs(1));
+        time.sample(start.plus(Duration::from_secs(10)), clock.monotonic());
+        assert_eq!(time.held(), None, "it was taken back");
+        for second in 11..=21 {
+            clock.advance(Duration::from_secs(1));
+            let elapsed = Duration::from_secs(second);
+            time.sample(start.plus(hour).plus(elapsed), clock.monotonic());
+        }
+        assert!(time.now() > start.plus(hour), "it has lasted");
     }
 }

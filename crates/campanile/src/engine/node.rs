@@ -29,6 +29,7 @@ use super::{Parts, Settings, Shared};
 use crate::failpoint::{self, Failpoint};
 use crate::id::{Mint, NodeId};
 use crate::port::store::Error;
+use crate::protocol::clock::anchor;
 use crate::protocol::lost::beat_period;
 use crate::protocol::message::Secret;
 use crate::protocol::{election, work};
@@ -77,8 +78,13 @@ impl Node {
     /// The store's, or the operating system's refusal of a thread (as [`Error::Refused`]).
     pub async fn start(parts: Parts, settings: Settings) -> Result<Self, Error> {
         let time = DatabaseTime::new(Arc::clone(&parts.clock));
+        // Nodes that left in order leave no row: what is there was written by the living, or by who died.
+        let nodes = parts.store.nodes().await?;
         let asked_at = parts.clock.monotonic();
-        time.sample(parts.store.leader().await?.now, asked_at);
+        let now = parts.store.leader().await?.now;
+        let beat = nodes.iter().map(|node| node.beat_at).max();
+        time.anchor(anchor(now, beat, parts.clock.now()));
+        time.sample(now, asked_at);
         let secret = Secret::new(parts.store.secret(parts.random.secret()).await?);
         failpoint::reach(Failpoint::SecretKept);
         let pool = if settings.elector_thread {

@@ -15,6 +15,12 @@ pub trait Clock: Send + Sync + 'static {
     /// The monotonic clock: for every duration, lease and belief.
     fn monotonic(&self) -> Monotonic;
 
+    /// A clock that nobody sets and that goes on while the machine sleeps: what the store's clock is compared with. Where
+    /// there is none, the monotonic clock.
+    fn boot(&self) -> Monotonic {
+        self.monotonic()
+    }
+
     /// Returns once the monotonic clock has reached `until`, never before it.
     async fn sleep_until(&self, until: Monotonic);
 

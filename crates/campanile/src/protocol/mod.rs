@@ -23,6 +23,7 @@
 
 pub mod ahead;
 pub mod deletion;
+pub mod clock;
 pub mod dispatch;
 pub mod election;
 pub mod invariants;

@@ -160,6 +160,10 @@ pub struct StatsView {
     pub busy: u64,
     /// How far the answering node's wall clock is ahead of the store's.
     pub skew_ms: i64,
+    /// After the store's clock went back: where it was. Until it is there again no instant is due.
+    pub clock_behind_until: Option<Timestamp>,
+    /// By how many milliseconds the store's clock stepped forward; 0 unless that is not followed yet.
+    pub clock_held_ms: u64,
 }
 
 impl From<Stats> for StatsView {
@@ -172,6 +176,8 @@ impl From<Stats> for StatsView {
             slots: s.slots,
             busy: s.busy,
             skew_ms: s.skew_ms,
+            clock_behind_until: s.clock_behind_until,
+            clock_held_ms: s.clock_held_ms,
         }
     }
 }

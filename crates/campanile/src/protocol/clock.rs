@@ -1,0 +1,298 @@
+//! Whether the store's clock may be believed. Each reading of it is compared with a clock of this machine that nobody
+//! sets and that goes on while the machine sleeps. A step back is followed at once: nothing is early by it, and what it
+//! means is said, with its end. A step forward is not followed before it has lasted: until then the time goes on as it
+//! was, so that a clock that was set wrong for a moment makes nobody's payroll run. Pure: readings in, judgements out;
+//! it reads no clock and decides nothing about any task.
+
+use std::time::Duration;
+
+use crate::time::{Monotonic, Timestamp};
+
+/// A step forward by more than this is not followed before it has lasted.
+pub const JUMP_MIN: Duration = Duration::from_secs(60);
+/// A step back by more than this is said.
+pub const BACK_MIN: Duration = Duration::from_secs(1);
+/// How many readings must agree before a step forward is followed.
+pub const AGREE_READINGS: u32 = 3;
+/// Over how long.
+pub const AGREE_OVER: Duration = Duration::from_secs(10);
+/// Readings agree if they are no further apart than the slowest answer of a store, both ways.
+const AGREE_WITHIN: Duration = Duration::from_secs(20);
+
+/// The store's clock as somebody read it, between two readings of this machine's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// What the store's clock showed.
+    pub store: Timestamp,
+    /// Before it was asked.
+    pub asked: Monotonic,
+    /// After it answered.
+    pub answered: Monotonic,
+}
+
+/// What a reading says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// It goes on as it should.
+    Follow,
+    /// It stepped forward by this much: not to be followed yet.
+    Hold(Duration),
+    /// The same step, seen again: not to be followed yet.
+    StillHold(Duration),
+    /// The step forward was taken back before it was followed.
+    Returned,
+    /// The step forward has lasted: to be followed, and what it passed over is caught up.
+    Accept(Duration),
+    /// It went back by this much. Schedules wait until it is where it was.
+    Back {
+        /// By how much.
+        by: Duration,
+        /// Where it was.
+        until: Timestamp,
+    },
+    /// It is where it was before it went back.
+    CaughtUp,
+}
+
+impl Judgement {
+    /// Whether the store's clock is to be followed.
+    #[must_use]
+    pub const fn is_followed(self) -> bool {
+        !matches!(self, Self::Hold(_) | Self::StillHold(_))
+    }
+}
+
+/// A step forward that is not followed yet.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    first: Reading,
+    last_by: Duration,
+    readings: u32,
+}
+
+/// The watch over one store's clock.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    trusted: Option<Reading>,
+    step: Option<Step>,
+    behind_until: Option<Timestamp>,
+}
+
+fn ms(reading: Monotonic) -> i64 {
+    i64::try_from(reading.as_ms()).unwrap_or(i64::MAX)
+}
+
+fn length(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// Where a process that has read nothing yet begins: at the newest moment that the store has a record of (`beat`, of
+/// nodes that did not leave in order). Where the store's clock is far ahead of this machine's own wall clock, the others
+/// may have written their records while it was wrong already: then this machine's own is asked too. `None` = nothing is
+/// known, and the store's clock is followed at once.
+#[must_use]
+pub fn anchor(store: Timestamp, beat: Option<Timestamp>, wall: Timestamp) -> Option<Timestamp> {
+    let own = Some(wall).filter(|wall| store.since(*wall) > JUMP_MIN);
+    beat.into_iter().chain(own).min()
+}
+
+impl Watch {
+    /// By how much a step forward goes that is not followed yet.
+    #[must_use]
+    pub fn held(&self) -> Option<Duration> {
+        self.step.map(|step| step.last_by)
+    }
+
+    /// While the store's clock is behind where it was: where that is.
+    #[must_use]
+    pub const fn behind_until(&self) -> Option<Timestamp> {
+        self.behind_until
+    }
+
+    /// For a process that has read nothing yet: the newest moment that the store has a record of. So a step forward
+    /// between two processes is held as one within a process is. (After an outage it can't be told from one, and is
+    /// held for as long.)
+    pub fn anchor(&mut self, newest: Timestamp, now: Monotonic) {
+        self.trusted.get_or_insert(Reading {
+            store: newest,
+            asked: now,
+            answered: now,
+        });
+    }
+
+    /// Judges a reading.
+    pub fn take(&mut self, reading: Reading) -> Judgement {
+        let Some(trusted) = self.trusted else {
+            self.trusted = Some(reading);
+            return Judgement::Follow;
+        };
+        let line = trusted.store.as_ms().saturating_sub(ms(trusted.answered));
+        let ahead = reading.store.as_ms() - line.saturating_add(ms(reading.answered));
+        if ahead > i64::try_from(JUMP_MIN.as_millis()).unwrap_or(i64::MAX) {
+            return self.stepped_forward(reading, length(ahead));
+        }
+        let returned = self.step.take().is_some();
+        self.trusted = Some(reading);
+        let expected = line.saturating_add(ms(reading.asked));
+        let back = length(expected.saturating_sub(reading.store.as_ms()));
+        if back > BACK_MIN {
+            let before = Timestamp::from_ms(expected);
+            let until = self.behind_until.map_or(before, |t| t.max(before));
+            self.behind_until = Some(until);
+            return Judgement::Back { by: back, until };
+        }
+        if self.behind_until.is_some_and(|t| t <= reading.store) {
+            self.behind_until = None;
+            return Judgement::CaughtUp;
+        }
+        if returned {
+            Judgement::Returned
+        } else {
+            Judgement::Follow
+        }
+    }
+
+    fn stepped_forward(&mut self, reading: Reading, by: Duration) -> Judgement {
+        let agrees = |step: &Step| {
+            let store = reading.store.as_ms() - step.first.store.as_ms();
+            let own = ms(reading.answered) - ms(step.first.answered);
+            length((store - own).abs()) <= AGREE_WITHIN
+        };
+        let Some(step) = self.step.as_mut().filter(|step| agrees(step)) else {
+            self.step = Some(Step {
+                first: reading,
+                last_by: by,
+                readings: 1,
+            });
+            return Judgement::Hold(by);
+        };
+        step.readings += 1;
+        step.last_by = by;
+        let lasted = reading.answered.since(step.first.answered) >= AGREE_OVER;
+        if step.readings < AGREE_READINGS || !lasted {
+            return Judgement::StillHold(by);
+        }
+        self.step = None;
+        self.trusted = Some(reading);
+        if self.behind_until.is_some_and(|t| t <= reading.store) {
+            self.behind_until = None;
+        }
+        Judgement::Accept(by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_800_000_000;
+
+    /// The store's clock shows this many seconds at this second of our own; the answer took `slow` seconds.
+    fn read(own: u64, store: i64, slow: u64) -> Reading {
+        Reading {
+            store: Timestamp::from_ms((START + store) * 1_000),
+            asked: Monotonic::from_ms((own - slow) * 1_000),
+            answered: Monotonic::from_ms(own * 1_000),
+        }
+    }
+
+    fn secs(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    #[test]
+    fn a_step_forward_is_followed_once_three_readings_over_ten_seconds_agree() {
+        let mut watch = Watch::default();
+        assert_eq!(watch.take(read(10, 10, 0)), Judgement::Follow);
+        assert_eq!(watch.take(read(12, 3_612, 0)), Judgement::Hold(secs(3_600)));
+        let still = Judgement::StillHold(secs(3_600));
+        assert_eq!(watch.take(read(14, 3_614, 0)), still);
+        assert_eq!(
+            watch.take(read(18, 3_618, 0)),
+            still,
+            "three, but not over ten seconds"
+        );
+        assert_eq!(watch.held(), Some(secs(3_600)));
+        assert_eq!(
+            watch.take(read(22, 3_622, 0)),
+            Judgement::Accept(secs(3_600))
+        );
+        assert_eq!(watch.held(), None);
+        assert_eq!(watch.take(read(24, 3_624, 0)), Judgement::Follow);
+    }
+
+    #[test]
+    fn a_step_that_is_taken_back_was_never_followed() {
+        let mut watch = Watch::default();
+        watch.take(read(10, 10, 0));
+        for (own, store) in [(12, 400_000_000), (14, 400_000_002)] {
+            assert!(!watch.take(read(own, store, 0)).is_followed());
+        }
+        assert_eq!(watch.take(read(16, 16, 0)), Judgement::Returned);
+        assert_eq!((watch.held(), watch.behind_until()), (None, None));
+    }
+
+    #[test]
+    fn readings_that_disagree_begin_anew() {
+        let mut watch = Watch::default();
+        watch.take(read(10, 10, 0));
+        assert!(!watch.take(read(12, 1_000, 0)).is_followed());
+        assert_eq!(watch.take(read(18, 9_018, 0)), Judgement::Hold(secs(9_000)));
+        assert!(
+            !watch.take(read(23, 9_023, 0)).is_followed(),
+            "the first one does not count"
+        );
+    }
+
+    #[test]
+    fn a_step_back_is_followed_and_has_its_end() {
+        let mut watch = Watch::default();
+        watch.take(read(1_000, 1_000, 0));
+        let until = Timestamp::from_ms((START + 1_002) * 1_000);
+        let by = secs(600);
+        assert_eq!(
+            watch.take(read(1_002, 402, 0)),
+            Judgement::Back { by, until }
+        );
+        assert_eq!(watch.take(read(1_300, 700, 0)), Judgement::Follow);
+        assert_eq!(watch.behind_until(), Some(until));
+        assert_eq!(watch.take(read(1_602, 1_002, 0)), Judgement::CaughtUp);
+        assert_eq!(watch.behind_until(), None);
+    }
+
+    #[test]
+    fn a_machine_that_slept_and_an_answer_that_was_slow_are_no_steps() {
+        let mut watch = Watch::default();
+        watch.take(read(10, 10, 0));
+        // A night: this machine's own clock went on.
+        assert_eq!(watch.take(read(30_010, 30_010, 0)), Judgement::Follow);
+        // The store read its clock at the start of an answer that took nine seconds.
+        assert_eq!(watch.take(read(30_030, 30_021, 9)), Judgement::Follow);
+        assert_eq!(watch.take(read(30_031, 30_031, 0)), Judgement::Follow);
+    }
+
+    #[test]
+    fn where_a_process_begins_is_the_earliest_that_is_known() {
+        let at = |s: i64| Timestamp::from_ms((START + s) * 1_000);
+        assert_eq!(anchor(at(100), None, at(90)), None, "a new cluster");
+        assert_eq!(
+            anchor(at(100), None, at(200)),
+            None,
+            "a wall clock ahead says nothing"
+        );
+        assert_eq!(anchor(at(100), Some(at(98)), at(90)), Some(at(98)));
+        assert_eq!(anchor(at(4_000), Some(at(98)), at(4_000)), Some(at(98)));
+        assert_eq!(anchor(at(4_000), Some(at(3_999)), at(100)), Some(at(100)));
+    }
+
+    #[test]
+    fn a_process_that_has_read_nothing_compares_with_what_is_recorded() {
+        let mut watch = Watch::default();
+        let newest = Timestamp::from_ms((START + 10) * 1_000);
+        watch.anchor(newest, Monotonic::from_ms(50_000));
+        assert!(!watch.take(read(51, 4_000, 0)).is_followed());
+        let mut fresh = Watch::default();
+        fresh.anchor(newest, Monotonic::from_ms(50_000));
+        assert_eq!(fresh.take(read(51, 40, 0)), Judgement::Follow);
+    }
+}
