@@ -322,7 +322,7 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     } else {
         Finding::ok("clock", "this machine and the store agree")
     });
-    let newest = newest_record(&store).await.map_err(|e| what(&e))?;
+    let newest = newest_record(&*store).await.map_err(|e| what(&e))?;
     out.extend(went_back(leader.now, newest));
     out.push(match leader.epoch {
         0 => Finding::ok("leader", "nobody has led yet"),
