@@ -338,3 +338,40 @@ async fn a_trigger_changes_fields_of_the_payload_that_the_task_has() {
         .unwrap_err();
     assert!(refused.to_string().contains("not an object"), "{refused}");
 }
+
+#[tokio::test]
+async fn after_the_stores_clock_went_back_next_is_what_will_fire_and_nothing_is_due_twice() {
+    let w = world();
+    let task = w.put(&spec("m", "* * * * *")).await;
+    w.control.tasks(None, 10).await.unwrap();
+    w.clock.advance(Duration::from_secs(600));
+    w.fire(|_| Firing {
+        consumed: vec![World::key(&task, at("12:01:00"))],
+        advanced: vec![World::key(&task, at("12:11:00"))],
+        ..Firing::default()
+    })
+    .await;
+    assert!(
+        w.control
+            .stats()
+            .await
+            .unwrap()
+            .clock_behind_until
+            .is_none()
+    );
+    // Ten minutes back; the next sample finds it out.
+    w.clock.step_wall(at("12:00:00"));
+    w.clock.advance(Duration::from_secs(11));
+    let next = w.control.task("m").await.unwrap().next_due_at;
+    assert_eq!(next, Some(at("12:11:00")), "the row that is stored");
+    let until = w.control.stats().await.unwrap().clock_behind_until.unwrap();
+    assert!(until >= at("12:10:00") && until < at("12:11:00"), "{until}");
+    let page = w.control.tasks(None, 10).await.unwrap();
+    assert_eq!(page.items[0].next_due_at, Some(at("12:11:00")));
+    // A rest and its end, a new schedule: neither begins with what has been answered.
+    w.control.pause("m").await.unwrap();
+    w.control.resume("m").await.unwrap();
+    assert_eq!(w.due(&task).await, Some(at("12:11:00")));
+    w.put(&spec("m", "*/2 * * * *")).await;
+    assert_eq!(w.due(&task).await, Some(at("12:12:00")));
+}

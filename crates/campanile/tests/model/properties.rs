@@ -212,7 +212,7 @@ pub const TAKEN_BACK: &str = "a message of a run that was taken back is delivere
 pub const RESUMED: &str = "an instant whose pause ended before it runs";
 
 fn sometimes() -> Vec<Sometimes> {
-    vec![
+    let mut all: Vec<Sometimes> = vec![
         (ALL_DONE, |_, w| is_done(w)),
         (FENCED, |_, w| {
             let deposed = |s: &Scheduler| s.leads().is_some_and(|t| !w.store.is_present(&t));
@@ -283,6 +283,13 @@ fn sometimes() -> Vec<Sometimes> {
             })
         }),
         (LOST, |_, w| any_run(w, |r| r.reason == Reason::Lost)),
+    ];
+    all.extend(of_turns_and_rests());
+    all
+}
+
+fn of_turns_and_rests() -> Vec<Sometimes> {
+    vec![
         (ALL_MISSED_RAN, |_, w| {
             let ran = w.store.runs.iter();
             let ran = ran.filter(|r| r.0.in_turn && r.0.state == State::Succeeded);

@@ -323,6 +323,14 @@ impl Scene {
                 spend(&mut world.left.cancels);
                 return world.store.cancel(run, early, &self.guards);
             }
+            _ => self.edit_step(world, late, action),
+        }
+        true
+    }
+
+    /// Somebody changes the task, or lets it rest.
+    fn edit_step(&self, world: &mut World, late: Timestamp, action: Action) {
+        match action {
             Action::Pause => {
                 spend(&mut world.left.pauses);
                 world.store.pause(late, &self.guards);
@@ -333,7 +341,6 @@ impl Scene {
                 world.store.edits += 1;
             }
         }
-        true
     }
 }
 

@@ -161,6 +161,7 @@ pub struct StatsView {
     /// How far the answering node's wall clock is ahead of the store's.
     pub skew_ms: i64,
     /// After the store's clock went back: where it was. Until it is there again no instant is due.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub clock_behind_until: Option<Timestamp>,
     /// By how many milliseconds the store's clock stepped forward; 0 unless that is not followed yet.
     pub clock_held_ms: u64,
