@@ -3,6 +3,7 @@
 
 pub mod bodies;
 pub mod bulk;
+pub mod acts;
 pub mod guard;
 pub mod input;
 pub mod logins;
@@ -127,6 +128,10 @@ pub fn router(control: Shared, guard: Guard) -> Router {
                 "this route does not take this method: `/openapi.json` lists them",
             )
         })
+        .layer(axum::middleware::from_fn_with_state(
+            guard.clone(),
+            acts::note,
+        ))
         .layer(axum::middleware::from_fn_with_state(
             guard,
             guard::authenticate,

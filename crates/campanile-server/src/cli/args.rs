@@ -54,7 +54,8 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub output: Form,
-    /// The service's address, for client commands [env: CAMPANILE_URL] [default: http://127.0.0.1:7070]
+    /// The service's address, for client commands; several with commas are tried in turn until one can be reached
+    /// [env: CAMPANILE_URL] [default: http://127.0.0.1:7070]
     #[arg(
         long,
         global = true,

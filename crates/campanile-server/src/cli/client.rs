@@ -11,6 +11,7 @@ use super::Failure;
 use super::args::Global;
 use super::out::waiting;
 use super::target::Target;
+use crate::api::acts::USER_HEADER;
 use crate::api::problem::{Problem, chain};
 use crate::config::{Environment, ServiceUrl};
 use crate::token::{self, file::Owner};
@@ -21,16 +22,39 @@ pub const DEFAULT_URL: &str = "http://127.0.0.1:7070";
 /// The store of a `serve` that was given none.
 pub(super) const DEFAULT_STORE: &str = "sqlite:campanile.db";
 
+/// Services that one command may try.
+const SERVICES_MAX: usize = 16;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(300);
 
 /// A connection to the API.
 #[derive(Debug)]
 pub struct Client {
+    /// The services of a cluster, in the order in which they are tried.
+    services: Vec<Service>,
+}
+
+/// One address.
+#[derive(Debug)]
+struct Service {
     http: reqwest::Client,
     url: String,
     /// Tokens to try, best first.
     tokens: Vec<String>,
+}
+
+/// Why a service gave no result.
+enum Trouble {
+    /// It can't be reached. The request has certainly not arrived, if `unsent`.
+    Gone { unsent: bool, failure: Failure },
+    /// Another service would say the same.
+    Final(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Final(failure)
+    }
 }
 
 impl Client {
@@ -39,36 +63,30 @@ impl Client {
     /// # Errors
     /// An address or a certificate that can't be used.
     pub fn new(global: &Global, environment: &Environment) -> Result<Self, Failure> {
-        let url = global
+        let urls = global
             .url
             .clone()
             .or_else(|| environment.get("CAMPANILE_URL").cloned())
             .unwrap_or_else(|| DEFAULT_URL.to_owned());
         let insecure = global.insecure.as_deref() == Some("true");
-        let target = Target::read(&url, insecure).map_err(Failure::Usage)?;
-        let mut http = reqwest::Client::builder()
-            .no_proxy()
-            // The token goes where it was told to go, and nowhere else.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(ANSWER_LIMIT)
-            .user_agent(concat!("campanile-cli/", env!("CARGO_PKG_VERSION")));
-        if let Some(addresses) = target.resolved() {
-            http = http.resolve_to_addrs(target.host(), &addresses);
-        }
         let ca = global
             .ca
             .clone()
             .or_else(|| environment.get("CAMPANILE_CA").map(PathBuf::from));
-        if let Some(path) = ca {
-            http = http.tls_certs_merge(certificates(&path)?);
+        let ca = ca.map(|path| certificates(&path)).transpose()?;
+        let urls: Vec<&str> = urls.split(',').map(str::trim).collect();
+        if urls.len() > SERVICES_MAX {
+            return Err(Failure::Usage(format!(
+                "--url: {} addresses are over the limit of {SERVICES_MAX}",
+                urls.len()
+            )));
         }
-        let http = http.build().map_err(|e| {
-            Failure::Failed(format!("failed to set up the HTTP client: {}", chain(&e)))
-        })?;
-        let tokens = tokens(environment, &target)?;
-        let url = target.into_url();
-        Ok(Self { http, url, tokens })
+        let services = urls.into_iter().map(|url| {
+            let target = Target::read(url, insecure).map_err(Failure::Usage)?;
+            Service::new(target, environment, ca.as_deref())
+        });
+        let services = services.collect::<Result<_, Failure>>()?;
+        Ok(Self { services })
     }
 
     /// Asks for something.
@@ -115,6 +133,8 @@ impl Client {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// Asks one service after the other until one answers. What may change something goes to the next only if it has
+    /// certainly not arrived.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -122,35 +142,92 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<T, Failure> {
         check_path(path)?;
-        if self.tokens.is_empty() {
-            return Err(Failure::Usage(
-                "no token: set CAMPANILE_TOKEN to the one that the service's first start printed (or run this in the \
-                 folder of its SQLite file)"
-                    .to_owned(),
-            ));
-        }
-        let mut refused = None;
-        for token in &self.tokens {
-            match self.once(method.clone(), path, body, token).await? {
+        let mut last = None;
+        for service in &self.services {
+            match service.call(&method, path, body).await {
                 Ok(bytes) => {
                     let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
                     return serde_json::from_slice(bytes).map_err(|e| {
                         Failure::Failed(format!(
                             "{} answers what this version can't read: {e}",
-                            self.url
+                            service.url
                         ))
                     });
                 }
+                Err(Trouble::Final(failure)) => return Err(failure),
+                Err(Trouble::Gone { unsent, failure }) => {
+                    if !unsent && method != Method::GET {
+                        return Err(failure);
+                    }
+                    last = Some(failure);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::Usage("--url: names no service".to_owned())))
+    }
+}
+
+impl Service {
+    fn new(
+        target: Target,
+        environment: &Environment,
+        ca: Option<&[reqwest::Certificate]>,
+    ) -> Result<Self, Failure> {
+        let mut headers = reqwest::header::HeaderMap::new();
+        // For the log of the service, which says that nobody has proved it.
+        let user = environment.get("USER").or_else(|| environment.get("LOGNAME"));
+        if let Some(Ok(user)) = user.map(|user| user.parse()) {
+            headers.insert(USER_HEADER, user);
+        }
+        let mut http = reqwest::Client::builder()
+            .no_proxy()
+            // The token goes where it was told to go, and nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(ANSWER_LIMIT)
+            .default_headers(headers)
+            .user_agent(concat!("campanile-cli/", env!("CARGO_PKG_VERSION")));
+        if let Some(addresses) = target.resolved() {
+            http = http.resolve_to_addrs(target.host(), &addresses);
+        }
+        if let Some(certificates) = ca {
+            http = http.tls_certs_merge(certificates.to_vec());
+        }
+        let http = http.build().map_err(|e| {
+            Failure::Failed(format!("failed to set up the HTTP client: {}", chain(&e)))
+        })?;
+        let tokens = tokens(environment, &target)?;
+        let url = target.into_url();
+        Ok(Self { http, url, tokens })
+    }
+
+    async fn call(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Vec<u8>, Trouble> {
+        if self.tokens.is_empty() {
+            return Err(Trouble::Final(Failure::Usage(
+                "no token: set CAMPANILE_TOKEN to the one that the service's first start printed (or run this in the \
+                 folder of its SQLite file)"
+                    .to_owned(),
+            )));
+        }
+        let mut refused = None;
+        for token in &self.tokens {
+            match self.once(method.clone(), path, body, token).await? {
+                Ok(bytes) => return Ok(bytes),
                 Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => {
                     refused = Some(problem);
                 }
-                Err(problem) => return Err(Failure::Refused(Box::new(problem))),
+                Err(problem) => return Err(Trouble::Final(Failure::Refused(Box::new(problem)))),
             }
         }
-        Err(refused.map_or_else(
+        Err(Trouble::Final(refused.map_or_else(
             || Failure::Failed("no answer".to_owned()),
             |p| Failure::Refused(Box::new(p)),
-        ))
+        )))
     }
 
     async fn once(
@@ -159,7 +236,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
         token: &str,
-    ) -> Result<Result<Vec<u8>, Problem>, Failure> {
+    ) -> Result<Result<Vec<u8>, Problem>, Trouble> {
         let mut request = self
             .http
             .request(method, format!("{}/api/v1{path}", self.url))
@@ -172,7 +249,7 @@ impl Client {
             .map_err(|e| self.unreachable(&e))?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(self.elsewhere(&response));
+            return Err(Trouble::Final(self.elsewhere(&response)));
         }
         let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         if status.is_success() {
@@ -195,12 +272,16 @@ impl Client {
         ))
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::Failed(format!(
+    fn unreachable(&self, error: &reqwest::Error) -> Trouble {
+        let failure = Failure::Failed(format!(
             "{} does not answer ({}): start a node with `campanile dev` or `campanile serve`, or set CAMPANILE_URL",
             self.url,
             chain(error)
-        ))
+        ));
+        Trouble::Gone {
+            unsent: error.is_connect(),
+            failure,
+        }
     }
 }
 
