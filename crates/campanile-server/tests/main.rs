@@ -29,5 +29,6 @@ mod rules;
 mod same;
 mod samples;
 mod security;
+mod sight;
 mod support;
 mod typed;

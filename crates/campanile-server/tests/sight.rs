@@ -1,0 +1,137 @@
+//! What people on call read of a node: its log, its metrics.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use xtask::servers::{TempDir, free_port, wait_until};
+
+use crate::support::{TOKEN, start};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node of its own process, killed with its test.
+struct Node {
+    child: Child,
+    folder: TempDir,
+    url: String,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Node {
+    fn start() -> Self {
+        let folder = TempDir::new("sight").unwrap();
+        let listen = format!("127.0.0.1:{}", free_port());
+        let child = Command::new(env!("CARGO_BIN_EXE_campanile"))
+            .args(["serve", "--store", "sqlite:c.db", "--listen", &listen])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("CAMPANILE_TOKEN", TOKEN)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let node = Self {
+            child,
+            folder,
+            url: format!("http://{listen}"),
+        };
+        wait_until("the node answers", PATIENCE, || node.client(&["leader", "show"]).0);
+        node
+    }
+
+    fn client(&self, words: &[&str]) -> (bool, String) {
+        self.client_at(&self.url, words)
+    }
+
+    fn client_at(&self, url: &str, words: &[&str]) -> (bool, String) {
+        let done = Command::new(env!("CARGO_BIN_EXE_campanile"))
+            .args(words)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("CAMPANILE_TOKEN", TOKEN)
+            .env("CAMPANILE_URL", url)
+            .env("USER", "ada")
+            .output()
+            .unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(said).unwrap())
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
+    /// The lines of the log that hold all of these.
+    fn lines(&self, words: &[&str]) -> Vec<String> {
+        let log = self.log();
+        let holds = |line: &&str| words.iter().all(|word| line.contains(word));
+        log.lines().filter(holds).map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn each_act_is_one_line_that_says_who_from_where_and_what() {
+    let node = Node::start();
+    std::fs::write(
+        node.folder.join("t.toml"),
+        "[[task]]\nname = \"t\"\nhandler = { native = \"x\" }\nqueue = \"nobody\"\n",
+    )
+    .unwrap();
+    assert!(node.client(&["apply", "t.toml", "--dry-run"]).0);
+    assert_eq!(node.lines(&["act="]), Vec::<String>::new());
+    assert!(node.client(&["apply", "t.toml"]).0);
+    assert!(node.client(&["task", "pause", "t"]).0);
+    assert!(node.client(&["task", "list"]).0);
+    assert!(!node.client(&["task", "pause", "missing"]).0);
+    for (act, status) in [
+        ("POST /api/v1/apply", "200"),
+        ("POST /api/v1/tasks/t/pause", "200"),
+        ("POST /api/v1/tasks/missing/pause", "404"),
+    ] {
+        let said = format!("ada from 127.0.0.1: {act}: {status}");
+        wait_until("the act is logged", PATIENCE, || node.lines(&[&said]).len() == 1);
+    }
+    assert_eq!(node.lines(&["act="]).len(), 3, "{}", node.log());
+}
+
+#[test]
+fn a_command_goes_to_the_next_service_when_one_can_not_be_reached() {
+    let node = Node::start();
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let both = format!("{nobody},{}", node.url);
+    let (done, said) = node.client_at(&both, &["leader", "show"]);
+    assert!(done, "{said}");
+    let (done, said) = node.client_at(&both, &["run", "submit", "--handler", r#"{"native":"x"}"#]);
+    assert!(done, "{said}");
+    let (done, said) = node.client_at(&nobody, &["leader", "show"]);
+    assert!(!done && said.contains("does not answer"), "{said}");
+    let (done, said) = node.client_at(&format!("{},ftp://x", node.url), &["leader", "show"]);
+    assert!(!done && said.contains("ftp://x"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_family_of_metrics_says_what_it_is() {
+    let s = start(&[]).await;
+    let client = reqwest::Client::new();
+    let asked = client.get(format!("{}/metrics", s.url)).bearer_auth(TOKEN);
+    let text = asked.send().await.unwrap().text().await.unwrap();
+    let mut families = 0;
+    for line in text.lines() {
+        let Some(name) = line.strip_prefix("# TYPE ").and_then(|l| l.split(' ').next()) else {
+            continue;
+        };
+        families += 1;
+        let help = format!("# HELP {name} ");
+        let helped = text.lines().filter(|l| l.starts_with(&help)).count();
+        assert_eq!(helped, 1, "{name}");
+    }
+    assert!(families >= 25, "{families} families");
+    s.stop().await;
+}
