@@ -42,7 +42,9 @@ impl Node {
             folder,
             url: format!("http://{listen}"),
         };
-        wait_until("the node answers", PATIENCE, || node.client(&["leader", "show"]).0);
+        wait_until("the node answers", PATIENCE, || {
+            node.client(&["leader", "show"]).0
+        });
         node
     }
 
@@ -96,7 +98,9 @@ fn each_act_is_one_line_that_says_who_from_where_and_what() {
         ("POST /api/v1/tasks/missing/pause", "404"),
     ] {
         let said = format!("ada from 127.0.0.1: {act}: {status}");
-        wait_until("the act is logged", PATIENCE, || node.lines(&[&said]).len() == 1);
+        wait_until("the act is logged", PATIENCE, || {
+            node.lines(&[&said]).len() == 1
+        });
     }
     assert_eq!(node.lines(&["act="]).len(), 3, "{}", node.log());
 }
@@ -124,7 +128,10 @@ async fn each_family_of_metrics_says_what_it_is() {
     let text = asked.send().await.unwrap().text().await.unwrap();
     let mut families = 0;
     for line in text.lines() {
-        let Some(name) = line.strip_prefix("# TYPE ").and_then(|l| l.split(' ').next()) else {
+        let Some(name) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|l| l.split(' ').next())
+        else {
             continue;
         };
         families += 1;

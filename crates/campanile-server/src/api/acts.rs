@@ -32,13 +32,22 @@ pub async fn note(State(guard): State<Guard>, request: Request, next: Next) -> R
     let user = user(request.headers());
     let response = next.run(request).await;
     let status = response.status().as_u16();
-    tracing::info!(act = what, from, user, status, "{user} from {from}: {what}: {status}");
+    tracing::info!(
+        act = what,
+        from,
+        user,
+        status,
+        "{user} from {from}: {what}: {status}"
+    );
     response
 }
 
 /// Method and path of a request that may change something. A dry run changes nothing.
 fn act(method: &Method, uri: &Uri) -> Option<String> {
-    let changes = matches!(*method, Method::POST | Method::PUT | Method::DELETE | Method::PATCH);
+    let changes = matches!(
+        *method,
+        Method::POST | Method::PUT | Method::DELETE | Method::PATCH
+    );
     let query = uri.query().unwrap_or_default();
     let dry = query.split('&').any(|pair| pair == "dry_run=true");
     (changes && !dry).then(|| {
@@ -69,7 +78,10 @@ mod tests {
             Some("POST /api/v1/tasks/a/pause".to_owned())
         );
         assert_eq!(of(Method::GET, "/api/v1/tasks"), None);
-        assert_eq!(of(Method::POST, "/api/v1/apply?prune=true&dry_run=true"), None);
+        assert_eq!(
+            of(Method::POST, "/api/v1/apply?prune=true&dry_run=true"),
+            None
+        );
         let long = format!("/{}", "x".repeat(5_000));
         assert!(of(Method::DELETE, &long).unwrap().len() < 300);
     }

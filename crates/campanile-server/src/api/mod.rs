@@ -1,9 +1,9 @@
 //! `/api/v1`: control's functions over HTTP, with an OpenAPI document made from the same routes. Owns paths, statuses
 //! and limits of requests; every answer is made by [`campanile::control`]. No route is reachable without the token.
 
+pub mod acts;
 pub mod bodies;
 pub mod bulk;
-pub mod acts;
 pub mod guard;
 pub mod input;
 pub mod logins;

@@ -175,7 +175,9 @@ impl Service {
     ) -> Result<Self, Failure> {
         let mut headers = reqwest::header::HeaderMap::new();
         // For the log of the service, which says that nobody has proved it.
-        let user = environment.get("USER").or_else(|| environment.get("LOGNAME"));
+        let user = environment
+            .get("USER")
+            .or_else(|| environment.get("LOGNAME"));
         if let Some(Ok(user)) = user.map(|user| user.parse()) {
             headers.insert(USER_HEADER, user);
         }

@@ -16,6 +16,8 @@ use crate::failpoint::VARIABLE;
 /// Names in the environment that are not settings of a node and yet ours: those of client commands, and those that
 /// command handlers are given.
 const OTHER_ENV: &[&str] = &[
+    "USER",
+    "LOGNAME",
     "CAMPANILE_CONFIG",
     "CAMPANILE_URL",
     "CAMPANILE_CA",
@@ -29,12 +31,15 @@ const OTHER_ENV: &[&str] = &[
 /// The environment, as it was read once.
 pub type Environment = HashMap<String, String>;
 
-/// Reads those variables of the environment that are ours: the one site of the program that does.
+/// Reads those variables of the environment that are ours, and who it is: the one site of the program that does.
 #[must_use]
 pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, value)| name.starts_with("CAMPANILE_") && !value.is_empty())
+        .filter(|(name, value)| {
+            let ours = name.starts_with("CAMPANILE_") || name == "USER" || name == "LOGNAME";
+            ours && !value.is_empty()
+        })
         .collect()
 }
 
