@@ -177,6 +177,7 @@ fn node_settings(settings: &Settings) -> NodeSettings {
         drain: node.drain,
         retention: cluster.retention,
         catch_up_per_second: cluster.catch_up_per_second,
+        metrics_tasks: settings.http.metrics_tasks.clone(),
         ..NodeSettings::default()
     }
 }

@@ -29,6 +29,7 @@ impl Node {
         let listen = format!("127.0.0.1:{}", free_port());
         let child = Command::new(env!("CARGO_BIN_EXE_campanile"))
             .args(["serve", "--store", "sqlite:c.db", "--listen", &listen])
+            .args(["--metrics-public", "--metrics-tasks", "bill-*"])
             .current_dir(folder.path())
             .env_clear()
             .env("CAMPANILE_TOKEN", TOKEN)
@@ -141,4 +142,63 @@ async fn each_family_of_metrics_says_what_it_is() {
     }
     assert!(families >= 25, "{families} families");
     s.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_failed_is_one_line_and_one_count_and_tasks_that_are_asked_for_have_their_own() {
+    let node = tokio::task::spawn_blocking(Node::start).await.unwrap();
+    let file = "[[task]]\nname = \"bill-a\"\nhandler = { http = { url = \"http://127.0.0.1:9/\" } }\n\
+                retry = { max_attempts = 2, initial = \"10ms\", max = \"10ms\" }\n\
+                [[task]]\nname = \"other\"\nhandler = { http = { url = \"http://127.0.0.1:9/\" } }\n";
+    std::fs::write(node.folder.join("t.toml"), file).unwrap();
+    assert!(node.client(&["apply", "t.toml"]).0);
+    for task in ["bill-a", "other"] {
+        assert!(node.client(&["task", "trigger", task]).0);
+    }
+    for (words, count) in [
+        (
+            &[
+                "run ",
+                " of bill-a failed (",
+                "at attempt 2:",
+                "campanile run retry ",
+            ][..],
+            1,
+        ),
+        (
+            &[
+                "attempt 1 of run ",
+                " of bill-a failed (",
+                "attempt 2 starts at ",
+            ],
+            1,
+        ),
+        (&["run ", " of other failed (", "at attempt 1:"], 1),
+    ] {
+        wait_until("it is logged", PATIENCE, || {
+            node.lines(words).len() == count
+        });
+    }
+    let text = reqwest::get(format!("{}/metrics", node.url)).await.unwrap();
+    let text = text.text().await.unwrap();
+    let value = |series: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.map(|v| v.trim().parse::<f64>().unwrap())
+    };
+    let failed: f64 = text
+        .lines()
+        .filter(|l| l.starts_with("campanile_runs_ended_total{queue=\"default\",state=\"failed\""))
+        .map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum();
+    assert_eq!(failed, 2.0, "{text}");
+    assert_eq!(
+        value("campanile_task_runs_ended_total{task=\"bill-a\",state=\"failed\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        value("campanile_task_runs_ended_total{task=\"bill-a\",state=\"retried\"}"),
+        Some(1.0)
+    );
+    assert!(value("campanile_task_last_failure_timestamp_seconds{task=\"bill-a\"}").unwrap() > 1e9);
+    assert!(!text.contains("task=\"other\""), "{text}");
 }

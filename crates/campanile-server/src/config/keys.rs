@@ -209,6 +209,13 @@ pub const KEYS: &[Key] = &[
         "insecure",
         "Allow to listen beyond loopback without TLS: everybody on the path can read the token",
     ),
+    list(
+        "metrics_tasks",
+        "",
+        "NAMES",
+        "Tasks that have figures of their own in /metrics, at most 1,000: names, in which * stands for anything, as in \
+         billing-*",
+    ),
     switch("metrics_public", "Serve /metrics without the token"),
     text(
         "max_connections",

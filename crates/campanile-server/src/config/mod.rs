@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use campanile::protocol::limits;
 use campanile::task::{QueueName, check_name};
 use campanile::time::parse_duration;
 pub use campanile_adapters::service_url::{Scrub, ServiceUrl};
@@ -168,6 +169,8 @@ pub struct Http {
     pub trusted_proxies: Proxies,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
+    /// Tasks that have figures of their own.
+    pub metrics_tasks: Vec<String>,
     /// What it takes at once.
     pub doors: Doors,
 }
@@ -337,8 +340,30 @@ impl Written {
             token_file,
             trusted_proxies,
             metrics_public: self.switch("metrics_public")?,
+            metrics_tasks: self.metrics_tasks()?,
             doors: self.doors()?,
         })
+    }
+
+    /// Names of tasks, in which `*` stands for anything.
+    fn metrics_tasks(&self) -> Result<Vec<String>, Wrong> {
+        let patterns = self.list("metrics_tasks");
+        if patterns.len() > limits::METRIC_PATTERNS_MAX {
+            let message = format!(
+                "has {} names: write {} at most",
+                patterns.len(),
+                limits::METRIC_PATTERNS_MAX
+            );
+            return Err(self.wrong("metrics_tasks", message));
+        }
+        for pattern in patterns {
+            let plain = pattern.replace('*', "x");
+            check_name("metrics_tasks", &plain).map_err(|e| {
+                let message = format!("`{pattern}`: {}; * stands for anything", e.message);
+                self.wrong("metrics_tasks", message)
+            })?;
+        }
+        Ok(patterns.to_vec())
     }
 
     fn log(&self) -> Result<Log, Wrong> {

@@ -1,12 +1,12 @@
 //! `/metrics` in OpenMetrics text: the node's own counters, as they are. Names are `campanile_` and the counter's name;
-//! no label holds what users name, so that the number of series is fixed; but for the queues with blocked runs, which are
-//! bounded in number.
+//! the labels that hold what users name (queues, and tasks that a setting asks for) have so many values and no more.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use campanile::engine::database_time::DatabaseTime;
-use campanile::engine::{Counter, LATENESS_BOUNDS_MS, Meters, Node, Status};
+use campanile::engine::{Counter, LATENESS_BOUNDS_MS, Meters, Node, Status, TaskFigures};
+use campanile::time::Timestamp;
 use tokio::sync::watch;
 
 /// Queues whose blocked runs are told.
@@ -92,6 +92,8 @@ impl Metrics {
             self.blocked(&mut out);
         }
         self.skipped(&mut out);
+        self.ended(&mut out);
+        self.tasks(&mut out);
         self.lateness(&mut out);
         out.push_str("# EOF\n");
         out
@@ -121,6 +123,72 @@ impl Metrics {
         }
     }
 
+    fn ended(&self, out: &mut String) {
+        let name = "campanile_runs_ended";
+        head(
+            out,
+            name,
+            "counter",
+            "Runs whose end this node recorded, by queue, state and reason",
+        );
+        for ((queue, state, reason), count) in self.meters.figures.ended() {
+            let (state, reason) = (state.as_str(), reason.as_str());
+            let _ = writeln!(
+                out,
+                "{name}_total{{queue=\"{queue}\",state=\"{state}\",reason=\"{reason}\"}} {count}"
+            );
+        }
+    }
+
+    /// Of the tasks that the setting `metrics_tasks` names, and that had an end on this node.
+    fn tasks(&self, out: &mut String) {
+        let tasks = self.meters.figures.tasks();
+        if tasks.is_empty() {
+            return;
+        }
+        let name = "campanile_task_runs_ended";
+        head(
+            out,
+            name,
+            "counter",
+            "Runs of a task whose end this node recorded, by state; retried: attempts",
+        );
+        for (task, f) in &tasks {
+            let counts = [
+                ("succeeded", f.succeeded),
+                ("failed", f.failed),
+                ("cancelled", f.cancelled),
+                ("retried", f.retried),
+            ];
+            for (state, count) in counts {
+                let _ = writeln!(
+                    out,
+                    "{name}_total{{task=\"{task}\",state=\"{state}\"}} {count}"
+                );
+            }
+        }
+        for (which, help, at) in [
+            (
+                "success",
+                "When a run of the task last ended well, as this node recorded it",
+                (|f| f.last_success) as fn(&TaskFigures) -> Option<Timestamp>,
+            ),
+            (
+                "failure",
+                "When a run of the task last failed, as this node recorded it",
+                |f| f.last_failure,
+            ),
+        ] {
+            let name = format!("campanile_task_last_{which}_timestamp_seconds");
+            head(out, &name, "gauge", help);
+            let ended = tasks.iter().filter_map(|(task, f)| Some((task, at(f)?)));
+            for (task, at) in ended {
+                let at = u64::try_from(at.as_ms()).unwrap_or(0);
+                let _ = writeln!(out, "{name}{{task=\"{task}\"}} {}", seconds(at));
+            }
+        }
+    }
+
     fn lateness(&self, out: &mut String) {
         let name = "campanile_lateness_seconds";
         let _ = writeln!(
@@ -138,6 +206,10 @@ impl Metrics {
         }
         let _ = writeln!(out, "{name}_count {all}\n{name}_sum {}", seconds(sum_ms));
     }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}");
 }
 
 fn gauge(out: &mut String, name: &str, help: &str, value: i64) {

@@ -45,7 +45,7 @@ pub async fn run(
             meters: &meters,
             term: None,
         };
-        loop {
+        let answers = loop {
             match pen
                 .finish(some, parts.clock.now())
                 .await
@@ -55,7 +55,7 @@ pub async fn run(
                     count(&meters, some, &answers);
                     announce(&parts, &wake, some).await;
                     failpoint::reach(Failpoint::FinishAnnounced);
-                    break;
+                    break answers;
                 }
                 Err(error) => {
                     Meters::add(&meters.store_failures, 1);
@@ -67,10 +67,14 @@ pub async fn run(
                 () = fence.cancelled() => return,
                 () = parts.clock.sleep(wait) => wait = (wait * 2).min(RETRY_MAX),
             }
-        }
+        };
         let done = some.len();
-        for end in batch.drain(..done) {
-            in_hand.release(end.run, end.attempt);
+        for (at, end) in batch.drain(..done).enumerate() {
+            let about = in_hand.release(end.run, end.attempt);
+            let recorded = answers.get(at).is_some_and(|answer| answer.is_applied());
+            if let Some(about) = about.filter(|_| recorded) {
+                meters.figures.note(&end, &about);
+            }
         }
     }
 }

@@ -210,9 +210,12 @@ impl Intake {
         offers.dedup();
         if let Some(permits) = permits.filter(|_| !offers.is_empty()) {
             // The claim and the start are one task, so that a stop between them can't leave a won attempt unstarted.
-            let claiming = worker
-                .tracker
-                .spawn(claim(Arc::clone(&worker), offers, permits));
+            let claiming = worker.tracker.spawn(claim(
+                Arc::clone(&worker),
+                offers,
+                permits,
+                self.queue.clone(),
+            ));
             claiming.await.map_err(|e| e.to_string())??;
         }
         if let Some((consumer, _)) = self.consumer.as_mut() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::ended::Figures;
 use crate::run::{Reason, Run};
 use crate::task::QueueName;
 
@@ -33,6 +34,8 @@ macro_rules! counters {
             lateness: [AtomicU64; LATENESS_BOUNDS_MS.len() + 1],
             lateness_sum_ms: AtomicU64,
             blocked: Mutex<BTreeMap<QueueName, u64>>,
+            /// By queue, state and reason, and those of tasks that somebody looks at.
+            pub figures: Figures,
         }
 
         impl Meters {
@@ -109,6 +112,15 @@ counters!(
 );
 
 impl Meters {
+    /// At 0, with figures of the tasks of these names, in which `*` stands for anything.
+    #[must_use]
+    pub fn watching(patterns: &[String]) -> Self {
+        Self {
+            figures: Figures::watching(patterns),
+            ..Self::default()
+        }
+    }
+
     /// Adds to a counter.
     pub fn add(counter: &AtomicU64, n: usize) {
         counter.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -12,6 +12,7 @@ mod aside;
 pub mod database_time;
 mod dispatcher;
 mod elector;
+mod ended;
 mod finisher;
 mod handlers;
 mod heart;
@@ -32,6 +33,7 @@ mod zones;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use ended::{Ended, Figures, TaskFigures};
 pub use handlers::Handlers;
 pub use meters::{Counter, LATENESS_BOUNDS_MS, Meters};
 pub use node::{Node, Status};
@@ -130,6 +132,8 @@ pub struct Settings {
     /// is computed on threads of its own. A simulation has one thread for everything, or one seed would have many
     /// histories.
     pub elector_thread: bool,
+    /// The tasks that have figures of their own: names, in which `*` stands for anything.
+    pub metrics_tasks: Vec<String>,
 }
 
 impl Default for Settings {
@@ -148,6 +152,7 @@ impl Default for Settings {
             drain: Duration::from_secs(30),
             retention: Duration::from_secs(30 * 86_400),
             elector_thread: true,
+            metrics_tasks: Vec::new(),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Node {
             secret,
             pool,
             mint: Arc::new(Mint::new(Arc::clone(&parts.random))),
-            meters: Arc::default(),
+            meters: Arc::new(Meters::watching(&settings.metrics_tasks)),
             wake: Arc::default(),
             failed: watch::Sender::new(false),
             settings,

@@ -136,29 +136,68 @@ pub fn error_text(outcome: &Outcome, timeout: Duration) -> Option<String> {
 
 /// What a worker has in its hands, by attempt: for beats and for cancellation.
 #[derive(Debug, Default)]
-pub struct InHand(Mutex<BTreeMap<(RunId, u32), CancellationToken>>);
+pub struct InHand(Mutex<BTreeMap<(RunId, u32), Held>>);
+
+/// One attempt that is held.
+#[derive(Debug)]
+struct Held {
+    cancel: CancellationToken,
+    about: Option<Arc<About>>,
+}
+
+/// What people call an attempt by, in the log and in figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Its task; empty for a run with its own handler.
+    pub task: String,
+    /// Where it was taken from.
+    pub queue: QueueName,
+}
+
+impl About {
+    /// The task in a sentence.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.task.is_empty() {
+            "no task (its own handler)"
+        } else {
+            &self.task
+        }
+    }
+}
 
 impl InHand {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(RunId, u32), CancellationToken>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(RunId, u32), Held>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an attempt in hand; its token fires when somebody asks for its end.
     pub fn take(&self, run: RunId, attempt: u32) -> CancellationToken {
         let token = CancellationToken::new();
-        self.lock().insert((run, attempt), token.clone());
+        let held = Held {
+            cancel: token.clone(),
+            about: None,
+        };
+        self.lock().insert((run, attempt), held);
         token
     }
 
-    /// Lets go of an attempt.
-    pub fn release(&self, run: RunId, attempt: u32) {
-        self.lock().remove(&(run, attempt));
+    /// Says what an attempt is called by, once that is known.
+    pub fn name(&self, run: RunId, attempt: u32, about: Arc<About>) {
+        if let Some(held) = self.lock().get_mut(&(run, attempt)) {
+            held.about = Some(about);
+        }
+    }
+
+    /// Lets go of an attempt; answers what it is called by, if that was said.
+    pub fn release(&self, run: RunId, attempt: u32) -> Option<Arc<About>> {
+        self.lock().remove(&(run, attempt))?.about
     }
 
     /// Tells a run's handler that somebody asked for its end.
     pub fn cancel(&self, run: RunId) {
-        for (_, token) in self.lock().range((run, 0)..=(run, u32::MAX)) {
-            token.cancel();
+        for (_, held) in self.lock().range((run, 0)..=(run, u32::MAX)) {
+            held.cancel.cancel();
         }
     }
 

@@ -14,7 +14,7 @@ use super::heart::beat;
 use super::intake::Intake;
 use super::meters::Meters;
 use super::refusing::{self, Announced};
-use super::running::{self, Attempt, InHand, Stops};
+use super::running::{self, About, Attempt, InHand, Stops};
 use super::told::telling;
 use super::{Shared, finisher};
 use crate::failpoint::{self, Failpoint};
@@ -24,7 +24,7 @@ use crate::protocol::limits;
 use crate::protocol::run::conclude;
 use crate::protocol::work::{Claim, Claimed, End, Finish};
 use crate::run::Reason;
-use crate::task::TaskSpec;
+use crate::task::{QueueName, TaskSpec};
 
 /// The first wait after the store failed; doubles up to [`RETRY_MAX`].
 const RETRY_INITIAL: Duration = Duration::from_millis(50);
@@ -167,6 +167,7 @@ pub async fn claim(
     worker: Arc<Worker>,
     offers: Vec<(RunId, u32)>,
     permits: OwnedSemaphorePermit,
+    queue: QueueName,
 ) -> Result<(), String> {
     let offered = offers.len();
     let claim = Claim {
@@ -197,7 +198,7 @@ pub async fn claim(
             .meters
             .observe_lateness(u64::try_from(late).unwrap_or(0));
     }
-    start(&worker, won, claim.id, permits).await;
+    start(&worker, won, claim.id, permits, &queue).await;
     Ok(())
 }
 
@@ -231,6 +232,7 @@ async fn start(
     won: Vec<Claimed>,
     claim: ClaimId,
     mut permits: OwnedSemaphorePermit,
+    queue: &QueueName,
 ) {
     // From here the runs are ours: cancellation and beats must know them before their definitions are read.
     let tokens: Vec<CancellationToken> = won
@@ -251,6 +253,12 @@ async fn start(
         };
         match attempt(&known, claimed, claim) {
             Ok(attempt) => {
+                let about = About {
+                    task: attempt.task_name.clone(),
+                    queue: queue.clone(),
+                };
+                let (run, number) = (attempt.claimed.run, attempt.claimed.attempt);
+                worker.in_hand.name(run, number, Arc::new(about));
                 let stops = Stops {
                     cancel,
                     ..worker.stops.clone()
@@ -480,7 +488,15 @@ mod tests {
             spec: None,
         };
         let permits = free_slots(&worker.slots, 1).unwrap();
-        start(&worker, vec![won], worker.shared.mint.claim(), permits).await;
+        let queue = QueueName::default();
+        start(
+            &worker,
+            vec![won],
+            worker.shared.mint.claim(),
+            permits,
+            &queue,
+        )
+        .await;
         let end = received.try_recv().ok().map(|finish| finish.end);
         assert_eq!(worker.in_hand.len(), usize::from(end.is_some()));
         end

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+/// Queues with their ends, and tasks with figures of their own, that metrics name.
+pub const METRIC_SERIES_MAX: usize = 1_000;
+/// Patterns of the names of such tasks.
+pub const METRIC_PATTERNS_MAX: usize = 100;
 /// A task's, queue's or node's name.
 pub const NAME_BYTES_MAX: usize = 200;
 /// A payload, as JSON: checked before anything is stored, because a broker only closes the connection on a huge one.
