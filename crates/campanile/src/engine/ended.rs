@@ -90,12 +90,8 @@ impl Figures {
             return;
         }
         let mut tasks = lock(&self.tasks);
-        match tasks.get_mut(name) {
-            Some(figures) => change(figures),
-            None if tasks.len() < limits::METRIC_SERIES_MAX => {
-                change(tasks.entry(name.to_owned()).or_default());
-            }
-            None => {}
+        if tasks.len() < limits::METRIC_SERIES_MAX || tasks.contains_key(name) {
+            change(tasks.entry(name.to_owned()).or_default());
         }
     }
 

@@ -15,7 +15,7 @@ use crate::port::handler::{Context, Executor, Failure, Log};
 use crate::protocol::message::effect_key;
 use crate::protocol::run::Outcome;
 use crate::protocol::work::Claimed;
-use crate::task::{Class, HandlerSpec, TaskSpec};
+use crate::task::{Class, HandlerSpec, QueueName, TaskSpec};
 
 /// How long a handler that was told to stop may take before it is dropped where it stands.
 const STOP_GRACE: Duration = Duration::from_secs(5);
