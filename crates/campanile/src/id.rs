@@ -1,7 +1,7 @@
 //! Identity: of runs, tasks, nodes, terms and claims. Owns how they are minted and spelled; never where they are kept.
 //!
 //! A run's id is one 63-bit integer made of its batch (41 bits of milliseconds since 2020, 12 random bits) and its
-//! number in the batch (10 bits). So the runs of one firing are one index range, ids grow with time and keep a B-tree
+//! number in the batch (10 bits), counted from a random one where the batch has room to spare. So the runs of one firing are one index range, ids grow with time and keep a B-tree
 //! dense, an id never comes back after a restore (it holds the wall time of its minting), and no database sequence is
 //! asked. `docs/decisions/001-run-identity.md` has the reasons.
 
@@ -149,7 +149,8 @@ impl fmt::Display for Holder {
 }
 
 /// Mints ids. One per process: batches of one process never collide; those of two processes that mint in the same
-/// millisecond collide once in 4,096 times, and then the store's primary key refuses the second, whole.
+/// millisecond collide once in 4,096 times if they are full, once in some millions if they are small, and then the
+/// store's primary key refuses the second, whole.
 #[derive(Debug)]
 pub struct Mint {
     random: std::sync::Arc<Random>,
@@ -166,15 +167,24 @@ impl Mint {
         }
     }
 
-    fn batch(&self, now: Timestamp) -> i64 {
-        let low = i64::try_from(self.random.below(1 << RANDOM_BITS)).unwrap_or(0);
+    /// A batch, and a random number.
+    fn batch(&self, now: Timestamp) -> (i64, u64) {
+        let random = self.random.next();
+        let low = i64::try_from(random >> (u64::BITS - RANDOM_BITS)).unwrap_or(0);
         let fresh = ((now.as_ms() - BATCH_EPOCH_MS).max(0) << RANDOM_BITS) | low;
         let mut last = self
             .last_batch
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *last = fresh.max(*last + 1);
-        *last
+        (*last, random)
+    }
+
+    /// The first id of `count` in a batch of their own.
+    fn first(&self, now: Timestamp, count: usize) -> i64 {
+        let (batch, random) = self.batch(now);
+        let room = u64::try_from(BATCH_RUNS_MAX.saturating_sub(count) + 1).unwrap_or(1);
+        (batch << NUMBER_BITS) + i64::try_from(random % room).unwrap_or(0)
     }
 
     /// Ids for `count` runs of one firing or submission, growing, in as few batches as hold them.
@@ -182,9 +192,9 @@ impl Mint {
     pub fn runs(&self, now: Timestamp, count: usize) -> Vec<RunId> {
         let mut out = Vec::with_capacity(count);
         while out.len() < count {
-            let base = self.batch(now) << NUMBER_BITS;
             let take = (count - out.len()).min(BATCH_RUNS_MAX);
-            out.extend((0..take).map(|n| RunId(base | i64::try_from(n).unwrap_or(0))));
+            let first = self.first(now, take);
+            out.extend((0..take).map(|n| RunId(first + i64::try_from(n).unwrap_or(0))));
         }
         out
     }
@@ -192,13 +202,13 @@ impl Mint {
     /// An id for a task.
     #[must_use]
     pub fn task(&self, now: Timestamp) -> TaskId {
-        TaskId(self.batch(now) << NUMBER_BITS)
+        TaskId(self.first(now, 1))
     }
 
     /// An id for an outbox row: grows with time, so that a new leader reads oldest first.
     #[must_use]
     pub fn outbox(&self, now: Timestamp) -> OutboxId {
-        OutboxId(self.batch(now) << NUMBER_BITS)
+        OutboxId(self.first(now, 1))
     }
 
     /// An id for this start of a node.
@@ -272,6 +282,18 @@ mod tests {
         }
     }
 
+    /// Two processes that ask for one run each in the same millisecond, a thousand times: by the batch alone one in 4,096
+    /// such pairs would be the same, and among so many of one millisecond some would.
+    #[test]
+    fn two_processes_seldom_mint_the_same() {
+        let now = Timestamp::parse("2026-11-22T12:00:00Z").unwrap();
+        let ids: std::collections::BTreeSet<RunId> = (0..1_000)
+            .flat_map(|seed| Mint::new(Arc::new(Random::from_seed(seed))).runs(now, 1))
+            .collect();
+        assert!(ids.len() >= 999, "{}", ids.len());
+        assert!(ids.iter().all(|id| id.minted_at() == now));
+    }
+
     #[test]
     fn one_process_never_mints_twice_and_knows_its_time() {
         let mint = Mint::new(Arc::new(Random::from_seed(1)));
@@ -282,7 +304,7 @@ mod tests {
         assert_eq!(sorted.len(), ids.len());
         assert!(ids.windows(2).all(|w| w[0] < w[1]));
         assert_eq!(ids[0].minted_at(), now);
-        assert_eq!(ids[5].number(), 5);
+        assert_eq!(ids[5].number() - ids[0].number(), 5);
         assert_eq!(ids[0].batch(), ids[1023].batch());
         assert!(RunId::floor(now) <= ids[0]);
     }
