@@ -343,7 +343,7 @@ async fn a_trigger_changes_fields_of_the_payload_that_the_task_has() {
 async fn after_the_stores_clock_went_back_next_is_what_will_fire_and_nothing_is_due_twice() {
     let w = world();
     let task = w.put(&spec("m", "* * * * *")).await;
-    w.control.tasks(None, 10).await.unwrap();
+    w.control.tasks(None, None, 10).await.unwrap();
     w.clock.advance(Duration::from_secs(600));
     w.fire(|_| Firing {
         consumed: vec![World::key(&task, at("12:01:00"))],
@@ -366,7 +366,7 @@ async fn after_the_stores_clock_went_back_next_is_what_will_fire_and_nothing_is_
     assert_eq!(next, Some(at("12:11:00")), "the row that is stored");
     let until = w.control.stats().await.unwrap().clock_behind_until.unwrap();
     assert!(until >= at("12:10:00") && until < at("12:11:00"), "{until}");
-    let page = w.control.tasks(None, 10).await.unwrap();
+    let page = w.control.tasks(None, None, 10).await.unwrap();
     assert_eq!(page.items[0].next_due_at, Some(at("12:11:00")));
     // A rest and its end, a new schedule: neither begins with what has been answered.
     w.control.pause("m").await.unwrap();
