@@ -66,7 +66,7 @@ pub enum Spent {
 pub struct Fuel {
     units: u64,
     left: AtomicU64,
-    cancel: Cancel,
+    cancel: Option<Cancel>,
     /// Set once; see the head of this file.
     spent: AtomicBool,
 }
@@ -75,17 +75,20 @@ impl Fuel {
     /// So many units.
     #[must_use]
     pub fn of(units: u64) -> Self {
-        Self::cancelled_by(units, Cancel::new())
+        Self {
+            units,
+            left: AtomicU64::new(units),
+            cancel: None,
+            spent: AtomicBool::new(false),
+        }
     }
 
     /// So many units, as long as nobody cancels.
     #[must_use]
     pub fn cancelled_by(units: u64, cancel: Cancel) -> Self {
         Self {
-            units,
-            left: AtomicU64::new(units),
-            cancel,
-            spent: AtomicBool::new(false),
+            cancel: Some(cancel),
+            ..Self::of(units)
         }
     }
 
@@ -110,11 +113,15 @@ impl Fuel {
         }
         let rest = left - units;
         self.left.store(rest, Ordering::Relaxed);
-        if left / LOOK_EVERY_UNITS != rest / LOOK_EVERY_UNITS && self.cancel.is_cancelled() {
+        if left / LOOK_EVERY_UNITS != rest / LOOK_EVERY_UNITS && self.is_cancelled() {
             self.stop();
             return false;
         }
         true
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.as_ref().is_some_and(Cancel::is_cancelled)
     }
 
     fn stop(&self) {
@@ -129,7 +136,7 @@ impl Fuel {
     pub fn check(&self) -> Result<(), Spent> {
         match self.spent.load(Ordering::Relaxed) {
             false => Ok(()),
-            true if self.cancel.is_cancelled() => Err(Spent::Cancelled),
+            true if self.is_cancelled() => Err(Spent::Cancelled),
             true => Err(Spent::Empty { units: self.units }),
         }
     }
@@ -145,7 +152,10 @@ impl Fuel {
     #[must_use]
     pub fn share(&self, units: u64) -> Self {
         let units = units.min(self.left.load(Ordering::Relaxed));
-        Self::cancelled_by(units, self.cancel.clone())
+        Self {
+            cancel: self.cancel.clone(),
+            ..Self::of(units)
+        }
     }
 
     /// Takes what a share has burnt. The share's own check says whether its piece is whole.

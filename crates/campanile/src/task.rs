@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Calendar;
+use crate::fuel::Fuel;
 use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::schedule::{self, Bounds, Dialect, Dst, Schedule, TimeZoneName, Timetable};
@@ -318,6 +319,14 @@ impl TaskSpec {
     /// # Errors
     /// The field at fault (`schedule`, `timezone`) with what would be valid.
     pub fn compile(&self, created_at: Timestamp) -> Result<Schedule, Invalid> {
+        self.compile_by(created_at, &Fuel::of(limits::TASK_FUEL))
+    }
+
+    /// The same with this fuel.
+    ///
+    /// # Errors
+    /// As [`TaskSpec::compile`]; what can't be worked out with it names the field that makes it so long.
+    pub fn compile_by(&self, created_at: Timestamp, fuel: &Fuel) -> Result<Schedule, Invalid> {
         let options = schedule::Options {
             dialect: self.dialect,
             timezone: TimeZoneName::parse(&self.timezone)
@@ -327,14 +336,38 @@ impl TaskSpec {
             name_for_hash: self.name.clone(),
         };
         let texts: &[String] = self.schedule.as_ref().map_or(&[], Texts::as_slice);
-        let schedule = Schedule::parse_all(texts, &options)
+        let schedule = Schedule::parse_all_by(texts, &options, fuel)
             .map_err(|e| Invalid::new("schedule", e.to_string()))?;
-        Ok(schedule.bounded(&Bounds {
+        // Before it is counted.
+        self.check_count(&schedule)?;
+        let bounds = Bounds {
             starts_at: self.starts_at,
             ends_at: self.ends_at,
             max_count: self.max_count,
             counted_from: created_at,
-        }))
+        };
+        let schedule = schedule.bounded_by(&bounds, fuel);
+        fuel.check().map_err(|spent| {
+            let remedy = "write a smaller number, fewer schedules, or `ends_at` instead";
+            Invalid::new("max_count", format!("{spent}: {remedy}"))
+        })?;
+        Ok(schedule)
+    }
+
+    /// Checks `max_count`: what is not counted by arithmetic is counted one by one, and that takes time.
+    fn check_count(&self, schedule: &Schedule) -> Result<(), Invalid> {
+        let most = if schedule.counts_by_arithmetic() {
+            u32::MAX
+        } else {
+            limits::MAX_COUNT_MAX
+        };
+        match self.max_count {
+            Some(n) if n == 0 || n > most => Err(Invalid::new(
+                "max_count",
+                format!("{n} is out of range: write 1 to {most}, or `ends_at` instead"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The compiled schedule with the calendars that it names; `find` looks them up.
@@ -347,7 +380,20 @@ impl TaskSpec {
         created_at: Timestamp,
         find: &dyn Fn(&str) -> Option<Arc<Calendar>>,
     ) -> Result<Timetable, Invalid> {
-        let schedule = self.compile(created_at)?;
+        self.timetable_by(created_at, find, &Fuel::of(limits::TASK_FUEL))
+    }
+
+    /// The same with this fuel.
+    ///
+    /// # Errors
+    /// As [`TaskSpec::timetable`] and [`TaskSpec::compile_by`].
+    pub fn timetable_by(
+        &self,
+        created_at: Timestamp,
+        find: &dyn Fn(&str) -> Option<Arc<Calendar>>,
+        fuel: &Fuel,
+    ) -> Result<Timetable, Invalid> {
+        let schedule = self.compile_by(created_at, fuel)?;
         let zone = TimeZoneName::parse(&self.timezone)
             .map_err(|e| Invalid::new("timezone", e.to_string()))?;
         let calendars = self.calendars.as_slice().iter().map(|name| {
@@ -360,7 +406,11 @@ impl TaskSpec {
         });
         let calendars = calendars.collect::<Result<Vec<_>, _>>()?;
         let timetable = Timetable::new(schedule, calendars, self.on_excluded, zone);
-        timetable.check(created_at)?;
+        timetable.check(created_at, fuel)?;
+        fuel.check().map_err(|spent| {
+            let remedy = "write on_excluded = \"skip\", or a schedule with fewer occurrences a day";
+            Invalid::new("on_excluded", format!("{spent}: {remedy}"))
+        })?;
         Ok(timetable)
     }
 
@@ -376,13 +426,21 @@ impl TaskSpec {
     /// # Errors
     /// The first field at fault.
     pub fn validate(&self, created_at: Timestamp) -> Result<(), Invalid> {
+        self.validate_fields()?;
+        self.compile(created_at).map(drop)
+    }
+
+    /// Checks all fields but the schedule, which takes the longest: who compiles it anyway asks this first.
+    ///
+    /// # Errors
+    /// The first field at fault.
+    pub fn validate_fields(&self) -> Result<(), Invalid> {
         check_name("name", &self.name)?;
         check_name("queue", self.queue.as_str())?;
         lengths::check_task(self)?;
         if let Some(owner) = &self.owner {
             check_name("owner", owner)?;
         }
-        self.compile(created_at)?;
         check_handler(&self.handler)?;
         check_payload(&self.payload)?;
         if self.priority > 9 {
@@ -436,7 +494,6 @@ impl TaskSpec {
             _ => Ok(()),
         };
         in_range("max_running", self.max_running, limits::PERMITS_MAX)?;
-        in_range("max_count", self.max_count, limits::MAX_COUNT_MAX)?;
         let waiting = Some(self.overlap_queue_max);
         in_range("overlap_queue_max", waiting, limits::PARKED_MAX)?;
         if self.is_exclusive() && self.max_running.is_some_and(|n| n > 1) {

@@ -113,6 +113,8 @@ pub const REPUBLISH_MAX: Duration = Duration::from_secs(3_600);
 
 /// Fuel of one request: some seconds of one core at the most.
 pub const REQUEST_FUEL: u64 = 20_000_000;
+/// Fuel for the reading of one task's schedule: about twice what the largest count of twenty plain expressions takes.
+pub const TASK_FUEL: u64 = 3_000_000;
 /// Requests that wait for a thread that computes, at most; those over it are asked to come again.
 pub const COMPUTE_QUEUE_MAX: usize = 64;
 /// What a worker announces of its abilities, in bytes of names.
@@ -145,7 +147,8 @@ pub const CATCH_UP_RUNS_MAX: usize = 100;
 
 /// Schedules of one task.
 pub const SCHEDULES_MAX: usize = 20;
-/// Occurrences that `max_count` may ask for: they are counted when the task is read.
+/// Occurrences that `max_count` (and COUNT of a recurrence) may ask for where they are counted one by one, whenever the
+/// task is read. Intervals are counted by arithmetic and have no such limit.
 pub const MAX_COUNT_MAX: u32 = 10_000;
 /// Days over which an excluded occurrence is moved; what finds no day within them is skipped.
 pub const MOVED_DAYS_MAX: i64 = 31;

@@ -1,9 +1,12 @@
 //! Bounds of a schedule: its first and its last instant, and how many there are. A count becomes a last instant when
-//! the schedule is read, by counting: so no counter is kept that a crash could leave wrong.
+//! the schedule is read: by arithmetic for intervals, by counting with fuel for all else. So no counter is kept that a
+//! crash could leave wrong.
 
 use std::ops::RangeInclusive;
 
-use super::Schedule;
+use super::every::numbered;
+use super::{Every, Schedule};
+use crate::fuel::Fuel;
 use crate::time::Timestamp;
 
 /// What bounds a schedule.
@@ -15,7 +18,7 @@ pub struct Bounds {
     pub ends_at: Option<Timestamp>,
     /// How many occurrences there are.
     pub max_count: Option<u32>,
-    /// From where they are counted if `starts_at` is absent.
+    /// If `starts_at` is absent, they are counted from the first one after this instant.
     pub counted_from: Timestamp,
 }
 
@@ -34,19 +37,23 @@ impl Schedule {
     /// This schedule within bounds; itself where there are none.
     #[must_use]
     pub fn bounded(self, bounds: &Bounds) -> Self {
+        self.bounded_by(bounds, &Fuel::endless())
+    }
+
+    /// The same with fuel for the counting; the answer counts only if the fuel's check says so.
+    #[must_use]
+    pub fn bounded_by(self, bounds: &Bounds, fuel: &Fuel) -> Self {
         if bounds.starts_at.is_none() && bounds.ends_at.is_none() && bounds.max_count.is_none() {
             return self;
         }
         let mut first = bounds.starts_at.unwrap_or(Timestamp::MIN);
         let mut last = bounds.ends_at.unwrap_or(Timestamp::MAX);
         if let Some(count) = bounds.max_count {
-            first = bounds.starts_at.unwrap_or(bounds.counted_from);
-            let mut at = just_before(first);
-            for _ in 0..count {
-                let Some(next) = self.next(at) else { break };
-                at = next;
-            }
-            last = last.min(at);
+            // What is due at its creation has no start any more: an `every` that is counted from there begins one
+            // interval later.
+            let after = bounds.starts_at.map_or(bounds.counted_from, just_before);
+            first = Timestamp::from_ms(after.as_ms().saturating_add(1));
+            last = last.min(self.numbered(after, count, fuel));
         }
         Self::Bounded(Box::new(Bounded {
             inner: self,
@@ -55,6 +62,39 @@ impl Schedule {
             starts_at: bounds.starts_at.unwrap_or(Timestamp::MIN),
             ends_at: bounds.ends_at.unwrap_or(Timestamp::MAX),
         }))
+    }
+
+    /// Whether a count of it costs nothing, whatever the number: intervals are counted by arithmetic, all else one by one.
+    #[must_use]
+    pub fn counts_by_arithmetic(&self) -> bool {
+        match self {
+            Self::Every(_) => true,
+            Self::Union(all) => all.iter().all(|s| matches!(s, Self::Every(_))),
+            Self::Bounded(bounded) => bounded.inner.counts_by_arithmetic(),
+            _ => false,
+        }
+    }
+
+    /// The instant with a number (1 is the first strictly after an instant), or the last one where there are fewer.
+    fn numbered(&self, after: Timestamp, number: u32, fuel: &Fuel) -> Timestamp {
+        let every: Option<Vec<Every>> = match self {
+            Self::Every(every) => Some(vec![*every]),
+            Self::Union(all) => all.iter().map(Self::as_every).collect(),
+            _ => None,
+        };
+        let by_arithmetic = every.and_then(|all| numbered(&all, after, u64::from(number), fuel));
+        by_arithmetic.unwrap_or_else(|| {
+            let steps = self.steps(after, fuel);
+            let number = usize::try_from(number).unwrap_or(usize::MAX);
+            steps.take(number).last().unwrap_or(after)
+        })
+    }
+
+    fn as_every(&self) -> Option<Every> {
+        match self {
+            Self::Every(every) => Some(*every),
+            _ => None,
+        }
     }
 }
 
@@ -71,14 +111,21 @@ impl Bounded {
         self.starts_at..=self.ends_at
     }
 
-    pub(super) fn next(&self, after: Timestamp) -> Option<Timestamp> {
+    pub(super) fn next_by(&self, after: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
         let after = after.max(just_before(self.first));
-        self.inner.next(after).filter(|t| *t <= self.last)
+        self.inner.next_by(after, fuel).filter(|t| *t <= self.last)
     }
 
-    pub(super) fn previous(&self, before: Timestamp) -> Option<Timestamp> {
+    pub(super) fn previous_by(&self, before: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
         let before = before.min(Timestamp::from_ms(self.last.as_ms() + 1));
-        self.inner.previous(before).filter(|t| *t >= self.first)
+        self.inner
+            .previous_by(before, fuel)
+            .filter(|t| *t >= self.first)
+    }
+
+    /// The instants that are due at the earliest and at the latest.
+    pub(super) fn ends(&self) -> (Timestamp, Timestamp) {
+        (self.first, self.last)
     }
 }
 

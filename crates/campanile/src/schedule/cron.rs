@@ -13,6 +13,7 @@ use super::parse::{self, Parsed};
 use super::walls;
 use super::zone::TimeZoneName;
 use super::{Dialect, Dst, Error, Options};
+use crate::fuel::Fuel;
 use crate::time::Timestamp;
 
 /// A cron expression in its zone.
@@ -92,13 +93,21 @@ impl Cron {
     /// one allowed field to the next and never walks seconds.
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
-        walls::next(&self.fields, &self.zone, self.rule(), after)
+        self.next_by(after, &Fuel::endless())
     }
 
     /// The last fire time strictly before an instant, within the bounds of [`Self::next`].
     #[must_use]
     pub fn previous(&self, before: Timestamp) -> Option<Timestamp> {
-        walls::previous(&self.fields, &self.zone, self.rule(), before)
+        self.previous_by(before, &Fuel::endless())
+    }
+
+    pub(super) fn next_by(&self, after: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        walls::next(&self.fields, &self.zone, self.rule(), after, fuel)
+    }
+
+    pub(super) fn previous_by(&self, before: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        walls::previous(&self.fields, &self.zone, self.rule(), before, fuel)
     }
 
     fn rule(&self) -> Dst {

@@ -5,7 +5,8 @@
 use super::civil::DAY_S;
 use super::walls::Walls;
 use super::zone::Segment;
-use super::{Cron, Gap, Repeat, Schedule};
+use super::{Dst, Gap, Repeat, Schedule, TimeZoneName};
+use crate::fuel::Fuel;
 use crate::time::Timestamp;
 
 /// Times of a change that a note names; more are counted.
@@ -34,7 +35,7 @@ pub enum LineKind {
 }
 
 impl Schedule {
-    /// The next occurrences after an instant, and for cron expressions the changes of the clocks among them: those that
+    /// The next occurrences after an instant, and for cron expressions and recurrences the changes of the clocks among them: those that
     /// touch the schedule, and the last one before an occurrence with another offset.
     #[must_use]
     pub fn explain(&self, after: Timestamp, count: usize) -> Vec<Line> {
@@ -43,9 +44,9 @@ impl Schedule {
         for _ in 0..count {
             let Some(at) = self.next(last) else { break };
             let mut note = None;
-            if let Self::Cron(cron) = self {
-                lines.extend(cron.changes(last, at));
-                note = cron.mark(at);
+            if let Some(seen) = Seen::of(self) {
+                lines.extend(seen.changes(last, at));
+                note = seen.mark(at);
             }
             let kind = LineKind::Occurrence;
             lines.push(Line { at, kind, note });
@@ -55,11 +56,38 @@ impl Schedule {
     }
 }
 
-impl Cron {
+/// Wall times in a zone, and what happens to them where its clocks are changed.
+struct Seen<'a> {
+    walls: &'a dyn Walls,
+    zone: &'a TimeZoneName,
+    dst: Dst,
+    listed: bool,
+}
+
+impl<'a> Seen<'a> {
+    /// Of a schedule that is about the wall.
+    fn of(schedule: &'a Schedule) -> Option<Self> {
+        match schedule {
+            Schedule::Cron(cron) => Some(Self {
+                walls: cron.fields(),
+                zone: cron.timezone(),
+                dst: cron.dst(),
+                listed: cron.is_listed(),
+            }),
+            Schedule::Recur(recur) => Some(Self {
+                walls: recur.set(),
+                zone: recur.timezone(),
+                dst: recur.rule_of_clocks(),
+                listed: recur.is_listed(),
+            }),
+            _ => None,
+        }
+    }
+
     /// The changes after one instant and up to another that are worth a line.
     fn changes(&self, after: Timestamp, until: Timestamp) -> Vec<Line> {
         let (from_s, until_s) = (seconds(after), seconds(until));
-        let start = self.timezone().segment_at(from_s);
+        let start = self.zone.segment_at(from_s);
         let mut before = start;
         let mut lines = Vec::new();
         let mut offset_told = start.offset_s;
@@ -68,7 +96,7 @@ impl Cron {
             if before.end_s > until_s {
                 break;
             }
-            let now = self.timezone().segment_at(before.end_s);
+            let now = self.zone.segment_at(before.end_s);
             let effect = self.effect(&now);
             let line = change(&now, effect.as_deref());
             if effect.is_some() {
@@ -90,15 +118,15 @@ impl Cron {
         let (own, old) = (segment.own_wall_s(), segment.old_wall_s);
         let times = self.times(own.min(old), own.max(old))?;
         let gap = old < own;
-        Some(match (gap, self.is_listed()) {
+        Some(match (gap, self.listed) {
             (true, false) => format!("left out: {times}, which elapsed time does not reach"),
             (false, false) => format!("comes twice: {times}, and fires both times"),
-            (true, true) => match self.dst().gap {
+            (true, true) => match self.dst.gap {
                 Gap::NextValid => format!("left out: {times}, fires at the change"),
                 Gap::Skip => format!("left out: {times}, skipped"),
                 Gap::Shift => format!("left out: {times}, fires later by the length of the gap"),
             },
-            (false, true) => match self.dst().repeat {
+            (false, true) => match self.dst.repeat {
                 Repeat::First => format!("comes twice: {times}, fires the first time"),
                 Repeat::Both => format!("comes twice: {times}, fires both times"),
                 Repeat::Last => format!("comes twice: {times}, fires the last time"),
@@ -108,7 +136,8 @@ impl Cron {
 
     /// The allowed wall times from one up to another, as times of day.
     fn times(&self, from: i64, to: i64) -> Option<String> {
-        let next = |wall: i64| self.fields().next_wall(wall).filter(|wall| *wall < to);
+        let fuel = Fuel::endless();
+        let next = |wall: i64| self.walls.next_wall(wall, &fuel).filter(|wall| *wall < to);
         let mut walls = std::iter::successors(next(from), |wall| next(wall + 1));
         let named: Vec<String> = walls.by_ref().take(NAMED_TIMES_MAX).map(clock).collect();
         if named.is_empty() {
@@ -121,7 +150,7 @@ impl Cron {
     /// What is special about one occurrence.
     fn mark(&self, at: Timestamp) -> Option<String> {
         let at_s = seconds(at);
-        let segment = self.timezone().segment_at(at_s);
+        let segment = self.zone.segment_at(at_s);
         let wall = at_s + segment.offset_s;
         let (own, old) = (segment.own_wall_s(), segment.old_wall_s);
         if wall < old {
@@ -130,10 +159,10 @@ impl Cron {
         if wall >= segment.next_wall_s {
             return Some("first pass".to_owned());
         }
-        if !self.is_listed() || old >= own || segment.start_s == i64::MIN {
+        if !self.listed || old >= own || segment.start_s == i64::MIN {
             return None;
         }
-        match self.dst().gap {
+        match self.dst.gap {
             Gap::NextValid if at_s == segment.start_s => {
                 self.times(old, own).map(|times| format!("for {times}"))
             }

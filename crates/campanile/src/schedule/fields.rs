@@ -4,6 +4,7 @@
 
 use super::civil::{DAY_S, Date, YEAR_MAX, date_of, days_in_month, days_of, weekday_of};
 use super::walls::Walls;
+use crate::fuel::Fuel;
 
 /// The first year that a year field can name.
 pub(super) const YEAR_FIELD_MIN: u16 = 1970;
@@ -163,6 +164,7 @@ impl Fields {
                 month: 1,
                 day: 1,
             }) * DAY_S,
+            &Fuel::endless(),
         )
         .is_some()
     }
@@ -270,7 +272,7 @@ impl Fields {
 
 impl Walls for Fields {
     /// The earliest allowed wall time at or after `from_s`.
-    fn next_wall(&self, from_s: i64) -> Option<i64> {
+    fn next_wall(&self, from_s: i64, fuel: &Fuel) -> Option<i64> {
         let mut date = date_of(from_s.div_euclid(DAY_S));
         let mut time = from_s.rem_euclid(DAY_S);
         if self.years.is_some() && date.year < i32::from(YEAR_FIELD_MIN) {
@@ -284,7 +286,7 @@ impl Walls for Fields {
             );
         }
         let last_year = date.year.saturating_add(SEARCH_YEARS).min(YEAR_MAX);
-        while date.year <= last_year {
+        while date.year <= last_year && fuel.burn() {
             if self.has_year(date.year) && self.months >> date.month & 1 == 1 {
                 let days = u64::from(self.days.of_month(date.year, date.month));
                 while let Some(day) = at_or_after(days, date.day) {
@@ -305,7 +307,7 @@ impl Walls for Fields {
     }
 
     /// The latest allowed wall time at or before `to_s`.
-    fn previous_wall(&self, to_s: i64) -> Option<i64> {
+    fn previous_wall(&self, to_s: i64, fuel: &Fuel) -> Option<i64> {
         let mut date = date_of(to_s.div_euclid(DAY_S));
         let mut time = to_s.rem_euclid(DAY_S);
         if self.years.is_some() && date.year > i32::from(YEAR_FIELD_MAX) {
@@ -319,7 +321,7 @@ impl Walls for Fields {
             );
         }
         let first_year = date.year.saturating_sub(SEARCH_YEARS).max(0);
-        while date.year >= first_year {
+        while date.year >= first_year && fuel.burn() {
             if self.has_year(date.year) && self.months >> date.month & 1 == 1 {
                 let days = u64::from(self.days.of_month(date.year, date.month));
                 while let Some(day) = at_or_before(days, date.day) {

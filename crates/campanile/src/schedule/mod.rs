@@ -19,6 +19,7 @@ mod item;
 mod parse;
 mod recur;
 mod rules;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod timetable;
@@ -41,6 +42,7 @@ pub use self::rules::zone_rules;
 pub use self::timetable::{Event, MOVES_OF_A_DAY_MAX, Timetable, What};
 pub use self::translate::NoTranslation;
 pub use self::zone::{TimeZoneName, format_in_zone, weekday_in_zone};
+use crate::fuel::{Fuel, Spent};
 use crate::protocol::limits;
 use crate::time::{Timestamp, duration_ms, parse_duration};
 
@@ -203,6 +205,12 @@ fn quoted(text: &str) -> String {
     format!("`{shown}{more}`")
 }
 
+/// What could not be worked out.
+fn too_much(spent: &Spent) -> Error {
+    let remedy = "write a plainer rule, a smaller COUNT, or several schedules";
+    Error::new("schedule", 0, format!("{spent}: {remedy}"))
+}
+
 impl Schedule {
     /// Reads a schedule: a cron expression (`0 2 * * *`, `@daily`), `every 10s`, `at 2026-12-01T08:00:00+01:00`,
     /// `rrule FREQ=WEEKLY;BYDAY=MO`, or nothing for only on request.
@@ -210,6 +218,14 @@ impl Schedule {
     /// # Errors
     /// Names the field that can't be read and what would be right. What can never fire is refused as well.
     pub fn parse(text: Option<&str>, options: &Options) -> Result<Self, Error> {
+        Self::parse_by(text, options, &Fuel::endless())
+    }
+
+    /// The same with fuel: what a recurrence counts, and whether it ever fires, is looked for with it.
+    ///
+    /// # Errors
+    /// As [`Schedule::parse`]; what can't be worked out with the fuel is refused as well.
+    pub fn parse_by(text: Option<&str>, options: &Options, fuel: &Fuel) -> Result<Self, Error> {
         let Some(text) = text else {
             return Ok(Self::OnRequest);
         };
@@ -239,7 +255,12 @@ impl Schedule {
                     .map_err(|message| Error::new("at", rest_at, message))?;
                 Ok(Self::At(instant))
             }
-            _ if Recur::is_meant(word) => Recur::parse(text, options).map(Self::Recur),
+            _ if Recur::is_meant(word) => {
+                let recur = Recur::parse_by(text, options, fuel);
+                // Run out, it looks as if it never fired.
+                fuel.check().map_err(|spent| too_much(&spent))?;
+                recur.map(Self::Recur)
+            }
             _ => Cron::parse(text, options).map(Self::Cron),
         }
     }
@@ -249,6 +270,14 @@ impl Schedule {
     /// # Errors
     /// As [`Schedule::parse`]; of several, the one at fault is named by its number.
     pub fn parse_all(texts: &[String], options: &Options) -> Result<Self, Error> {
+        Self::parse_all_by(texts, options, &Fuel::endless())
+    }
+
+    /// The same with fuel; see [`Schedule::parse_by`].
+    ///
+    /// # Errors
+    /// As [`Schedule::parse_by`]; of several, the one at fault is named by its number.
+    pub fn parse_all_by(texts: &[String], options: &Options, fuel: &Fuel) -> Result<Self, Error> {
         if texts.len() > limits::SCHEDULES_MAX {
             let message = format!(
                 "has {} entries: write {} at most",
@@ -259,10 +288,10 @@ impl Schedule {
         }
         match texts {
             [] => Ok(Self::OnRequest),
-            [one] => Self::parse(Some(one), options),
+            [one] => Self::parse_by(Some(one), options, fuel),
             many => {
                 let one = |(n, text): (usize, &String)| {
-                    Self::parse(Some(text), options).map_err(|e| Error {
+                    Self::parse_by(Some(text), options, fuel).map_err(|e| Error {
                         message: format!("{} (in schedule {} of the list)", e.message, n + 1),
                         ..e
                     })
@@ -276,27 +305,41 @@ impl Schedule {
     /// The first occurrence strictly after an instant; `None` when there is none any more.
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
-        match self {
-            Self::Cron(cron) => cron.next(after),
-            Self::Every(every) => every.next(after),
-            Self::Recur(recur) => recur.next(after),
-            Self::At(instant) => (*instant > after).then_some(*instant),
-            Self::Union(all) => all.iter().filter_map(|s| s.next(after)).min(),
-            Self::Bounded(bounded) => bounded.next(after),
-            Self::OnRequest => None,
-        }
+        self.next_by(after, &Fuel::endless())
     }
 
     /// The last occurrence strictly before an instant; `None` when there was none.
     #[must_use]
     pub fn previous(&self, before: Timestamp) -> Option<Timestamp> {
+        self.previous_by(before, &Fuel::endless())
+    }
+
+    /// [`Schedule::next`] with fuel: the answer counts only if the fuel's check says so.
+    #[must_use]
+    pub fn next_by(&self, after: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
         match self {
-            Self::Cron(cron) => cron.previous(before),
+            _ if !fuel.burn() => None,
+            Self::Cron(cron) => cron.next_by(after, fuel),
+            Self::Every(every) => every.next(after),
+            Self::Recur(recur) => recur.next_by(after, fuel),
+            Self::At(instant) => (*instant > after).then_some(*instant),
+            Self::Union(all) => all.iter().filter_map(|s| s.next_by(after, fuel)).min(),
+            Self::Bounded(bounded) => bounded.next_by(after, fuel),
+            Self::OnRequest => None,
+        }
+    }
+
+    /// [`Schedule::previous`] with fuel: the answer counts only if the fuel's check says so.
+    #[must_use]
+    pub fn previous_by(&self, before: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        match self {
+            _ if !fuel.burn() => None,
+            Self::Cron(cron) => cron.previous_by(before, fuel),
             Self::Every(every) => every.previous(before),
-            Self::Recur(recur) => recur.previous(before),
+            Self::Recur(recur) => recur.previous_by(before, fuel),
             Self::At(instant) => (*instant < before).then_some(*instant),
-            Self::Union(all) => all.iter().filter_map(|s| s.previous(before)).max(),
-            Self::Bounded(bounded) => bounded.previous(before),
+            Self::Union(all) => all.iter().filter_map(|s| s.previous_by(before, fuel)).max(),
+            Self::Bounded(bounded) => bounded.previous_by(before, fuel),
             Self::OnRequest => None,
         }
     }

@@ -15,6 +15,7 @@ use super::civil::DAY_S;
 use super::walls::{self, Walls};
 use super::zone::TimeZoneName;
 use super::{Dst, Error, Options};
+use crate::fuel::Fuel;
 use crate::time::Timestamp;
 
 /// A recurrence in its zone.
@@ -32,6 +33,8 @@ pub(super) struct Set {
     pub(super) added: Vec<i64>,
     pub(super) taken_out: Vec<i64>,
     pub(super) days_taken_out: Vec<i64>,
+    /// The last instant of the rule, where its last wall time does not say it.
+    last: Timestamp,
     text: String,
 }
 
@@ -48,8 +51,13 @@ impl Recur {
     /// # Errors
     /// Names the property or the part that can't be read, and what would be right.
     pub fn parse(text: &str, options: &Options) -> Result<Self, Error> {
-        let set = Box::new(read::recurrence(text, options)?);
-        if set.next_wall(i64::MIN / 2).is_none() {
+        Self::parse_by(text, options, &Fuel::endless())
+    }
+
+    /// The same with fuel; the answer counts only if the fuel's check says so.
+    pub(super) fn parse_by(text: &str, options: &Options, fuel: &Fuel) -> Result<Self, Error> {
+        let set = Box::new(read::recurrence(text, options, fuel)?);
+        if set.next_wall(i64::MIN / 2, fuel).is_none() {
             return Err(Error {
                 never_fires: true,
                 ..Error::new(
@@ -77,16 +85,70 @@ impl Recur {
         &self.set
     }
 
+    /// What happens to its wall times where the clocks are changed: what its task says, or, if it goes on in hours,
+    /// minutes or seconds, what elapsed time does.
+    pub(super) fn rule_of_clocks(&self) -> Dst {
+        if self.is_listed() {
+            self.dst
+        } else {
+            walls::ELAPSED
+        }
+    }
+
+    /// Whether its times are listed, so that the rules of [`Dst`] apply; otherwise it follows elapsed time.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        !self.set.rule.as_ref().is_some_and(Rule::is_elapsed)
+    }
+
     /// The first occurrence strictly after an instant.
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
-        walls::next(self.set.as_ref(), &self.zone, self.dst, after)
+        self.next_by(after, &Fuel::endless())
     }
 
     /// The last occurrence strictly before an instant.
     #[must_use]
     pub fn previous(&self, before: Timestamp) -> Option<Timestamp> {
-        walls::previous(self.set.as_ref(), &self.zone, self.dst, before)
+        self.previous_by(before, &Fuel::endless())
+    }
+
+    pub(super) fn next_by(&self, after: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        let (set, rule) = (self.set.as_ref(), self.rule_of_clocks());
+        let at = walls::next(set, &self.zone, rule, after, fuel)?;
+        if at <= set.last {
+            return Some(at);
+        }
+        walls::next(&Added(set), &self.zone, rule, after.max(set.last), fuel)
+    }
+
+    pub(super) fn previous_by(&self, before: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        let (set, rule) = (self.set.as_ref(), self.rule_of_clocks());
+        let added = walls::previous(&Added(set), &self.zone, rule, before, fuel);
+        if let Some(at) = added.filter(|at| *at > set.last) {
+            return Some(at);
+        }
+        let end = Timestamp::from_ms(set.last.as_ms().saturating_add(1));
+        walls::previous(set, &self.zone, rule, before.min(end), fuel)
+    }
+}
+
+/// The added dates alone: all that lies behind the last instant of a rule.
+struct Added<'a>(&'a Set);
+
+impl Walls for Added<'_> {
+    fn next_wall(&self, from_s: i64, fuel: &Fuel) -> Option<i64> {
+        let at = self.0.added.partition_point(|w| *w < from_s);
+        let mut rest = self.0.added.iter().skip(at);
+        let found = rest.find(|w| !fuel.burn() || !self.0.is_taken_out(**w));
+        found.filter(|w| !self.0.is_taken_out(**w)).copied()
+    }
+
+    fn previous_wall(&self, to_s: i64, fuel: &Fuel) -> Option<i64> {
+        let end = self.0.added.partition_point(|w| *w <= to_s);
+        let mut rest = self.0.added.iter().take(end).rev();
+        let found = rest.find(|w| !fuel.burn() || !self.0.is_taken_out(**w));
+        found.filter(|w| !self.0.is_taken_out(**w)).copied()
     }
 }
 
@@ -118,10 +180,10 @@ impl Set {
 
 impl Walls for Set {
     // Each round takes one written exception, and those are bounded.
-    fn next_wall(&self, from_s: i64) -> Option<i64> {
+    fn next_wall(&self, from_s: i64, fuel: &Fuel) -> Option<i64> {
         let mut from_s = from_s;
         loop {
-            let rule = self.rule.as_ref().and_then(|r| r.next_wall(from_s));
+            let rule = self.rule.as_ref().and_then(|r| r.next_wall(from_s, fuel));
             let at = self.added.partition_point(|w| *w < from_s);
             let wall = rule.into_iter().chain(self.added.get(at).copied()).min()?;
             if !self.is_taken_out(wall) {
@@ -131,10 +193,10 @@ impl Walls for Set {
         }
     }
 
-    fn previous_wall(&self, to_s: i64) -> Option<i64> {
+    fn previous_wall(&self, to_s: i64, fuel: &Fuel) -> Option<i64> {
         let mut to_s = to_s;
         loop {
-            let rule = self.rule.as_ref().and_then(|r| r.previous_wall(to_s));
+            let rule = self.rule.as_ref().and_then(|r| r.previous_wall(to_s, fuel));
             let at = self.added.partition_point(|w| *w <= to_s);
             let added = at.checked_sub(1).and_then(|at| self.added.get(at)).copied();
             let wall = rule.into_iter().chain(added).max()?;

@@ -17,6 +17,7 @@ use self::moves::Moves;
 use super::civil::DAY_S;
 use super::{Schedule, TimeZoneName};
 use crate::calendar::Calendar;
+use crate::fuel::Fuel;
 use crate::protocol::limits;
 use crate::task::{Invalid, OnExcluded};
 use crate::time::Timestamp;
@@ -25,6 +26,9 @@ use crate::time::Timestamp;
 pub const MOVES_OF_A_DAY_MAX: usize = 96;
 /// Days with occurrences that [`Timetable::check`] looks at.
 const CHECKED_DAYS_MAX: usize = 8;
+
+/// Fuel for a look at the calendars: each is some searches in its days, on some zone's wall.
+const LOOK_UNITS: u64 = 8;
 
 const DAY_MS: i64 = DAY_S * 1_000;
 
@@ -92,17 +96,17 @@ impl Timetable {
     ///
     /// # Errors
     /// `on_excluded`, for a schedule with more than [`MOVES_OF_A_DAY_MAX`] occurrences a day.
-    pub fn check(&self, near: Timestamp) -> Result<(), Invalid> {
+    pub fn check(&self, near: Timestamp, fuel: &Fuel) -> Result<(), Invalid> {
         if !self.moves() {
             return Ok(());
         }
         let mut after = near;
         for _ in 0..CHECKED_DAYS_MAX {
-            let Some(at) = self.schedule.next(after) else {
+            let Some(at) = self.schedule.next_by(after, fuel) else {
                 break;
             };
             let day = self.day_of(at);
-            if self.is_crowded(day) {
+            if self.is_crowded(day, fuel) {
                 return Err(Invalid::new(
                     "on_excluded",
                     format!(
@@ -118,21 +122,39 @@ impl Timetable {
     /// What happens next, strictly after an instant; `None` when nothing does any more.
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Event> {
-        let own = self.schedule.next(after);
-        match self.moved_into(after, own, Pick::First) {
+        self.next_by(after, &Fuel::endless())
+    }
+
+    /// The same with fuel; the answer counts only if the fuel's check says so.
+    #[must_use]
+    pub fn next_by(&self, after: Timestamp, fuel: &Fuel) -> Option<Event> {
+        let own = self.schedule.next_by(after, fuel);
+        match self.moved_into(after, own, Pick::First, fuel) {
             Some(moved) => Some(moved.due()),
-            None => own.map(|at| self.event(at)),
+            None => own.map(|at| self.event(at, fuel)),
         }
+    }
+
+    /// Its events strictly after an instant, in order; they are all of them only if the fuel's check says so.
+    pub(crate) fn events<'a>(
+        &'a self,
+        after: Timestamp,
+        fuel: &'a Fuel,
+    ) -> impl Iterator<Item = Event> + 'a {
+        let first = self.next_by(after, fuel);
+        std::iter::successors(first, |event| self.next_by(event.at, fuel))
+            .take_while(|_| fuel.burn())
     }
 
     /// What happened last, strictly before an instant; `None` when nothing did.
     #[must_use]
     pub fn previous(&self, before: Timestamp) -> Option<Event> {
-        let own = self.schedule.previous(before);
+        let fuel = &Fuel::endless();
+        let own = self.schedule.previous_by(before, fuel);
         let low = own.unwrap_or(Timestamp::MIN);
-        match self.moved_into(low, Some(before), Pick::Last) {
+        match self.moved_into(low, Some(before), Pick::Last, fuel) {
             Some(moved) => Some(moved.due()),
-            None => own.map(|at| self.event(at)),
+            None => own.map(|at| self.event(at, fuel)),
         }
     }
 
@@ -144,17 +166,17 @@ impl Timetable {
             return None;
         }
         let end = Timestamp::from_ms(at.as_ms() + 1);
-        let moved = self.moved_into(before(at), Some(end), Pick::First)?;
+        let moved = self.moved_into(before(at), Some(end), Pick::First, &Fuel::endless())?;
         Some(moved.from)
     }
 
     /// What becomes of an instant of the schedule.
-    fn event(&self, at: Timestamp) -> Event {
-        let movable = || self.moves() && !self.is_crowded(self.day_of(at));
+    fn event(&self, at: Timestamp, fuel: &Fuel) -> Event {
+        let movable = || self.moves() && !self.is_crowded(self.day_of(at), fuel);
         let what = if self.excluded_by(at).is_none() {
             What::Due
         } else if movable() {
-            self.target(at).map_or(What::Excluded, What::Moved)
+            self.target(at, fuel).map_or(What::Excluded, What::Moved)
         } else {
             What::Excluded
         };
@@ -167,12 +189,12 @@ impl Timetable {
 
     /// Where an excluded instant goes: day by day, at its wall time, to the first that is not excluded. Nothing goes out
     /// of the schedule's bounds.
-    fn target(&self, at: Timestamp) -> Option<Timestamp> {
+    fn target(&self, at: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
         let window = self.window();
         let wall_ms = self.zone.wall_ms(at);
         (1..=limits::MOVED_DAYS_MAX)
             .map(|days| self.candidate(wall_ms, days))
-            .take_while(|t| window.contains(t))
+            .take_while(|t| window.contains(t) && fuel.burn_units(LOOK_UNITS))
             .find(|t| self.excluded_by(*t).is_none())
     }
 
@@ -194,19 +216,25 @@ impl Timetable {
         }
     }
 
-    fn moved_into(&self, low: Timestamp, high: Option<Timestamp>, pick: Pick) -> Option<Move> {
+    fn moved_into(
+        &self,
+        low: Timestamp,
+        high: Option<Timestamp>,
+        pick: Pick,
+        fuel: &Fuel,
+    ) -> Option<Move> {
         if !self.moves() {
             return None;
         }
-        Moves::between(self, low, high)?.find(pick)
+        Moves::between(self, low, high)?.find(pick, fuel)
     }
 
     /// Whether a day has more occurrences than are moved.
-    fn is_crowded(&self, day: i64) -> bool {
+    fn is_crowded(&self, day: i64, fuel: &Fuel) -> bool {
         let end = self.zone.day_start(day + 1);
         let mut at = before(self.zone.day_start(day));
         for _ in 0..=MOVES_OF_A_DAY_MAX {
-            match self.schedule.next(at) {
+            match self.schedule.next_by(at, fuel) {
                 Some(next) if next < end => at = next,
                 _ => return false,
             }

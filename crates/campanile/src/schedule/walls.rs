@@ -6,6 +6,7 @@
 
 use super::zone::{Segment, TimeZoneName};
 use super::{Dst, Gap, Repeat};
+use crate::fuel::Fuel;
 use crate::time::Timestamp;
 
 /// What follows elapsed time: it fires in both passes of what the clocks show twice, and has nothing in what they leave
@@ -20,12 +21,15 @@ const SEGMENTS_MAX: u32 = 1_000;
 /// More than any two offsets of one zone differ by: further from a change of the clocks, wall times come in order.
 const OFFSETS_APART_MAX_S: i64 = 52 * 3_600;
 
-/// Wall times, in seconds since 1970-01-01T00:00 on the wall.
+/// Fuel for a look at a stretch of a zone.
+const SEGMENT_UNITS: u64 = 4;
+
+/// Wall times, in seconds since 1970-01-01T00:00 on the wall. A search that runs out of fuel finds none.
 pub(super) trait Walls {
     /// The first at or after a wall time.
-    fn next_wall(&self, from_s: i64) -> Option<i64>;
+    fn next_wall(&self, from_s: i64, fuel: &Fuel) -> Option<i64>;
     /// The last at or before a wall time.
-    fn previous_wall(&self, to_s: i64) -> Option<i64>;
+    fn previous_wall(&self, to_s: i64, fuel: &Fuel) -> Option<i64>;
 }
 
 /// The first instant strictly after another.
@@ -34,14 +38,18 @@ pub(super) fn next(
     zone: &TimeZoneName,
     dst: Dst,
     after: Timestamp,
+    fuel: &Fuel,
 ) -> Option<Timestamp> {
     let mut from_s = after.as_ms().div_euclid(1_000) + 1;
     for _ in 0..SEGMENTS_MAX {
+        if !fuel.burn_units(SEGMENT_UNITS) {
+            return None;
+        }
         let segment = zone.segment_at(from_s);
         let (low, high) = own_walls(&segment, dst.repeat);
-        let wall = walls.next_wall((from_s + segment.offset_s).max(low));
+        let wall = walls.next_wall((from_s + segment.offset_s).max(low), fuel);
         let own = wall.filter(|w| *w < high).map(|w| w - segment.offset_s);
-        let left_out = next_left_out(walls, &segment, dst.gap, from_s);
+        let left_out = next_left_out(walls, &segment, dst.gap, from_s, fuel);
         if let Some(at_s) = own.into_iter().chain(left_out).min() {
             return instant(at_s);
         }
@@ -65,14 +73,18 @@ pub(super) fn previous(
     zone: &TimeZoneName,
     dst: Dst,
     before: Timestamp,
+    fuel: &Fuel,
 ) -> Option<Timestamp> {
     let mut to_s = (before.as_ms() - 1).div_euclid(1_000);
     for _ in 0..SEGMENTS_MAX {
+        if !fuel.burn_units(SEGMENT_UNITS) {
+            return None;
+        }
         let segment = zone.segment_at(to_s);
         let (low, high) = own_walls(&segment, dst.repeat);
-        let wall = walls.previous_wall((to_s + segment.offset_s).min(high - 1));
+        let wall = walls.previous_wall((to_s + segment.offset_s).min(high - 1), fuel);
         let own = wall.filter(|w| *w >= low).map(|w| w - segment.offset_s);
-        let left_out = previous_left_out(walls, &segment, dst.gap, to_s);
+        let left_out = previous_left_out(walls, &segment, dst.gap, to_s, fuel);
         if let Some(at_s) = own.into_iter().chain(left_out).max() {
             return instant(at_s);
         }
@@ -114,9 +126,15 @@ fn gap_of(segment: &Segment) -> Option<(i64, i64, i64)> {
     })
 }
 
-fn next_left_out(walls: &impl Walls, segment: &Segment, gap: Gap, from_s: i64) -> Option<i64> {
+fn next_left_out(
+    walls: &impl Walls,
+    segment: &Segment,
+    gap: Gap,
+    from_s: i64,
+    fuel: &Fuel,
+) -> Option<i64> {
     let (first, end, offset_s) = gap_of(segment)?;
-    let left_out = |from: i64| walls.next_wall(from).filter(|w| *w < end);
+    let left_out = |from: i64| walls.next_wall(from, fuel).filter(|w| *w < end);
     match gap {
         Gap::Skip => None,
         Gap::NextValid if from_s > segment.start_s => None,
@@ -126,9 +144,15 @@ fn next_left_out(walls: &impl Walls, segment: &Segment, gap: Gap, from_s: i64) -
     }
 }
 
-fn previous_left_out(walls: &impl Walls, segment: &Segment, gap: Gap, to_s: i64) -> Option<i64> {
+fn previous_left_out(
+    walls: &impl Walls,
+    segment: &Segment,
+    gap: Gap,
+    to_s: i64,
+    fuel: &Fuel,
+) -> Option<i64> {
     let (first, end, offset_s) = gap_of(segment)?;
-    let left_out = |to: i64| walls.previous_wall(to).filter(|w| *w >= first);
+    let left_out = |to: i64| walls.previous_wall(to, fuel).filter(|w| *w >= first);
     match gap {
         Gap::Skip => None,
         Gap::NextValid => left_out(end - 1).map(|_| segment.start_s),

@@ -11,6 +11,9 @@ use super::Error;
 use super::civil::{self, DAY_S};
 use crate::time::Timestamp;
 
+/// Up to here the rules of two zones are compared: 2100-01-01.
+const COMPARED_UNTIL_S: i64 = 4_102_444_800;
+
 /// The name of a zone that exists, as in `Europe/Berlin`, with its rules (shared between all who hold it). Default:
 /// UTC.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,12 +33,39 @@ impl TimeZoneName {
                 format!("{text} is not known: write an IANA name, as in Europe/Berlin or UTC"),
             )
         };
+        if name.eq_ignore_ascii_case("Z") {
+            return Ok(Self::utc());
+        }
         let zone = TimeZone::get(name).map_err(|_| unknown())?;
         if zone.iana_name().is_some() {
             Ok(Self(zone))
         } else {
             Err(unknown())
         }
+    }
+
+    /// Whether both are one zone: one name, or names for the same rules at all times, as `Europe/Kiev` and
+    /// `Europe/Kyiv` are.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let rules = |zone: &Self| {
+            let first = jiff::Timestamp::MIN;
+            let until = instant(COMPARED_UNTIL_S);
+            let changes = zone.0.following(first);
+            let changes: Vec<_> = changes
+                .take_while(|c| c.timestamp() < until)
+                .map(|c| (c.timestamp(), c.offset()))
+                .collect();
+            (zone.0.to_offset(first), changes)
+        };
+        self.name() == other.name() || rules(self) == rules(other)
+    }
+
+    /// Whether a name is one of this zone's.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name().eq_ignore_ascii_case(name)
+            || Self::parse(name).is_ok_and(|other| self.is_same(&other))
     }
 
     /// Coordinated universal time.

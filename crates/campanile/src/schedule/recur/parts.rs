@@ -3,10 +3,13 @@
 
 use super::read::{Piece, moment};
 use super::rule::{Freq, Rule, index_of};
+use crate::fuel::Fuel;
 use crate::protocol::limits;
 use crate::schedule::civil::{DAY_S, date_of, weekday_of};
+use crate::schedule::walls;
 use crate::schedule::zone::TimeZoneName;
 use crate::schedule::{Error, quoted};
+use crate::time::Timestamp;
 
 /// Times of one day, or of one hour.
 const TIMES_MAX: usize = 10_000;
@@ -232,13 +235,33 @@ fn weekdays(parts: &Parts<'_>, freq: Freq) -> Result<(u32, Vec<(i64, u32)>), Err
     Ok((set, nth))
 }
 
-/// Reads a rule. `implied` says that its start was not written.
+/// Where a rule begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    /// From where its periods are counted.
+    pub(super) start_s: i64,
+    /// Its first wall time that counts.
+    pub(super) first_s: i64,
+    /// Whether it was not written.
+    pub(super) implied: bool,
+}
+
+/// A rule, and the last instant that it may have beside its last wall time.
+pub(super) struct Counted {
+    pub(super) rule: Rule,
+    pub(super) last: Timestamp,
+}
+
+/// Reads a rule.
 pub(super) fn rule_of(
     text: Piece<'_>,
-    start_s: i64,
-    implied: bool,
+    start: Start,
     zone: &TimeZoneName,
-) -> Result<Rule, Error> {
+    fuel: &Fuel,
+) -> Result<Counted, Error> {
+    let Start {
+        start_s, implied, ..
+    } = start;
     let parts = Parts::read(text)?;
     let freq = parts.freq()?;
     let (weekdays, nth_weekdays) = weekdays(&parts, freq)?;
@@ -260,11 +283,12 @@ pub(super) fn rule_of(
             )
         })?,
     };
-    let last_s = match parts.get("UNTIL") {
-        None => i64::MAX / 2,
+    let (last_s, mut last) = match parts.get("UNTIL") {
+        None => (i64::MAX / 2, Timestamp::MAX),
         Some(piece) => {
             let until = moment("UNTIL", piece, zone)?;
-            until.wall_s + if until.whole_day { DAY_S - 1 } else { 0 }
+            let last_s = until.wall_s + if until.whole_day { DAY_S - 1 } else { 0 };
+            (last_s, until.instant.unwrap_or(Timestamp::MAX))
         }
     };
     let months = parts.mask("BYMONTH", 1, 12)?;
@@ -285,14 +309,24 @@ pub(super) fn rule_of(
         positions: parts.numbers("BYSETPOS", 1, 366, true)?,
         times: Vec::new(),
         start_s,
+        first_s: start_s,
         last_s,
     };
     fill_days(&mut rule);
     fill_times(&mut rule, implied, &parts)?;
     if let Some(count) = parts.one("COUNT", i64::from(limits::MAX_COUNT_MAX))? {
-        rule.last_s = last_of(&rule, count);
+        // Without a written start, what lies between the start that is thought of and the task's creation never was.
+        rule.first_s = start.first_s;
+        if rule.is_elapsed() {
+            last = last_instant(&rule, zone, count, fuel);
+        } else {
+            rule.last_s = last_wall(&rule, count, fuel);
+        }
     }
-    Ok(rule)
+    if !rule.is_elapsed() {
+        last = Timestamp::MAX;
+    }
+    Ok(Counted { rule, last })
 }
 
 /// What a rule says nothing about, its start says.
@@ -377,11 +411,24 @@ fn fill_times(rule: &mut Rule, implied: bool, parts: &Parts<'_>) -> Result<(), E
 }
 
 /// The wall time at which a count is used up.
-fn last_of(rule: &Rule, count: i64) -> i64 {
-    let mut last = rule.start_s - 1;
+fn last_wall(rule: &Rule, count: i64, fuel: &Fuel) -> i64 {
+    let mut last = rule.first_s - 1;
     for _ in 0..count {
-        match rule.next_wall(last + 1) {
+        match rule.next_wall(last + 1, fuel) {
             Some(wall) => last = wall,
+            None => break,
+        }
+    }
+    last
+}
+
+/// The instant at which a count is used up, where a wall time may come twice.
+fn last_instant(rule: &Rule, zone: &TimeZoneName, count: i64, fuel: &Fuel) -> Timestamp {
+    // No wall shows the start before this instant.
+    let mut last = Timestamp::from_ms((rule.first_s - 2 * DAY_S) * 1_000);
+    for _ in 0..count {
+        match walls::next(rule, zone, walls::ELAPSED, last, fuel) {
+            Some(at) => last = at,
             None => break,
         }
     }

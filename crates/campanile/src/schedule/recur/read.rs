@@ -2,7 +2,8 @@
 //! [`Error`] that points at the bad piece; searches nothing.
 
 use super::Set;
-use super::parts::rule_of;
+use super::parts::{Start, rule_of};
+use crate::fuel::Fuel;
 use crate::schedule::civil::{DAY_S, Date, days_in_month, days_of};
 use crate::schedule::zone::TimeZoneName;
 use crate::schedule::{Error, Options, quoted};
@@ -22,6 +23,8 @@ pub(super) struct Piece<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     pub(super) wall_s: i64,
+    /// Where it is written in UTC.
+    pub(super) instant: Option<Timestamp>,
     pub(super) whole_day: bool,
 }
 
@@ -33,7 +36,7 @@ struct Property<'a> {
 }
 
 /// Reads the whole text.
-pub(super) fn recurrence(text: &str, options: &Options) -> Result<Set, Error> {
+pub(super) fn recurrence(text: &str, options: &Options, fuel: &Fuel) -> Result<Set, Error> {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("is longer than {TEXT_BYTES_MAX} bytes: write a second schedule");
         return Err(Error::new("rrule", 0, message));
@@ -45,6 +48,7 @@ pub(super) fn recurrence(text: &str, options: &Options) -> Result<Set, Error> {
         added: Vec::new(),
         taken_out: Vec::new(),
         days_taken_out: Vec::new(),
+        last: Timestamp::MAX,
         text: String::new(),
     };
     let mut properties = Vec::new();
@@ -70,7 +74,15 @@ pub(super) fn recurrence(text: &str, options: &Options) -> Result<Set, Error> {
     // Without a written start, nobody means the second at which a task was created.
     let start_s = start.map_or(anchor_s - anchor_s.rem_euclid(60), |s| s.wall_s);
     if let Some(text) = rule {
-        set.rule = Some(rule_of(text, start_s, implied, zone)?);
+        // A schedule's instants come after the task's creation.
+        let first_s = if implied { anchor_s + 1 } else { start_s };
+        let start = Start {
+            start_s,
+            first_s,
+            implied,
+        };
+        let counted = rule_of(text, start, zone, fuel)?;
+        (set.rule, set.last) = (Some(counted.rule), counted.last);
     }
     for property in &properties {
         for moment in dates_of(property, zone)? {
@@ -190,7 +202,7 @@ impl Property<'_> {
     /// Wall times are the task's: another zone can't be meant by one property alone.
     fn check_zone(&self, zone: &TimeZoneName) -> Result<(), Error> {
         match self.zone {
-            Some(written) if !written.text.eq_ignore_ascii_case(zone.name()) => {
+            Some(written) if !zone.is_named(written.text) => {
                 let message = format!(
                     "is in {}, but the task's timezone is {zone}: write that zone as `timezone` of the task, and leave TZID out",
                     quoted(written.text)
@@ -204,7 +216,7 @@ impl Property<'_> {
 
 fn start_of(property: &Property<'_>, zone: &TimeZoneName) -> Result<Moment, Error> {
     property.check_zone(zone)?;
-    if property.value.text.ends_with(['Z', 'z']) && zone.name() != "UTC" {
+    if property.value.text.ends_with(['Z', 'z']) && !zone.is_named("UTC") {
         let message = format!(
             "is in UTC, but the task's timezone is {zone}: leave the Z off, or write timezone = \"UTC\""
         );
@@ -257,6 +269,7 @@ pub(super) fn moment(
     let Some(time) = time else {
         return Ok(Moment {
             wall_s: day_s,
+            instant: None,
             whole_day: true,
         });
     };
@@ -270,13 +283,15 @@ pub(super) fn moment(
         (h < 24 && m < 60 && s < 60).then(|| i64::from(h * 3_600 + m * 60 + s))
     });
     let mut wall_s = day_s + clock.flatten().ok_or_else(wrong)?;
-    if time.ends_with('Z') {
-        wall_s = zone
-            .wall_ms(Timestamp::from_ms(wall_s * 1_000))
-            .div_euclid(1_000);
+    let instant = time
+        .ends_with('Z')
+        .then(|| Timestamp::from_ms(wall_s * 1_000));
+    if let Some(instant) = instant {
+        wall_s = zone.wall_ms(instant).div_euclid(1_000);
     }
     Ok(Moment {
         wall_s,
+        instant,
         whole_day: false,
     })
 }

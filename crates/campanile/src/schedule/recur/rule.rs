@@ -5,7 +5,9 @@
 //! the period (every second week, say) that a day belongs to is a division. So a rule is asked about any year at the
 //! same cost, and a COUNT becomes a last wall time once, when the rule is read.
 
+use crate::fuel::Fuel;
 use crate::schedule::civil::{DAY_S, Date, YEAR_MAX, date_of, days_in_month, days_of, weekday_of};
+use crate::schedule::walls::Walls;
 
 /// Months searched for an allowed day: all of the calendar's 400 years.
 const MONTHS_MAX: u32 = 4_800;
@@ -51,48 +53,61 @@ pub(in crate::schedule) struct Rule {
     pub(in crate::schedule) positions: Vec<i64>,
     /// Seconds from the beginning of a day (of an hour, a minute or a second in rules by those), in order.
     pub(in crate::schedule) times: Vec<i64>,
+    /// From where the periods are counted.
     pub(in crate::schedule) start_s: i64,
-    /// The last wall time there is.
+    /// The first wall time there is: the start, or what comes after it where the start was not written.
+    pub(in crate::schedule) first_s: i64,
+    /// The last wall time there is; a count of a rule that follows elapsed time has a last instant beside it.
     pub(in crate::schedule) last_s: i64,
 }
 
 impl Rule {
+    /// Whether it goes on in hours, minutes or seconds, some of them not listed: then it follows elapsed time where the
+    /// clocks are changed, as a cron expression with an open step does.
+    pub(in crate::schedule) fn is_elapsed(&self) -> bool {
+        let open_hours = self.freq < Freq::Daily && self.hours == 0;
+        let open_minutes = self.freq < Freq::Hourly && self.minutes == 0;
+        open_hours || open_minutes
+    }
+
     /// The first wall time at or after another.
-    pub(super) fn next_wall(&self, from_s: i64) -> Option<i64> {
-        let from_s = from_s.max(self.start_s);
+    pub(super) fn next_wall(&self, from_s: i64, fuel: &Fuel) -> Option<i64> {
+        let from_s = from_s.max(self.first_s);
         let found = match self.freq {
-            Freq::Secondly | Freq::Minutely | Freq::Hourly => self.next_by_units(from_s),
-            _ if self.positions.is_empty() => self.next_by_days(from_s),
-            _ => self.next_by_positions(from_s),
+            Freq::Secondly | Freq::Minutely | Freq::Hourly => self.next_by_units(from_s, fuel),
+            _ if self.positions.is_empty() => self.next_by_days(from_s, fuel),
+            _ => self.next_by_positions(from_s, fuel),
         };
         found.filter(|w| *w <= self.last_s)
     }
 
     /// The last wall time at or before another.
-    pub(super) fn previous_wall(&self, to_s: i64) -> Option<i64> {
+    pub(super) fn previous_wall(&self, to_s: i64, fuel: &Fuel) -> Option<i64> {
         let to_s = to_s.min(self.last_s);
-        if to_s < self.start_s {
+        if to_s < self.first_s {
             return None;
         }
         let found = match self.freq {
-            Freq::Secondly | Freq::Minutely | Freq::Hourly => self.previous_by_units(to_s),
-            _ if self.positions.is_empty() => self.previous_by_days(to_s),
-            _ => self.previous_by_positions(to_s),
+            Freq::Secondly | Freq::Minutely | Freq::Hourly => self.previous_by_units(to_s, fuel),
+            _ if self.positions.is_empty() => self.previous_by_days(to_s, fuel),
+            _ => self.previous_by_positions(to_s, fuel),
         };
-        found.filter(|w| *w >= self.start_s)
+        found.filter(|w| *w >= self.first_s)
     }
 
-    fn next_by_days(&self, from_s: i64) -> Option<i64> {
+    fn next_by_days(&self, from_s: i64, fuel: &Fuel) -> Option<i64> {
         let mut day = from_s.div_euclid(DAY_S);
         for _ in 0..STEPS_MAX {
-            let allowed = self.allowed_from(day)?;
+            if !fuel.burn() {
+                return None;
+            }
+            let allowed = self.allowed_from(day, fuel)?;
             let (first, _) = self.period_from(allowed)?;
             if first > allowed {
                 day = first;
                 continue;
             }
-            let time = |t: &&i64| allowed * DAY_S + **t >= from_s;
-            if let Some(time) = self.times.iter().find(time) {
+            if let Some(time) = self.time_from(from_s - allowed * DAY_S) {
                 return Some(allowed * DAY_S + time);
             }
             day = allowed + 1;
@@ -100,17 +115,19 @@ impl Rule {
         None
     }
 
-    fn previous_by_days(&self, to_s: i64) -> Option<i64> {
+    fn previous_by_days(&self, to_s: i64, fuel: &Fuel) -> Option<i64> {
         let mut day = to_s.div_euclid(DAY_S);
         for _ in 0..STEPS_MAX {
-            let allowed = self.allowed_until(day)?;
+            if !fuel.burn() {
+                return None;
+            }
+            let allowed = self.allowed_until(day, fuel)?;
             let (_, end) = self.period_until(allowed)?;
             if end <= allowed {
                 day = end - 1;
                 continue;
             }
-            let time = |t: &&i64| allowed * DAY_S + **t <= to_s;
-            if let Some(time) = self.times.iter().rev().find(time) {
+            if let Some(time) = self.time_until(to_s - allowed * DAY_S) {
                 return Some(allowed * DAY_S + time);
             }
             day = allowed - 1;
@@ -118,43 +135,49 @@ impl Rule {
         None
     }
 
-    fn next_by_positions(&self, from_s: i64) -> Option<i64> {
+    fn next_by_positions(&self, from_s: i64, fuel: &Fuel) -> Option<i64> {
         let mut day = from_s.div_euclid(DAY_S);
         for _ in 0..STEPS_MAX {
+            if !fuel.burn() {
+                return None;
+            }
             let (first, end) = self.period_from(day)?;
             let later = self
-                .in_period(first, end)
+                .in_period(first, end, fuel)
                 .into_iter()
                 .filter(|w| *w >= from_s);
             if let Some(wall) = later.min() {
                 return Some(wall);
             }
             // The period of the next allowed day may be one that is left out: then the one after it is meant.
-            day = self.allowed_from(end)?;
+            day = self.allowed_from(end, fuel)?;
         }
         None
     }
 
-    fn previous_by_positions(&self, to_s: i64) -> Option<i64> {
+    fn previous_by_positions(&self, to_s: i64, fuel: &Fuel) -> Option<i64> {
         let mut day = to_s.div_euclid(DAY_S);
         for _ in 0..STEPS_MAX {
+            if !fuel.burn() {
+                return None;
+            }
             let (first, end) = self.period_until(day)?;
             let earlier = self
-                .in_period(first, end)
+                .in_period(first, end, fuel)
                 .into_iter()
                 .filter(|w| *w <= to_s);
             if let Some(wall) = earlier.max() {
                 return Some(wall);
             }
-            day = self.allowed_until(first - 1)?;
+            day = self.allowed_until(first - 1, fuel)?;
         }
         None
     }
 
     /// The wall times of one period at the asked-for positions.
-    fn in_period(&self, first: i64, end: i64) -> Vec<i64> {
-        let next = |day: &i64| self.allowed_from(day + 1).filter(|d| *d < end);
-        let days = std::iter::successors(self.allowed_from(first).filter(|d| *d < end), next);
+    fn in_period(&self, first: i64, end: i64, fuel: &Fuel) -> Vec<i64> {
+        let next = |day: &i64| self.allowed_from(day + 1, fuel).filter(|d| *d < end);
+        let days = std::iter::successors(self.allowed_from(first, fuel).filter(|d| *d < end), next);
         let days: Vec<i64> = days.collect();
         let (times, total) = (self.times.len(), days.len() * self.times.len());
         let wall = |position: &i64| {
@@ -164,11 +187,32 @@ impl Rule {
         self.positions.iter().filter_map(wall).collect()
     }
 
+    /// The first time of a period at or after so many seconds of it.
+    fn time_from(&self, s: i64) -> Option<i64> {
+        let at = self.times.partition_point(|t| *t < s);
+        self.times.get(at).copied()
+    }
+
+    /// The last time of a period at or before so many seconds of it.
+    fn time_until(&self, s: i64) -> Option<i64> {
+        let end = self.times.partition_point(|t| *t <= s);
+        self.times.get(end.checked_sub(1)?).copied()
+    }
+
+    /// Fuel for one month's days: its lists are gone through for each of them.
+    fn month_units(&self) -> u64 {
+        let lists = self.year_days.len() + self.weeks.len() + self.nth_weekdays.len();
+        1 + u64::try_from(lists).unwrap_or(0)
+    }
+
     /// The first day at or after another that the rule's days allow.
-    fn allowed_from(&self, day: i64) -> Option<i64> {
+    fn allowed_from(&self, day: i64, fuel: &Fuel) -> Option<i64> {
         let date = date_of(day);
         let (mut year, mut month, mut least) = (date.year, date.month, date.day);
         for _ in 0..=MONTHS_MAX {
+            if !fuel.burn_units(self.month_units()) {
+                return None;
+            }
             if year > YEAR_MAX {
                 return None;
             }
@@ -188,11 +232,14 @@ impl Rule {
     }
 
     /// The last day at or before another that the rule's days allow.
-    fn allowed_until(&self, day: i64) -> Option<i64> {
+    fn allowed_until(&self, day: i64, fuel: &Fuel) -> Option<i64> {
         let date = date_of(day);
         let (mut year, mut month, mut most) = (date.year, date.month, date.day);
         let start_year = date_of(self.start_s.div_euclid(DAY_S)).year;
         for _ in 0..=MONTHS_MAX {
+            if !fuel.burn_units(self.month_units()) {
+                return None;
+            }
             if year < start_year {
                 return None;
             }
@@ -390,7 +437,7 @@ impl Rule {
         }
     }
 
-    fn next_by_units(&self, from_s: i64) -> Option<i64> {
+    fn next_by_units(&self, from_s: i64, fuel: &Fuel) -> Option<i64> {
         let (unit, base) = (
             self.unit_s(),
             self.start_s - self.start_s.rem_euclid(self.unit_s()),
@@ -398,15 +445,18 @@ impl Rule {
         let step = unit * self.interval;
         let mut cursor = from_s;
         for _ in 0..STEPS_MAX {
+            if !fuel.burn() {
+                return None;
+            }
             let away = cursor.div_euclid(unit) * unit - base;
             let periods = away.div_euclid(step) + i64::from(away.rem_euclid(step) != 0);
             let at = base + periods * step;
-            let day = self.allowed_from(at.div_euclid(DAY_S))?;
+            let day = self.allowed_from(at.div_euclid(DAY_S), fuel)?;
             cursor = if day > at.div_euclid(DAY_S) {
                 day * DAY_S
             } else if let Some(refused) = self.refused_stretch(at) {
                 (at.div_euclid(refused) + 1) * refused
-            } else if let Some(time) = self.times.iter().find(|t| at + **t >= from_s) {
+            } else if let Some(time) = self.time_from(from_s - at) {
                 return Some(at + time);
             } else {
                 at + unit
@@ -415,7 +465,7 @@ impl Rule {
         None
     }
 
-    fn previous_by_units(&self, to_s: i64) -> Option<i64> {
+    fn previous_by_units(&self, to_s: i64, fuel: &Fuel) -> Option<i64> {
         let (unit, base) = (
             self.unit_s(),
             self.start_s - self.start_s.rem_euclid(self.unit_s()),
@@ -423,16 +473,19 @@ impl Rule {
         let step = unit * self.interval;
         let mut cursor = to_s;
         for _ in 0..STEPS_MAX {
+            if !fuel.burn() {
+                return None;
+            }
             if cursor < base {
                 return None;
             }
             let at = base + (cursor - base) / step * step;
-            let day = self.allowed_until(at.div_euclid(DAY_S))?;
+            let day = self.allowed_until(at.div_euclid(DAY_S), fuel)?;
             cursor = if day < at.div_euclid(DAY_S) {
                 (day + 1) * DAY_S - 1
             } else if let Some(refused) = self.refused_stretch(at) {
                 at.div_euclid(refused) * refused - 1
-            } else if let Some(time) = self.times.iter().rev().find(|t| at + **t <= to_s) {
+            } else if let Some(time) = self.time_until(to_s - at) {
                 return Some(at + time);
             } else {
                 at - 1
@@ -454,6 +507,16 @@ impl Rule {
         } else {
             None
         }
+    }
+}
+
+impl Walls for Rule {
+    fn next_wall(&self, from_s: i64, fuel: &Fuel) -> Option<i64> {
+        Self::next_wall(self, from_s, fuel)
+    }
+
+    fn previous_wall(&self, to_s: i64, fuel: &Fuel) -> Option<i64> {
+        Self::previous_wall(self, to_s, fuel)
     }
 }
 

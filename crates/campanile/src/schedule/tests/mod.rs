@@ -1,6 +1,7 @@
 //! Tests of schedules: tables, changes of the clocks, errors, properties, and a walker that shares no code.
 
 mod clocks;
+mod counts;
 mod crontabs;
 mod errors;
 mod explained;

@@ -190,10 +190,14 @@ fn schedules_that_fire_all_the_time_are_not_moved() {
         ("every 10s", false),
     ] {
         let moving = timetable(expression, "UTC", weekends(), OnExcluded::Next);
-        assert_eq!(moving.check(near).is_ok(), good, "{expression}");
+        assert_eq!(
+            moving.check(near, &crate::fuel::Fuel::endless()).is_ok(),
+            good,
+            "{expression}"
+        );
         let skipping = timetable(expression, "UTC", weekends(), OnExcluded::Skip);
-        assert!(skipping.check(near).is_ok());
-        let error = moving.check(near).err();
+        assert!(skipping.check(near, &crate::fuel::Fuel::endless()).is_ok());
+        let error = moving.check(near, &crate::fuel::Fuel::endless()).err();
         assert!(error.is_none_or(|e| e.field == "on_excluded" && e.message.contains("skip")));
     }
     // Even where it was let in, because only some days are crowded, it is bounded and accounts for each instant.

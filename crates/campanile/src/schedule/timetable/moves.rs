@@ -6,7 +6,8 @@
 //! instants holds nothing. The walk ends at the first days on which no calendar rests, because nothing is moved across
 //! a day that would take it. Where the clocks are changed, wall times shift; there, more is looked at.
 
-use super::{DAY_MS, Move, Pick, Timetable, before};
+use super::{DAY_MS, LOOK_UNITS, Move, Pick, Timetable, before};
+use crate::fuel::Fuel;
 use crate::protocol::limits;
 use crate::task::OnExcluded;
 use crate::time::Timestamp;
@@ -62,22 +63,25 @@ impl<'a> Moves<'a> {
     }
 
     /// The move whose target comes first, or last.
-    pub(super) fn find(&self, pick: Pick) -> Option<Move> {
+    pub(super) fn find(&self, pick: Pick, fuel: &Fuel) -> Option<Move> {
         let mut best: Option<Move> = None;
         for days in 1..=WALKED_DAYS_MAX {
+            if !fuel.burn_units(LOOK_UNITS) {
+                return None;
+            }
             let (mut at, until) = self.origins(days);
             let mut day_end = Timestamp::MIN;
-            while let Some(from) = self.timetable.schedule.next(at).filter(|t| *t < until) {
+            while let Some(from) = self.next_origin(at, until, fuel) {
                 at = from;
                 if at >= day_end {
                     let day = self.timetable.day_of(at);
                     day_end = self.timetable.zone.day_start(day + 1);
-                    if self.timetable.is_crowded(day) {
+                    if self.timetable.is_crowded(day, fuel) {
                         at = before(day_end);
                         continue;
                     }
                 }
-                let Some(to) = self.target(from, days) else {
+                let Some(to) = self.target(from, days, fuel) else {
                     continue;
                 };
                 let better = best.is_none_or(|b| match pick {
@@ -93,6 +97,11 @@ impl<'a> Moves<'a> {
             }
         }
         best
+    }
+
+    fn next_origin(&self, after: Timestamp, until: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        let next = self.timetable.schedule.next_by(after, fuel);
+        next.filter(|t| *t < until)
     }
 
     /// Where what is moved by so many days can come from: after the first instant and before the second. Stretches
@@ -129,7 +138,7 @@ impl<'a> Moves<'a> {
 
     /// The target of an instant that is excluded, if it lies in the stretch. Candidates near the stretch are asked
     /// first: they decide most often.
-    fn target(&self, from: Timestamp, days: i64) -> Option<Timestamp> {
+    fn target(&self, from: Timestamp, days: i64, fuel: &Fuel) -> Option<Timestamp> {
         let timetable = self.timetable;
         let wall_ms = timetable.zone.wall_ms(from);
         let open = |t: Timestamp| timetable.excluded_by(t).is_none();
@@ -138,6 +147,9 @@ impl<'a> Moves<'a> {
         let near = (days - 2).max(1);
         let mut found = None;
         for days in near..=limits::MOVED_DAYS_MAX {
+            if !fuel.burn_units(LOOK_UNITS) {
+                return None;
+            }
             let to = timetable.candidate(wall_ms, days);
             let passed = if self.later {
                 to >= self.high
