@@ -47,6 +47,16 @@ impl Cancel {
     }
 }
 
+/// Cancels when it is dropped: whoever waited is gone, or has the answer.
+#[derive(Debug)]
+pub struct CancelOnDrop(pub Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 /// Why a walk was not finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Spent {

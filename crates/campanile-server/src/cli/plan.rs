@@ -137,10 +137,7 @@ fn of_file(plan: &Plan, asked: &Asked, file: &TaskFile) -> Result<Forecast, Fail
                 .to_string(),
             )
         })?;
-        match spec.timetable(created_at, &calendar) {
-            Ok(timetable) => forecaster.add(spec, timetable),
-            Err(error) => forecaster.refuse(&spec.name, error.to_string()),
-        }
+        forecaster.read(spec, created_at, &calendar);
     }
     Ok(forecaster.finish())
 }

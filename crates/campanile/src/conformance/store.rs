@@ -82,6 +82,7 @@ macro_rules! __conformance_store {
             a_cancelled_running_run_ends_by_its_worker
             an_edit_makes_and_changes_tasks
             an_edit_is_all_or_nothing
+            due_rows_are_read_for_many_tasks
             a_name_has_one_living_task
             of_many_edits_one_is_done
             an_edit_replaces_the_due_row

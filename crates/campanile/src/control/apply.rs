@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delete::Gone;
+use super::due::{Draft, Ready};
 use super::shared::{check_limit, overlay};
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::calendar::{Calendar, CalendarSpec};
@@ -188,26 +189,23 @@ impl Control {
             .values()
             .filter(|t| t.spec.owner.as_deref() == owner)
             .count();
-        for spec in specs {
-            let old = existing.remove(&spec.name);
-            let mut wanted = spec.clone();
-            wanted.owner = wanted.owner.or_else(|| owner.map(str::to_owned));
-            check_owner(old.as_ref(), &wanted, how.take_over)?;
-            if old.as_ref().is_some_and(|t| t.spec.paused) && !wanted.paused {
-                wanted.paused = true;
-                diff.kept_paused.push(spec.name.clone());
-            }
-            let change = self
-                .plan_upsert(&rules, old.as_ref(), wanted, now)
-                .await
-                .map_err(|e| e.of_task(&spec.name))?;
-            let upsert = change.as_ref().map(|c| &c.upsert);
-            note(&mut diff, old.as_ref(), upsert, &spec.name);
-            if let Some(change) = change {
-                edit.skipped.extend(change.skipped);
-                edit.unplans.retain(|u| u.task != change.upsert.id);
-                edit.unplans.extend(change.unplan);
-                edit.upserts.push(change.upsert);
+        let rules = Arc::new(rules);
+        let each = u64::try_from(specs.len()).unwrap_or(0) * limits::APPLY_TASK_FUEL;
+        let mut units = limits::REQUEST_FUEL + each;
+        for specs in specs.chunks(limits::LOOKED_AT_ONCE) {
+            let drafts = specs.iter().map(|spec| {
+                let old = existing.remove(&spec.name);
+                let mut spec = spec.clone();
+                spec.owner = spec.owner.or_else(|| owner.map(str::to_owned));
+                check_owner(old.as_ref(), &spec, how.take_over)?;
+                Ok(draft(spec, old, &mut diff))
+            });
+            let drafts = drafts.collect::<Result<Vec<Draft>, Error>>()?;
+            let ready = self.ready(&rules, drafts, now, &mut units).await?;
+            for (spec, ready) in specs.iter().zip(ready) {
+                self.plan_task(&spec.name, ready, now, &mut edit, &mut diff)
+                    .await
+                    .map_err(|e| e.of_task(&spec.name))?;
             }
         }
         let replaced = edit.upserts.iter().filter(|u| u.due != DueChange::Keep);
@@ -221,6 +219,28 @@ impl Control {
         // A file without tasks is more often a mistake than a wish: it is asked about, however few there are.
         let gone = self.doom(gone, owned, specs.is_empty(), now).await?;
         Ok((edit, diff, gone))
+    }
+
+    async fn plan_task(
+        &self,
+        name: &str,
+        ready: Result<Ready, Error>,
+        now: Timestamp,
+        edit: &mut Edit,
+        diff: &mut Diff,
+    ) -> Result<(), Error> {
+        let ready = ready?;
+        let old = ready.old.clone();
+        let change = self.plan_ready(ready, now).await?;
+        let upsert = change.as_ref().map(|c| &c.upsert);
+        note(diff, old.as_ref(), upsert, name);
+        if let Some(change) = change {
+            edit.skipped.extend(change.skipped);
+            edit.unplans.retain(|u| u.task != change.upsert.id);
+            edit.unplans.extend(change.unplan);
+            edit.upserts.push(change.upsert);
+        }
+        Ok(())
     }
 
     /// The calendars as they will be, and the edit of what tasks share.
@@ -263,14 +283,10 @@ impl Control {
             let mut names = task.spec.calendars.as_slice().iter();
             names.any(|name| changed.contains(name))
         };
-        let mut moves = Vec::new();
-        for task in existing.values().filter(names_one) {
-            if let Some((moved, unplan)) = self.move_of(rules, task, now).await? {
-                moves.push(moved);
-                edit.unplans.extend(unplan);
-            }
-        }
+        let tasks: Vec<Task> = existing.values().filter(names_one).cloned().collect();
+        let (moves, unplans) = self.moves_of(&Arc::new(rules.clone()), tasks, now).await?;
         edit.moves = moves;
+        edit.unplans.extend(unplans);
         Ok(())
     }
 
@@ -316,6 +332,15 @@ impl Control {
             }
         }
     }
+}
+
+/// A definition with the task that it is about: what somebody paused stays so.
+fn draft(mut spec: TaskSpec, old: Option<Task>, diff: &mut Diff) -> Draft {
+    if old.as_ref().is_some_and(|t| t.spec.paused) && !spec.paused {
+        spec.paused = true;
+        diff.kept_paused.push(spec.name.clone());
+    }
+    Draft { old, spec }
 }
 
 pub(super) fn edited_meanwhile() -> Error {

@@ -6,9 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::{Control, Error};
+use crate::fuel::Fuel;
 use crate::id::{RunId, TaskId};
 use crate::protocol::keys::Key;
 use crate::protocol::limits;
+use crate::protocol::permits::Rules;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{RunFilter, Submission};
 use crate::run::{Origin, Run, State};
@@ -100,27 +102,9 @@ impl Control {
     /// The instants of the range at which the task was due, calendars obeyed.
     async fn instants(&self, task: &Task, what: &Backfill) -> Result<Vec<Timestamp>, Error> {
         let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
-        let find = |name: &str| rules.calendar(name);
-        let timetable = task.spec.timetable(task.created_at, &find)?;
-        let mut instants = Vec::new();
-        let mut next = timetable.next(Timestamp::from_ms(what.from.as_ms() - 1));
-        for _ in 0..limits::REST_STEPS_MAX {
-            let Some(event) = next.filter(|event| event.at < what.until) else {
-                return Ok(instants);
-            };
-            if event.what == What::Due {
-                instants.push(event.at);
-            }
-            if instants.len() > limits::BACKFILL_RUNS_MAX {
-                break;
-            }
-            next = timetable.next(event.at);
-        }
-        let message = format!(
-            "the range has more than {} instants: take a shorter one",
-            limits::BACKFILL_RUNS_MAX
-        );
-        Err(Error::invalid("until", message))
+        let (task, what) = (task.clone(), what.clone());
+        let walk = move |fuel: &Fuel| walk(&task, &what, &rules, fuel);
+        self.parts.pool.run(walk).await?
     }
 
     /// What was made of the instants of the range, by the schedule or by backfills.
@@ -177,6 +161,26 @@ impl Answered {
 fn instant_key(task: TaskId, at: Timestamp, before: Option<RunId>) -> Key {
     let after = before.map_or_else(String::new, |run| format!(":after:{run}"));
     Key::of_engine(format!("backfill:{task}:{}{after}", at.as_ms()))
+}
+
+fn walk(task: &Task, what: &Backfill, rules: &Rules, fuel: &Fuel) -> Result<Vec<Timestamp>, Error> {
+    let find = |name: &str| rules.calendar(name);
+    let timetable = task.spec.timetable_by(task.created_at, &find, fuel)?;
+    let before = Timestamp::from_ms(what.from.as_ms().saturating_sub(1));
+    let events = timetable.events(before, fuel);
+    let due = events
+        .take_while(|event| event.at < what.until)
+        .filter(|event| event.what == What::Due);
+    let most = limits::BACKFILL_RUNS_MAX;
+    let instants: Vec<Timestamp> = due.map(|event| event.at).take(most + 1).collect();
+    if instants.len() > most {
+        let message = format!("the range has more than {most} instants: take a shorter one");
+        return Err(Error::invalid("until", message));
+    }
+    let remedy = "take a shorter range";
+    fuel.check()
+        .map_err(|spent| Error::spent("until", spent, remedy))?;
+    Ok(instants)
 }
 
 fn check(what: &Backfill, task: &Task, now: Timestamp) -> Result<(), Error> {

@@ -257,7 +257,9 @@ impl Control {
         let dues = self.parts.store.next_dues(&ids).await?;
         let mut edit = Edit::default();
         for task in tasks {
-            let (delete, skipped) = self.plan_delete(task, dues.get(&task.id).copied(), now);
+            let (delete, skipped) = self
+                .plan_delete(task, dues.get(&task.id).copied(), now)
+                .await?;
             edit.deletes.push(delete);
             edit.skipped.extend(skipped);
         }

@@ -2,17 +2,21 @@
 //! An instant of the schedule that passes while the task rests, or that was overdue when its schedule was changed or
 //! the task deleted, is recorded as skipped: nothing disappears because somebody edited a task.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Control, Error};
 use crate::engine::ahead::{first_unplanned, planned_ahead};
+use crate::fuel::{Fuel, Spent};
 use crate::id::TaskId;
+use crate::protocol::limits;
 use crate::protocol::occurrences::rested;
 use crate::protocol::permits::Rules;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{Delete, DueChange, DueKey, Owner, Unplan, Upsert};
 use crate::run::{Reason, Run};
-use crate::schedule::Timetable;
+use crate::schedule::{TimeZoneName, Timetable};
+use crate::system::PoolError;
 use crate::task::{Task, TaskSpec, Texts};
 use crate::time::Timestamp;
 
@@ -44,21 +48,86 @@ impl Placed {
     }
 }
 
+/// A definition, with the task that has its name.
+pub(super) struct Draft {
+    pub(super) old: Option<Task>,
+    pub(super) spec: TaskSpec,
+}
+
+/// A definition that was checked and whose schedule was looked at.
+pub(super) struct Ready {
+    pub(super) old: Option<Task>,
+    spec: TaskSpec,
+    /// Nothing where the store has it already.
+    looked: Option<Looked>,
+}
+
+/// What was seen of a schedule.
+struct Looked {
+    timetable: Timetable,
+    /// The first instant from now on of which it says something.
+    first: Option<Timestamp>,
+}
+
 impl Control {
-    /// The row to write for a definition, or `None` when the store has it already.
+    /// Checks definitions and looks at their schedules, apart from what serves others. `units` is what all of them may
+    /// burn together; it is lessened by what they do.
+    pub(super) async fn ready(
+        &self,
+        rules: &Arc<Rules>,
+        drafts: Vec<Draft>,
+        now: Timestamp,
+        units: &mut u64,
+    ) -> Result<Vec<Result<Ready, Error>>, Error> {
+        let rules = Arc::clone(rules);
+        // What lies before where the store's clock was, before it went back, has been answered.
+        let from = self.unanswered_from(now);
+        let work = move |fuel: &Fuel| {
+            let one = |draft| {
+                let share = fuel.share(limits::TASK_FUEL);
+                let ready = ready(draft, &rules, (now, from), &share);
+                fuel.settle(&share);
+                match share.check() {
+                    Err(Spent::Cancelled) => Err(Error::Busy(PoolError::Stopping)),
+                    _ => ready,
+                }
+            };
+            let all: Vec<Result<Ready, Error>> = drafts.into_iter().map(one).collect();
+            (all, fuel.burnt())
+        };
+        let (all, burnt) = self.parts.pool.run_with(*units, work).await?;
+        *units = units.saturating_sub(burnt);
+        Ok(all)
+    }
+
+    /// The row to write for one definition, or `None` when the store has it already.
     pub(super) async fn plan_upsert(
         &self,
-        rules: &Rules,
+        rules: &Arc<Rules>,
         old: Option<&Task>,
-        mut spec: TaskSpec,
+        spec: TaskSpec,
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
-        fix_anchor(&mut spec, old, now);
-        let created_at = old.map_or(now, |t| t.created_at);
-        spec.validate(created_at)?;
-        let timetable = spec.timetable(created_at, &|name| rules.calendar(name))?;
-        // What lies before where the store's clock was, before it went back, has been answered.
-        let first = first_event(&timetable, &spec, self.unanswered_from(now))?;
+        let old = old.cloned();
+        let drafts = vec![Draft { old, spec }];
+        let mut units = limits::TASK_FUEL;
+        let mut ready = self.ready(rules, drafts, now, &mut units).await?;
+        match ready.pop() {
+            Some(ready) => self.plan_ready(ready?, now).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The row to write for a definition that was looked at, or `None` when the store has it already.
+    pub(super) async fn plan_ready(
+        &self,
+        ready: Ready,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        let Ready { old, spec, looked } = ready;
+        let Some(Looked { timetable, first }) = looked else {
+            return Ok(None);
+        };
         let Some(old) = old else {
             let id = self.parts.mint.task(now);
             let upsert = Upsert {
@@ -79,10 +148,7 @@ impl Control {
                 unplan: None,
             }));
         };
-        if old.spec == spec {
-            return Ok(None);
-        }
-        let placed = self.place(old, &spec, &timetable, first, now).await?;
+        let placed = self.place(&old, &spec, &timetable, first, now).await?;
         let upsert = Upsert {
             id: old.id,
             expected: Some(old.version),
@@ -125,7 +191,8 @@ impl Control {
         if same && same_rest {
             return Ok(Placed::at(replace(instant), None));
         }
-        let skipped = self.left_behind(old, instant, Reason::Changed, now);
+        let left = self.left_behind(old, instant, Reason::Changed, now);
+        let skipped = left.await?;
         if spec.rests() {
             return Ok(Placed {
                 skipped,
@@ -136,6 +203,7 @@ impl Control {
         let unplan = planned_ahead(store, old, instant, now).await?;
         let taken_back = unplan.as_ref().map_or(&[][..], |u| &u.runs);
         let next = first_unplanned(store, old.id, timetable, first, now, taken_back).await?;
+        let next = next.map_err(too_dense)?;
         Ok(Placed {
             skipped,
             unplan,
@@ -145,20 +213,20 @@ impl Control {
 
     /// What deletes a task, and the row of its instants, up to now, that nobody has fired.
     /// `seen` is where its due row stands.
-    pub(super) fn plan_delete(
+    pub(super) async fn plan_delete(
         &self,
         old: &Task,
         seen: Option<Timestamp>,
         now: Timestamp,
-    ) -> (Delete, Option<Run>) {
+    ) -> Result<(Delete, Option<Run>), Error> {
         let instant = seen.map(|at| at.minus(old.spec.jitter_offset()));
         let delete = Delete {
             task: old.id,
             version: old.version,
             seen,
         };
-        let skipped = self.left_behind(old, instant, Reason::TaskDeleted, now);
-        (delete, skipped)
+        let left = self.left_behind(old, instant, Reason::TaskDeleted, now);
+        Ok((delete, left.await?))
     }
 
     /// Where a task's due row stands, and the instant that it is for.
@@ -168,26 +236,75 @@ impl Control {
     }
 
     /// The row of the old schedule's instants, up to now, that will not run: while it rested, or `overdue` at its end.
-    fn left_behind(
+    async fn left_behind(
         &self,
         old: &Task,
         overdue: Option<Timestamp>,
         ended_by: Reason,
         now: Timestamp,
-    ) -> Option<Run> {
+    ) -> Result<Option<Run>, Error> {
         let (from, reason) = match (old.rests_from, overdue) {
             (Some(from), _) if !old.spec.enabled => (from, Reason::Disabled),
             (Some(from), _) => (from, Reason::Paused),
             (None, Some(overdue)) => (overdue, ended_by),
-            (None, None) => return None,
+            (None, None) => return Ok(None),
         };
-        let schedule = old.spec.compile(old.created_at).ok()?;
+        if from > now {
+            return Ok(None);
+        }
         // An instant of this very millisecond too: what comes next is strictly after now.
         let until = now.plus(Duration::from_millis(1));
-        let range = rested(&schedule, from, until, reason)?;
-        let id = self.parts.mint.runs(now, 1).pop()?;
-        Some(transitions::skip(id, old, &range, 0, now))
+        let (spec, created_at) = (old.spec.clone(), old.created_at);
+        let count = move |fuel: &Fuel| {
+            let schedule = spec.compile_by(created_at, &fuel.share(limits::TASK_FUEL));
+            rested(&schedule.ok()?, from, until, reason, fuel)
+        };
+        let counted = self.parts.pool.run_with(limits::REST_FUEL, count).await?;
+        let id = self.parts.mint.runs(now, 1).pop();
+        let row = counted.zip(id);
+        Ok(row.map(|(range, id)| transitions::skip(id, old, &range, 0, now)))
     }
+}
+
+/// Checks a definition and looks at its schedule, from where instants are still to be answered.
+fn ready(
+    draft: Draft,
+    rules: &Rules,
+    (now, from): (Timestamp, Timestamp),
+    fuel: &Fuel,
+) -> Result<Ready, Error> {
+    let Draft { old, mut spec } = draft;
+    fix_anchor(&mut spec, old.as_ref(), now);
+    // What is kept was valid when it was written, and may be over by now: it is no mistake to write it again.
+    if old.as_ref().is_some_and(|old| old.spec == spec) {
+        return Ok(Ready {
+            old,
+            spec,
+            looked: None,
+        });
+    }
+    let created_at = old.as_ref().map_or(now, |t| t.created_at);
+    spec.validate_fields()?;
+    let timetable = spec.timetable_by(created_at, &|name| rules.calendar(name), fuel)?;
+    let first = timetable.next_by(from, fuel).map(|event| event.at);
+    let remedy = "write fewer schedules, or calendars that exclude less";
+    fuel.check()
+        .map_err(|spent| Error::spent("schedule", spent, remedy))?;
+    let is_new = |old: &Task| !same_instants(&old.spec, &spec);
+    if first.is_none() && old.as_ref().is_none_or(is_new) {
+        check_fires(&spec, from)?;
+    }
+    Ok(Ready {
+        old,
+        spec,
+        looked: Some(Looked { timetable, first }),
+    })
+}
+
+/// A due row has no place, because too much is due within the next seconds.
+pub(super) fn too_dense(spent: Spent) -> Error {
+    let remedy = "write longer intervals, or fewer schedules";
+    Error::spent("schedule", spent, remedy)
 }
 
 /// The due row of an instant of a task's timetable.
@@ -214,7 +331,7 @@ fn fix_anchor(spec: &mut TaskSpec, old: Option<&Task>, now: Timestamp) {
 fn same_instants(a: &TaskSpec, b: &TaskSpec) -> bool {
     a.schedule == b.schedule
         && a.dialect == b.dialect
-        && a.timezone == b.timezone
+        && same_zone(&a.timezone, &b.timezone)
         && a.anchor == b.anchor
         && a.dst == b.dst
         && (a.starts_at, a.ends_at, a.max_count) == (b.starts_at, b.ends_at, b.max_count)
@@ -222,22 +339,28 @@ fn same_instants(a: &TaskSpec, b: &TaskSpec) -> bool {
         && a.on_excluded == b.on_excluded
 }
 
-/// The first instant from now on of which the timetable says something; a schedule that has none is a mistake, and said
-/// to be one.
-fn first_event(
-    timetable: &Timetable,
-    spec: &TaskSpec,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, Error> {
-    let first = timetable.next(now).map(|event| event.at);
-    match &spec.schedule {
-        Some(texts) if first.is_none() && !texts.is_empty() => Err(Error::invalid(
-            "schedule",
-            format!(
-                "`{texts}` can never fire: it has no instant after now ({now}); write one that is still to come, or leave \
-                 the schedule out for a task that runs on request"
-            ),
-        )),
-        _ => Ok(first),
-    }
+/// Whether two names are one zone's: `Europe/Kiev` is `Europe/Kyiv`.
+fn same_zone(a: &str, b: &str) -> bool {
+    a == b || TimeZoneName::parse(a).is_ok_and(|zone| zone.is_named(b))
+}
+
+/// A schedule that has no instant any more is a mistake where it is new, and said to be one.
+fn check_fires(spec: &TaskSpec, now: Timestamp) -> Result<(), Error> {
+    let Some(texts) = spec.schedule.as_ref().filter(|texts| !texts.is_empty()) else {
+        return Ok(());
+    };
+    let bound = match (spec.max_count, spec.ends_at) {
+        (Some(count), _) => format!(
+            " within its max_count of {count}, which is counted from starts_at, or from the task's creation"
+        ),
+        (None, Some(end)) => format!(" up to its ends_at ({end})"),
+        (None, None) => String::new(),
+    };
+    Err(Error::invalid(
+        "schedule",
+        format!(
+            "`{texts}` can never fire: it has no instant after now ({now}){bound}; write one that is still to come, or leave \
+             the schedule out for a task that runs on request"
+        ),
+    ))
 }

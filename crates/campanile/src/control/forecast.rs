@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::{Control, Error};
 use crate::forecast::{Forecast, Forecaster, Outage, Query};
+use crate::fuel::{CancelOnDrop, Fuel};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::work::RunFilter;
@@ -60,7 +61,11 @@ impl Control {
             top: asked.top,
             zone: asked.zone.clone(),
         };
-        let mut forecaster = Forecaster::new(&query)?;
+        // Several pieces of work burn it, and it ends with whoever asked.
+        let cancel = self.parts.pool.cancel();
+        let _asked = CancelOnDrop(cancel.clone());
+        let fuel = Arc::new(Fuel::cancelled_by(limits::FORECAST_FUEL, cancel));
+        let mut forecaster = Forecaster::with_fuel(&query, Arc::clone(&fuel))?;
         let Some(_turn) = system::within(TURN_WAIT_MAX, TURN.acquire()).await else {
             let busy =
                 "other forecasts are being made: try again in a minute, or ask for fewer days";
@@ -71,8 +76,15 @@ impl Control {
         loop {
             let page = limits::PAGE_ROWS_MAX;
             let page = self.parts.store.tasks(None, after.as_deref(), page).await?;
-            let rules = Arc::clone(&rules);
-            forecaster = apart(move || add(forecaster, page.tasks, &rules)).await?;
+            let mut tasks = page.tasks;
+            while !tasks.is_empty() {
+                let rest = tasks.split_off(tasks.len().min(limits::LOOKED_AT_ONCE));
+                let some = std::mem::replace(&mut tasks, rest);
+                let rules = Arc::clone(&rules);
+                let add = move |_: &Fuel| add(forecaster, some, &rules);
+                forecaster = self.parts.pool.run(add).await?;
+                check(&fuel)?;
+            }
             after = page.next;
             if after.is_none() {
                 break;
@@ -85,7 +97,10 @@ impl Control {
                 }
             }
         }
-        apart(move || forecaster.finish()).await
+        let finish = move |_: &Fuel| forecaster.finish();
+        let forecast = self.parts.pool.run(finish).await?;
+        check(&fuel)?;
+        Ok(forecast)
     }
 
     /// The middle one of the durations of a task's recent good runs; `None` when there are none.
@@ -106,16 +121,13 @@ impl Control {
 fn add(mut forecaster: Forecaster, tasks: Vec<Task>, rules: &Rules) -> Forecaster {
     let calendar = |name: &str| rules.calendar(name);
     for task in tasks {
-        match task.spec.timetable(task.created_at, &calendar) {
-            Ok(timetable) => forecaster.add(&task.spec, timetable),
-            Err(error) => forecaster.refuse(&task.spec.name, error.to_string()),
-        }
+        forecaster.read(&task.spec, task.created_at, &calendar);
     }
     forecaster
 }
 
-/// Reckons where no connection waits for it.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Error::Conflict(format!("the forecast was not finished: {e}")))
+fn check(fuel: &Fuel) -> Result<(), Error> {
+    let remedy = "ask for fewer days";
+    fuel.check()
+        .map_err(|spent| Error::spent("days", spent, remedy))
 }

@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use super::due::due_key;
+use super::due::{due_key, too_dense};
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::calendar::{Calendar, CalendarSpec};
 use crate::engine::ahead::{first_unplanned, planned_ahead};
+use crate::fuel::Fuel;
+use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::permits::{LimitKey, Rules};
 use crate::protocol::work::{Edit, Move, Unplan};
+use crate::schedule::Timetable;
 use crate::task::{Task, check_name};
 use crate::time::Timestamp;
 
@@ -123,15 +126,9 @@ impl Control {
                 return Ok(false);
             }
             overlay(&mut rules, std::slice::from_ref(spec))?;
-            let tasks = self.all_tasks(None).await?;
-            let tasks = tasks.values().filter(|t| names(t, &spec.name));
-            let (mut moves, mut unplans) = (Vec::new(), Vec::new());
-            for task in tasks {
-                if let Some((moved, unplan)) = self.move_of(&rules, task, now).await? {
-                    moves.push(moved);
-                    unplans.extend(unplan);
-                }
-            }
+            let tasks = self.all_tasks(None).await?.into_values();
+            let tasks = tasks.filter(|t| names(t, &spec.name)).collect();
+            let (moves, unplans) = self.moves_of(&Arc::new(rules), tasks, now).await?;
             let edit = Edit {
                 edits: Some(edits),
                 calendars: vec![(spec.name.clone(), Some(spec.clone()))],
@@ -176,37 +173,85 @@ impl Control {
         Err(super::apply::edited_meanwhile())
     }
 
-    /// Where the due row of a task goes under these rules, and what was planned ahead under the old ones. What is overdue
+    /// Where the due rows of tasks go under these rules, and what was planned ahead under the old ones. What is overdue
     /// stays.
-    pub(super) async fn move_of(
+    pub(super) async fn moves_of(
         &self,
-        rules: &Rules,
-        task: &Task,
+        rules: &Arc<Rules>,
+        mut tasks: Vec<Task>,
         now: Timestamp,
-    ) -> Result<Option<(Move, Option<Unplan>)>, Error> {
+    ) -> Result<(Vec<Move>, Vec<Unplan>), Error> {
         let store = &*self.parts.store;
-        let seen = store.next_due(task.id).await?;
-        let offset = task.spec.jitter_offset();
-        if task.spec.rests() || seen.is_some_and(|at| at.minus(offset) <= now) {
-            return Ok(None);
+        let (mut moves, mut unplans) = (Vec::new(), Vec::new());
+        let each = u64::try_from(tasks.len()).unwrap_or(0) * limits::APPLY_TASK_FUEL;
+        let mut units = limits::REQUEST_FUEL + each;
+        while !tasks.is_empty() {
+            let some = tasks.split_off(tasks.len().saturating_sub(limits::LOOKED_AT_ONCE));
+            let ids: Vec<TaskId> = some.iter().map(|t| t.id).collect();
+            let seen = store.next_dues(&ids).await?;
+            let stays = |t: &Task| {
+                let offset = t.spec.jitter_offset();
+                t.spec.rests() || seen.get(&t.id).is_some_and(|at| at.minus(offset) <= now)
+            };
+            let some: Vec<Task> = some.into_iter().filter(|t| !stays(t)).collect();
+            for one in self.first_events(rules, some, now, &mut units).await? {
+                let (task, timetable, first) = one?;
+                let instant = seen.get(&task.id);
+                let instant = instant.map(|at| at.minus(task.spec.jitter_offset()));
+                let unplan = planned_ahead(store, &task, instant, now).await?;
+                let taken_back = unplan.as_ref().map_or(&[][..], |u| &u.runs);
+                let next =
+                    first_unplanned(store, task.id, &timetable, first, now, taken_back).await?;
+                unplans.extend(unplan);
+                let next = next.map_err(|spent| too_dense(spent).of_task(&task.spec.name))?;
+                moves.push(Move {
+                    task: task.id,
+                    seen: seen.get(&task.id).copied(),
+                    next: next.map(|at| due_key(&task.spec, at, task.id)),
+                });
+            }
         }
-        let timetable = task
-            .spec
-            .timetable(task.created_at, &|name| rules.calendar(name))?;
-        let first = timetable
-            .next(self.unanswered_from(now))
-            .map(|event| event.at);
-        let instant = seen.map(|at| at.minus(offset));
-        let unplan = planned_ahead(store, task, instant, now).await?;
-        let taken_back = unplan.as_ref().map_or(&[][..], |u| &u.runs);
-        let next = first_unplanned(store, task.id, &timetable, first, now, taken_back).await?;
-        let moved = Move {
-            task: task.id,
-            seen,
-            next: next.map(|at| due_key(&task.spec, at, task.id)),
-        };
-        Ok(Some((moved, unplan)))
+        Ok((moves, unplans))
     }
+
+    /// The timetables of tasks, and the first instants from now on of which they say something.
+    async fn first_events(
+        &self,
+        rules: &Arc<Rules>,
+        tasks: Vec<Task>,
+        now: Timestamp,
+        units: &mut u64,
+    ) -> Result<Vec<Result<First, Error>>, Error> {
+        let rules = Arc::clone(rules);
+        let from = self.unanswered_from(now);
+        let work = move |fuel: &Fuel| {
+            let one = |task: Task| {
+                let share = fuel.share(limits::TASK_FUEL);
+                let first = first_event(task, &rules, from, &share);
+                fuel.settle(&share);
+                first
+            };
+            let all: Vec<Result<First, Error>> = tasks.into_iter().map(one).collect();
+            (all, fuel.burnt())
+        };
+        let (all, burnt) = self.parts.pool.run_with(*units, work).await?;
+        *units = units.saturating_sub(burnt);
+        Ok(all)
+    }
+}
+
+/// A task, its timetable, and its first instant.
+type First = (Task, Timetable, Option<Timestamp>);
+
+fn first_event(task: Task, rules: &Rules, from: Timestamp, fuel: &Fuel) -> Result<First, Error> {
+    let find = |name: &str| rules.calendar(name);
+    let timetable = task.spec.timetable_by(task.created_at, &find, fuel);
+    let timetable = timetable.map_err(|e| Error::from(e).of_task(&task.spec.name))?;
+    let first = timetable.next_by(from, fuel).map(|event| event.at);
+    let remedy = "let calendars exclude less, or give the task fewer schedules";
+    fuel.check()
+        .map_err(|spent| Error::spent("calendars", spent, remedy).of_task(&task.spec.name))?;
+    Ok((task, timetable, first))
 }
 
 /// Puts calendars over those that are kept, as if they were.

@@ -1,25 +1,26 @@
 //! One task, or a page of them: look, put, pause, resume. Definitions that come in lists are in [`super::apply`],
 //! deletions in [`super::delete`], runs of tasks in [`super::submit`].
 
+use std::sync::Arc;
+
 use super::apply::{check_owner, edited_meanwhile};
 use super::{Control, EDIT_TRIES_MAX, Error};
+use crate::fuel::Fuel;
+use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
-use crate::protocol::routing::Routes;
 use crate::protocol::work::Edit;
-use crate::schedule::{Timetable, What};
+use crate::schedule::{TimeZoneName, What};
 use crate::task::{Task, TaskSpec, check_name};
 use crate::time::Timestamp;
-
-/// Excluded instants that are passed over to show the next one that runs.
-const EXCLUDED_LOOKED_AT_MAX: usize = 1_000;
 
 /// A task with what is known of its future.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskRow {
     /// The task.
     pub task: Task,
-    /// Its next instant by its schedule; `None` when it has none, or rests.
+    /// The instant that its due row stands for, overdue or to come, or the first after it that no calendar excludes;
+    /// `None` when it has none, or rests.
     pub next_due_at: Option<Timestamp>,
     /// What keeps its runs from being taken now: nobody listens on its queue, or nobody there can do it.
     pub warning: Option<String>,
@@ -40,19 +41,10 @@ impl Control {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn task(&self, name: &str) -> Result<TaskRow, Error> {
-        let now = self.now().await?;
         let task = self.find_task(name).await?;
-        let stored = self.parts.store.next_due(task.id).await?;
-        let stored = stored.map(|at| at.minus(task.spec.jitter_offset()));
         let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
-        let mut row = row(task, &rules, &self.routes().await?, self.unanswered_from(now));
-        // An occurrence that is overdue is still the next one; and where the row stands behind the schedule's next
-        // instant by more than the look-ahead, that one has been answered already (the store's clock went back).
-        if let (Some(stored), Some(next)) = (stored, row.next_due_at) {
-            let is_row = stored < now || stored > next.plus(2 * limits::LOOK_AHEAD);
-            row.next_due_at = Some(if is_row { stored } else { next });
-        }
-        Ok(row)
+        let rows = self.task_rows(vec![task], rules).await?;
+        rows.into_iter().next().ok_or_else(|| Error::no_task(name))
     }
 
     /// A page of tasks in the order of their names: of this owner, or with an empty name of none, or all.
@@ -70,7 +62,6 @@ impl Control {
             check_name("owner", owner)?;
         }
         let after = cursor.map(read_cursor).transpose()?;
-        let now = self.now().await?;
         let page = self
             .parts
             .store
@@ -81,13 +72,8 @@ impl Control {
         } else {
             Rules::default()
         };
-        let routes = self.routes().await?;
         Ok(TaskRows {
-            items: page
-                .tasks
-                .into_iter()
-                .map(|t| row(t, &rules, &routes, self.unanswered_from(now)))
-                .collect(),
+            items: self.task_rows(page.tasks, rules).await?,
             next_cursor: page.next.map(hex::encode),
         })
     }
@@ -96,6 +82,35 @@ impl Control {
     pub(super) fn unanswered_from(&self, now: Timestamp) -> Timestamp {
         let behind = self.parts.time.behind_until();
         behind.map_or(now, |until| until.max(now))
+    }
+
+    /// Tasks with their next instants: one look at their due rows. Schedules are looked at where a calendar excludes the
+    /// instant of a due row alone: it waits there to be recorded as skipped, and does not run.
+    async fn task_rows(&self, tasks: Vec<Task>, rules: Rules) -> Result<Vec<TaskRow>, Error> {
+        let ids: Vec<TaskId> = tasks.iter().map(|t| t.id).collect();
+        let dues = self.parts.store.next_dues(&ids).await?;
+        let routes = self.routes().await?;
+        let row = |task: Task| {
+            let due = dues.get(&task.id).filter(|_| !task.spec.rests());
+            let next_due_at = due.map(|at| at.minus(task.spec.jitter_offset()));
+            TaskRow {
+                warning: Self::trouble_of(&routes, &task.spec),
+                task,
+                next_due_at,
+            }
+        };
+        let mut rows: Vec<TaskRow> = tasks.into_iter().map(row).collect();
+        if !rows.iter().any(|row| is_excluded(row, &rules)) {
+            return Ok(rows);
+        }
+        let walk = move |fuel: &Fuel| {
+            for row in rows.iter_mut().filter(|row| is_excluded(row, &rules)) {
+                row.next_due_at = next_that_runs(row, &rules, fuel);
+            }
+            rows
+        };
+        let walked = self.parts.pool.run_with(limits::PAGE_FUEL, walk).await?;
+        Ok(walked)
     }
 
     /// Puts one task under its name, whole: what the definition leaves out has its default. Answers the task and whether
@@ -139,10 +154,11 @@ impl Control {
         self.set_paused(name, true).await
     }
 
-    /// Lets a task's schedule go on, from its first instant after now: what passed while it rested is not caught up.
+    /// Lets a task's schedule go on, from its first instant after now: what passed while it rested is not caught up. One
+    /// that is over by then goes on as well: it has no next instant, and what passed is recorded.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Invalid`] when the schedule has no instant any more.
+    /// [`Error::NotFound`].
     pub async fn resume(&self, name: &str) -> Result<TaskRow, Error> {
         self.set_paused(name, false).await
     }
@@ -172,7 +188,7 @@ impl Control {
         now: Timestamp,
     ) -> Result<Option<Edit>, Error> {
         let (rules, edits) = self.rules_for(std::slice::from_ref(&spec)).await?;
-        let change = self.plan_upsert(&rules, old, spec, now).await?;
+        let change = self.plan_upsert(&Arc::new(rules), old, spec, now).await?;
         Ok(change.map(|change| Edit {
             upserts: vec![change.upsert],
             skipped: change.skipped.into_iter().collect(),
@@ -194,28 +210,34 @@ impl Control {
     }
 }
 
-fn row(task: Task, rules: &Rules, routes: &Routes, now: Timestamp) -> TaskRow {
-    let find = |name: &str| rules.calendar(name);
-    // What the store holds was validated when it was written.
-    let timetable = task.spec.timetable(task.created_at, &find).ok();
-    let next_due_at = timetable
-        .filter(|_| !task.spec.rests())
-        .and_then(|timetable| next_due(&timetable, now));
-    TaskRow {
-        warning: Control::trouble_of(routes, &task.spec),
-        task,
-        next_due_at,
-    }
+/// Whether a calendar excludes the instant at which a task's due row stands.
+fn is_excluded(row: &TaskRow, rules: &Rules) -> bool {
+    let (Some(at), spec) = (row.next_due_at, &row.task.spec) else {
+        return false;
+    };
+    let mut names = spec.calendars.as_slice().iter();
+    let zone = TimeZoneName::parse(&spec.timezone);
+    names.any(|name| {
+        let calendar = rules.calendar(name).zip(zone.as_ref().ok());
+        calendar.is_some_and(|(calendar, zone)| calendar.excludes(at, zone))
+    })
 }
 
-/// The next instant that is not excluded; the next at all where all that is looked at are.
-fn next_due(timetable: &Timetable, now: Timestamp) -> Option<Timestamp> {
-    let first = timetable.next(now)?;
-    let events = std::iter::successors(Some(first), |event| timetable.next(event.at));
-    let due = events
-        .take(EXCLUDED_LOOKED_AT_MAX)
-        .find(|event| event.what == What::Due);
-    Some(due.map_or(first.at, |event| event.at))
+/// The first instant from a task's due row on that runs; `None` where there is none, or none is found with the fuel of
+/// the page.
+fn next_that_runs(row: &TaskRow, rules: &Rules, fuel: &Fuel) -> Option<Timestamp> {
+    let (from, task) = (row.next_due_at?, &row.task);
+    let share = fuel.share(limits::PAGE_FUEL / 8);
+    // What the store holds was validated when it was written.
+    let timetable = task
+        .spec
+        .timetable_by(task.created_at, &|name| rules.calendar(name), &share);
+    let next = timetable.ok().and_then(|timetable| {
+        let mut events = timetable.events(from, &share);
+        events.find(|event| event.what == What::Due)
+    });
+    fuel.settle(&share);
+    next.filter(|_| share.check().is_ok()).map(|event| event.at)
 }
 
 /// Checks the size of a page.

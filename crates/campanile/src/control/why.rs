@@ -7,8 +7,10 @@ use self::told::{told_by_deletion, told_by_row, told_by_task};
 use super::instant::show;
 use super::runs::RunRow;
 use super::{Control, Error};
+use crate::fuel::Fuel;
 use crate::id::TaskId;
 use crate::protocol::limits;
+use crate::protocol::permits::Rules;
 use crate::protocol::work::RunFilter;
 use crate::run::Origin;
 use crate::task::Task;
@@ -109,17 +111,17 @@ impl Control {
         let (asked, at) = self.asked(name, instant, now).await?;
         let task = asked.task;
         let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
-        let find = |name: &str| rules.calendar(name);
-        let timetable = task.spec.timetable(task.created_at, &find)?;
-        let schedule = timetable.schedule();
+        let (looked_at, pool) = (task.clone(), &self.parts.pool);
+        let look = move |fuel: &Fuel| seen(&looked_at, at, &rules, fuel);
+        let seen = pool.run_with(limits::TASK_FUEL * 2, look).await??;
         let mut why = Why {
             task: task.spec.name.clone(),
             instant: at,
             timezone: task.spec.timezone.clone(),
             verdict: Verdict::NoRecord,
             run: None,
-            previous: schedule.previous(at),
-            next: schedule.next(at),
+            previous: seen.previous,
+            next: seen.next,
             sentences: Vec::new(),
         };
         if let Some(run) = self.parts.store.occurrence(task.id, at).await? {
@@ -133,11 +135,9 @@ impl Control {
             why.run = Some(row);
             return Ok(why);
         }
-        let event = timetable.next(Timestamp::from_ms(at.as_ms() - 1));
-        let event = event.filter(|event| event.at == at);
         let told = match asked.deleted_at {
             Some(deleted_at) if at > deleted_at => Some(told_by_deletion(&task, deleted_at)),
-            _ => told_by_task(&task, &why, event.is_some(), now),
+            _ => told_by_task(&task, &why, seen.is_instant, now),
         };
         let (verdict, sentences) = match told {
             Some(told) => told,
@@ -145,16 +145,48 @@ impl Control {
             None => self.told_by_plan(&task, at, now).await?,
         };
         (why.verdict, why.sentences) = (verdict, sentences);
-        if let Some(calendar) = timetable.excluded_by(at) {
-            let name = &calendar.spec.name;
+        if let Some((name, version)) = seen.excluded_by {
             why.sentences.push(format!(
-                "By the present calendar `{name}` (version {}) the task does not run at that instant.",
-                calendar.version
+                "By the present calendar `{name}` (version {version}) the task does not run at that instant."
             ));
         }
         why.sentences
             .extend(self.told_by_backfills(&task, at).await?);
         Ok(why)
+    }
+
+    /// The instant that is meant: by the schedule, whole, or on the wall of the task's zone.
+    async fn read_instant(
+        &self,
+        task: &Task,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Timestamp, Error> {
+        let wrong = |message| Error::invalid("at", message);
+        let text = text.trim();
+        if text != "last" && text != "next" {
+            return super::parse_instant(text, &task.spec.timezone, now).map_err(wrong);
+        }
+        let (asked, pool) = (task.clone(), &self.parts.pool);
+        let look = move |fuel: &Fuel| around(&asked, now, fuel);
+        let (last, next) = pool.run_with(limits::TASK_FUEL * 2, look).await??;
+        let name = &task.spec.name;
+        let none = |which| {
+            wrong(format!(
+                "`{name}` has {which}: name an instant, as in 2026-11-22T02:30 or 02:30"
+            ))
+        };
+        if text == "next" {
+            return next.ok_or_else(|| none("no instant to come"));
+        }
+        let last = last.filter(|at| *at > task.created_at);
+        last.ok_or_else(|| match next {
+            Some(next) => wrong(format!(
+                "`{name}` has had no instant yet: its first is {}; ask for `next`",
+                show(next, &task.spec.timezone)
+            )),
+            None => none("had no instant yet"),
+        })
     }
 
     /// Who is asked about: the task that has the name and lived at the instant, or had it then; else the one that has
@@ -165,10 +197,10 @@ impl Control {
         instant: &str,
         now: Timestamp,
     ) -> Result<(Asked, Timestamp), Error> {
-        let read = |task: &Task| read_instant(task, instant, now);
+        let read = async |task: &Task| self.read_instant(task, instant, now).await;
         let mut latest = None;
         if let Some(task) = self.lookup_task(name).await? {
-            let (at, created_at) = (read(&task)?, task.created_at);
+            let (at, created_at) = (read(&task).await?, task.created_at);
             let asked = Asked {
                 task,
                 deleted_at: None,
@@ -180,7 +212,7 @@ impl Control {
         }
         let former = self.parts.store.former_tasks(name, FORMER_TASKS_MAX);
         for former in former.await? {
-            let (at, created_at) = (read(&former.task)?, former.task.created_at);
+            let (at, created_at) = (read(&former.task).await?, former.task.created_at);
             let asked = Asked {
                 task: former.task,
                 deleted_at: Some(former.deleted_at),
@@ -273,33 +305,50 @@ impl Control {
     }
 }
 
-/// The instant that is meant: by the schedule, whole, or on the wall of the task's zone.
-fn read_instant(task: &Task, text: &str, now: Timestamp) -> Result<Timestamp, Error> {
-    let wrong = |message| Error::invalid("at", message);
-    let text = text.trim();
-    if text != "last" && text != "next" {
-        return super::parse_instant(text, &task.spec.timezone, now).map_err(wrong);
-    }
-    let schedule = task.spec.compile(task.created_at)?;
-    let name = &task.spec.name;
-    let none = |which| {
-        wrong(format!(
-            "`{name}` has {which}: name an instant, as in 2026-11-22T02:30 or 02:30"
-        ))
+/// What a task's schedule and calendars say about an instant and around it.
+struct Seen {
+    previous: Option<Timestamp>,
+    next: Option<Timestamp>,
+    is_instant: bool,
+    /// The calendar's name and version.
+    excluded_by: Option<(String, i64)>,
+}
+
+fn seen(task: &Task, at: Timestamp, rules: &Rules, fuel: &Fuel) -> Result<Seen, Error> {
+    let find = |name: &str| rules.calendar(name);
+    let timetable = task.spec.timetable_by(task.created_at, &find, fuel)?;
+    let schedule = timetable.schedule();
+    let before = Timestamp::from_ms(at.as_ms().saturating_sub(1));
+    let calendar = timetable.excluded_by(at);
+    let seen = Seen {
+        previous: schedule.previous_by(at, fuel),
+        next: schedule.next_by(at, fuel),
+        is_instant: timetable
+            .next_by(before, fuel)
+            .is_some_and(|event| event.at == at),
+        excluded_by: calendar.map(|c| (c.spec.name.clone(), c.version)),
     };
-    if text == "next" {
-        let next = schedule.next(now);
-        return next.ok_or_else(|| none("no instant to come"));
-    }
-    let last = schedule.previous(Timestamp::from_ms(now.as_ms() + 1));
-    let last = last.filter(|at| *at > task.created_at);
-    last.ok_or_else(|| match schedule.next(now) {
-        Some(next) => wrong(format!(
-            "`{name}` has had no instant yet: its first is {}; ask for `next`",
-            show(next, &task.spec.timezone)
-        )),
-        None => none("had no instant yet"),
-    })
+    check(fuel)?;
+    Ok(seen)
+}
+
+/// The instants around another: what a schedule had last, and what it has next.
+fn around(
+    task: &Task,
+    now: Timestamp,
+    fuel: &Fuel,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
+    let schedule = task.spec.compile_by(task.created_at, fuel)?;
+    let last = schedule.previous_by(Timestamp::from_ms(now.as_ms() + 1), fuel);
+    let next = schedule.next_by(now, fuel);
+    check(fuel)?;
+    Ok((last, next))
+}
+
+fn check(fuel: &Fuel) -> Result<(), Error> {
+    let remedy = "the task's schedules and calendars are too much for one question; give it fewer";
+    fuel.check()
+        .map_err(|spent| Error::spent("schedule", spent, remedy))
 }
 
 /// Its next occurrence can't be recorded, and so none is planned.

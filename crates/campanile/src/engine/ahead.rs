@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::fuel::{Fuel, Spent};
 use crate::id::{RunId, TaskId};
 use crate::port::store::{Error, Store};
 use crate::protocol::ahead::is_ahead;
@@ -20,7 +21,7 @@ pub(super) const PLANNED_AHEAD: Duration = Duration::from_secs(10);
 /// little ahead, and an instant has one run. Those whose runs the same edit takes back have none.
 ///
 /// # Errors
-/// The store's.
+/// The store's; inside, that more is due within those moments than can be looked at.
 pub async fn first_unplanned(
     store: &dyn Store,
     task: TaskId,
@@ -28,16 +29,20 @@ pub async fn first_unplanned(
     first: Option<Timestamp>,
     now: Timestamp,
     taken_back: &[RunId],
-) -> Result<Option<Timestamp>, Error> {
+) -> Result<Result<Option<Timestamp>, Spent>, Error> {
+    let fuel = Fuel::of(limits::AHEAD_FUEL);
     let (mut at, mut unplanned) = (first, first);
     while let Some(instant) = at.filter(|t| *t <= now.plus(PLANNED_AHEAD)) {
-        at = timetable.next(instant).map(|event| event.at);
+        at = timetable.next_by(instant, &fuel).map(|event| event.at);
+        if let Err(spent) = fuel.check() {
+            return Ok(Err(spent));
+        }
         let row = store.occurrence(task, instant).await?;
         if row.is_some_and(|run| !taken_back.contains(&run.id)) {
             unplanned = at;
         }
     }
-    Ok(unplanned)
+    Ok(Ok(unplanned))
 }
 
 /// What is planned ahead of its instant for a task, and is taken back because the task's instants change: `None` if its
@@ -53,9 +58,14 @@ pub async fn planned_ahead(
     now: Timestamp,
 ) -> Result<Option<Unplan>, Error> {
     // Calendars may move instants; without them the schedule says where the row stands if nothing is ahead.
-    let schedule = task.spec.compile(task.created_at).ok();
-    let first = schedule.and_then(|schedule| schedule.next(now));
-    if task.spec.rests() || (task.spec.calendars.is_empty() && first == due_row) {
+    let stands_first = || {
+        // One that takes long to read is looked up below.
+        let fuel = Fuel::of(limits::LEADER_TASK_FUEL);
+        let schedule = task.spec.compile_by(task.created_at, &fuel);
+        schedule
+            .is_ok_and(|schedule| schedule.next_by(now, &fuel) == due_row && fuel.check().is_ok())
+    };
+    if task.spec.rests() || (task.spec.calendars.is_empty() && stands_first()) {
         return Ok(None);
     }
     let mut runs = Vec::new();

@@ -27,6 +27,7 @@ mod refusing;
 mod router;
 mod running;
 mod told;
+mod shelf;
 mod worker;
 mod zones;
 

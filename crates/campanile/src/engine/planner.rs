@@ -8,20 +8,19 @@ use std::time::Duration;
 
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
+use super::shelf::{CACHE_TASKS_MAX, Shelf};
 use crate::failpoint::{self, Failpoint};
 use crate::id::{OutboxId, TaskId};
 use crate::port::store::Error;
 use crate::protocol::dispatch::Entry;
 use crate::protocol::limits;
 use crate::protocol::permits::{Board, LimitKey, Rules};
-use crate::protocol::plan::{CatchUp, Compiled, Lookup, Moment, Planned, Planner};
+use crate::protocol::plan::{CatchUp, Lookup, Moment, Planned, Planner};
 use crate::protocol::refusal::{self, Width};
 use crate::protocol::work::{DueRow, Fired, Firing, Owner, Scan, Thing};
 use crate::task::Task;
 use crate::time::Timestamp;
 
-/// Tasks that the planner remembers; past this it forgets all and reads again.
-const CACHE_TASKS_MAX: usize = 20_000;
 /// Outbox rows of one read.
 const OUTBOX_PAGE: usize = 64;
 /// The wait after a scan that the store was too busy for.
@@ -33,8 +32,9 @@ const REFUSED_MAX: u32 = 3;
 #[derive(Default)]
 struct Cache {
     edits: Option<i64>,
-    rules: Rules,
+    rules: Arc<Rules>,
     tasks: HashMap<TaskId, Lookup>,
+    shelf: Arc<Shelf>,
 }
 
 impl Cache {
@@ -50,30 +50,16 @@ impl Cache {
     }
 }
 
-fn compile(task: Task, rules: &Rules) -> Lookup {
-    let find = |name: &str| rules.calendar(name);
-    match task.spec.timetable(task.created_at, &find) {
-        Ok(timetable) => Lookup::Here(Arc::new(Compiled {
-            task: Arc::new(task),
-            timetable,
-        })),
-        Err(error) => {
-            // The definition was valid when it was stored; a newer version's dialect, or another zone database.
-            tracing::error!(task = %task.spec.name, %error, "task `{}` can't be scheduled here: {error}", task.spec.name);
-            Lookup::Unreadable
-        }
-    }
-}
-
 /// Makes the cache be as of this value of the edit counter. Answers whether the store did as asked.
 async fn renew(duty: &Duty, cache: &mut Cache, edits: i64) -> Result<bool, TermOver> {
+    cache.shelf.arrived(|id| drop(cache.tasks.remove(&id)));
     if cache.edits == Some(edits) && cache.tasks.len() <= CACHE_TASKS_MAX {
         return Ok(true);
     }
     cache.tasks.clear();
     match duty.shared.parts.store.rules().await {
         Ok(rules) => {
-            cache.rules = rules;
+            cache.rules = Arc::new(rules);
             cache.edits = Some(edits);
             Ok(true)
         }
@@ -97,8 +83,34 @@ async fn load(
             let gone = missing.into_iter().map(|id| (id, Lookup::Gone));
             cache.tasks.extend(gone);
             for task in tasks {
-                cache.tasks.insert(task.id, compile(task, &cache.rules));
+                let id = task.id;
+                let lookup = cache.shelf.lookup(duty, task, &cache.rules);
+                cache.tasks.insert(id, lookup);
             }
+            Ok(true)
+        }
+        Err(error) => duty.failed(&error).map(|()| false),
+    }
+}
+
+/// Reads definitions alone: what was fired needs no schedule any more.
+async fn recall(
+    duty: &Duty,
+    known: &mut HashMap<TaskId, Arc<Task>>,
+    wanted: impl Iterator<Item = TaskId>,
+) -> Result<bool, TermOver> {
+    if known.len() > CACHE_TASKS_MAX {
+        known.clear();
+    }
+    let mut missing: Vec<TaskId> = wanted.filter(|id| !known.contains_key(id)).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(true);
+    }
+    match duty.shared.parts.store.tasks_by_id(&missing).await {
+        Ok(tasks) => {
+            known.extend(tasks.into_iter().map(|task| (task.id, Arc::new(task))));
             Ok(true)
         }
         Err(error) => duty.failed(&error).map(|()| false),
@@ -110,11 +122,8 @@ async fn load(
 /// # Errors
 /// The term is over.
 pub async fn recover(duty: &Duty) -> Result<(), TermOver> {
-    let mut cache = Cache::default();
+    let mut known: HashMap<TaskId, Arc<Task>> = HashMap::new();
     let mut after: Option<OutboxId> = None;
-    while !renew(duty, &mut cache, 0).await? {
-        duty.rest(BUSY_WAIT).await?;
-    }
     loop {
         let rows = match duty.shared.parts.store.outbox(after, OUTBOX_PAGE).await {
             Ok(rows) => rows,
@@ -128,7 +137,7 @@ pub async fn recover(duty: &Duty) -> Result<(), TermOver> {
             .iter()
             .flat_map(|r| &r.waiting)
             .filter_map(|w| w.run.task);
-        if !load(duty, &mut cache, tasks).await? {
+        if !recall(duty, &mut known, tasks).await? {
             duty.rest(BUSY_WAIT).await?;
             continue;
         }
@@ -138,7 +147,7 @@ pub async fn recover(duty: &Duty) -> Result<(), TermOver> {
         after = Some(last.id);
         for row in rows {
             let entry = |waiting: crate::protocol::work::Waiting| {
-                let task = waiting.run.task.and_then(|id| cache.task(id));
+                let task = waiting.run.task.and_then(|id| known.get(&id).cloned());
                 Entry {
                     waiting,
                     task,

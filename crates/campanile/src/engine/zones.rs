@@ -9,11 +9,13 @@ use super::ahead::{PLANNED_AHEAD, first_unplanned};
 use super::elector::causes;
 use super::leader::{Duty, TermOver};
 use crate::failpoint::{self, Failpoint};
+use crate::fuel::Fuel;
+use crate::id::TaskId;
 use crate::port::store::{Error, Store, ZONE_RULES};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::work::{DueKey, Edit, Move, Owner};
-use crate::schedule::zone_rules;
+use crate::schedule::{Timetable, zone_rules};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -62,17 +64,14 @@ async fn adopt(duty: &Duty, ours: &str) -> Result<(), Error> {
 /// Moves the due rows that stand elsewhere by our rules, page by page, and then keeps which rules they are.
 async fn recompute(duty: &Duty, ours: &str) -> Result<usize, Error> {
     let store = &*duty.shared.parts.store;
-    let rules = store.rules().await?;
+    let rules = Arc::new(store.rules().await?);
     let (mut after, mut moved): (Option<String>, usize) = (None, 0);
     loop {
         let page = store
             .tasks(None, after.as_deref(), limits::PAGE_ROWS_MAX)
             .await?;
         let now = duty.shared.time.now();
-        let mut moves = Vec::new();
-        for task in &page.tasks {
-            moves.extend(move_of(store, &rules, task, now).await?);
-        }
+        let moves = moves_of(duty, &rules, page.tasks, now).await?;
         // Somebody's edit, or a firing, that came between: that task's row was computed by rules as new as ours.
         for one in moves {
             let edit = Edit {
@@ -103,36 +102,94 @@ async fn recompute(duty: &Duty, ours: &str) -> Result<usize, Error> {
     store.edit(&edit, now).await.map(|_| moved)
 }
 
-/// Where a task's due row has to go, if it stands elsewhere. What is due within moments, or overdue, stays.
+/// Where tasks' due rows have to go, if they stand elsewhere. What is due within moments, or overdue, stays. Schedules are
+/// looked at apart, some at a time: this goes on beside the planner and must not hold it up.
+async fn moves_of(
+    duty: &Duty,
+    rules: &Arc<Rules>,
+    mut tasks: Vec<Task>,
+    now: Timestamp,
+) -> Result<Vec<Move>, Error> {
+    let store = &*duty.shared.parts.store;
+    let mut moves = Vec::new();
+    while !tasks.is_empty() {
+        let some = tasks.split_off(tasks.len().saturating_sub(limits::LOOKED_AT_ONCE));
+        let ids: Vec<TaskId> = some.iter().map(|t| t.id).collect();
+        let dues = store.next_dues(&ids).await?;
+        let movable = |task: Task| {
+            let seen = *dues.get(&task.id)?;
+            let soon = seen.minus(task.spec.jitter_offset()) <= now.plus(PLANNED_AHEAD);
+            let stays = soon || task.spec.rests() || task.spec.schedule.is_none();
+            (!stays).then_some((task, seen))
+        };
+        let some: Vec<(Task, Timestamp)> = some.into_iter().filter_map(movable).collect();
+        let rules = Arc::clone(rules);
+        let look = move |fuel: &Fuel| -> Vec<Looked> {
+            let all = some.into_iter();
+            all.filter_map(|(task, seen)| looked(task, seen, &rules, now, fuel))
+                .collect()
+        };
+        let pool = &duty.shared.pool;
+        let looked = pool.run_first(u64::MAX, look).await;
+        // Given up in the middle, some would stay where they are and nobody would look again: the node is stopping.
+        let (Ok(looked), false) = (looked, pool.cancel().is_cancelled()) else {
+            return Err(Error::Contended("this node is stopping".into()));
+        };
+        for one in looked {
+            moves.extend(move_of(store, &one, now).await?);
+        }
+    }
+    Ok(moves)
+}
+
+/// A task whose schedule was looked at.
+struct Looked {
+    task: Task,
+    seen: Timestamp,
+    timetable: Timetable,
+    first: Option<Timestamp>,
+}
+
+/// One that can't be read here, or takes too long, stays where it is.
+fn looked(
+    task: Task,
+    seen: Timestamp,
+    rules: &Rules,
+    now: Timestamp,
+    fuel: &Fuel,
+) -> Option<Looked> {
+    let share = fuel.share(limits::TASK_FUEL);
+    let find = |name: &str| rules.calendar(name);
+    let timetable = task
+        .spec
+        .timetable_by(task.created_at, &find, &share)
+        .ok()?;
+    let first = timetable.next_by(now, &share).map(|event| event.at);
+    share.check().ok()?;
+    Some(Looked {
+        task,
+        seen,
+        timetable,
+        first,
+    })
+}
+
 async fn move_of(
     store: &dyn Store,
-    rules: &Rules,
-    task: &Task,
+    looked: &Looked,
     now: Timestamp,
 ) -> Result<Option<Move>, Error> {
-    let spec = &task.spec;
-    if spec.rests() || spec.schedule.is_none() {
-        return Ok(None);
-    }
-    let find = |name: &str| rules.calendar(name);
-    let Ok(timetable) = spec.timetable(task.created_at, &find) else {
+    let (task, seen) = (&looked.task, looked.seen);
+    let next = first_unplanned(store, task.id, &looked.timetable, looked.first, now, &[]).await?;
+    let Ok(next) = next else {
         return Ok(None);
     };
-    let Some(seen) = store.next_due(task.id).await? else {
-        return Ok(None);
-    };
-    let offset = spec.jitter_offset();
-    if seen.minus(offset) <= now.plus(PLANNED_AHEAD) {
-        return Ok(None);
-    }
-    let first = timetable.next(now).map(|event| event.at);
-    let next = first_unplanned(store, task.id, &timetable, first, now, &[]).await?;
-    let next = next.map(|at| at.plus(offset));
+    let next = next.map(|at| at.plus(task.spec.jitter_offset()));
     Ok((next != Some(seen)).then(|| Move {
         task: task.id,
         seen: Some(seen),
         next: next.map(|at| DueKey {
-            queue: spec.queue.clone(),
+            queue: task.spec.queue.clone(),
             at,
             owner: Owner::Task(task.id),
         }),

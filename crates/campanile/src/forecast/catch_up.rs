@@ -2,12 +2,14 @@
 //! leader itself calls, with the arguments that it would have; only added up here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::report::{CatchUp, CatchUpTask, Cut};
 use super::starts::{Budget, just_before};
 use super::{CATCH_UP_STEPS_MAX, Outage};
+use crate::fuel::Fuel;
 use crate::protocol::limits;
-use crate::protocol::occurrences::occurrences;
+use crate::protocol::occurrences::occurrences_by;
 use crate::run::Reason;
 use crate::schedule::Timetable;
 use crate::task::TaskSpec;
@@ -20,6 +22,7 @@ const KEPT_MAX: usize = 1_000;
 pub(super) struct Sum {
     outage: Outage,
     budget: Budget,
+    fuel: Arc<Fuel>,
     tasks: u64,
     starts: u64,
     late: u64,
@@ -28,10 +31,11 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    pub(super) const fn new(outage: Outage) -> Self {
+    pub(super) const fn new(outage: Outage, fuel: Arc<Fuel>) -> Self {
         Self {
             outage,
             budget: Budget::of(CATCH_UP_STEPS_MAX),
+            fuel,
             tasks: 0,
             starts: 0,
             late: 0,
@@ -47,13 +51,16 @@ impl Sum {
         let now = self.outage.until.minus(offset);
         let horizon = now.plus(limits::LOOK_AHEAD);
         let before = just_before(self.outage.from.minus(offset).as_ms());
-        let mut next = timetable.next(before).map(|e| e.at).filter(|t| *t < now);
+        let mut next = timetable
+            .next_by(before, &self.fuel)
+            .map(|e| e.at)
+            .filter(|t| *t < now);
         if next.is_none() || self.budget.is_spent() {
             return;
         }
         let (mut starts, mut skipped) = (0, 0);
         while let Some(first) = next.filter(|t| *t < now) {
-            let plan = occurrences(timetable, spec, first, now, horizon);
+            let plan = occurrences_by(timetable, spec, first, now, horizon, &self.fuel);
             let mut steps = 1;
             for run in plan.runs.iter().filter(|run| run.at < now) {
                 steps += 1;

@@ -3,6 +3,7 @@
 //! Nothing here knows the rules for such times.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -10,6 +11,8 @@ use super::CLOCK_STEPS_MAX;
 use super::days::{date_of, rules};
 use super::report::{ClockChange, ClockTask, Cut};
 use super::starts::{Budget, Window, just_before};
+use crate::fuel::Fuel;
+use crate::protocol::limits;
 use crate::schedule::{Dst, Schedule, Timetable, What};
 use crate::task::{TaskSpec, Texts};
 use crate::time::Timestamp;
@@ -30,6 +33,7 @@ pub(super) struct Clocks {
     window: Window,
     zones: HashMap<String, Vec<Change>>,
     budget: Budget,
+    fuel: Arc<Fuel>,
 }
 
 /// One change of one zone.
@@ -45,11 +49,12 @@ struct Change {
 }
 
 impl Clocks {
-    pub(super) fn new(window: Window) -> Self {
+    pub(super) fn new(window: Window, fuel: Arc<Fuel>) -> Self {
         Self {
             window,
             zones: HashMap::new(),
             budget: Budget::of(CLOCK_STEPS_MAX),
+            fuel,
         }
     }
 
@@ -68,11 +73,11 @@ impl Clocks {
         if changes.is_empty() || self.budget.is_spent() {
             return;
         }
-        let Some(wall) = on_a_plain_wall(spec, self.window) else {
+        let Some(wall) = on_a_plain_wall(spec, self.window, &self.fuel) else {
             return;
         };
         for change in changes {
-            change.add(&spec.name, &wall, timetable, &mut self.budget);
+            change.add(&spec.name, &wall, timetable, &mut self.budget, &self.fuel);
         }
     }
 
@@ -117,7 +122,7 @@ fn changes(zone: &TimeZone, window: Window) -> Vec<Change> {
 
 /// The schedule's wall times alone, as if the clocks were never changed: read in UTC, without its bounds. `None` where it
 /// has none, because it is about elapsed time.
-fn on_a_plain_wall(spec: &TaskSpec, window: Window) -> Option<Schedule> {
+fn on_a_plain_wall(spec: &TaskSpec, window: Window, fuel: &Fuel) -> Option<Schedule> {
     let is_wall = |text: &&String| {
         let word = text.split_whitespace().next().unwrap_or_default();
         !["every", "at"].iter().any(|w| word.eq_ignore_ascii_case(w))
@@ -140,7 +145,10 @@ fn on_a_plain_wall(spec: &TaskSpec, window: Window) -> Option<Schedule> {
         dst: Dst::default(),
         ..TaskSpec::for_handler(crate::task::HandlerSpec::Native(String::new()))
     };
-    plain.compile(Timestamp::MIN).ok()
+    let share = fuel.share(limits::TASK_FUEL);
+    let schedule = plain.compile_by(Timestamp::MIN, &share).ok();
+    fuel.settle(&share);
+    schedule
 }
 
 impl Change {
@@ -154,7 +162,14 @@ impl Change {
         self.after_s > self.before_s
     }
 
-    fn add(&mut self, name: &str, wall: &Schedule, timetable: &Timetable, budget: &mut Budget) {
+    fn add(
+        &mut self,
+        name: &str,
+        wall: &Schedule,
+        timetable: &Timetable,
+        budget: &mut Budget,
+        fuel: &Fuel,
+    ) {
         let (from_s, until_s) = self.wall();
         let mut task = ClockTask {
             task: name.to_owned(),
@@ -165,7 +180,9 @@ impl Change {
         };
         let mut at = just_before(from_s * 1_000);
         while budget.take()
-            && let Some(next) = wall.next(at).filter(|t| t.as_ms() < until_s * 1_000)
+            && let Some(next) = wall
+                .next_by(at, fuel)
+                .filter(|t| t.as_ms() < until_s * 1_000)
         {
             if task.wall.len() < LISTED_MAX {
                 task.wall.push(clock_of(next.as_ms() / 1_000));
@@ -181,7 +198,9 @@ impl Change {
         let until_ms = (self.at_s + length_s) * 1_000;
         let mut at = just_before(first_s * 1_000);
         while budget.take()
-            && let Some(event) = timetable.next(at).filter(|e| e.at.as_ms() < until_ms)
+            && let Some(event) = timetable
+                .next_by(at, fuel)
+                .filter(|e| e.at.as_ms() < until_ms)
         {
             if event.what == What::Due {
                 if task.instants.len() < LISTED_MAX {

@@ -21,6 +21,7 @@ mod tests;
 mod worst;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::days::{Cell, Row};
@@ -29,6 +30,9 @@ pub use self::report::{
     Overlap, Overlaps, Refused, Share, Tasks,
 };
 use self::starts::{Budget, Subject, Window};
+use crate::calendar::Calendar;
+use crate::fuel::Fuel;
+use crate::protocol::limits;
 use crate::schedule::{TimeZoneName, Timetable};
 use crate::task::{Invalid, TaskSpec};
 use crate::time::{Timestamp, duration_ms};
@@ -175,6 +179,7 @@ pub struct Forecaster {
     catch_up: Option<catch_up::Sum>,
     typical: HashMap<String, Duration>,
     budget: Budget,
+    fuel: Arc<Fuel>,
     cut: Cut,
 }
 
@@ -184,6 +189,14 @@ impl Forecaster {
     /// # Errors
     /// A field of the query that is out of range.
     pub fn new(query: &Query) -> Result<Self, Invalid> {
+        Self::with_fuel(query, Arc::new(Fuel::endless()))
+    }
+
+    /// The same with fuel: the forecast counts only if the fuel's check says so when it is finished.
+    ///
+    /// # Errors
+    /// As [`Forecaster::new`].
+    pub fn with_fuel(query: &Query, fuel: Arc<Fuel>) -> Result<Self, Invalid> {
         query.check()?;
         let window = query.window();
         Ok(Self {
@@ -196,13 +209,32 @@ impl Forecaster {
             refused: Vec::new(),
             excluded: 0,
             moved: 0,
-            clocks: clocks::Clocks::new(window),
-            catch_up: query.outage.map(catch_up::Sum::new),
+            clocks: clocks::Clocks::new(window, Arc::clone(&fuel)),
+            catch_up: query
+                .outage
+                .map(|outage| catch_up::Sum::new(outage, Arc::clone(&fuel))),
+            fuel,
             typical: HashMap::new(),
             budget: Budget::of(COUNT_STEPS_MAX),
             cut: Cut::default(),
             query: query.clone(),
         })
+    }
+
+    /// Adds a task by its definition, with the calendars that `find` knows; one whose schedule can't be read is refused.
+    pub fn read(
+        &mut self,
+        spec: &TaskSpec,
+        created_at: Timestamp,
+        find: &dyn Fn(&str) -> Option<Arc<Calendar>>,
+    ) {
+        let share = self.fuel.share(limits::TASK_FUEL);
+        let timetable = spec.timetable_by(created_at, find, &share);
+        self.fuel.settle(&share);
+        match timetable {
+            Ok(timetable) => self.add(spec, timetable),
+            Err(error) => self.refuse(&spec.name, error.to_string()),
+        }
     }
 
     /// Adds a task. Paused ones and those without a schedule are counted and start nothing.
@@ -225,7 +257,7 @@ impl Forecaster {
         if let Some(sum) = &mut self.catch_up {
             sum.add(spec, &timetable);
         }
-        let mut subject = Subject::new(spec, timetable);
+        let mut subject = Subject::new(spec, timetable, Arc::clone(&self.fuel));
         let tally = count::count(
             &subject,
             self.window,

@@ -1,9 +1,11 @@
 //! The starts of one task in a window, in order: from its timetable one by one, or by arithmetic where it is a plain
 //! interval. Owns the bound on steps; counts nothing itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ms_of;
+use crate::fuel::Fuel;
 use crate::schedule::{Event, Schedule, Timetable, What};
 use crate::task::{Overlap, TaskSpec};
 use crate::time::Timestamp;
@@ -85,6 +87,7 @@ impl Budget {
 pub(super) struct Subject {
     pub(super) name: Box<str>,
     pub(super) timetable: Timetable,
+    fuel: Arc<Fuel>,
     /// How long after its instant an occurrence starts.
     pub(super) offset_ms: i64,
     /// Whether no calendar has a say, so that a plain interval may be reckoned with.
@@ -100,8 +103,9 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    pub(super) fn new(spec: &TaskSpec, timetable: Timetable) -> Self {
+    pub(super) fn new(spec: &TaskSpec, timetable: Timetable, fuel: Arc<Fuel>) -> Self {
         Self {
+            fuel,
             name: spec.name.as_str().into(),
             timetable,
             offset_ms: ms_of(spec.jitter_offset()),
@@ -120,8 +124,8 @@ impl Subject {
         let step_ms = ms_of(interval(schedule).filter(|_| self.plain)?);
         let instants = window.earlier(self.offset_ms);
         // Bounds cut an interval off at its ends and nowhere else.
-        let first = schedule.next(just_before(instants.from_ms));
-        let last = schedule.previous(instants.until());
+        let first = schedule.next_by(just_before(instants.from_ms), &self.fuel);
+        let last = schedule.previous_by(instants.until(), &self.fuel);
         let (first, last) = (first?.as_ms(), last?.as_ms());
         Some(Grid {
             first_ms: first + self.offset_ms,
@@ -135,6 +139,7 @@ impl Subject {
         let instants = window.earlier(self.offset_ms);
         Events {
             timetable: &self.timetable,
+            fuel: &self.fuel,
             after: just_before(instants.from_ms),
             until: instants.until(),
             offset: Duration::from_millis(self.offset_ms.unsigned_abs()),
@@ -210,6 +215,7 @@ impl Grid {
 #[derive(Debug)]
 pub(super) struct Events<'a> {
     timetable: &'a Timetable,
+    fuel: &'a Fuel,
     after: Timestamp,
     until: Timestamp,
     offset: Duration,
@@ -219,7 +225,7 @@ impl Iterator for Events<'_> {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        let event = self.timetable.next(self.after)?;
+        let event = self.timetable.next_by(self.after, self.fuel)?;
         if event.at >= self.until {
             return None;
         }

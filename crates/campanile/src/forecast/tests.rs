@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::starts::{Budget, Subject};
 use super::*;
+use crate::fuel::Fuel;
 use crate::protocol::limits;
 use crate::protocol::occurrences::occurrences;
 use crate::task::Overlap as Policy;
@@ -176,7 +177,11 @@ fn short_intervals_are_counted_by_arithmetic_and_equal_the_walk() {
     ] {
         let spec = spec("x", schedule, &more);
         let window = days("2026-11-26T00:00:00Z", 1).window();
-        let subject = Subject::new(&spec, timetable(&spec));
+        let subject = Subject::new(
+            &spec,
+            timetable(&spec),
+            std::sync::Arc::new(Fuel::endless()),
+        );
         let mut minutes = vec![0; window.minutes()];
         let mut budget = Budget::of(COUNT_STEPS_MAX);
         let tally = count::count(&subject, window, &mut minutes, &mut budget, TASK_STEPS_MAX);
@@ -197,7 +202,11 @@ fn short_intervals_are_counted_by_arithmetic_and_equal_the_walk() {
 fn what_is_too_much_is_cut_off_and_said() {
     let every_second = spec("x", "* * * * * *", &json!({"dialect": "spring"}));
     let window = days("2026-11-26T00:00:00Z", 1).window();
-    let subject = Subject::new(&every_second, timetable(&every_second));
+    let subject = Subject::new(
+        &every_second,
+        timetable(&every_second),
+        std::sync::Arc::new(Fuel::endless()),
+    );
     let mut minutes = vec![0; window.minutes()];
     let tally = count::count(&subject, window, &mut minutes, &mut Budget::of(1_000), 90);
     assert_eq!(

@@ -115,6 +115,24 @@ pub const REPUBLISH_MAX: Duration = Duration::from_secs(3_600);
 pub const REQUEST_FUEL: u64 = 20_000_000;
 /// Fuel for the reading of one task's schedule: about twice what the largest count of twenty plain expressions takes.
 pub const TASK_FUEL: u64 = 3_000_000;
+/// Fuel that a file of tasks has for each of them beside [`REQUEST_FUEL`]: plain schedules take a tenth of it.
+pub const APPLY_TASK_FUEL: u64 = 2_000;
+/// Fuel of a page of tasks: for those whose next instant a calendar excludes.
+pub const PAGE_FUEL: u64 = 2_000_000;
+/// Fuel for what is due within the next seconds, where a due row is put elsewhere.
+pub const AHEAD_FUEL: u64 = 1_000_000;
+/// Fuel for the count of what passed while a task rested.
+pub const REST_FUEL: u64 = 12_000_000;
+/// Fuel of a whole forecast: it is the sum of what its own bounds allow of plain schedules.
+pub const FORECAST_FUEL: u64 = 500_000_000;
+/// What the leader reads of one task's schedule where it plans; longer ones are read apart, while it goes on.
+pub const LEADER_TASK_FUEL: u64 = 20_000;
+/// What one due row's plan burns before it leaves the rest to the next: some hundredths of a second.
+pub const PLAN_FUEL: u64 = 400_000;
+/// What the plans of one firing burn together before the rest is left to the next.
+pub const FIRE_FUEL: u64 = 800_000;
+/// Tasks whose schedules are looked at in one go where many are: others get their turn in between.
+pub const LOOKED_AT_ONCE: usize = 64;
 /// Requests that wait for a thread that computes, at most; those over it are asked to come again.
 pub const COMPUTE_QUEUE_MAX: usize = 64;
 /// What a worker announces of its abilities, in bytes of names.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::limits;
+use crate::fuel::Fuel;
 use crate::run::Reason;
 use crate::schedule::{Event, Schedule, Timetable, What};
 use crate::task::{Misfire, TaskSpec};
@@ -66,19 +67,35 @@ pub fn occurrences(
     now: Timestamp,
     horizon: Timestamp,
 ) -> Plan {
+    occurrences_by(timetable, spec, first, now, horizon, &Fuel::endless())
+}
+
+/// The same, with what it burns taken from `fuel`: it stops like one that has looked at enough instants when it has
+/// burnt [`limits::PLAN_FUEL`], and has always looked at one.
+#[must_use]
+pub fn occurrences_by(
+    timetable: &Timetable,
+    spec: &TaskSpec,
+    first: Timestamp,
+    now: Timestamp,
+    horizon: Timestamp,
+    fuel: &Fuel,
+) -> Plan {
+    let until_burnt = fuel.burnt().saturating_add(limits::PLAN_FUEL);
     let missed_before = now.minus(spec.misfire_limit);
     let mut events = Vec::new();
     let mut on_time = 0;
-    let mut next = timetable.next(Timestamp::from_ms(first.as_ms() - 1));
+    let mut next = timetable.next_by(Timestamp::from_ms(first.as_ms() - 1), fuel);
     while let Some(event) = next {
-        let enough =
-            events.len() == limits::CATCH_UP_STEPS_MAX || on_time == limits::FIRE_ROWS_MAX / 2;
+        let enough = events.len() == limits::CATCH_UP_STEPS_MAX
+            || on_time == limits::FIRE_ROWS_MAX / 2
+            || (fuel.burnt() >= until_burnt && !events.is_empty());
         if event.at > horizon || enough {
             break;
         }
         on_time += usize::from(event.what == What::Due && event.at >= missed_before);
         events.push(event);
-        next = timetable.next(event.at);
+        next = timetable.next_by(event.at, fuel);
     }
     let next = next.map(|event| event.at);
     let caught_up = next.is_none_or(|next| next >= missed_before);
@@ -184,27 +201,24 @@ fn skips(outcomes: &[(Timestamp, Outcome)]) -> Vec<Skip> {
 }
 
 /// All instants from one on and before another, as rows that say why they do not run: what a pause, or a change of the
-/// schedule, leaves behind. Past [`limits::REST_STEPS_MAX`] the count is of those alone, and the row still reaches to
-/// the end.
+/// schedule, leaves behind. Past [`limits::REST_STEPS_MAX`], or without fuel, the count is of those that were counted, and
+/// the row still reaches to the end. Plain intervals are counted whole.
 #[must_use]
 pub fn rested(
     schedule: &Schedule,
     from: Timestamp,
     until: Timestamp,
     reason: Reason,
+    fuel: &Fuel,
 ) -> Option<Skip> {
     let first = schedule
         .next(Timestamp::from_ms(from.as_ms() - 1))
         .filter(|t| *t < until)?;
     let last = schedule.previous(until).unwrap_or(first).max(first);
-    let count = std::iter::successors(Some(first), |t| schedule.next(*t))
-        .take_while(|t| *t <= last)
-        .take(limits::REST_STEPS_MAX)
-        .count();
     Some(Skip {
         first,
         last,
-        count: u64::try_from(count).unwrap_or(u64::MAX),
+        count: schedule.count(first, last, limits::REST_STEPS_MAX, fuel),
         reason,
         moved_to: None,
     })

@@ -142,10 +142,22 @@ fn what_missed_its_start_deadline_never_runs() {
 
 #[test]
 fn a_rest_is_one_row_with_its_count() {
-    let rest = rested(every_10s().schedule(), at(20), at(100), Reason::Paused);
+    let rest = rested(
+        every_10s().schedule(),
+        at(20),
+        at(100),
+        Reason::Paused,
+        &Fuel::endless(),
+    );
     assert_eq!(rest, Some(skip(20, 90, 8, Reason::Paused)));
     assert_eq!(
-        rested(every_10s().schedule(), at(21), at(30), Reason::Paused),
+        rested(
+            every_10s().schedule(),
+            at(21),
+            at(30),
+            Reason::Paused,
+            &Fuel::endless()
+        ),
         None
     );
 }

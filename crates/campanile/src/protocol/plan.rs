@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dispatch::Entry;
-use super::occurrences::{Due, occurrences};
+use super::occurrences::{Due, occurrences_by};
 use super::permits::{Board, Full, LimitKey, Parked, Rules};
 use super::routing::{Need, Route, Routes};
 use super::work::{DueKey, DueRow, Firing, OutboxEntry, Owner, Replaced, Waiting};
 use super::{limits, run as transitions};
+use crate::fuel::Fuel;
 use crate::id::{OutboxId, RunId, TaskId};
 use crate::run::{Reason, Run, State};
 use crate::schedule::Timetable;
@@ -33,8 +34,8 @@ pub enum Lookup {
     Here(Arc<Compiled>),
     /// It was deleted.
     Gone,
-    /// Its definition can't be read by this node (a newer version's, or a zone that is not known here): its due rows
-    /// are left alone, for a leader that can.
+    /// Its definition can't be read by this node (a newer version's, or a zone that is not known here), or is still
+    /// being read: its due rows are left alone, for a leader that can, or for later.
     Unreadable,
 }
 
@@ -114,6 +115,8 @@ pub struct Planned {
     pub covered: usize,
     /// The first of those rows that were left alone because they are decided at their instant and not before.
     pub later: Option<Timestamp>,
+    /// The fuel that its timetables burnt.
+    pub burnt: u64,
 }
 
 impl Planned {
@@ -124,7 +127,9 @@ impl Planned {
             + firing.parked.len()
             + firing.dropped.len()
             + firing.replaced.len();
-        rows >= limits::FIRE_ROWS_MAX || firing.consumed.len() == limits::FIRE_ROWS_MAX
+        rows >= limits::FIRE_ROWS_MAX
+            || self.burnt >= limits::FIRE_FUEL
+            || firing.consumed.len() == limits::FIRE_ROWS_MAX
     }
 
     fn leave(&mut self, at: Timestamp) {
@@ -232,13 +237,16 @@ impl Planner<'_> {
         } else {
             moment.now
         };
-        let plan = occurrences(
+        let fuel = Fuel::endless();
+        let plan = occurrences_by(
             &compiled.timetable,
             &task.spec,
             due_at.minus(offset),
             moment.now.minus(offset),
             horizon.minus(offset),
+            &fuel,
         );
+        planned.burnt = planned.burnt.saturating_add(fuel.burnt());
         let mut ids = (self.mint)(plan.runs.len() + plan.skips.len()).into_iter();
         for (skip, id) in plan.skips.iter().zip(&mut ids) {
             let row = transitions::skip(id, task, skip, moment.epoch, moment.now);

@@ -34,6 +34,24 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// How many instants it has from one of them to another, both counted; `most` at most where they are counted one by
+    /// one, and fewer without fuel.
+    pub(crate) fn count(&self, first: Timestamp, last: Timestamp, most: usize, fuel: &Fuel) -> u64 {
+        let plain = match self {
+            Self::Bounded(bounded) => bounded.inner(),
+            other => other,
+        };
+        if let Self::Every(every) = plain {
+            let whole = last.since(first).as_millis() / every.interval().as_millis().max(1) + 1;
+            return u64::try_from(whole).unwrap_or(u64::MAX);
+        }
+        let before = Timestamp::from_ms(first.as_ms() - 1);
+        let all = self.steps(before, fuel).take_while(|t| *t <= last);
+        u64::try_from(all.take(most).count()).unwrap_or(u64::MAX)
+    }
+}
+
 impl Iterator for Steps<'_> {
     type Item = Timestamp;
 

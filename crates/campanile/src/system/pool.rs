@@ -7,11 +7,12 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::fuel::{Cancel, Fuel};
+use crate::fuel::{Cancel, CancelOnDrop, Fuel};
 use crate::protocol::limits;
 
 /// Why work was not done.
@@ -33,6 +34,7 @@ pub enum Error {
 pub struct Pool {
     threads: Option<Arc<Threads>>,
     closing: Cancel,
+    burnt: Arc<AtomicU64>,
 }
 
 /// Closes the queue when the last [`Pool`] is gone.
@@ -140,15 +142,6 @@ impl Queue {
     }
 }
 
-/// Cancels when it is dropped: the one who waited is gone, or has his answer.
-struct Asked(Cancel);
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
 impl Pool {
     /// One thread less than the machine has cores, but one at least.
     ///
@@ -178,6 +171,7 @@ impl Pool {
         Ok(Self {
             threads: Some(owner),
             closing: Cancel::new(),
+            burnt: Arc::default(),
         })
     }
 
@@ -187,6 +181,7 @@ impl Pool {
         Self {
             threads: None,
             closing: Cancel::new(),
+            burnt: Arc::default(),
         }
     }
 
@@ -237,22 +232,38 @@ impl Pool {
         let cancel = self.closing.child();
         let fuel = Fuel::cancelled_by(units, cancel.clone());
         let Some(threads) = &self.threads else {
-            return Ok(work(&fuel));
+            let done = work(&fuel);
+            self.burnt.fetch_add(fuel.burnt(), Ordering::Relaxed);
+            return Ok(done);
         };
         let (answer, answered) = oneshot::channel();
+        let burnt = Arc::clone(&self.burnt);
         let work = move || {
             // What it holds is dropped with it, and nobody sees it half done.
             let done = catch_unwind(AssertUnwindSafe(|| work(&fuel)));
+            burnt.fetch_add(fuel.burnt(), Ordering::Relaxed);
             drop(answer.send(done.map_err(|_| Error::Died)));
         };
         let job = Job {
             cancel: cancel.clone(),
             work: Box::new(work),
         };
-        let _asked = Asked(cancel);
+        let _asked = CancelOnDrop(cancel);
         threads.queue.push(job, first)?;
         // Dropped without an answer: the queue was closed.
         answered.await.unwrap_or(Err(Error::Stopping))
+    }
+
+    /// A cancellation that comes with the pool's end: for fuel that several pieces of work share.
+    #[must_use]
+    pub fn cancel(&self) -> Cancel {
+        self.closing.child()
+    }
+
+    /// The units that all work has burnt so far.
+    #[must_use]
+    pub fn burnt(&self) -> u64 {
+        self.burnt.load(Ordering::Relaxed)
     }
 
     /// Gives up what runs and what waits, and takes nothing any more. The threads end by themselves.

@@ -52,6 +52,26 @@ pub async fn an_edit_makes_and_changes_tasks(store: Arc<dyn Store>) {
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(10)));
 }
 
+/// Many tasks' due rows are read in one look: each task's own, and nothing of those that have none or are gone.
+pub async fn due_rows_are_read_for_many_tasks(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let (a, b) = (f.task("a", at(10)).await, f.task("b", at(20)).await);
+    let none = Edit {
+        upserts: vec![f.creation(spec("none"), None)],
+        ..Edit::default()
+    };
+    assert_eq!(f.store.edit(&none, at(0)).await.unwrap(), Written::Applied);
+    let nothing = f.named("none").await.unwrap();
+    let ids = [b.id, nothing.id, a.id];
+    let seen = f.store.next_dues(&ids).await.unwrap();
+    assert_eq!(
+        seen,
+        std::collections::HashMap::from([(a.id, at(10)), (b.id, at(20))])
+    );
+    assert_eq!(f.store.next_dues(&ids[1..2]).await.unwrap().len(), 0);
+    assert_eq!(f.store.next_dues(&[]).await.unwrap().len(), 0);
+}
+
 /// An edit is done whole or not at all: one stale version, one task that exists or is gone, and nothing is written.
 pub async fn an_edit_is_all_or_nothing(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
