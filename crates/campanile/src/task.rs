@@ -97,7 +97,8 @@ pub struct TaskSpec {
     /// The last instant that may be due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
-    /// How many occurrences there are in all, counted from `starts_at`, or from the task's creation.
+    /// How many instants are due in all, run or skipped: the first is the first one from `starts_at` on, or after the
+    /// task's creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_count: Option<u32>,
     /// Names of calendars: an occurrence that any of them excludes does not run at its instant.
