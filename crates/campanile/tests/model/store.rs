@@ -308,7 +308,13 @@ impl Store {
         let compiled = scene.task(self.edits);
         let until = now.plus(Duration::from_millis(1));
         let schedule = compiled.timetable.schedule();
-        if let Some(range) = rested(schedule, from, until, Reason::Paused, &campanile::fuel::Fuel::endless()) {
+        if let Some(range) = rested(
+            schedule,
+            from,
+            until,
+            Reason::Paused,
+            &campanile::fuel::Fuel::endless(),
+        ) {
             let id = RunId::from_i64(1_000 + self.edits);
             self.write(transitions::skip(id, &compiled.task, &range, 0, now));
         }
