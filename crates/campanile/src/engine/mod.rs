@@ -26,8 +26,8 @@ mod reaper;
 mod refusing;
 mod router;
 mod running;
-mod told;
 mod shelf;
+mod told;
 mod worker;
 mod zones;
 
