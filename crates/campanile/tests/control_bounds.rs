@@ -51,7 +51,7 @@ async fn a_task_that_is_over_stays_as_it_is() {
     let tasks = soon_over();
     let apply = async || {
         w.control
-            .apply(&tasks.clone().into(), Apply::default())
+            .apply(&tasks.clone().into(), &Apply::default())
             .await
     };
     assert_eq!(apply().await.unwrap().created.len(), tasks.len());
@@ -176,7 +176,7 @@ async fn a_page_is_one_look_at_each_due_row() {
         ..Edit::default()
     };
     assert!(w.store.edit(&edit, now).await.unwrap().is_applied());
-    let page = w.control.tasks(None, 1_000).await.unwrap();
+    let page = w.control.tasks(None, None, 1_000).await.unwrap();
     assert_eq!(page.items.len(), 1_000);
     for (n, row) in (0..).zip(&page.items) {
         assert_eq!(row.next_due_at, Some(now.plus(HOUR * (n + 1))));
@@ -201,7 +201,7 @@ async fn what_is_shown_as_next_runs() {
     let monday = Timestamp::parse("2026-11-23T09:00:00Z").unwrap();
     let shown = async |w: &World| {
         let one = w.control.task("t").await.unwrap().next_due_at;
-        let page = w.control.tasks(None, 10).await.unwrap();
+        let page = w.control.tasks(None, None, 10).await.unwrap();
         assert_eq!(page.items[0].next_due_at, one);
         one
     };
@@ -285,7 +285,7 @@ async fn another_name_of_the_zone_moves_nothing() {
     task.timezone = "Europe/Kyiv".to_owned();
     let diff = w
         .control
-        .apply(&vec![task.clone()].into(), Apply::default())
+        .apply(&vec![task.clone()].into(), &Apply::default())
         .await
         .unwrap();
     assert_eq!(diff.changed[0].fields[0].field, "timezone");
