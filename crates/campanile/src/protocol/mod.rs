@@ -22,8 +22,8 @@
 //! What it still publishes from memory are duplicates, which claims refuse.
 
 pub mod ahead;
-pub mod deletion;
 pub mod clock;
+pub mod deletion;
 pub mod dispatch;
 pub mod election;
 pub mod invariants;
