@@ -78,12 +78,8 @@ pub async fn start_with(
     let random = Arc::new(Random::from_system());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (tokens, new_token) = token::of(settings, &random)?;
-    let tasks = settings
-        .node
-        .tasks
-        .as_deref()
-        .map(TaskFile::read)
-        .transpose()?;
+    let named = settings.node.tasks.as_deref();
+    let tasks = named.map(TaskFile::read).transpose()?;
     let listener = Listener::bind(&settings.http, settings.node.slots).await?;
     let address = listener.address();
     let parts = Parts {

@@ -69,13 +69,8 @@ fn files(field: &str) -> Vec<(&'static str, String, usize)> {
             .collect();
         // One line: an inline table.
         let inline = toml::Value::Table(table).to_string();
-        let inline = inline
-            .trim()
-            .trim_start_matches('{')
-            .trim_end_matches('}')
-            .trim()
-            .to_owned();
-        inline
+        let bare = inline.trim().trim_start_matches('{');
+        bare.trim_end_matches('}').trim().to_owned()
     };
     let toml: Vec<String> = other.iter().map(line).collect();
     let json: Vec<String> = other.iter().map(|(n, v)| format!("\"{n}\": {v}")).collect();

@@ -255,6 +255,7 @@ async fn a_key_belongs_to_its_task_and_to_what_was_asked_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn runs_are_found_moved_and_cancelled_by_key() {
     let s = start(&[]).await;
     for name in ["a", "b"] {

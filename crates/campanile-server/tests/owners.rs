@@ -160,6 +160,7 @@ async fn a_deleted_tasks_waiting_runs_end_and_stay_under_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn owners_and_confirmations_are_typed() {
     let s = start(&[("roles", "api")]).await;
     let write = |name: &str, text: &str| std::fs::write(s.folder.join(name), text).unwrap();

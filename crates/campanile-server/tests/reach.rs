@@ -16,6 +16,7 @@ const UNABLE: &str = "no living worker of queue `default` can do `native: close.
 const NOBODY: &str = "nobody listens on queue `reprots`; did you mean `reports`?";
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn every_view_says_why_nobody_takes_a_run() {
     let s = start(&[("queues", "default,reports")]).await;
     s.until("/nodes", |nodes| {
@@ -117,6 +118,7 @@ impl Handler for Moody {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn a_class_decides_what_is_tried_again_and_is_shown() {
     let s = start_with(&[], |handlers| handlers.native(Moody)).await;
     let retry = |more: Value| {

@@ -103,7 +103,8 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), log.as_bytes());
         }
     }
 }
@@ -245,6 +246,7 @@ handler = { external = { destination = "legacy.orders", body = "payload", reply 
 "#;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 fn a_cluster_runs_on_the_sample_files_with_one_database_role_for_each_purpose() {
     let Some(servers) = Servers::start() else {
         return;

@@ -227,10 +227,6 @@ pub mod optional_duration {
     ///
     /// # Errors
     /// The serializer's own.
-    #[expect(
-        clippy::ref_option,
-        reason = "serde's `with` hands a reference to the field"
-    )]
     pub fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
         match d {
             Some(d) => super::duration::serialize(d, s),

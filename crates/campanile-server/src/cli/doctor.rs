@@ -180,13 +180,13 @@ fn room_beside(store: &str) -> Option<Finding> {
 
 fn room(free: u64) -> Finding {
     let mib = free / (1024 * 1024);
-    match free {
-        ..ROOM_BYTES_MIN => Finding::failed("room", format!("{FULL} ({mib} MiB are free)")),
-        ..ROOM_BYTES_FEW => Finding::warning(
-            "room",
-            format!("the store's disk has {mib} MiB left: a full one stops all work"),
-        ),
-        _ => Finding::ok("room", format!("the store's disk has {mib} MiB left")),
+    let left = format!("the store's disk has {mib} MiB left");
+    if free < ROOM_BYTES_MIN {
+        Finding::failed("room", format!("{FULL} ({mib} MiB are free)"))
+    } else if free < ROOM_BYTES_FEW {
+        Finding::warning("room", format!("{left}: a full one stops all work"))
+    } else {
+        Finding::ok("room", left)
     }
 }
 

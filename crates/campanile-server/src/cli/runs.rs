@@ -37,7 +37,8 @@ pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
                 .post(&which.path_to("move"), &which.body(Some(to)))
                 .await?;
             out.show(&answer, |out, run| {
-                out.line(format!("{} starts at {}", run.id, run.due_at))
+                let at = out.at(run.due_at, run.timezone.as_deref());
+                out.line(format!("{} starts at {at}", run.id));
             });
         }
         Verb::Retry { id } => {

@@ -203,6 +203,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one story, told in its order")]
     fn only_a_trusted_proxy_says_who_the_client_is() {
         let xff = "x-forwarded-for";
         let fwd = "forwarded";

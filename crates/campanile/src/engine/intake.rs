@@ -237,5 +237,5 @@ async fn changed(lane: &mut Option<watch::Receiver<Abilities>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

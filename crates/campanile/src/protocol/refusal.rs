@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 #[must_use]
 pub fn halves(batch: &Range<usize>) -> Option<[Range<usize>; 2]> {
     let middle = batch.start + batch.len() / 2;
-    (batch.len() > 1).then(|| [batch.start..middle, middle..batch.end])
+    (batch.len() > 1).then_some([batch.start..middle, middle..batch.end])
 }
 
 /// The parts of a batch that are still to be tried, first things first.

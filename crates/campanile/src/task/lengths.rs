@@ -155,6 +155,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one story, told in its order")]
     fn every_text_of_a_handler_has_a_limit_that_names_its_field() {
         let cases = [
             (

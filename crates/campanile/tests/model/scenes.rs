@@ -115,6 +115,7 @@ fn of_leaders() -> Vec<Named> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 fn of_workers() -> Vec<Named> {
     let early = Bounds {
         first_tick: 0,

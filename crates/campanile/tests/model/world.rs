@@ -309,11 +309,7 @@ impl Scene {
                 let end = world.workers[w].end(place, Way::Succeeds, self, &world.store, early);
                 self.finish(world, &end);
             }
-            Action::Leave(w) => {
-                spend(&mut world.left.leaves);
-                let node = world.workers[w].node;
-                world.store.living.retain(|id| *id != node);
-            }
+            Action::Leave(w) => leave(world, w),
             Action::Die(w) => {
                 spend(&mut world.left.crashes);
                 world.workers[w].die();
@@ -395,4 +391,11 @@ impl Model for Scene {
     fn properties(&self) -> Vec<Property<Self>> {
         properties::all()
     }
+}
+
+/// A worker's node leaves by itself.
+fn leave(world: &mut World, w: usize) {
+    spend(&mut world.left.leaves);
+    let node = world.workers[w].node;
+    world.store.living.retain(|id| *id != node);
 }

@@ -204,10 +204,11 @@ fn task(entry: &Entry, zone: &str, name: &str) -> Imported {
     let home = absolute("HOME");
     let passed = |name: &str| {
         let setting = SETTINGS.iter().any(|(setting, _)| *setting == name);
-        !setting
-            && !name.starts_with("CAMPANILE_")
-            && !matches!(name, "LOGNAME" | "USER")
-            && !(name == "HOME" && home.is_none())
+        let left_out = setting
+            || name.starts_with("CAMPANILE_")
+            || matches!(name, "LOGNAME" | "USER")
+            || (name == "HOME" && home.is_none());
+        !left_out
     };
     let command = CommandSpec {
         argv: vec![shell.to_owned(), "-c".to_owned(), entry.command.clone()],

@@ -272,7 +272,7 @@ pub async fn a_move_and_a_firing_do_not_miss_each_other(store: Arc<dyn Store>) {
         let row = f.row(run.id).await;
         match (fired.unwrap(), moved.unwrap()) {
             (Fired::Applied, Moved::Due) => {
-                assert_eq!((row.ready_at, row.epoch), (at(0), term.epoch))
+                assert_eq!((row.ready_at, row.epoch), (at(0), term.epoch));
             }
             (Fired::Edited, Moved::Done) => {
                 assert_eq!((row.ready_at, row.epoch), (at(90), 0));

@@ -4,7 +4,7 @@
 use super::{Verdict, Why};
 use crate::control::instant::show;
 use crate::control::runs::RunRow;
-use crate::run::{Reason, State};
+use crate::run::{Reason, Run, State};
 use crate::task::Task;
 use crate::time::{Timestamp, format_duration};
 
@@ -51,29 +51,7 @@ pub(super) fn told_by_row(
             Verdict::Cancelled
         }
         State::Scheduled | State::Queued => {
-            let when = if run.attempt > 1 {
-                format!(
-                    "attempt {} may start at {}, after {} failed and {} lost{}",
-                    run.attempt,
-                    show(run.ready_at, zone),
-                    run.failures,
-                    run.losses,
-                    match (run.attempt - 1).saturating_sub(run.failures + run.losses) {
-                        0 => String::new(),
-                        n => format!(
-                            ", and {n} given back without a start or by a worker that stopped"
-                        ),
-                    }
-                )
-            } else if run.ready_at > now {
-                format!("it is due at {}", show(run.ready_at, zone))
-            } else {
-                format!(
-                    "it has been due for {} and waits in queue `{}` for a worker",
-                    format_duration(now.since(run.ready_at)),
-                    run.queue
-                )
-            };
+            let when = waits_for(run, zone, now);
             said.push(format!(
                 "Run {} of {told_at} has not started: {when}.",
                 run.id
@@ -93,6 +71,31 @@ pub(super) fn told_by_row(
         said.push(format!("Its last error: {error}"));
     }
     (verdict, said)
+}
+
+/// What a run that has not started waits for.
+fn waits_for(run: &Run, zone: &str, now: Timestamp) -> String {
+    if run.attempt > 1 {
+        format!(
+            "attempt {} may start at {}, after {} failed and {} lost{}",
+            run.attempt,
+            show(run.ready_at, zone),
+            run.failures,
+            run.losses,
+            match (run.attempt - 1).saturating_sub(run.failures + run.losses) {
+                0 => String::new(),
+                n => format!(", and {n} given back without a start or by a worker that stopped"),
+            }
+        )
+    } else if run.ready_at > now {
+        format!("it is due at {}", show(run.ready_at, zone))
+    } else {
+        format!(
+            "it has been due for {} and waits in queue `{}` for a worker",
+            format_duration(now.since(run.ready_at)),
+            run.queue
+        )
+    }
 }
 
 fn ended_sentence(row: &RunRow, zone: &str) -> String {
