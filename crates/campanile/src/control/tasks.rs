@@ -43,24 +43,8 @@ impl Control {
     pub async fn task(&self, name: &str) -> Result<TaskRow, Error> {
         let task = self.find_task(name).await?;
         let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
-<<<<<<< HEAD
         let rows = self.task_rows(vec![task], rules).await?;
         rows.into_iter().next().ok_or_else(|| Error::no_task(name))
-=======
-        let mut row = row(
-            task,
-            &rules,
-            &self.routes().await?,
-            self.unanswered_from(now),
-        );
-        // An occurrence that is overdue is still the next one; and where the row stands behind the schedule's next
-        // instant by more than the look-ahead, that one has been answered already (the store's clock went back).
-        if let (Some(stored), Some(next)) = (stored, row.next_due_at) {
-            let is_row = stored < now || stored > next.plus(2 * limits::LOOK_AHEAD);
-            row.next_due_at = Some(if is_row { stored } else { next });
-        }
-        Ok(row)
->>>>>>> 71d8c14 (Keep to the lints)
     }
 
     /// A page of tasks in the order of their names: of this owner, or with an empty name of none, or all.
