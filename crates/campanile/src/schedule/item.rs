@@ -1,7 +1,10 @@
 //! One item of a cron field: a number, a name, a range, a step, `*`, or `H`. Owns the grammar that all fields share,
 //! and its errors; what a field is called, what it allows and what else it knows comes as a [`Kind`].
 
+use std::time::Duration;
+
 use super::{Dialect, Error, quoted};
+use crate::time::format_duration;
 
 /// A piece of an expression and where it begins in it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -117,9 +120,7 @@ impl Kind {
             self.single(item, body, step, dialect)?
         };
         let step = step.unwrap_or(1);
-        if open && dialect == Dialect::Quartz && step > self.high {
-            return Err(self.wrong(item, "steps over the whole field"));
-        }
+        self.check_width(item, step, open && dialect == Dialect::Quartz)?;
         let span = self.high - self.low + 1;
         if from > to {
             self.check_wrap(item, dialect)?;
@@ -129,6 +130,34 @@ impl Kind {
             take(self.low + (n - self.low) % span);
         }
         Ok(open)
+    }
+
+    /// Refuses a step that leads out of the field from wherever it begins: the one time that is left of it is hardly what
+    /// was meant. Quartz refuses a few more, where the step has no end of its own.
+    fn check_width(&self, item: Item<'_>, step: u16, as_quartz: bool) -> Result<(), Error> {
+        let numbers = self.high - self.low + 1 - u16::from(self.sunday_twice);
+        if step <= numbers && !(as_quartz && step > self.high) {
+            return Ok(());
+        }
+        let unit_s = match self.name {
+            "second" => 1,
+            "minute" => 60,
+            "hour" => 3_600,
+            "day-of-month" | "day-of-week" => 86_400,
+            _ => 0,
+        };
+        let remedy = match unit_s {
+            0 => format!("list each {}", self.name),
+            unit_s => {
+                let interval = Duration::from_secs(unit_s * u64::from(step));
+                format!(
+                    "write schedule = `every {}`, or list the times",
+                    format_duration(interval)
+                )
+            }
+        };
+        let why = format!("steps over the whole field, which has {numbers} numbers: {remedy}");
+        Err(self.wrong(item, &why))
     }
 
     fn step(&self, item: Item<'_>, text: Item<'_>) -> Result<u16, Error> {

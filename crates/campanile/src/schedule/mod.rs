@@ -15,6 +15,7 @@ mod describe;
 mod every;
 mod explain;
 mod fields;
+mod foreign;
 mod item;
 mod parse;
 mod recur;
@@ -226,6 +227,13 @@ impl Schedule {
     /// # Errors
     /// As [`Schedule::parse`]; what can't be worked out with the fuel is refused as well.
     pub fn parse_by(text: Option<&str>, options: &Options, fuel: &Fuel) -> Result<Self, Error> {
+        Self::read(text, options, fuel).map_err(|error| {
+            let named = text.and_then(|text| foreign::named(text, options));
+            named.filter(|_| !error.never_fires).unwrap_or(error)
+        })
+    }
+
+    fn read(text: Option<&str>, options: &Options, fuel: &Fuel) -> Result<Self, Error> {
         let Some(text) = text else {
             return Ok(Self::OnRequest);
         };

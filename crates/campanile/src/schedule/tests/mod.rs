@@ -5,6 +5,7 @@ mod counts;
 mod crontabs;
 mod errors;
 mod explained;
+mod foreigns;
 mod oracles;
 mod properties;
 mod recurrences;

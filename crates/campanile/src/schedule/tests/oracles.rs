@@ -13,7 +13,11 @@ const EXCEPTIONS: &str = include_str!("oracle/exceptions.tsv");
 const INSTANTS_MAX: usize = 8;
 
 /// Where the other system is not what we want to be: the class of a row, and why.
-const REASONS: [(&str, &str); 14] = [
+const REASONS: [(&str, &str); 15] = [
+    (
+        "wide-steps",
+        "Quartz and Spring take a step wider than its field within a range, where it leaves the first number alone",
+    ),
     (
         "quartz-lists",
         "of `1,15W` and `MON,WED#2` Quartz takes one item alone, and refuses `1,15,L`",

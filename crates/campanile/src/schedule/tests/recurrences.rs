@@ -535,7 +535,7 @@ proptest! {
         let schedule = recur(&rule, zone, dst).unwrap();
         let tz = jiff::tz::TimeZone::get(zone).unwrap();
         // What goes on in hours or minutes that are not listed follows elapsed time.
-        let minutely = rule.contains("MINUTELY");
+        let minutely = rule.contains("MINUTELY") || rule.contains("SECONDLY");
         let listed = !["HOURLY", "MINUTELY", "SECONDLY"].iter().any(|f| rule.contains(f))
             || (rule.contains("BYHOUR") && (!minutely || rule.contains("BYMINUTE")));
         let dst = if listed { dst } else { Dst { gap: Gap::Skip, repeat: Repeat::Both } };
