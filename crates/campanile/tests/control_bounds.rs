@@ -15,7 +15,7 @@ use super::control::{World, at, spec, world};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn with(name: &str, schedule: &str, more: serde_json::Value) -> TaskSpec {
+fn with(name: &str, schedule: &str, more: &serde_json::Value) -> TaskSpec {
     let mut json = serde_json::to_value(spec(name, schedule)).unwrap();
     let fields = more.as_object().unwrap().clone();
     json.as_object_mut().unwrap().extend(fields);
@@ -36,12 +36,12 @@ fn soon_over() -> Vec<TaskSpec> {
         with(
             "ends",
             "* * * * *",
-            json!({"ends_at": "2026-11-22T12:10:00Z"}),
+            &json!({"ends_at": "2026-11-22T12:10:00Z"}),
         ),
-        with("count", "every 2s", json!({"max_count": 3})),
+        with("count", "every 2s", &json!({"max_count": 3})),
         spec("until", "rrule FREQ=MINUTELY;UNTIL=20261122T121000Z"),
         spec("counted", "rrule FREQ=MINUTELY;COUNT=2"),
-        with("both", "at 2026-11-22T12:30:00Z", json!({"jitter": "5s"})),
+        with("both", "at 2026-11-22T12:30:00Z", &json!({"jitter": "5s"})),
     ]
 }
 
@@ -104,7 +104,7 @@ async fn a_count_is_of_runs_that_can_be() {
     for (count, last) in [(3, "12:00:06"), (1, "12:00:02")] {
         let name = format!("t{count}");
         let task = w
-            .put(&with(&name, "every 2s", json!({"max_count": count})))
+            .put(&with(&name, "every 2s", &json!({"max_count": count})))
             .await;
         assert_eq!(w.due(&task).await, Some(at("12:00:02")));
         let schedule = task.spec.compile(task.created_at).unwrap();
@@ -120,7 +120,7 @@ async fn a_count_of_intervals_costs_nothing_whatever_it_is() {
         ("one", json!("every 1s")),
         ("two", json!(["every 1s", "every 1500ms"])),
     ] {
-        let mut task = with(name, "every 1s", much.clone());
+        let mut task = with(name, "every 1s", &much);
         task.schedule = serde_json::from_value(schedule).unwrap();
         let before = w.control.pool().burnt();
         let kept = w.put(&task).await;
@@ -130,7 +130,7 @@ async fn a_count_of_intervals_costs_nothing_whatever_it_is() {
     }
     for schedule in ["* * * * *", "rrule FREQ=MINUTELY"] {
         let before = w.control.pool().burnt();
-        let task = with("t", schedule, json!({"max_count": 10_001}));
+        let task = with("t", schedule, &json!({"max_count": 10_001}));
         let (field, message) = field_of(w.control.put_task(&task).await.unwrap_err());
         assert!(
             field == "max_count" && message.contains("1 to 10000"),
@@ -150,7 +150,7 @@ async fn a_page_is_one_look_at_each_due_row() {
         let mut task = with(
             &format!("t{n:04}"),
             "* * * * *",
-            json!({"max_count": 10_000}),
+            &json!({"max_count": 10_000}),
         );
         task.schedule = Some(crons.clone().into_iter().collect());
         if n == 7 {
@@ -196,7 +196,7 @@ async fn what_is_shown_as_next_runs() {
     let weekends: CalendarSpec =
         serde_json::from_value(json!({"name": "weekends", "weekdays": ["SAT", "SUN"]})).unwrap();
     w.control.put_calendar(&weekends).await.unwrap();
-    let mut task = with("t", "0 9 * * *", json!({"calendars": "weekends"}));
+    let mut task = with("t", "0 9 * * *", &json!({"calendars": "weekends"}));
     w.put(&task).await;
     let monday = Timestamp::parse("2026-11-23T09:00:00Z").unwrap();
     let shown = async |w: &World| {
@@ -234,7 +234,7 @@ async fn what_is_shown_as_next_runs() {
     )
     .unwrap();
     w.control.put_calendar(&never).await.unwrap();
-    w.put(&with("u", "* * * * *", json!({"calendars": "never"})))
+    w.put(&with("u", "* * * * *", &json!({"calendars": "never"})))
         .await;
     assert_eq!(w.control.task("u").await.unwrap().next_due_at, None);
 }
@@ -247,7 +247,7 @@ async fn a_walk_over_what_is_excluded_ends_and_says_so() {
     )
     .unwrap();
     w.control.put_calendar(&never).await.unwrap();
-    let mut task = with("t", "*/15 * * * *", json!({"calendars": "never"}));
+    let mut task = with("t", "*/15 * * * *", &json!({"calendars": "never"}));
     task.on_excluded = OnExcluded::Next;
     w.put(&task).await;
     let what = Backfill {
@@ -274,7 +274,7 @@ async fn a_walk_over_what_is_excluded_ends_and_says_so() {
 #[tokio::test]
 async fn another_name_of_the_zone_moves_nothing() {
     let w = world();
-    let mut task = with("t", "0 9 * * *", json!({"timezone": "Europe/Kiev"}));
+    let mut task = with("t", "0 9 * * *", &json!({"timezone": "Europe/Kiev"}));
     let kept = w.put(&task).await;
     w.clock.advance(48 * HOUR);
     let due = w.due(&kept).await;
