@@ -137,3 +137,22 @@ fn what_a_page_shows_as_an_answer_is_the_answer() {
     }
     assert!(seen >= 3, "{seen} answers were compared");
 }
+
+#[test]
+fn every_test_that_the_page_of_sharp_edges_names_is_there() {
+    let page = std::fs::read_to_string(root().join("docs/guide/sharp-edges.md")).unwrap();
+    let mut seen = 0;
+    for name in page.split('`').filter(|part| part.contains(".rs::")) {
+        let (file, function) = name.split_once("::").unwrap();
+        let text = std::fs::read_to_string(root().join(file));
+        let text = text.unwrap_or_else(|e| panic!("{file}: {e}"));
+        let spelled = [
+            format!("fn {function}("),
+            format!("{function},"),
+            format!("\"{function}\""),
+        ];
+        assert!(spelled.iter().any(|s| text.contains(s)), "{name}");
+        seen += 1;
+    }
+    assert!(seen >= 100, "{seen} names");
+}
