@@ -266,7 +266,10 @@ mod tests {
                 "eab4ebc0118e7446",
                 "3f5e14e1865afdde",
                 "7f874bdbb71a66c9",
-                "150928d72cc62876"
+                "150928d72cc62876",
+                "ac5c866f98f9f7ea",
+                "b980b0c2c045bd6a",
+                "6c166c14ebb97931"
             ]
         );
         assert_eq!(
@@ -277,7 +280,10 @@ mod tests {
                 "eab4ebc0118e7446",
                 "3f5e14e1865afdde",
                 "1449ae6c5e0dfeca",
-                "60f81f45879500ec"
+                "60f81f45879500ec",
+                "ac5c866f98f9f7ea",
+                "b980b0c2c045bd6a",
+                "27d7bf69fbf5d586"
             ]
         );
     }
