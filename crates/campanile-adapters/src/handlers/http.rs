@@ -330,15 +330,19 @@ fn unanswered(host: &str, error: reqwest::Error) -> Failure {
     Failure::retry(format!("failed to reach `{host}`: {}", chain(error))).with_class(class)
 }
 
+/// Whether TLS is what failed. Its error lies in errors of the operating system's kind, one in the other.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls(inner))
+}
+
 /// What kind of trouble kept the answer away.
 fn class_of(error: &reqwest::Error) -> Class {
     let mut source = error.source();
     while let Some(cause) = source {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        let is_tls = |error: &(dyn std::error::Error + 'static)| error.is::<rustls::Error>();
-        if is_tls(cause) || inner.is_some_and(|inner| is_tls(inner)) {
+        if is_tls(cause) {
             return Class::Tls;
         }
         if cause.is::<Unresolved>() {

@@ -38,6 +38,9 @@ pub(super) enum Op {
     Forget(Term, Timestamp),
 }
 
+/// What a submission is told whose task is gone.
+const DELETED: &str = "a task was deleted meanwhile";
+
 /// Whether an operation changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -166,7 +169,14 @@ impl Op {
             Self::Leave(node) => answer(store.leave(*node).await, |()| true),
             Self::Claim(claim) => answer(store.claim(claim).await.map(won), |w| !w.is_empty()),
             Self::Finish(ends) => answer(store.finish(ends).await, |w| any_applied(w)),
-            Self::Submit(all) => answer(store.submit(all).await, |s| s.iter().any(|s| s.created)),
+            Self::Submit(all) => match store.submit(all).await {
+                // A refusal of the store's own, and nothing that the database rolled back.
+                Err(Error::Contended(why)) if why.to_string().contains(DELETED) => Answer {
+                    kind: Kind::Stale,
+                    text: DELETED.to_owned(),
+                },
+                other => answer(other, |s| s.iter().any(|s| s.created)),
+            },
             Self::Edit(edit) => answer(store.edit(edit, at).await, applied),
             Self::Orphans(term, runs) => answer(store.end_orphans(term, runs, at).await, |n| {
                 n.is_some_and(|n| n > 0)
