@@ -3,7 +3,7 @@
 //! lists and objects lie in each other [`DEPTH_MAX`] deep at most. It knows no field: what a value means is its
 //! reader's.
 //!
-//! The three readers walk their texts without recursion and tell a [`Builder`] what they meet. A place is asked for by
+//! The three readers walk their texts without recursion and tell a `Builder` what they meet. A place is asked for by
 //! reading the text once more, so that a file without a mistake pays nothing for it.
 
 mod builder;

@@ -1,7 +1,7 @@
 //! The bearer tokens of API and pages: which are in force, how a presented one is compared, which are too weak. There is
 //! no default token: one is configured, or one is made at the first start and kept beside the SQLite file. Two may be in
 //! force at once, so that a cluster can change its token without refusing anybody. How a file is read and written is in
-//! [`file`], what is weak in [`strength`].
+//! [`mod@file`], what is weak in [`strength`].
 
 pub mod file;
 pub mod strength;
