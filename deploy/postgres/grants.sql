@@ -41,6 +41,7 @@ BEGIN
             ('submission run_key', 'INSERT, UPDATE, DELETE', '', 'INSERT, UPDATE, DELETE'),
             ('quarantine', 'INSERT', 'INSERT', 'DELETE'),
             ('outbox', 'INSERT, UPDATE, DELETE', '', ''),
+            ('deletion', 'DELETE', '', 'INSERT'),
             ('node', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE'),
             ('permit parked', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE'),
             ('concurrency_limit calendar', '', '', 'INSERT, UPDATE, DELETE'),

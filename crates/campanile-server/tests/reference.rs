@@ -33,7 +33,7 @@ fn the_pages_of_help() {
 #[test]
 fn the_schema_of_a_task_names_what_a_task_has() {
     let mut task = serde_json::json!({
-        "name": "x", "description": "d", "schedule": "every 1s", "anchor": "2026-01-01T00:00:00Z", "payload": 1,
+        "name": "x", "owner": "o", "description": "d", "schedule": "every 1s", "anchor": "2026-01-01T00:00:00Z", "payload": 1,
         "max_lateness": "1s", "paused": true, "handler": { "native": "x" }, "dst": { "gap": "skip" },
         "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2027-01-01T00:00:00Z", "max_count": 7, "calendars": "c",
         "on_excluded": "next", "jitter": "1s", "start_deadline": "1s", "overlap_queue_max": 7, "max_running": 7,
