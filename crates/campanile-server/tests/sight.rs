@@ -30,6 +30,7 @@ impl Node {
         let child = Command::new(env!("CARGO_BIN_EXE_campanile"))
             .args(["serve", "--store", "sqlite:c.db", "--listen", &listen])
             .args(["--metrics-public", "--metrics-tasks", "bill-*"])
+            .arg("--allow-private-targets")
             .current_dir(folder.path())
             .env_clear()
             .env("CAMPANILE_TOKEN", TOKEN)
