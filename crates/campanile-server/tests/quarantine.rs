@@ -4,7 +4,7 @@ use campanile::id::RunId;
 use serde_json::{Value, json};
 use sqlx::{Executor as _, SqlitePool};
 
-use crate::support::{Service, start};
+use crate::support::{Service, TOKEN, start};
 
 /// The service's own file, as somebody else would open it.
 async fn database(s: &Service) -> SqlitePool {
@@ -79,6 +79,7 @@ async fn a_run_that_is_in_the_history_already_keeps_nobody_from_ending() {
     );
     let metrics = s
         .raw("GET", "/metrics")
+        .bearer_auth(TOKEN)
         .send()
         .await
         .unwrap()
