@@ -24,6 +24,21 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(sample(name)).unwrap()
 }
 
+/// Runs the sample of grants in a database.
+fn grant(server: &Postgres, database: &str) {
+    let mut psql = server.psql(database);
+    let done = psql
+        .arg("--file")
+        .arg(sample("postgres/grants.sql"))
+        .output()
+        .unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
 /// The servers.
 struct Servers {
     postgres: Postgres,
@@ -71,17 +86,7 @@ impl Servers {
     }
 
     fn grant(&self) {
-        let mut psql = self.postgres.psql(&self.database);
-        let done = psql
-            .arg("--file")
-            .arg(sample("postgres/grants.sql"))
-            .output()
-            .unwrap();
-        assert!(
-            done.status.success(),
-            "{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+        grant(&self.postgres, &self.database);
     }
 
     /// What a role is told when it does this; empty if it may.
@@ -350,17 +355,7 @@ fn every_table_has_a_line_in_the_sample_of_grants() {
         "{}",
         String::from_utf8_lossy(&done.stderr)
     );
-    let mut psql = server.psql(&url);
-    let granted = psql
-        .arg("--file")
-        .arg(sample("postgres/grants.sql"))
-        .output()
-        .unwrap();
-    assert!(
-        granted.status.success(),
-        "{}",
-        String::from_utf8_lossy(&granted.stderr)
-    );
+    grant(&server, &url);
     let left_out = server
         .sql_at(
             &url,
