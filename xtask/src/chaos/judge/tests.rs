@@ -102,7 +102,7 @@ fn sound() -> Evidence {
         orders: vec![order(10_000), order(11_000)],
         people: People {
             accepted: vec![spelled(9)],
-            rests: vec![("people".to_owned(), 8_900, 11_900)],
+            rests: vec![("people".to_owned(), 10_900, 11_900)],
         },
         sealed: Sealed {
             below: 2,
