@@ -247,7 +247,8 @@ async fn retention_for_ever(duty: &Duty) -> Result<(), TermOver> {
                 Ok(None) => return Err(duty.fenced()),
                 Err(error) => {
                     duty.failed(&error)?;
-                    break;
+                    // Busy for a moment, which is no reason to let history grow for a whole period.
+                    duty.rest(Duration::from_millis(100)).await?;
                 }
             }
         }
