@@ -236,7 +236,7 @@ fn describe(firing: &Firing) -> String {
     let dropped = firing
         .dropped
         .iter()
-        .map(|(run, why)| format!("{run} {}", why.as_str()));
+        .map(|(run, _, why)| format!("{run} {}", why.as_str()));
     let replaced = firing
         .replaced
         .iter()

@@ -350,6 +350,30 @@ async fn a_worker_refuses_what_only_it_can_tell_and_is_spared_from_then_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_refused_is_skipped_at_its_start_deadline() {
+    let world = World::new();
+    let refuses = programs(&world, Some(&["/usr/bin/df"]), false);
+    let handlers = Handlers::new().command(Arc::clone(&refuses) as _);
+    let leader = node(&world, "refuses", true, handlers).await;
+    let spec = json!({
+        "name": "t", "start_deadline": "1s", "handler": {"command": {"argv": ["/bin/df"]}},
+    });
+    let task = world.task(spec).await;
+    submit(&world, task, 1).await;
+    leader.wake();
+    until("it is over", || world.count(State::Skipped) == 1).await;
+    let run = world.runs().remove(0);
+    assert!(*refuses.asked.lock().unwrap() == 1 && run.attempt > 1);
+    assert_eq!(run.reason, Reason::StartDeadline);
+    let deadline = run.due_at.plus(Duration::from_secs(1));
+    assert!(run.finished_at.unwrap() >= deadline, "not before");
+    let parked = world.store.snapshot().parked;
+    assert!(parked.is_empty(), "{parked:?}");
+    world.assert_sound();
+    leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beside_workers_of_an_older_program_runs_find_who_can() {
     let world = World::new();
     let first = node(&world, "unable", true, y(&world)).await;

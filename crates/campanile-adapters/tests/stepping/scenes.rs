@@ -97,7 +97,7 @@ fn deposed() -> Vec<Scene> {
             let task = w.task("a");
             let run = w.waiting(&task, 0);
             let (firing, _) = w.firing(&task, 10);
-            let dropped = vec![(run.id, Reason::StartDeadline)];
+            let dropped = vec![(run.id, 1, Reason::StartDeadline)];
             w.fire(Firing { dropped, ..firing })
         }),
         scene("sweep, begin", |w| {
@@ -260,7 +260,7 @@ fn claims() -> Vec<Scene> {
         }),
         scene("claim, drop", |w, run| {
             let (firing, _) = w.firing(&first_task(w), 10);
-            let dropped = vec![(run.id, Reason::StartDeadline)];
+            let dropped = vec![(run.id, 1, Reason::StartDeadline)];
             let drop = w.fire(Firing { dropped, ..firing });
             [Op::Claim(w.claim(0, &[(run.id, 1)])), drop]
         }),

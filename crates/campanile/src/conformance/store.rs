@@ -6,6 +6,7 @@
 //! empty store as `Arc<dyn Store>`, and a guard that keeps alive what it stands on; or `None` where it can't run.
 
 mod control;
+mod deadlines;
 mod deletion;
 mod ending;
 mod firing;
@@ -22,6 +23,7 @@ mod turns;
 mod working;
 
 pub use control::*;
+pub use deadlines::*;
 pub use deletion::*;
 pub use ending::*;
 pub use firing::*;
@@ -119,6 +121,7 @@ macro_rules! __conformance_store {
             a_replacement_needs_the_run_as_it_was_seen
             a_dropped_run_ends_skipped
             nothing_starts_after_its_deadline
+            a_deadline_binds_what_was_refused
             a_changed_limit_lets_who_waits_be_looked_at
             the_stranded_go_on
             an_edit_writes_what_tasks_share

@@ -372,7 +372,7 @@ async fn narrow(
 fn count(duty: &Duty, firing: &Firing, entries: usize) {
     let meters = &duty.shared.meters;
     meters.skip_all(&firing.skipped);
-    for (_, reason) in &firing.dropped {
+    for (_, _, reason) in &firing.dropped {
         meters.skip(*reason, 1);
     }
     Meters::add(&meters.runs_fired, firing.runs.len());

@@ -262,7 +262,7 @@ impl Tables {
             self.release(new.id, false);
             self.due.insert(DueKey {
                 queue: new.queue.clone(),
-                at: new.ready_at,
+                at: transitions::look_at(&new),
                 owner: Owner::Run(new.id),
             });
             self.live.insert(new.id, new);

@@ -54,6 +54,7 @@ pub fn check(snapshot: &Snapshot) -> Result<(), Violation> {
     for run in &snapshot.runs {
         counts_within_limits(run)?;
         never_early(run)?;
+        never_late(run)?;
     }
     no_wedge(snapshot)?;
     a_rest_holds(snapshot)?;
@@ -246,6 +247,22 @@ pub fn never_early(run: &Run) -> Result<(), Violation> {
         Some(started) if started < run.due_at => broken(
             "I6",
             format!("run {} started before {}", run.id, run.due_at),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// I14: no attempt was claimed after the run's start deadline, however often the run was refused before. (One that has
+/// started has none any more, and a listener's is handed over when it may be.)
+///
+/// # Errors
+/// The run that started late.
+pub fn never_late(run: &Run) -> Result<(), Violation> {
+    let late = run.started_at.zip(run.deadline_at);
+    match late.filter(|(started, deadline)| started >= deadline) {
+        Some((_, deadline)) if run.reason != Reason::HandedOver => broken(
+            "I14",
+            format!("run {} started after its deadline {deadline}", run.id),
         ),
         _ => Ok(()),
     }

@@ -314,7 +314,8 @@ impl Planner<'_> {
             return;
         }
         if transitions::is_past_deadline(run, now) {
-            planned.firing.dropped.push((run.id, Reason::StartDeadline));
+            let over = (run.id, run.attempt, Reason::StartDeadline);
+            planned.firing.dropped.push(over);
             self.board.release(run.id);
         } else if !is_deadline {
             let candidate = Candidate {
@@ -452,7 +453,7 @@ impl Planner<'_> {
         if !candidate.exists {
             self.skip_one(planned, run, reason);
         } else {
-            planned.firing.dropped.push((run.id, reason));
+            planned.firing.dropped.push((run.id, run.attempt, reason));
         }
     }
 
@@ -484,7 +485,7 @@ impl Planner<'_> {
 
     fn insert(&self, planned: &mut Planned, candidate: &Candidate<'_>) {
         let run = candidate.run();
-        if let Some(deadline) = run.deadline_at.filter(|_| run.attempt == 1) {
+        if let Some(deadline) = transitions::start_deadline(run) {
             planned.put_timer(run, deadline);
         }
         if !candidate.exists {

@@ -229,12 +229,36 @@ fn a_start_deadline_ends_what_has_not_started() {
     );
     assert_eq!((early.firing.is_empty(), early.later), (true, Some(at(15))));
     let over = plan(&task, &[timer], 15, &mut Board::default());
-    assert_eq!(over.firing.dropped, vec![(run.id, Reason::StartDeadline)]);
-    // A run that has started once is not stopped from trying again.
-    let retried = Run {
-        attempt: 2,
+    assert_eq!(
+        over.firing.dropped,
+        vec![(run.id, 1, Reason::StartDeadline)]
+    );
+    // Nor does one start that was refused, at whatever attempt it is.
+    let refused = Run {
+        attempt: 3,
         ready_at: at(30),
         ..run.clone()
+    };
+    let over = plan(&task, &[run_row(15, &refused)], 15, &mut Board::default());
+    assert_eq!(over.firing.dropped, [(run.id, 3, Reason::StartDeadline)]);
+    let early = plan(
+        &task,
+        &[run_row(
+            12,
+            &Run {
+                ready_at: at(12),
+                ..refused.clone()
+            },
+        )],
+        12,
+        &mut Board::default(),
+    );
+    let timer = run_row(15, &refused).key;
+    assert!(early.firing.advanced.contains(&timer), "it has its timer");
+    // A run that has started once is not stopped from trying again.
+    let retried = Run {
+        started_at: Some(at(12)),
+        ..refused
     };
     let over = plan(&task, &[run_row(15, &retried)], 15, &mut Board::default());
     assert!(over.firing.dropped.is_empty() && over.entries.is_empty());
@@ -410,5 +434,5 @@ fn a_blocked_run_has_its_deadline() {
         13,
         &mut Board::default(),
     );
-    assert_eq!(late.firing.dropped, [(run.id, Reason::StartDeadline)]);
+    assert_eq!(late.firing.dropped, [(run.id, 1, Reason::StartDeadline)]);
 }

@@ -117,16 +117,30 @@ pub fn waits(run: &Run, attempt: u32) -> bool {
     matches!(run.state, State::Scheduled | State::Queued) && run.attempt == attempt
 }
 
-/// Whether the run may not start any more. A run that has started once is not stopped from trying again.
+/// Until when the run has to start. `None` if it may start at any time, or has started once: that is not stopped from
+/// trying again. Attempts that were refused, or whose claim was withdrawn, started nothing.
 #[must_use]
-pub fn is_past_deadline(run: &Run, now: Timestamp) -> bool {
-    run.attempt == 1 && run.deadline_at.is_some_and(|t| t <= now)
+pub fn start_deadline(run: &Run) -> Option<Timestamp> {
+    let never_started = run.attempt == 1 || run.started_at.is_none();
+    run.deadline_at.filter(|_| never_started)
 }
 
-/// The leader drops it: it waits at its first attempt and never starts.
+/// Whether the run may not start any more.
 #[must_use]
-pub fn drop_waiting(run: &Run, reason: Reason, at: Timestamp) -> Option<Run> {
-    waits(run, 1).then(|| Run {
+pub fn is_past_deadline(run: &Run, now: Timestamp) -> bool {
+    start_deadline(run).is_some_and(|t| t <= now)
+}
+
+/// When the leader has to look at a run that was put back to wait: at its start, or at its deadline if that is earlier.
+#[must_use]
+pub fn look_at(run: &Run) -> Timestamp {
+    start_deadline(run).map_or(run.ready_at, |t| t.min(run.ready_at))
+}
+
+/// The leader drops it: it waits at this attempt and never starts.
+#[must_use]
+pub fn drop_waiting(run: &Run, attempt: u32, reason: Reason, at: Timestamp) -> Option<Run> {
+    waits(run, attempt).then(|| Run {
         state: State::Skipped,
         reason,
         finished_at: Some(at),
@@ -144,7 +158,7 @@ pub fn replace(run: &Run, at: Timestamp) -> Option<Run> {
         });
     }
     let waits = waits(run, run.attempt);
-    drop_waiting(run, Reason::Replaced, at).or_else(|| {
+    drop_waiting(run, 1, Reason::Replaced, at).or_else(|| {
         waits.then(|| Run {
             state: State::Cancelled,
             reason: Reason::Replaced,
@@ -219,10 +233,15 @@ pub fn finish(
             ended(State::Cancelled, run.cancel.unwrap_or(Reason::Requested))
         }
         End::Cancelled(reason) => ended(State::Cancelled, reason),
-        End::Again { ready_at, why } => again(base, ready_at, why),
-        End::Refused { ready_at } | End::Withdrawn { ready_at } => {
-            again(base, ready_at, Reason::None)
-        }
+        End::Again { ready_at, why } => Run {
+            // It has started, and in time.
+            deadline_at: None,
+            ..again(base, ready_at, why)
+        },
+        End::Refused { ready_at } | End::Withdrawn { ready_at } => Run {
+            started_at: base.started_at.filter(|_| base.failures + base.losses > 0),
+            ..again(base, ready_at, Reason::None)
+        },
     })
 }
 

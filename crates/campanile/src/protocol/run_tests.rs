@@ -147,3 +147,85 @@ fn a_refusal_costs_nothing_whatever_the_task_says() {
         }
     }
 }
+
+fn at(s: i64) -> Timestamp {
+    Timestamp::from_ms(s * 1_000)
+}
+
+fn scheduled() -> Run {
+    let spec = TaskSpec::for_handler(HandlerSpec::Native("any".to_owned()));
+    request(RunId::from_i64(1), None, &spec, at(10))
+}
+
+#[test]
+fn a_deadline_binds_until_an_attempt_has_started() {
+    let waits = Run {
+        deadline_at: Some(at(20)),
+        ..scheduled()
+    };
+    let claim = ClaimId::from_i64(7);
+    let won = |run: &Run| super::claim(run, run.attempt, claim, NodeId::from_i64(1), at(12));
+    let back = |run: &Run, end: End| finish(run, run.attempt, claim, end, at(13), None).unwrap();
+    let running = won(&waits).unwrap();
+    for end in [
+        End::Refused { ready_at: at(14) },
+        End::Withdrawn { ready_at: at(14) },
+    ] {
+        let refused = back(&running, end.clone());
+        assert_eq!(start_deadline(&refused), Some(at(20)), "{end:?}");
+        assert_eq!(look_at(&refused), at(14));
+        // However often.
+        let refused = back(
+            &won(&Run {
+                ready_at: at(12),
+                ..refused
+            })
+            .unwrap(),
+            end,
+        );
+        assert_eq!(refused.attempt, 3);
+        assert!(is_past_deadline(&refused, at(20)) && !is_past_deadline(&refused, at(19)));
+        assert!(super::claim(&refused, 3, claim, NodeId::from_i64(1), at(20)).is_none());
+        let dropped = drop_waiting(&refused, 3, Reason::StartDeadline, at(20)).unwrap();
+        assert_eq!(dropped.state, State::Skipped);
+    }
+    let long = back(&running, End::Refused { ready_at: at(60) });
+    assert_eq!(look_at(&long), at(20), "it is looked at when it is over");
+    for why in [Reason::Error, Reason::Lost, Reason::None] {
+        let end = End::Again {
+            ready_at: at(14),
+            why,
+        };
+        let again = back(&running, end);
+        assert_eq!((start_deadline(&again), look_at(&again)), (None, at(14)));
+        // What is refused after it has started is not bound either.
+        let won = won(&Run {
+            ready_at: at(12),
+            ..again
+        })
+        .unwrap();
+        let refused = back(&won, End::Refused { ready_at: at(60) });
+        assert_eq!(
+            (start_deadline(&refused), look_at(&refused)),
+            (None, at(60))
+        );
+    }
+    // An older program kept the deadline of what had started.
+    let older = Run {
+        attempt: 2,
+        started_at: Some(at(12)),
+        ..waits
+    };
+    assert_eq!(start_deadline(&older), None);
+}
+
+#[test]
+fn a_late_start_is_a_violation() {
+    let late = Run {
+        deadline_at: Some(at(20)),
+        started_at: Some(at(20)),
+        ..scheduled()
+    };
+    let violation = crate::protocol::invariants::never_late(&late).unwrap_err();
+    assert_eq!(violation.invariant, "I14");
+}

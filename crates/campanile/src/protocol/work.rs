@@ -146,8 +146,8 @@ pub struct Firing {
     pub parked: Vec<Parked>,
     /// Permits whose holders are why those wait: one that is free by now makes the firing be refused.
     pub full: Vec<(LimitKey, u32)>,
-    /// Runs that wait at their first attempt and never start: they end skipped.
-    pub dropped: Vec<(RunId, Reason)>,
+    /// Runs that wait at this attempt and never start: they end skipped.
+    pub dropped: Vec<(RunId, u32, Reason)>,
     /// Runs whose place a later occurrence takes.
     pub replaced: Vec<Replaced>,
 }

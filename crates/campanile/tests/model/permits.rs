@@ -1,6 +1,7 @@
 //! Permits and parked runs of the abstract store, as the memory store has them: giving out, giving back, handing on.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use campanile::id::RunId;
 use campanile::protocol::permits::{Board, Held, LimitKey, Parked, Permit, Standing};
@@ -103,7 +104,7 @@ impl Store {
                 .replaced
                 .iter()
                 .any(|r| r.run == run && !r.running && !r.kept)
-                || firing.dropped.iter().any(|(dropped, _)| *dropped == run)
+                || firing.dropped.iter().any(|(dropped, ..)| *dropped == run)
         };
         let taken_here =
             |key: &LimitKey, n: u32| firing.acquired.iter().any(|p| p.key == *key && p.n == n);
@@ -154,9 +155,10 @@ impl Store {
                 }
             }
         }
-        for (run, reason) in &firing.dropped {
+        for (run, attempt, reason) in &firing.dropped {
             let run = self.live(*run);
-            if let Some(run) = run.and_then(|r| transitions::drop_waiting(r, *reason, at)) {
+            let drop = |run: &Arc<Run>| transitions::drop_waiting(run, *attempt, *reason, at);
+            if let Some(run) = run.and_then(drop) {
                 self.settle(run, guards);
             }
         }

@@ -96,15 +96,18 @@ static LIMITED: Statement = Statement::new(
 
 /// Which of these attempts run under their claims, or (for a claim in doubt) wait, held until the transaction ends.
 static HOLD: Statement = Statement::new(
-    "SELECT v.i, run.queue, run.limited FROM @runs(i int, r int, a int, c int, w int) AS v @with run @on run.id = v.r
+    "SELECT v.i, run.queue, run.limited, run.deadline_at, run.failures + run.losses FROM @runs(i int, r int, a int, c int, w int) AS v @with run @on run.id = v.r
      AND run.attempt = v.a AND ((run.state = 3 AND run.claim = v.c) OR (v.w = 1 AND run.state IN (1, 2))) @lock_run",
 );
 
-/// Puts held runs back to wait for their next attempt.
+/// Puts held runs back to wait for their next attempt. One that has started has met its deadline; one whose attempts so
+/// far were refused or withdrawn has not started.
 static REQUEUE: Statement = Statement::new(
     "UPDATE run SET state = 1, attempt = run.attempt + 1, ready_at = v.r, failures = run.failures + v.f,
-     losses = run.losses + v.l, claim = NULL, queued_at = NULL, error = COALESCE(v.note, run.error)
-     FROM @runs(i int, r int, f int, l int, note text) AS v WHERE run.id = v.i",
+     losses = run.losses + v.l, claim = NULL, queued_at = NULL, error = COALESCE(v.note, run.error),
+     deadline_at = CASE WHEN v.s = 1 THEN NULL ELSE run.deadline_at END,
+     started_at = CASE WHEN v.s = 0 AND run.failures + run.losses = 0 THEN NULL ELSE run.started_at END
+     FROM @runs(i int, r int, f int, l int, s int, note text) AS v WHERE run.id = v.i",
 );
 
 /// The timers of those attempts. One that is there already, for the same run at the same instant, serves as well.
@@ -161,6 +164,13 @@ pub(super) enum Outcome {
     Withdrawn { ready_at: i64 },
 }
 
+impl Outcome {
+    /// Whether the attempt that ended so was started.
+    const fn has_started(self) -> bool {
+        !matches!(self, Self::Refused { .. } | Self::Withdrawn { .. })
+    }
+}
+
 impl From<&Finish> for Ending {
     fn from(finish: &Finish) -> Self {
         Self {
@@ -198,6 +208,16 @@ impl From<&Finish> for Ending {
 impl Ending {
     fn key(&self) -> (RunId, Option<u32>, Option<i64>) {
         (self.run, self.attempt, self.claim)
+    }
+
+    /// When its run may start again.
+    const fn ready(&self) -> i64 {
+        match self.outcome {
+            Outcome::Again { ready_at, .. }
+            | Outcome::Refused { ready_at }
+            | Outcome::Withdrawn { ready_at } => ready_at,
+            Outcome::Over(..) => self.at,
+        }
     }
 
     /// Why the attempt counts as ended other than well.
@@ -388,40 +408,59 @@ pub(super) async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied,
                 .iter()
                 .map(|e| i64::from(matches!(e.outcome, Outcome::Withdrawn { .. }))),
         );
-    let mut held: Vec<(&Ending, i64)> = Vec::new();
+    let mut held: Vec<Held<'_>> = Vec::new();
     let mut limited = Vec::new();
     for mut row in tx.rows(&HOLD, &[("runs", table.into())]).await? {
         let at = usize::try_from(row.int("run")?).unwrap_or(usize::MAX);
         let (queue, is_limited) = (row.int("run")?, row.int("run")? != 0);
+        let (deadline, ended_before) = (row.opt_int("run")?, row.int("run")? > 0);
         let Some(ending) = endings.get(at) else {
             continue;
         };
-        held.push((ending, queue));
+        held.push(Held {
+            ending,
+            queue,
+            deadline: deadline.filter(|_| !ending.outcome.has_started() && !ended_before),
+        });
         limited.extend(is_limited.then_some(ending.run.as_i64()));
     }
     if held.is_empty() {
         return Ok(Applied::new());
     }
-    note(tx, &NOTE_LIVE, held.iter().map(|(e, _)| *e)).await?;
-    let ready = |e: &Ending| match e.outcome {
-        Outcome::Again { ready_at, .. }
-        | Outcome::Refused { ready_at }
-        | Outcome::Withdrawn { ready_at } => ready_at,
-        Outcome::Over(..) => e.at,
-    };
-    let table = Table::of(held.iter().map(|(e, _)| e.run.as_i64()))
-        .ints(held.iter().map(|(e, _)| ready(e)))
-        .ints(held.iter().map(|(e, _)| e.counts().0))
-        .ints(held.iter().map(|(e, _)| e.counts().1))
-        .texts(held.iter().map(|(e, _)| e.error.clone()));
+    note(tx, &NOTE_LIVE, held.iter().map(|h| h.ending)).await?;
+    let table = Table::of(held.iter().map(|h| h.ending.run.as_i64()))
+        .ints(held.iter().map(|h| h.ending.ready()))
+        .ints(held.iter().map(|h| h.ending.counts().0))
+        .ints(held.iter().map(|h| h.ending.counts().1))
+        .ints(
+            held.iter()
+                .map(|h| i64::from(h.ending.outcome.has_started())),
+        )
+        .texts(held.iter().map(|h| h.ending.error.clone()));
     tx.write(&REQUEUE, &[("runs", table.into())]).await?;
-    let timers = Table::of(held.iter().map(|(_, queue)| *queue))
-        .ints(held.iter().map(|(e, _)| ready(e)))
-        .ints(held.iter().map(|(e, _)| e.run.as_i64()));
+    let timers = Table::of(held.iter().map(|h| h.queue))
+        .ints(held.iter().map(Held::look_at))
+        .ints(held.iter().map(|h| h.ending.run.as_i64()));
     tx.write(&PUT_TIMERS, &[("rows", timers.into())]).await?;
     failpoint::reach(Failpoint::RequeuePut);
     release(tx, &limited, false).await?;
-    Ok(held.iter().map(|(e, _)| e.key()).collect())
+    Ok(held.iter().map(|h| h.ending.key()).collect())
+}
+
+/// A run that is put back to wait.
+struct Held<'e> {
+    ending: &'e Ending,
+    queue: i64,
+    /// Until when it has to start, if it has not started yet.
+    deadline: Option<i64>,
+}
+
+impl Held<'_> {
+    /// When the leader has to look at it: [`campanile::protocol::run::look_at`].
+    fn look_at(&self) -> i64 {
+        let ready = self.ending.ready();
+        self.deadline.map_or(ready, |t| t.min(ready))
+    }
 }
 
 /// Removes the timers of runs that have ended.

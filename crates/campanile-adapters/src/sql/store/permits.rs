@@ -206,7 +206,10 @@ impl Store {
         let dropped: Vec<Ending> = firing
             .dropped
             .iter()
-            .map(|(run, reason)| never_starts(*run, 1, *reason, now_ms))
+            .map(|(run, attempt, reason)| Ending {
+                outcome: Outcome::Over(State::Skipped, *reason),
+                ..never_starts(*run, *attempt, *reason, now_ms)
+            })
             .collect();
         end(tx, &dropped.iter().collect::<Vec<_>>(), false).await?;
         let limited = firing.acquired.iter().map(|p| p.run);

@@ -53,7 +53,8 @@ static CLAIM: Statement = Statement::new(
     "UPDATE run SET state = 3, claim = :claim, worker = :node, started_at = (SELECT @now)
      FROM @runs(r int, a int) AS v
      WHERE run.id = v.r AND run.attempt = v.a AND run.ready_at <= (SELECT @now)
-     AND ((run.state IN (1, 2) AND (run.deadline_at IS NULL OR run.attempt > 1 OR run.deadline_at > (SELECT @now)))
+     AND ((run.state IN (1, 2) AND (run.deadline_at IS NULL
+     OR (run.attempt > 1 AND run.started_at IS NOT NULL) OR run.deadline_at > (SELECT @now)))
      OR (run.state = 3 AND run.claim = :claim))
      AND (run.limited = 0 OR NOT EXISTS (SELECT 1 FROM parked WHERE parked.run = run.id))
      AND EXISTS (SELECT 1 FROM node WHERE node.id = :node @share)

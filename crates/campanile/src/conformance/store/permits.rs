@@ -365,10 +365,10 @@ pub async fn a_dropped_run_ends_skipped(store: Arc<dyn Store>) {
     let holder = s.holder(0).await;
     let waiter = s.waiter().await;
     let (mut firing, _) = s.firing().await;
-    firing.dropped = vec![(holder.id, Reason::StartDeadline)];
+    firing.dropped = vec![(holder.id, 1, Reason::StartDeadline)];
     assert_eq!(s.fire(&firing).await, Fired::Applied);
     let row = s.f.row(holder.id).await;
-    let expected = transitions::drop_waiting(&holder, Reason::StartDeadline, at(3));
+    let expected = transitions::drop_waiting(&holder, 1, Reason::StartDeadline, at(3));
     assert_eq!(
         (row.state, row.reason),
         (State::Skipped, Reason::StartDeadline)
@@ -378,29 +378,9 @@ pub async fn a_dropped_run_ends_skipped(store: Arc<dyn Store>) {
     // One that runs is left alone.
     let (running, _) = s.claimed(&s.holder(0).await).await;
     let (mut firing, _) = s.firing().await;
-    firing.dropped = vec![(running.id, Reason::StartDeadline)];
+    firing.dropped = vec![(running.id, 1, Reason::StartDeadline)];
     assert_eq!(s.fire(&firing).await, Fired::Applied);
     assert_eq!(s.f.row(running.id).await.state, State::Running);
-}
-
-/// No attempt starts after its deadline; one that is no first attempt may.
-pub async fn nothing_starts_after_its_deadline(store: Arc<dyn Store>) {
-    let f = Fixture::new(store);
-    let node = f.node().await;
-    let mut submissions = f.requests(3);
-    submissions[0].run.deadline_at = Some(at(1));
-    submissions[1].run.deadline_at = Some(f.tomorrow().await);
-    submissions[2].run.deadline_at = Some(at(1));
-    submissions[2].run.attempt = 2;
-    f.store.submit(&submissions).await.unwrap();
-    let ids: Vec<RunId> = submissions.iter().map(|s| s.run.id).collect();
-    let (_, won) = f
-        .claim(node, &[(ids[0], 1), (ids[1], 1), (ids[2], 2)])
-        .await;
-    let mut won: Vec<RunId> = won.into_iter().map(|c| c.run).collect();
-    won.sort();
-    assert_eq!(won, vec![ids[1], ids[2]]);
-    assert_eq!(f.row(ids[0]).await.deadline_at, Some(at(1)));
 }
 
 /// A change of a limit, or of a task, has those who wait looked at again.

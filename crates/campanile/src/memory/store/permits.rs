@@ -117,7 +117,7 @@ impl Tables {
                 .replaced
                 .iter()
                 .any(|r| r.run == run && !r.running && !r.kept)
-                || firing.dropped.iter().any(|(dropped, _)| *dropped == run)
+                || firing.dropped.iter().any(|(dropped, ..)| *dropped == run)
         };
         let taken_here =
             |key: &LimitKey, n: u32| firing.acquired.iter().any(|p| p.key == *key && p.n == n);
@@ -164,9 +164,10 @@ impl Tables {
                 }
             }
         }
-        for (run, reason) in &firing.dropped {
+        for (run, attempt, reason) in &firing.dropped {
             let dropped = self.live.get(run);
-            if let Some(run) = dropped.and_then(|r| transitions::drop_waiting(r, *reason, at)) {
+            let drop = |run| transitions::drop_waiting(run, *attempt, *reason, at);
+            if let Some(run) = dropped.and_then(drop) {
                 self.settle(run)?;
             }
         }
