@@ -17,6 +17,7 @@ mod doors;
 mod failpoints;
 mod imports;
 mod injection;
+mod keys;
 mod owners;
 mod plan;
 mod process;

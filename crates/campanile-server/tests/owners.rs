@@ -159,21 +159,36 @@ async fn a_deleted_tasks_waiting_runs_end_and_stay_under_its_name() {
     s.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
-async fn owners_and_confirmations_are_typed() {
+/// A task as a file says it.
+fn toml(name: &str) -> String {
+    format!("[[task]]\nname = \"{name}\"\nhandler = {{ native = \"x\" }}\nqueue = \"nobody\"\n")
+}
+
+/// Thirty tasks of finance and one of ops, and files that would change whose they are.
+async fn of_two_owners() -> Service {
     let s = start(&[("roles", "api")]).await;
     let write = |name: &str, text: &str| std::fs::write(s.folder.join(name), text).unwrap();
-    let task = |name: &str| {
-        format!("[[task]]\nname = \"{name}\"\nhandler = {{ native = \"x\" }}\nqueue = \"nobody\"\n")
-    };
-    let all: String = (0..30).map(|n| task(&format!("f{n:02}"))).collect();
+    let all: String = (0..30).map(|n| toml(&format!("f{n:02}"))).collect();
     write("finance.toml", &format!("owner = \"finance\"\n{all}"));
-    write("ops.toml", &task("o"));
+    write("ops.toml", &toml("o"));
     write("empty.toml", "owner = \"finance\"\n");
-    write("thief.toml", &task("f00"));
+    write("thief.toml", &toml("f00"));
     said(&s, &["apply", "finance.toml"]).await;
     said(&s, &["apply", "ops.toml", "--owner", "ops", "--prune"]).await;
+    s
+}
+
+/// The confirmation that a dry run answers with.
+fn token_in(shown: &str) -> &str {
+    let mut lines = shown.lines();
+    lines
+        .find_map(|l| l.split("--confirm ").nth(1))
+        .unwrap_or_else(|| panic!("no confirmation in {shown}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_and_confirmations_are_typed() {
+    let s = of_two_owners().await;
     let listed = said(&s, &["task", "list", "--owner", "ops"]).await;
     assert!(
         listed.contains("ops") && !listed.contains("f00"),
@@ -200,15 +215,18 @@ async fn owners_and_confirmations_are_typed() {
         err(&refused)
     );
     let shown = said(&s, &["apply", "empty.toml", "--prune", "--dry-run"]).await;
-    let token = shown
-        .lines()
-        .find_map(|l| l.split("--confirm ").nth(1))
-        .unwrap();
+    let token = token_in(&shown);
     let done = said(&s, &["apply", "empty.toml", "--prune", "--confirm", token]).await;
     assert!(
         done.contains("29 to delete") && done.contains("done"),
         "{done}"
     );
+    s.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_with_waiting_runs_is_deleted_with_what_was_shown() {
+    let s = of_two_owners().await;
     said(&s, &["task", "trigger", "o"]).await;
     let refused = client(&s, &["task", "delete", "o"]).await;
     assert!(
@@ -221,10 +239,7 @@ async fn owners_and_confirmations_are_typed() {
         shown.contains("1 waiting runs would be cancelled"),
         "{shown}"
     );
-    let token = shown
-        .lines()
-        .find_map(|l| l.split("--confirm ").nth(1))
-        .unwrap();
+    let token = token_in(&shown);
     let done = said(&s, &["task", "delete", "o", "--confirm", token]).await;
     assert!(
         done.contains("o is deleted") && done.contains("none of them starts"),
@@ -232,6 +247,12 @@ async fn owners_and_confirmations_are_typed() {
     );
     let listed = said(&s, &["run", "list", "--task", "o"]).await;
     assert!(listed.contains(" o "), "{listed}");
+    s.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_name_is_refused_before_it_is_sent() {
+    let s = of_two_owners().await;
     for name in [".", "..", ""] {
         let refused = client(&s, &["task", "show", name]).await;
         assert_eq!(refused.status.code(), Some(2), "{name}");
@@ -243,10 +264,8 @@ async fn owners_and_confirmations_are_typed() {
         "{}",
         err(&wrong)
     );
-    write(
-        "list.toml",
-        &format!("owner = [\"finance\"]\n{}", task("o")),
-    );
+    let list = format!("owner = [\"finance\"]\n{}", toml("o"));
+    std::fs::write(s.folder.join("list.toml"), list).unwrap();
     let wrong = client(&s, &["apply", "list.toml"]).await;
     assert!(
         err(&wrong).contains("`owner` is not a name"),

@@ -5,7 +5,7 @@ use campanile::task::Class;
 use serde_json::{Value, json};
 
 use crate::cli::{client, done, err, out};
-use crate::support::{start, start_with};
+use crate::support::{Service, start, start_with};
 
 const TASKS: &str = "[[task]]\nname = \"books\"\nhandler = { native = \"close.books\" }\n\
                      [[task]]\nname = \"typo\"\nqueue = \"reprots\"\nhandler = { http = { url = \"http://127.0.0.1:9/\" } }\n\
@@ -15,9 +15,8 @@ const TASKS: &str = "[[task]]\nname = \"books\"\nhandler = { native = \"close.bo
 const UNABLE: &str = "no living worker of queue `default` can do `native: close.books`";
 const NOBODY: &str = "nobody listens on queue `reprots`; did you mean `reports`?";
 
-#[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
-async fn every_view_says_why_nobody_takes_a_run() {
+/// A living worker, the tasks, and what `apply` said of them.
+async fn with_tasks_for_nobody() -> (Service, String) {
     let s = start(&[("queues", "default,reports")]).await;
     s.until("/nodes", |nodes| {
         nodes["items"].as_array().is_some_and(|all| !all.is_empty())
@@ -28,6 +27,12 @@ async fn every_view_says_why_nobody_takes_a_run() {
     let applied = client(&s, &["apply", "t.toml"]).await;
     assert!(applied.status.success(), "{}", err(&applied));
     let said = format!("{}{}", out(&applied), err(&applied));
+    (s, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_do_is_applied_with_a_warning() {
+    let (s, said) = with_tasks_for_nobody().await;
     assert!(
         said.contains("4 to create") && said.contains("done"),
         "{said}"
@@ -54,7 +59,12 @@ async fn every_view_says_why_nobody_takes_a_run() {
     assert_eq!(shown["warning"], NOBODY);
     // What was shown can be put again.
     assert_eq!(s.ask("PUT", "/tasks/typo", Some(shown)).await.status, 200);
+    s.stop().await;
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_view_says_why_nobody_takes_a_run() {
+    let (s, _) = with_tasks_for_nobody().await;
     let mut ids = Vec::new();
     for task in ["books", "disk", "typo"] {
         let answer = s.post(&format!("/tasks/{task}/trigger"), json!({})).await;
@@ -118,66 +128,47 @@ impl Handler for Moody {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn a_class_decides_what_is_tried_again_and_is_shown() {
     let s = start_with(&[], |handlers| handlers.native(Moody)).await;
-    let retry = |more: Value| {
-        let mut retry = json!({"max_attempts": 2, "initial": "1ms", "max": "1ms"});
-        retry
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        retry
-    };
     let http = json!({"http": {"url": "http://127.0.0.1:9/"}});
     let native = json!({"native": "moody"});
-    for (name, handler, payload, retry, attempts, class) in [
-        ("a", &http, json!(null), retry(json!({})), 2, "connect"),
+    let quota = json!("quota");
+    for (name, handler, payload, lists, attempts, class) in [
+        ("a", &http, &Value::Null, json!({}), 2, "connect"),
         (
             "b",
             &http,
-            json!(null),
-            retry(json!({"never_on": ["connect"]})),
+            &Value::Null,
+            json!({"never_on": ["connect"]}),
             1,
             "connect",
         ),
         (
             "c",
             &http,
-            json!(null),
-            retry(json!({"on": [503, "5xx"]})),
+            &Value::Null,
+            json!({"on": [503, "5xx"]}),
             1,
             "connect",
         ),
-        (
-            "d",
-            &native,
-            json!("quota"),
-            retry(json!({})),
-            1,
-            "class:quota",
-        ),
+        ("d", &native, &quota, json!({}), 1, "class:quota"),
         (
             "e",
             &native,
-            json!("quota"),
-            retry(json!({"on": ["class:quota"]})),
+            &quota,
+            json!({"on": ["class:quota"]}),
             2,
             "class:quota",
         ),
     ] {
+        let mut retry = json!({"max_attempts": 2, "initial": "1ms", "max": "1ms"});
+        let lists = lists.as_object().unwrap().clone();
+        retry.as_object_mut().unwrap().extend(lists);
         let body = json!({"handler": handler, "payload": payload, "retry": retry});
-        assert_eq!(
-            s.ask("PUT", &format!("/tasks/{name}"), Some(body))
-                .await
-                .status,
-            201,
-            "{name}"
-        );
-        let run = s
-            .post(&format!("/tasks/{name}/trigger"), json!({}))
-            .await
-            .body;
+        let put = s.ask("PUT", &format!("/tasks/{name}"), Some(body)).await;
+        assert_eq!(put.status, 201, "{name}");
+        let trigger = format!("/tasks/{name}/trigger");
+        let run = s.post(&trigger, json!({})).await.body;
         let id = run["id"].as_str().unwrap();
         let run = s
             .until(&format!("/runs/{id}"), |run| run["state"] == "failed")

@@ -3,6 +3,7 @@
 
 mod check;
 mod classes;
+mod defaults;
 mod handler;
 pub(crate) mod lengths;
 mod meant;
@@ -83,13 +84,13 @@ pub struct TaskSpec {
     #[serde(default)]
     pub dialect: Dialect,
     /// IANA zone in which the schedule is meant.
-    #[serde(default = "utc")]
+    #[serde(default = "defaults::utc")]
     pub timezone: String,
     /// The instant from which `every` counts; absent = when the task was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Timestamp>,
     /// What happens to cron and RRULE times where the clocks are changed.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "defaults::is_default")]
     pub dst: Dst,
     /// The first instant that may be due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +106,7 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Texts::is_empty")]
     pub calendars: Texts,
     /// What happens to an occurrence that a calendar excludes.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "defaults::is_default")]
     pub on_excluded: OnExcluded,
     /// Starts are spread over this long after the instant, each task at its own place, by a hash of its name.
     #[serde(
@@ -126,7 +127,7 @@ pub struct TaskSpec {
     #[serde(default)]
     pub misfire: Misfire,
     /// How late an occurrence may be before it counts as missed.
-    #[serde(default = "misfire_limit", with = "crate::time::duration")]
+    #[serde(default = "defaults::misfire_limit", with = "crate::time::duration")]
     pub misfire_limit: Duration,
     /// Occurrences older than this never run, whatever the misfire policy says; absent = no such bound.
     #[serde(
@@ -147,8 +148,8 @@ pub struct TaskSpec {
     pub overlap: Overlap,
     /// With `overlap = "queue"`: how many runs may wait for an earlier one; those over it are skipped.
     #[serde(
-        default = "overlap_queue_max",
-        skip_serializing_if = "is_overlap_queue_max"
+        default = "defaults::overlap_queue_max",
+        skip_serializing_if = "defaults::is_overlap_queue_max"
     )]
     pub overlap_queue_max: u32,
     /// How many of its runs may be handed to workers at once, in the whole cluster; absent = any number.
@@ -158,7 +159,7 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// How long one attempt may take.
-    #[serde(default = "timeout", with = "crate::time::duration")]
+    #[serde(default = "defaults::timeout", with = "crate::time::duration")]
     pub timeout: Duration,
     /// Whether a run may be started again after its worker died.
     #[serde(default)]
@@ -167,58 +168,14 @@ pub struct TaskSpec {
     #[serde(default)]
     pub retry: Retry,
     /// JMS priority, 0 (last) to 9 (first).
-    #[serde(default = "priority")]
+    #[serde(default = "defaults::priority")]
     pub priority: u8,
     /// Whether the schedule rests; requests still run. An operator's act: applying a file never takes it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
     /// Whether the task is in use: one that is not has no occurrences, and requests for it are refused.
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    #[serde(default = "defaults::yes", skip_serializing_if = "defaults::is_yes")]
     pub enabled: bool,
-}
-
-fn utc() -> String {
-    "UTC".to_owned()
-}
-
-const fn misfire_limit() -> Duration {
-    Duration::from_secs(60)
-}
-
-const fn timeout() -> Duration {
-    Duration::from_secs(300)
-}
-
-const fn priority() -> u8 {
-    4
-}
-
-const fn overlap_queue_max() -> u32 {
-    100
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands a reference to the field"
-)]
-const fn is_overlap_queue_max(n: &u32) -> bool {
-    *n == overlap_queue_max()
-}
-
-const fn yes() -> bool {
-    true
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands a reference to the field"
-)]
-const fn is_yes(yes: &bool) -> bool {
-    *yes
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// A task as the store keeps it.
@@ -285,7 +242,7 @@ impl TaskSpec {
             owner: None,
             schedule: None,
             dialect: Dialect::Auto,
-            timezone: utc(),
+            timezone: defaults::utc(),
             anchor: None,
             dst: Dst::default(),
             starts_at: None,
@@ -298,17 +255,17 @@ impl TaskSpec {
             handler,
             payload: serde_json::Value::Null,
             misfire: Misfire::default(),
-            misfire_limit: misfire_limit(),
+            misfire_limit: defaults::misfire_limit(),
             max_lateness: None,
             start_deadline: None,
             overlap: Overlap::default(),
-            overlap_queue_max: overlap_queue_max(),
+            overlap_queue_max: defaults::overlap_queue_max(),
             max_running: None,
             group: None,
-            timeout: timeout(),
+            timeout: defaults::timeout(),
             start: StartMode::default(),
             retry: Retry::default(),
-            priority: priority(),
+            priority: defaults::priority(),
             paused: false,
             enabled: true,
         }

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod offline;
+mod runs;
 
 pub use self::offline::{
     Cron, CronExplain, CronNext, CronReading, Import, ImportCrontab, ImportIcs,
 };
+pub use self::runs::{OneRun, Quarantine, Run, RunList, Submit};
 use super::flags::SettingFlags;
 use crate::bench;
 
@@ -345,131 +347,6 @@ pub enum Limit {
     Lift {
         /// queue:NAME or group:NAME
         limit: String,
-    },
-}
-
-/// `run …`
-#[derive(Debug, Subcommand)]
-pub enum Run {
-    /// Submit a run, or several from a file
-    Submit(Submit),
-    /// Runs, newest first
-    List(RunList),
-    /// One run, with its attempts and its timeline
-    Show(OneRun),
-    /// End it
-    Cancel(OneRun),
-    /// Let it start at another instant, if it has not started
-    Move {
-        #[command(flatten)]
-        run: OneRun,
-        /// When instead (RFC 3339); what has passed means now
-        #[arg(long, value_name = "INSTANT")]
-        to: String,
-    },
-    /// Make an ended run happen again, as a new run
-    Retry {
-        /// Its id
-        id: String,
-    },
-    /// What its attempts wrote, each under its number
-    Logs {
-        /// Its id
-        id: String,
-        /// Only what this attempt wrote, byte for byte
-        #[arg(long, value_name = "N")]
-        attempt: Option<u32>,
-    },
-}
-
-/// Which run: its id, or the key with which it was submitted.
-#[derive(Debug, Args)]
-pub struct OneRun {
-    /// Its id
-    #[arg(required_unless_present = "key", conflicts_with = "key")]
-    pub id: Option<String>,
-    /// Or the idempotency key with which it was submitted
-    #[arg(long)]
-    pub key: Option<String>,
-    /// With --key: of this task; may be left out while only one has the key
-    #[arg(long, requires = "key", conflicts_with = "handler")]
-    pub task: Option<String>,
-    /// With --key: of runs without a task and with such a handler: http, command, external, native:NAME
-    #[arg(long, requires = "key")]
-    pub handler: Option<String>,
-}
-
-/// `run submit`
-#[derive(Debug, Args)]
-pub struct Submit {
-    /// Of this task
-    #[arg(long, required_unless_present_any = ["handler", "file"])]
-    pub task: Option<String>,
-    /// Or with this handler (JSON), as in '{"http": {"url": "https://…"}}'
-    #[arg(long, value_name = "JSON")]
-    pub handler: Option<String>,
-    /// Its payload (JSON)
-    #[arg(long, value_name = "JSON")]
-    pub payload: Option<String>,
-    /// Its queue
-    #[arg(long)]
-    pub queue: Option<String>,
-    /// Its priority, 0 to 9
-    #[arg(long)]
-    pub priority: Option<u8>,
-    /// When (RFC 3339); default: now
-    #[arg(long, value_name = "INSTANT")]
-    pub run_at: Option<String>,
-    /// How often it is tried, and after which waits (JSON), as in '{"max_attempts": 5, "initial": "10s"}'
-    #[arg(long, value_name = "JSON")]
-    pub retry: Option<String>,
-    /// How long one of its attempts may take, as in 30s
-    #[arg(long, value_name = "DURATION")]
-    pub timeout: Option<String>,
-    /// A second submission with the same key, of the same task, answers with the first one's run
-    #[arg(long, value_name = "KEY")]
-    pub idempotency_key: Option<String>,
-    /// Or several: a file with {"runs": […]}, all or none
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "handler", "payload", "queue", "priority", "run_at", "retry", "timeout", "idempotency_key"])]
-    pub file: Option<PathBuf>,
-}
-
-/// `run list`
-#[derive(Debug, Args)]
-pub struct RunList {
-    /// Of this task
-    #[arg(long)]
-    pub task: Option<String>,
-    /// In this state
-    #[arg(long)]
-    pub state: Option<String>,
-    /// Due at or after (RFC 3339)
-    #[arg(long, value_name = "INSTANT")]
-    pub since: Option<String>,
-    /// Due before (RFC 3339)
-    #[arg(long, value_name = "INSTANT")]
-    pub until: Option<String>,
-    /// Submitted with this idempotency key
-    #[arg(long)]
-    pub key: Option<String>,
-    #[command(flatten)]
-    pub page: Page,
-}
-
-/// `quarantine …`
-#[derive(Debug, Subcommand)]
-pub enum Quarantine {
-    /// What is set aside, oldest first
-    List(Page),
-    /// Let it go on, once the cause is mended: its end is recorded, or it waits for its start again
-    Release {
-        /// Its number
-        id: i64,
-    },
-    /// Forget it, and its run with it
-    Drop {
-        /// Its number
-        id: i64,
     },
 }
 

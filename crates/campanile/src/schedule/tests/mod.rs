@@ -7,6 +7,7 @@ mod errors;
 mod explained;
 mod foreigns;
 mod oracles;
+mod passes;
 mod properties;
 mod recurrences;
 mod rules;
