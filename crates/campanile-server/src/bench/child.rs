@@ -66,7 +66,7 @@ pub async fn run(args: &Args) -> Result<ExitCode, Error> {
 }
 
 /// Returns when the other end of the standard input, a pipe, is closed.
-async fn parent_gone() {
+pub async fn parent_gone() {
     let owned = std::io::stdin().as_fd().try_clone_to_owned();
     let Ok(mut input) = owned.and_then(pipe::Receiver::from_owned_fd) else {
         // No pipe: started by hand.

@@ -11,6 +11,7 @@ mod figures;
 mod flow;
 mod growth;
 mod history;
+mod hostile;
 mod idle;
 mod limit;
 mod midnight;
@@ -60,11 +61,16 @@ enum Workload {
     Failover(failover::Args),
     /// Many tasks that are all due at one instant, or spread behind it by their jitter
     Midnight(midnight::Args),
+    /// The worst requests of each kind from many clients, beside a few tasks every second
+    Hostile(hostile::Args),
     /// What store and broker do without the engine: the ceilings
     Limit(limit::Args),
     /// One node of `failover`; not for people
     #[command(hide = true)]
     Node(child::Args),
+    /// What the clients of `hostile` are measured against; not for people
+    #[command(hide = true)]
+    Stub(hostile::stub::Args),
 }
 
 /// Why there is no figure.
@@ -221,6 +227,8 @@ pub async fn run(args: &Args) -> Result<Done, Error> {
         Workload::Failover(args) => failover::run(args).await,
         Workload::Midnight(args) => midnight::run(args).await,
         Workload::Limit(args) => limit::run(args).await,
+        Workload::Hostile(args) => hostile::run(args).await,
+        Workload::Stub(args) => return hostile::stub::run(args).await.map(Done::Node),
         Workload::Node(args) => return child::run(args).await.map(Done::Node),
     };
     line.map(Done::Measured)

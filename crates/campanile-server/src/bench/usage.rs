@@ -141,7 +141,13 @@ pub struct Memory {
 /// This process's memory.
 #[must_use]
 pub fn memory() -> Memory {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    memory_of("self")
+}
+
+/// A process's memory.
+#[must_use]
+pub fn memory_of(pid: &str) -> Memory {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     Memory {
         resident_mb: megabytes(&status, "VmRSS:"),
         peak_mb: megabytes(&status, "VmHWM:"),
