@@ -1,9 +1,10 @@
 //! STOMP 1.2 frames as bytes, both ways: escaping, sizes, and what to do with a frame that is over a limit. Pure: it
 //! never reads or writes a socket, so that every split of the stream can be tried in a test.
 //!
-//! A frame that breaks a limit is read to its end and handed on with its [`Flaw`], without what was too much: one
-//! hostile message must not cost the connection, or the broker would deliver it again, for ever. Memory stays bounded
-//! whatever arrives. Only bytes that are no frames at all are an error.
+//! A frame that breaks a limit is read to its end and handed on with its [`Flaw`], without what was too much: a large
+//! message must not cost the connection. Memory stays bounded whatever arrives. A frame that is broken, or absurd, is an
+//! error that ends the connection; if it is a message that can be acknowledged, the decoder says how ([`Decoder::culprit`]),
+//! because the broker would deliver it again, for ever.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use campanile::protocol::limits;
@@ -14,6 +15,10 @@ pub(super) const HEADER_LINE_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 256;
 /// All header lines that are kept of one frame, beside the essential ones.
 const HEADER_BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// More header lines than this are absurd: no broker takes as many over STOMP.
+const HEADERS_SANE_MAX: usize = 1_000;
+/// Header lines together that are absurd.
+const HEADER_BLOCK_SANE_BYTES_MAX: u64 = 1024 * 1024;
 /// A body as it comes: half as large again as its text, for Java writes some characters longer.
 const BODY_BYTES_MAX: usize = limits::MESSAGE_BYTES_MAX / 2 * 3;
 /// A frame that is still read to its end, though it is cut. A peer that announces or sends more is not waited for:
@@ -22,11 +27,12 @@ const FRAME_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The longest command has eleven letters.
 const COMMAND_BYTES_MAX: usize = 16;
 /// What the client can't do without: kept whatever else the frame carries.
-const ESSENTIAL: [&str; 9] = [
+const ESSENTIAL: [&str; 10] = [
     "ack",
     "content-length",
     "heart-beat",
     "message",
+    "message-id",
     "receipt-id",
     "redelivered",
     "server",
@@ -60,6 +66,26 @@ impl Frame {
     }
 }
 
+/// A message that broke its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Culprit {
+    /// The broker's id of the message, the same on every delivery; empty if it has none.
+    pub(super) message: String,
+    /// What its ACK has to name.
+    pub(super) ack: String,
+}
+
+impl Culprit {
+    /// The message that a frame is, if it can be acknowledged.
+    pub(super) fn of(frame: &Frame) -> Option<Self> {
+        let ack = frame.header("ack").filter(|_| frame.command == "MESSAGE")?;
+        Some(Self {
+            message: frame.header("message-id").unwrap_or_default().to_owned(),
+            ack: ack.to_owned(),
+        })
+    }
+}
+
 /// Why a frame is not complete though the stream is sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Flaw {
@@ -69,9 +95,6 @@ pub(super) enum Flaw {
     /// More or larger headers than are kept.
     #[error("it has too many headers")]
     ManyHeaders,
-    /// No colon, or an escape that STOMP 1.2 does not know.
-    #[error("a header is malformed")]
-    BadHeader,
     /// A body over [`BODY_BYTES_MAX`].
     #[error("its body is too large")]
     LargeBody,
@@ -92,6 +115,12 @@ pub(super) enum Malformed {
     /// Over [`FRAME_BYTES_MAX`].
     #[error("a frame does not end")]
     Endless,
+    /// Over [`HEADERS_SANE_MAX`], or [`HEADER_BLOCK_SANE_BYTES_MAX`].
+    #[error("a frame has an absurd number of headers")]
+    Headers,
+    /// No colon, or an escape that STOMP 1.2 does not know.
+    #[error("a header is malformed")]
+    BadHeader,
     /// No NUL where content-length says that the body ends.
     #[error("a frame's body does not end where it says")]
     Unterminated,
@@ -120,6 +149,10 @@ pub(super) struct Decoder {
     stage: Stage,
     frame: Frame,
     header_bytes: usize,
+    /// Header lines of this frame.
+    lines: usize,
+    /// What is wrong with the headers so far. It is said at their end, when it is known what the frame is.
+    broken: Option<Malformed>,
     /// Bytes of this frame's header lines and of what was left out.
     passed: u64,
     /// How far the buffer was searched already for the end of a line or body.
@@ -136,6 +169,11 @@ impl Decoder {
     /// Whether a frame has begun and not ended.
     pub(super) const fn is_midway(&self) -> bool {
         !matches!(self.stage, Stage::Command)
+    }
+
+    /// After an error: the message that it is about, if it is plain which, and its ACK's id.
+    pub(super) fn culprit(&self) -> Option<Culprit> {
+        Culprit::of(&self.frame)
     }
 
     /// Takes the next frame off the front of `buffer`; `None` until more has arrived. Bytes that are over a limit are
@@ -191,13 +229,25 @@ impl Decoder {
                 self.flawed(Flaw::LongHeader);
                 self.stage = Stage::SkipLine;
             }
-            Line::Whole(line) if line.is_empty() => self.begin_body()?,
+            Line::Whole(line) if line.is_empty() => {
+                self.check_headers()?;
+                self.begin_body()?;
+            }
             Line::Whole(line) => {
                 self.pass(line.len())?;
+                self.lines += 1;
                 self.header(&line);
             }
         }
         Ok(true)
+    }
+
+    /// At the end of the headers, whatever they are.
+    fn check_headers(&self) -> Result<(), Malformed> {
+        if self.lines > HEADERS_SANE_MAX || self.passed > HEADER_BLOCK_SANE_BYTES_MAX {
+            return Err(Malformed::Headers);
+        }
+        self.broken.map_or(Ok(()), Err)
     }
 
     /// A line without its end, if it is whole. One that is too long stays in the buffer.
@@ -224,13 +274,13 @@ impl Decoder {
     fn header(&mut self, line: &[u8]) {
         let plain = matches!(self.frame.command.as_str(), "CONNECT" | "CONNECTED");
         let Some(colon) = line.iter().position(|b| *b == b':') else {
-            self.flawed(Flaw::BadHeader);
+            self.broken = Some(Malformed::BadHeader);
             return;
         };
         let name = unescape(&line[..colon], plain);
         let value = unescape(&line[colon + 1..], plain);
         let (Some(name), Some(value)) = (name, value) else {
-            self.flawed(Flaw::BadHeader);
+            self.broken = Some(Malformed::BadHeader);
             return;
         };
         let full = self.frame.headers.len() >= HEADERS_MAX

@@ -1,8 +1,8 @@
-//! One connection to one broker: a task that reads and a task that writes, the receipts that somebody waits for, the
+//! One connection to one broker: a task that writes beside the one that reads (`reader`), the receipts that somebody waits for, the
 //! subscriptions that messages go to, and heart-beats both ways. It never reconnects and never decides what is sent;
 //! when it is over, it is over for all who use it, with one cause.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,22 +11,22 @@ use bytes::{Bytes, BytesMut};
 use campanile::port::broker;
 use campanile::protocol::limits;
 use campanile::system;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::codec::{self, Decoder, Flaw, Frame};
+use super::codec::{self, Culprit, Flaw, Frame};
+use super::reader::Reader;
 use super::text::{self, Encoding};
 
 /// Pieces that wait for the writer; a caller waits for room.
 const WRITES_MAX: usize = 64;
 /// Up to here pieces are joined into one write.
 const JOINED_BYTES_MAX: usize = 256 * 1024;
-const READ_BYTES: usize = 64 * 1024;
 /// How long the last bytes and the farewell may take.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
-/// How long a frame that has begun may stand still.
-const MIDWAY_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+/// How many of the messages that came last before a connection broke are remembered.
+const SUSPECTS_MAX: usize = 100;
 /// How much of a broker's own words is shown.
 const WORDS_CHARS_MAX: usize = 300;
 
@@ -82,15 +82,17 @@ pub(super) type Receipt = oneshot::Receiver<Result<(), Failure>>;
 #[derive(Debug, Default)]
 struct Table {
     failure: Option<Failure>,
+    /// What is still written before the connection closes.
+    last_words: Option<Bytes>,
     receipts: HashMap<u64, oneshot::Sender<Result<(), Failure>>>,
     subscriptions: HashMap<u64, mpsc::Sender<Arrived>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     address: String,
-    faults: Arc<Faults>,
-    over: CancellationToken,
+    pub(super) faults: Arc<Faults>,
+    pub(super) over: CancellationToken,
     table: Mutex<Table>,
     ids: AtomicU64,
 }
@@ -110,6 +112,23 @@ pub(super) struct Faults {
     pub(super) broken: AtomicU64,
     /// Messages that were cut because they break a limit.
     pub(super) cut: AtomicU64,
+    /// Messages that came last before a connection broke, and may be why.
+    suspects: Mutex<VecDeque<String>>,
+}
+
+impl Faults {
+    /// Whether a connection broke behind this message before; it is remembered.
+    pub(super) fn is_suspect(&self, message: &str) -> bool {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        if suspects.iter().any(|m| m == message) {
+            return true;
+        }
+        if suspects.len() >= SUSPECTS_MAX {
+            suspects.pop_front();
+        }
+        suspects.push_back(message.to_owned());
+        false
+    }
 }
 
 /// What the handshake leaves to the connection.
@@ -145,12 +164,12 @@ impl Connection {
             // Half of what was agreed: a late timer or a slow link must not look like death.
             beat: accepted.send_every.map(|every| every / 2),
         };
-        let reader = Reader {
-            shared: Arc::clone(&shared),
-            io: accepted.read,
-            buffer: accepted.buffer,
-            silence_max: accepted.hear_every.map(|every| every * 2),
-        };
+        let reader = Reader::new(
+            Arc::clone(&shared),
+            accepted.read,
+            accepted.buffer,
+            accepted.hear_every.map(|every| every * 2),
+        );
         system::spawn(writer.run());
         system::spawn(reader.run());
         Self {
@@ -259,14 +278,35 @@ impl Shared {
         }
     }
 
-    fn lost(&self, why: &str) {
+    pub(super) fn lost(&self, why: &str) {
         self.fail(&self.loss(why));
     }
 
     /// The peer broke the protocol: nothing behind that can be understood, so the connection goes and another is dialled.
-    fn broken(&self, why: &str) {
-        if self.table().failure.is_some() {
-            return;
+    pub(super) fn broken(&self, why: &str) {
+        self.broken_by(why, None);
+    }
+
+    /// The same, and the broker shall not deliver this message again.
+    pub(super) fn broken_by(&self, why: &str, culprit: Option<&Culprit>) {
+        {
+            let mut table = self.table();
+            if table.failure.is_some() {
+                return;
+            }
+            table.last_words = culprit.map(|c| {
+                let mut frame = BytesMut::new();
+                codec::encode(&mut frame, "ACK", &[("id", &c.ack)], b"");
+                frame.freeze()
+            });
+        }
+        if let Some(Culprit { message, .. }) = culprit {
+            tracing::warn!(
+                address = self.address,
+                message,
+                "message `{}` is taken off its queue: it breaks the connection wherever it is delivered",
+                message.escape_debug()
+            );
         }
         self.faults.broken.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
@@ -296,9 +336,12 @@ impl Shared {
         }
     }
 
-    fn take(&self, frame: &Frame) {
+    pub(super) fn take(&self, frame: &Frame) {
         match frame.command.as_str() {
             "MESSAGE" => self.message(frame),
+            "RECEIPT" if frame.number("receipt-id").is_none() => {
+                self.broken("it sent a RECEIPT that names no request");
+            }
             "RECEIPT" => self.answer(frame, Ok(())),
             "ERROR" => {
                 let failure = Failure::Refused {
@@ -336,6 +379,10 @@ impl Shared {
             self.broken("it sent a MESSAGE that names no subscription or can't be acknowledged");
             return;
         };
+        if id >= self.ids.load(Ordering::Relaxed) {
+            self.broken("it sent a MESSAGE of a subscription that never was");
+            return;
+        }
         let to = self.table().subscriptions.get(&id).cloned();
         let Some(to) = to else {
             // The subscription has just ended; the broker gives the message to another.
@@ -376,10 +423,15 @@ impl Writer {
     async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         tokio::select! {
-            () = shared.over.cancelled() => {}
+            () = shared.over.cancelled() => {
+                let words = shared.table().last_words.take();
+                if let Some(words) = words {
+                    system::within(FAREWELL_LIMIT, self.farewell(&words)).await;
+                }
+            }
             done = self.write_all() => match done {
                 Ok(()) => {
-                    system::within(FAREWELL_LIMIT, self.farewell()).await;
+                    system::within(FAREWELL_LIMIT, self.farewell(b"")).await;
                     shared.lost("it was closed");
                 }
                 Err(error) => shared.lost(&error.to_string()),
@@ -420,67 +472,11 @@ impl Writer {
         }
     }
 
-    async fn farewell(&mut self) {
-        let mut frame = BytesMut::new();
+    async fn farewell(&mut self, words: &[u8]) {
+        let mut frame = BytesMut::from(words);
         codec::encode(&mut frame, "DISCONNECT", &[], b"");
         // The socket closes in any case.
         let _ = self.io.write_all(&frame).await;
         let _ = self.io.shutdown().await;
-    }
-}
-
-/// Why there is nothing more to read.
-enum End {
-    Lost(String),
-    Broken(String),
-}
-
-struct Reader {
-    shared: Arc<Shared>,
-    io: ReadHalf,
-    buffer: BytesMut,
-    silence_max: Option<Duration>,
-}
-
-impl Reader {
-    async fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        tokio::select! {
-            () = shared.over.cancelled() => {}
-            end = self.read_all() => match end {
-                End::Lost(why) => shared.lost(&why),
-                End::Broken(why) => shared.broken(&why),
-            },
-        }
-    }
-
-    async fn read_all(&mut self) -> End {
-        let mut decoder = Decoder::default();
-        loop {
-            loop {
-                match decoder.decode(&mut self.buffer) {
-                    Ok(Some(frame)) => self.shared.take(&frame),
-                    Ok(None) => break,
-                    Err(malformed) => return End::Broken(malformed.to_string()),
-                }
-            }
-            self.buffer.reserve(READ_BYTES);
-            let read = self.io.read_buf(&mut self.buffer);
-            let midway = decoder.is_midway().then_some(MIDWAY_LIMIT);
-            let limit = self.silence_max.into_iter().chain(midway).min();
-            let read = match limit {
-                Some(limit) => system::within(limit, read).await,
-                None => Some(read.await),
-            };
-            match read {
-                None if limit == midway => {
-                    return End::Broken("it began a frame and fell silent".to_owned());
-                }
-                None => return End::Lost("two heart-beats were missed".to_owned()),
-                Some(Ok(0)) => return End::Lost("the broker closed it".to_owned()),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return End::Lost(error.to_string()),
-            }
-        }
     }
 }

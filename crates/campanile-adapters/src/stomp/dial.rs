@@ -194,7 +194,13 @@ impl Dialer {
         if answer.command != "CONNECTED" || answer.header("version") != Some("1.2") {
             return Err(refusal(&name, &answer));
         }
-        let (theirs, ours) = beats(&answer);
+        let Some((theirs, ours)) = beats(&answer) else {
+            self.faults.broken.fetch_add(1, Ordering::Relaxed);
+            return Err(lost(
+                &name,
+                "its `heart-beat` is not two numbers of milliseconds; point the setting `broker` at another",
+            ));
+        };
         let agreed = |a: Duration, b: Duration| (!a.is_zero() && !b.is_zero()).then(|| a.max(b));
         let connection = Connection::start(Accepted {
             address: name.clone(),
@@ -261,15 +267,18 @@ fn lost(address: &str, why: &str) -> Failure {
     }
 }
 
-/// How often the broker sends, and how often it wants to hear from us.
-fn beats(answer: &Frame) -> (Duration, Duration) {
-    let parse = |text: &str| Duration::from_millis(text.trim().parse().unwrap_or(0));
-    let pair = answer
-        .header("heart-beat")
-        .and_then(|text| text.split_once(','));
-    pair.map_or((Duration::ZERO, Duration::ZERO), |(theirs, ours)| {
-        (parse(theirs), parse(ours))
-    })
+/// How often the broker sends, and how often it wants to hear from us; `None` if it says so in no way that can be read.
+/// Without the header neither is promised.
+fn beats(answer: &Frame) -> Option<(Duration, Duration)> {
+    let parse = |text: &str| {
+        let ms: Option<u32> = text.trim().parse().ok();
+        ms.map(|ms| Duration::from_millis(u64::from(ms)))
+    };
+    let Some(said) = answer.header("heart-beat") else {
+        return Some((Duration::ZERO, Duration::ZERO));
+    };
+    let (theirs, ours) = said.split_once(',')?;
+    Some((parse(theirs)?, parse(ours)?))
 }
 
 fn refusal(address: &str, answer: &Frame) -> Failure {

@@ -7,6 +7,7 @@ mod connection;
 mod consumer;
 mod dial;
 mod publisher;
+mod reader;
 mod text;
 mod url;
 

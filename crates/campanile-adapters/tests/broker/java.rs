@@ -13,7 +13,49 @@ use super::*;
 /// The running listener; ended with its value.
 struct Listener {
     child: Child,
-    _folder: TempDir,
+    _program: Program,
+}
+
+/// A program of one class, compiled.
+struct Program {
+    class: &'static str,
+    classpath: String,
+    folder: TempDir,
+}
+
+impl Program {
+    fn compile(class: &'static str, text: &str) -> Option<Self> {
+        let classpath = xtask::or_skip(ActiveMq::java_classpath())?;
+        let folder = TempDir::new("java").unwrap();
+        let source = folder.join(&format!("{class}.java"));
+        std::fs::write(&source, text).unwrap();
+        let compiled = Command::new("javac")
+            .args(["-encoding", "UTF-8", "-cp", &classpath, "-d"])
+            .arg(folder.path())
+            .arg(&source)
+            .output();
+        let Ok(compiled) = compiled else {
+            xtask::skip("javac is missing: apt-get install -y default-jdk-headless");
+            return None;
+        };
+        let errors = String::from_utf8_lossy(&compiled.stderr);
+        assert!(compiled.status.success(), "{errors}");
+        Some(Self {
+            class,
+            classpath,
+            folder,
+        })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("java");
+        command
+            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg(format!("{}:{}", self.classpath, self.folder.path().display()))
+            .arg(self.class)
+            .args(arguments);
+        command
+    }
 }
 
 impl Drop for Listener {
@@ -27,33 +69,16 @@ impl Drop for Listener {
 impl Listener {
     /// Compiles and starts a listener for `count` messages.
     fn start(server: &ActiveMq, queue: &str, count: usize) -> Option<Self> {
-        let classpath = xtask::or_skip(ActiveMq::java_classpath())?;
-        let folder = TempDir::new("listener").unwrap();
-        let source = folder.join("Listener.java");
-        std::fs::write(&source, include_str!("../java/Listener.java")).unwrap();
-        let compiled = Command::new("javac")
-            .args(["-encoding", "UTF-8", "-cp", &classpath, "-d"])
-            .arg(folder.path())
-            .arg(&source)
-            .output();
-        let Ok(compiled) = compiled else {
-            xtask::skip("javac is missing: apt-get install -y default-jdk-headless");
-            return None;
-        };
-        let errors = String::from_utf8_lossy(&compiled.stderr);
-        assert!(compiled.status.success(), "{errors}");
-        let child = Command::new("java")
-            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
-            .arg(format!("{classpath}:{}", folder.path().display()))
-            .args(["Listener", &server.openwire_url(), queue])
-            .arg(count.to_string())
+        let program = Program::compile("Listener", include_str!("../java/Listener.java"))?;
+        let child = program
+            .command(&[&server.openwire_url(), queue, &count.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         Some(Self {
             child,
-            _folder: folder,
+            _program: program,
         })
     }
 
@@ -160,4 +185,59 @@ async fn a_java_listener_sees_a_plain_jms_message_and_its_answer_comes_back() {
     assert_eq!(answers[0].body, format!("answer\0 to {BODY}"));
     assert_eq!(answers[0].signature, "java:signed\\here");
     acknowledge(&mut *consumer, &answers).await;
+}
+
+/// Messages that a Java program may send and that no STOMP connection survives: the broker writes their properties as
+/// headers, one of them over the length that it needs itself, and their texts as they are. Each is delivered again on the
+/// next connection, for a broker counts no deliveries of its own; so each has to be taken off, and what is behind them
+/// comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_no_connection_survives_are_taken_off_and_the_next_one_arrives() {
+    let Some(server) = private(ActiveMqOptions::default()) else {
+        return;
+    };
+    let queue = prefix();
+    let broker = connect(&server.stomp_url());
+    let sent = tokio::task::block_in_place(|| {
+        let program = Program::compile("Stranger", include_str!("../java/Stranger.java"))?;
+        let sent = program.command(&[&server.openwire_url(), &queue]).output();
+        let sent = sent.unwrap();
+        let errors = String::from_utf8_lossy(&sent.stderr);
+        assert!(sent.status.success(), "{errors}");
+        String::from_utf8(sent.stdout).unwrap().trim().parse().ok()
+    });
+    let Some(sent): Option<u64> = sent else {
+        return;
+    };
+    broker.publish(&[message(&queue, "good")]).await.unwrap();
+    let mut good = 0;
+    let arrived = system::within(SOON, async {
+        while good == 0 {
+            let mut consumer = consume_at_last(&*broker, &queue, 10).await;
+            while let Ok(deliveries) = consumer.receive().await {
+                let fine = deliveries.iter().filter(|d| d.body == "good").count();
+                // A connection may break in front of the acknowledgement: then it is delivered again.
+                let tokens: Vec<u64> = deliveries.iter().map(|d| d.token).collect();
+                if consumer.ack(&tokens).await.is_ok() {
+                    good += fine;
+                }
+                if good > 0 {
+                    break;
+                }
+            }
+        }
+    });
+    arrived.await.expect("the good one arrives");
+    let broken = broker.faults().connections_broken;
+    assert!((sent..=2 * sent).contains(&broken), "{broken} of {sent}");
+    // None of them is left to break what comes later.
+    let mut consumer = consume_at_last(&*broker, &queue, 10).await;
+    broker.publish(&[message(&queue, "later")]).await.unwrap();
+    let mut later = Vec::new();
+    while !later.iter().any(|body| body == "later") {
+        let got = receive(&mut *consumer).await;
+        acknowledge(&mut *consumer, &got).await;
+        later.extend(got.into_iter().map(|d| d.body));
+    }
+    assert_eq!(broker.faults().connections_broken, broken);
 }

@@ -50,6 +50,11 @@ impl Scanner {
         None
     }
 
+    /// Whether anything of a request has come.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun || !self.line.is_empty()
+    }
+
     fn count(&mut self) {
         let mut parts = self.line.splitn(2, |b| *b == b':');
         let (Some(name), Some(_)) = (parts.next(), parts.next()) else {

@@ -163,7 +163,13 @@ impl Door {
     ) -> Result<Response<Answered>, Infallible> {
         let head = standing.begin();
         let done = Done(Arc::clone(standing));
-        let mut request: Request = request.map(Body::new);
+        let mut request: Request = request.map(|body| {
+            Body::new(Asked {
+                ended: body.is_end_stream(),
+                body,
+                standing: Arc::clone(standing),
+            })
+        });
         let response = if let Some(problem) = odd::refusal(&request, head) {
             let mut response = problem.into_response();
             let close = HeaderValue::from_static("close");
@@ -175,6 +181,43 @@ impl Door {
             response
         };
         Ok(response.map(|body| Answered { body, done }))
+    }
+}
+
+/// A request's body, which says whether it was left before its end.
+struct Asked {
+    body: Incoming,
+    ended: bool,
+    standing: Arc<Standing>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.standing.left_unread();
+        }
+    }
+}
+
+impl HttpBody for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.ended |= matches!(frame, Poll::Ready(None));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

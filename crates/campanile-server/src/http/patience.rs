@@ -1,12 +1,12 @@
 //! How long a connection may keep us waiting: for a request to be sent whole, for the next one, for an answer to be
-//! read. Owns the stage of each connection and the bytes' way through it; never looks at what a request says, save how
+//! read; and how long an answered client may go on sending. Owns the stage of each connection and the bytes' way through it; never looks at what a request says, save how
 //! its head frames it.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,12 +22,24 @@ pub const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a client may leave an answer unread.
 pub const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a client may go on with a request that was answered before it was read whole. Closed at once, the connection
+/// would be reset, and the answer lost in front of a client that writes first and reads then.
+pub const LINGER_LIMIT: Duration = Duration::from_secs(10);
+/// How long such a client may be silent.
+pub const LINGER_SILENCE: Duration = Duration::from_secs(2);
+/// How much of such a request is read, and dropped.
+pub const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Of which so much at a time.
+const LINGER_READ_BYTES: usize = 16 * 1024;
+
 /// How long each of them may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     head: Duration,
     idle: Duration,
     write: Duration,
+    linger: Duration,
+    silence: Duration,
 }
 
 impl Default for Limits {
@@ -36,6 +48,8 @@ impl Default for Limits {
             head: HEAD_LIMIT,
             idle: IDLE_LIMIT,
             write: WRITE_LIMIT,
+            linger: LINGER_LIMIT,
+            silence: LINGER_SILENCE,
         }
     }
 }
@@ -57,6 +71,8 @@ pub(super) struct Standing {
     stage: AtomicU8,
     /// Bit 0: a head was read whole; bit 1: it has two framings.
     head: AtomicU8,
+    /// The request that came last has a body that was not read to its end.
+    unread: AtomicBool,
 }
 
 /// What the head of a request is known to be.
@@ -91,6 +107,7 @@ impl Standing {
     /// A request is served from now on; what is known of its head.
     pub(super) fn begin(&self) -> Head {
         self.set(Stage::Serving);
+        self.unread.store(false, Ordering::Release);
         match self.head.swap(0, Ordering::AcqRel) {
             0 => Head::Unseen,
             1 => Head::Sound,
@@ -101,6 +118,11 @@ impl Standing {
     /// The request was answered.
     pub(super) fn end(&self) {
         self.set(Stage::Idle);
+    }
+
+    /// The request's body was left before its end.
+    pub(super) fn left_unread(&self) {
+        self.unread.store(true, Ordering::Release);
     }
 
     fn seen(&self, framing: Framing) {
@@ -123,6 +145,15 @@ pub(super) struct Patient<S> {
     /// For what is waited, and until when.
     reading: Option<(Stage, Alarm)>,
     writing: Option<Alarm>,
+    /// The end was said; what still comes is dropped.
+    lingering: Option<Linger>,
+}
+
+/// How long is still read from a client that was answered already.
+struct Linger {
+    over: Alarm,
+    silent: Alarm,
+    bytes: usize,
 }
 
 impl<S> Patient<S> {
@@ -134,7 +165,14 @@ impl<S> Patient<S> {
             scanner: Scanner::default(),
             reading: None,
             writing: None,
+            lingering: None,
         }
+    }
+
+    /// Whether the client may still be sending what was answered already.
+    fn is_cut_short(&self) -> bool {
+        let in_head = self.standing.stage() == Stage::Head && self.scanner.has_begun();
+        in_head || self.standing.unread.load(Ordering::Acquire)
     }
 
     fn arrived(&mut self, bytes: &[u8]) {
@@ -197,6 +235,36 @@ impl<S> Patient<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Patient<S> {
+    /// Reads and drops what a client sends behind its answer, until it stops, in any of the ways.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let limits = self.limits;
+        let lingering = self.lingering.get_or_insert_with(|| Linger {
+            over: Box::pin(system::pause(limits.linger)),
+            silent: Box::pin(system::pause(limits.silence)),
+            bytes: 0,
+        });
+        let mut piece = [0; LINGER_READ_BYTES];
+        loop {
+            if lingering.over.as_mut().poll(context).is_ready()
+                || lingering.bytes > LINGER_BYTES_MAX
+            {
+                return Poll::Ready(Ok(()));
+            }
+            let mut piece = ReadBuf::new(&mut piece);
+            match Pin::new(&mut self.io).poll_read(context, &mut piece) {
+                Poll::Ready(Ok(())) if !piece.filled().is_empty() => {
+                    lingering.bytes += piece.filled().len();
+                    lingering.silent = Box::pin(system::pause(limits.silence));
+                }
+                // The client has gone, or closed its side: it has what it wanted.
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return lingering.silent.as_mut().poll(context).map(Ok),
+            }
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -218,7 +286,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -247,8 +315,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.io).poll_shutdown(context);
-        self.written(context, outcome)
+        if self.lingering.is_none() {
+            let outcome = Pin::new(&mut self.io).poll_shutdown(context);
+            let outcome = self.written(context, outcome);
+            if !matches!(outcome, Poll::Ready(Ok(()))) || !self.is_cut_short() {
+                return outcome;
+            }
+        }
+        self.linger(context)
     }
 }
 
@@ -267,7 +341,13 @@ mod tests {
     }
 
     fn limits(head: Duration, idle: Duration, write: Duration) -> Limits {
-        Limits { head, idle, write }
+        Limits {
+            head,
+            idle,
+            write,
+            linger: LONG,
+            silence: SHORT,
+        }
     }
 
     async fn read(io: &mut Patient<tokio::io::DuplexStream>) -> io::Result<usize> {
@@ -311,6 +391,50 @@ mod tests {
         standing.end();
         assert!(late(&read(&mut io).await));
         assert_eq!(standing.begin(), Head::Unseen);
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_an_answer_is_read_and_dropped_until_it_stops() {
+        let (mut client, mut io) = patient(limits(LONG, LONG, LONG));
+        client.write_all(b"POST / H\n\nbody").await.unwrap();
+        read(&mut io).await.unwrap();
+        io.standing.begin();
+        io.standing.left_unread();
+        io.standing.end();
+        let writing = system::spawn(async move {
+            // Much more than the pipe holds: it is written only if it is read.
+            let written = client.write_all(&[0; 100_000]).await;
+            client.shutdown().await.unwrap();
+            written
+        });
+        io.shutdown().await.unwrap();
+        assert!(writing.await.unwrap().is_ok());
+
+        // One that sends no more and does not leave is left, and one that was read to its end is not waited for at all.
+        let (silent, mut io) = patient(limits(LONG, LONG, LONG));
+        io.standing.left_unread();
+        io.shutdown().await.unwrap();
+        let (whole, mut io) = patient(Limits {
+            silence: LONG,
+            ..limits(LONG, LONG, LONG)
+        });
+        io.standing.begin();
+        io.standing.end();
+        io.shutdown().await.unwrap();
+        // And not longer than it may take in all.
+        let (mut endless, mut io) = patient(Limits {
+            linger: SHORT,
+            silence: LONG,
+            ..limits(LONG, LONG, LONG)
+        });
+        io.standing.left_unread();
+        let writing = system::spawn(async move {
+            while endless.write_all(&[0; 64]).await.is_ok() {}
+        });
+        io.shutdown().await.unwrap();
+        drop(io);
+        writing.await.unwrap();
+        drop((silent, whole));
     }
 
     #[tokio::test]

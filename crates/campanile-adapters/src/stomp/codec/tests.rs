@@ -91,7 +91,7 @@ fn a_frame_over_a_limit_is_read_to_its_end_and_keeps_what_its_ack_needs() {
     assert_eq!(frame.header("ack"), Some("i"));
     assert_eq!(frame.header("a"), None);
 
-    let names: Vec<String> = (0..2_000).map(|n| format!("h{n}")).collect();
+    let names: Vec<String> = (0..900).map(|n| format!("h{n}")).collect();
     let mut headers: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "v")).collect();
     headers.push(("ack", "i"));
     let frame = flawed(&message(&headers, b""), Flaw::ManyHeaders);
@@ -113,9 +113,45 @@ fn a_frame_over_a_limit_is_read_to_its_end_and_keeps_what_its_ack_needs() {
     assert_eq!((frame.header("ack"), frame.body.len()), (Some("i"), 0));
     flawed(&message(&[("ack", "i")], &large), Flaw::LargeBody);
 
-    flawed(b"MESSAGE\nack:i\nbad\\tescape:1\n\n\0", Flaw::BadHeader);
-    flawed(b"MESSAGE\nack:i\nends:in\\\n\n\0", Flaw::BadHeader);
-    flawed(b"MESSAGE\nack:i\nno colon\n\n\0", Flaw::BadHeader);
+}
+
+/// Whatever is wrong with a message's headers, it is known afterwards which message it was and how to be rid of it,
+/// wherever in the headers that stood.
+#[test]
+fn a_message_that_breaks_the_stream_is_known() {
+    let many = "a:b\n".repeat(HEADERS_SANE_MAX + 1);
+    let wide = format!("h:{}\n", "x".repeat(HEADER_LINE_BYTES_MAX - 10)).repeat(200);
+    let longest = format!("h:{}\n", "x".repeat(2 * 1024 * 1024));
+    for (headers, error) in [
+        (many.as_str(), Malformed::Headers),
+        (&wide, Malformed::Headers),
+        (&longest, Malformed::Headers),
+        ("bad\\tescape:1\n", Malformed::BadHeader),
+        ("ends:in\\\n", Malformed::BadHeader),
+        ("no colon\n", Malformed::BadHeader),
+        ("\0\n", Malformed::BadHeader),
+        ("content-length:-1\n", Malformed::ContentLength),
+        ("content-length:\n", Malformed::ContentLength),
+        ("content-length:1e3\n", Malformed::ContentLength),
+        ("content-length:0\n", Malformed::Unterminated),
+        ("content-length:9999999999\n", Malformed::AbsurdLength(9_999_999_999)),
+    ] {
+        for known in ["ack:i\nmessage-id:m\\c1\n", ""] {
+            for (before, after) in [("", known), (known, "")] {
+                let text = format!("MESSAGE\n{before}{headers}{after}\nx\0");
+                let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::from(text.as_str()));
+                assert_eq!(decoder.decode(&mut buffer), Err(error));
+                let culprit = decoder.culprit().map(|c| (c.message, c.ack));
+                let expected = (!known.is_empty()).then(|| ("m:1".to_owned(), "i".to_owned()));
+                assert_eq!(culprit, expected, "{error}");
+            }
+        }
+    }
+    // What is not a message has nothing to acknowledge.
+    let mut decoder = Decoder::default();
+    let mut buffer = BytesMut::from(&b"RECEIPT\nack:1\nno colon\n\n\0"[..]);
+    assert_eq!(decoder.decode(&mut buffer), Err(Malformed::BadHeader));
+    assert_eq!(decoder.culprit(), None);
 }
 
 #[test]
