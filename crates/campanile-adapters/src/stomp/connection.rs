@@ -423,6 +423,7 @@ impl Writer {
     async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         tokio::select! {
+            biased;
             () = shared.over.cancelled() => {
                 let words = shared.table().last_words.take();
                 if let Some(words) = words {
