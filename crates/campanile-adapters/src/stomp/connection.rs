@@ -432,7 +432,8 @@ impl Writer {
             }
             done = self.write_all() => match done {
                 Ok(()) => {
-                    system::within(FAREWELL_LIMIT, self.farewell(b"")).await;
+                    let words = shared.table().last_words.take().unwrap_or_default();
+                    system::within(FAREWELL_LIMIT, self.farewell(&words)).await;
                     shared.lost("it was closed");
                 }
                 Err(error) => shared.lost(&error.to_string()),
