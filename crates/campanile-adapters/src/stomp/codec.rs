@@ -168,7 +168,7 @@ enum Line {
 impl Decoder {
     /// Whether a frame has begun and not ended.
     pub(super) const fn is_midway(&self) -> bool {
-        !matches!(self.stage, Stage::Command)
+        !matches!(self.stage, Stage::Command) || self.searched > 0
     }
 
     /// After an error: the message that it is about, if it is plain which, and its ACK's id.
@@ -210,6 +210,11 @@ impl Decoder {
         buffer.advance(blank);
         if blank > 0 {
             self.searched = 0;
+        }
+        let mut begun = buffer.iter().take_while(|b| !matches!(b, b'\n' | b'\r'));
+        if !begun.all(u8::is_ascii_uppercase) {
+            // Said before its line ends: it may have none.
+            return Err(Malformed::Command);
         }
         match self.line(buffer, COMMAND_BYTES_MAX) {
             Line::Partial => Ok(false),
