@@ -149,7 +149,11 @@ impl Reader {
     /// Whether a frame that has begun has not gone on for its limit; one that has is given as long again.
     fn stands_still(&mut self) -> bool {
         let left = self.midway_left();
-        let Some(midway) = self.midway.as_mut().filter(|_| left == Some(Duration::ZERO)) else {
+        let Some(midway) = self
+            .midway
+            .as_mut()
+            .filter(|_| left == Some(Duration::ZERO))
+        else {
             return false;
         };
         if midway.bytes < MIDWAY_BYTES_MIN {
@@ -165,7 +169,12 @@ impl Reader {
     /// Reads and drops what comes until the broker closes.
     async fn hear_out(&mut self) {
         self.buffer.clear();
-        while self.io.read_buf(&mut self.buffer).await.is_ok_and(|n| n > 0) {
+        while self
+            .io
+            .read_buf(&mut self.buffer)
+            .await
+            .is_ok_and(|n| n > 0)
+        {
             self.buffer.clear();
         }
     }

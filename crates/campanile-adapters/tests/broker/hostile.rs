@@ -131,17 +131,11 @@ fn misdeeds() -> Vec<(&'static str, Vec<u8>)> {
             "an absurd number of headers",
             message(&format!("{}\nack:a\n\nx\0", "h:".repeat(1024 * 1024))),
         ),
-        (
-            "a header is malformed",
-            message("ack:a\nno colon\n\nx\0"),
-        ),
+        ("a header is malformed", message("ack:a\nno colon\n\nx\0")),
         ("a header is malformed", message("ack:a\nh:\\t\n\nx\0")),
         ("a header is malformed", message("ack:a\n\0\n\nx\0")),
         ("does not speak STOMP", message("ack:a\n\nx\0\0")),
-        (
-            "a RECEIPT that names no request",
-            b"RECEIPT\n\n\0".to_vec(),
-        ),
+        ("a RECEIPT that names no request", b"RECEIPT\n\n\0".to_vec()),
         (
             "a RECEIPT that names no request",
             b"RECEIPT\nreceipt-id:x\n\n\0".to_vec(),

@@ -51,7 +51,11 @@ impl Program {
         let mut command = Command::new("java");
         command
             .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
-            .arg(format!("{}:{}", self.classpath, self.folder.path().display()))
+            .arg(format!(
+                "{}:{}",
+                self.classpath,
+                self.folder.path().display()
+            ))
             .arg(self.class)
             .args(arguments);
         command

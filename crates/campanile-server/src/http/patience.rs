@@ -428,9 +428,8 @@ mod tests {
             ..limits(LONG, LONG, LONG)
         });
         io.standing.left_unread();
-        let writing = system::spawn(async move {
-            while endless.write_all(&[0; 64]).await.is_ok() {}
-        });
+        let writing =
+            system::spawn(async move { while endless.write_all(&[0; 64]).await.is_ok() {} });
         io.shutdown().await.unwrap();
         drop(io);
         writing.await.unwrap();

@@ -112,7 +112,6 @@ fn a_frame_over_a_limit_is_read_to_its_end_and_keeps_what_its_ack_needs() {
     );
     assert_eq!((frame.header("ack"), frame.body.len()), (Some("i"), 0));
     flawed(&message(&[("ack", "i")], &large), Flaw::LargeBody);
-
 }
 
 /// Whatever is wrong with a message's headers, it is known afterwards which message it was and how to be rid of it,
@@ -134,7 +133,10 @@ fn a_message_that_breaks_the_stream_is_known() {
         ("content-length:\n", Malformed::ContentLength),
         ("content-length:1e3\n", Malformed::ContentLength),
         ("content-length:0\n", Malformed::Unterminated),
-        ("content-length:9999999999\n", Malformed::AbsurdLength(9_999_999_999)),
+        (
+            "content-length:9999999999\n",
+            Malformed::AbsurdLength(9_999_999_999),
+        ),
     ] {
         for known in ["ack:i\nmessage-id:m\\c1\n", ""] {
             for (before, after) in [("", known), (known, "")] {
