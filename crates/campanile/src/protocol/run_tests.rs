@@ -171,7 +171,7 @@ fn a_deadline_binds_until_an_attempt_has_started() {
         End::Refused { ready_at: at(14) },
         End::Withdrawn { ready_at: at(14) },
     ] {
-        let refused = back(&running, end.clone());
+        let refused = back(&running, end);
         assert_eq!(start_deadline(&refused), Some(at(20)), "{end:?}");
         assert_eq!(look_at(&refused), at(14));
         // However often.

@@ -128,7 +128,7 @@ impl Sender {
             let count = counts.entry(kind.name).or_default();
             count.sent += 1;
             let from = now_us();
-            match within(ANSWER_LIMIT, self.send(kind, turn)).await {
+            match within(ANSWER_LIMIT, self.send(kind, turn / kinds.len())).await {
                 None => count.late += 1,
                 Some(None) => count.cut += 1,
                 Some(Some(status)) => *count.answers.entry(status).or_default() += 1,
@@ -139,9 +139,13 @@ impl Sender {
     }
 
     /// The status of the answer, if one came.
-    async fn send(&self, kind: &Kind, turn: usize) -> Option<u16> {
-        match (kind.make)(turn) {
-            Request::Raw(bytes) => self.send_raw(bytes).await,
+    async fn send(&self, kind: &Kind, round: usize) -> Option<u16> {
+        match kind
+            .requests
+            .get(round % kind.requests.len().max(1))?
+            .clone()
+        {
+            Request::Raw(bytes) => self.send_raw(&bytes).await,
             Request::Http {
                 method,
                 path,
@@ -162,11 +166,11 @@ impl Sender {
         }
     }
 
-    async fn send_raw(&self, bytes: Vec<u8>) -> Option<u16> {
+    async fn send_raw(&self, bytes: &[u8]) -> Option<u16> {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).await.ok()?;
         // A service that has seen enough may close before all is sent, and answer all the same.
-        let _ = stream.write_all(&bytes).await;
+        let _ = stream.write_all(bytes).await;
         let mut head = [0; 12];
         stream.read_exact(&mut head).await.ok()?;
         std::str::from_utf8(&head)

@@ -1,12 +1,19 @@
 //! The kinds of request, each the worst of its kind that was found: much work for little text, much text for nothing,
 //! much answer, no end.
 
+use axum::body::Bytes;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bench::Error;
 
+/// Requests of each kind that are made once, before anything is measured: making them is no work of the node's.
+const VARIANTS: usize = 8;
+/// Just under what a program of before took at once.
+const BULK_BYTES: usize = 57 << 20;
+
 /// What is sent.
+#[derive(Debug, Clone)]
 pub enum Request {
     /// Over a client.
     Http {
@@ -15,82 +22,94 @@ pub enum Request {
         /// Path and query.
         path: String,
         /// The body.
-        body: String,
+        body: Bytes,
         /// Another token than the right one.
         token: Option<String>,
     },
     /// As it is.
-    Raw(Vec<u8>),
+    Raw(Bytes),
 }
 
 /// A kind of request.
+#[derive(Debug)]
 pub struct Kind {
     /// What it is called in the figures.
     pub name: &'static str,
-    /// The request; the number makes each another.
-    pub make: fn(usize) -> Request,
+    /// Requests of it, each another.
+    pub requests: Vec<Request>,
 }
+
+/// What makes a kind's requests; the number makes each another.
+type Make = fn(usize) -> Request;
+
+const KINDS: &[(&str, Make)] = &[
+    ("count", count),
+    ("page", |_| get("/api/v1/tasks?limit=1000")),
+    ("plan", |_| get("/api/v1/plan?days=366&top=50")),
+    ("backfill", |_| backfill()),
+    ("never", never),
+    ("empty-lists", |_| {
+        bulk("/api/v1/apply", "{\"tasks\":[", "[],")
+    }),
+    ("empty-objects", |_| {
+        bulk("/api/v1/apply", "{\"tasks\":[", "{},")
+    }),
+    ("zeros", |_| bulk("/api/v1/runs", "{\"runs\":[", "0,")),
+    ("long-text", long_text),
+    ("deep", |_| post("/api/v1/runs", "[".repeat(1 << 20))),
+    ("many-runs", |_| many_runs()),
+    ("calendar", calendar),
+    ("runs", |_| get("/api/v1/runs?limit=1000")),
+    ("guess", guess),
+    ("headers", |_| headers()),
+    ("two-hosts", |_| {
+        raw("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    }),
+    ("chunks", |_| chunks()),
+    ("garbage", |n| {
+        Request::Raw(vec![u8::try_from(n).unwrap_or(0); 4_096].into())
+    }),
+];
 
 /// All kinds, or those that are named.
 ///
 /// # Errors
 /// A name that is none.
 pub fn all(only: &[String]) -> Result<Vec<Kind>, Error> {
-    let mut kinds = vec![
-        kind("count", count),
-        kind("page", |_| get("/api/v1/tasks?limit=1000")),
-        kind("plan", |_| get("/api/v1/plan?days=366&top=50")),
-        kind("backfill", |_| backfill()),
-        kind("never", |n| never(n)),
-        kind("empty-lists", |_| {
-            bulk("/api/v1/apply", "{\"tasks\":[", "[],", 57 << 20)
-        }),
-        kind("empty-objects", |_| {
-            bulk("/api/v1/apply", "{\"tasks\":[", "{},", 57 << 20)
-        }),
-        kind("zeros", |_| {
-            bulk("/api/v1/runs", "{\"runs\":[", "0,", 57 << 20)
-        }),
-        kind("long-text", |n| long_text(n)),
-        kind("deep", |_| post("/api/v1/runs", "[".repeat(1 << 20))),
-        kind("many-runs", |_| many_runs()),
-        kind("calendar", |n| calendar(n)),
-        kind("runs", |_| get("/api/v1/runs?limit=1000")),
-        kind("guess", |n| guess(n)),
-        kind("headers", |_| headers()),
-        kind("two-hosts", |_| {
-            Request::Raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_vec())
-        }),
-        kind("chunks", |_| chunks()),
-        kind("garbage", |n| {
-            Request::Raw(vec![u8::try_from(n % 256).unwrap_or(0); 4_096])
-        }),
-    ];
-    for name in only {
-        if !kinds.iter().any(|kind| kind.name == name) {
-            let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
-            let message = format!(
-                "--kinds: `{name}` is none: write some of {}",
-                names.join(", ")
-            );
-            return Err(Error::Impossible(message));
-        }
+    if let Some(odd) = only
+        .iter()
+        .find(|n| !KINDS.iter().any(|(name, _)| name == n))
+    {
+        let names: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
+        let message = format!(
+            "--kinds: `{odd}` is none: write some of {}",
+            names.join(", ")
+        );
+        return Err(Error::Impossible(message));
     }
-    if !only.is_empty() {
-        kinds.retain(|kind| only.iter().any(|name| name == kind.name));
-    }
-    Ok(kinds)
+    let chosen = KINDS
+        .iter()
+        .filter(|(name, _)| only.is_empty() || only.iter().any(|n| n == name));
+    let kind = |(name, make): &(&'static str, Make)| Kind {
+        name,
+        // Those of much text are all the same.
+        requests: match make(0) {
+            Request::Http { body, .. } if body.len() > 1 << 20 => vec![make(0)],
+            _ => (0..VARIANTS).map(make).collect(),
+        },
+    };
+    Ok(chosen.map(kind).collect())
 }
 
-fn kind(name: &'static str, make: fn(usize) -> Request) -> Kind {
-    Kind { name, make }
+fn raw(text: impl Into<String>) -> Request {
+    Request::Raw(text.into().into())
 }
 
 fn http(method: Method, path: impl Into<String>, body: impl Into<String>) -> Request {
     Request::Http {
         method,
         path: path.into(),
-        body: body.into(),
+        body: body.into().into(),
         token: None,
     }
 }
@@ -103,7 +122,7 @@ fn post(path: &str, body: impl Into<String>) -> Request {
     http(Method::POST, path, body)
 }
 
-fn put_task(name: &str, more: serde_json::Value) -> Request {
+fn put_task(name: &str, more: &Value) -> Request {
     let mut task = json!({ "handler": { "native": "nobody" }, "paused": true });
     if let (Some(task), Some(more)) = (task.as_object_mut(), more.as_object()) {
         task.extend(more.clone());
@@ -120,7 +139,7 @@ fn count(n: usize) -> Request {
     let name = format!("count-{}", n % 8);
     put_task(
         &name,
-        json!({ "schedule": "every 1s", "max_count": u32::MAX }),
+        &json!({ "schedule": "every 1s", "max_count": u32::MAX }),
     )
 }
 
@@ -139,14 +158,14 @@ fn never(n: usize) -> Request {
         "rrule FREQ=YEARLY;BYWEEKNO=53;BYMONTH=6",
         "0 0 0 29 2 ? 2197",
     ];
-    put_task("never", json!({ "schedule": rules[n % rules.len()] }))
+    put_task("never", &json!({ "schedule": rules[n % rules.len()] }))
 }
 
 /// Many values of little text.
-fn bulk(path: &str, begin: &str, one: &str, bytes: usize) -> Request {
-    let mut body = String::with_capacity(bytes + 64);
+fn bulk(path: &str, begin: &str, one: &str) -> Request {
+    let mut body = String::with_capacity(BULK_BYTES + 64);
     body.push_str(begin);
-    while body.len() < bytes {
+    while body.len() < BULK_BYTES {
         body.push_str(one);
     }
     body.push_str("0]}");
@@ -161,7 +180,7 @@ fn long_text(n: usize) -> Request {
         1 => json!({ "handler": { "command": { "argv": ["/bin/true"], "stdin": text } } }),
         _ => json!({ "payload": { "text": text } }),
     };
-    put_task("long", more)
+    put_task("long", &more)
 }
 
 /// As many runs as one submission may have; always the same, so that the store does not grow.
@@ -194,7 +213,7 @@ fn guess(n: usize) -> Request {
     Request::Http {
         method: Method::GET,
         path: "/api/v1/leader".to_owned(),
-        body: String::new(),
+        body: Bytes::new(),
         token: Some(format!("cmp_{n:064x}")),
     }
 }
@@ -204,14 +223,14 @@ fn headers() -> Request {
     for n in 0..50_000 {
         text.push_str(&format!("x-{n}: 1\r\n"));
     }
-    Request::Raw((text + "\r\n").into_bytes())
+    raw(text + "\r\n")
 }
 
 /// A body in chunks of a byte each.
 fn chunks() -> Request {
     let head =
         "POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
-    Request::Raw((head.to_owned() + &"1\r\n[\r\n".repeat(1 << 17)).into_bytes())
+    raw(head.to_owned() + &"1\r\n[\r\n".repeat(1 << 17))
 }
 
 #[cfg(test)]
@@ -222,12 +241,17 @@ mod tests {
     fn every_kind_makes_a_request_and_is_found_by_its_name() {
         let kinds = all(&[]).unwrap();
         for kind in &kinds {
-            match (kind.make)(7) {
-                Request::Raw(bytes) => assert!(!bytes.is_empty(), "{}", kind.name),
-                Request::Http { path, .. } => assert!(path.starts_with("/api/"), "{}", kind.name),
+            for request in &kind.requests {
+                match request {
+                    Request::Raw(bytes) => assert!(!bytes.is_empty(), "{}", kind.name),
+                    Request::Http { path, .. } => {
+                        assert!(path.starts_with("/api/"), "{}", kind.name)
+                    }
+                }
             }
-            assert_eq!(all(&[kind.name.to_owned()]).unwrap().len(), 1);
+            assert!(!kind.requests.is_empty(), "{}", kind.name);
         }
+        assert_eq!(all(&["plan".to_owned()]).unwrap().len(), 1);
         assert!(all(&["nice".to_owned()]).is_err());
     }
 }

@@ -39,7 +39,7 @@ pub async fn nothing_starts_after_its_deadline(store: Arc<dyn Store>) {
         why: Reason::Error,
     };
     let failed = f.row(ids[2]).await;
-    let expected = transitions::finish(&failed, 1, claim, again.clone(), at(2), None).unwrap();
+    let expected = transitions::finish(&failed, 1, claim, again, at(2), None).unwrap();
     assert_eq!(f.finish(end(&failed, claim, again)).await, Written::Applied);
     let row = f.row(ids[2]).await;
     let told = (row.deadline_at, row.started_at, row.attempt);
@@ -67,7 +67,7 @@ pub async fn a_deadline_binds_what_was_refused(store: Arc<dyn Store>) {
         let (claim, won) = f.claim(node, &[(soon, 1), (late, 1)]).await;
         assert_eq!(won.len(), 2, "case {n}");
         let held = f.row(soon).await;
-        let expected = transitions::finish(&held, 1, claim, back.clone(), at(2), None).unwrap();
+        let expected = transitions::finish(&held, 1, claim, back, at(2), None).unwrap();
         assert_eq!(f.finish(end(&held, claim, back)).await, Written::Applied);
         let row = f.row(soon).await;
         let told = |r: &Run| (r.deadline_at, r.started_at, r.ready_at, r.attempt);
