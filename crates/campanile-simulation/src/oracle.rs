@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use campanile::id::{RunId, TaskId};
-use campanile::protocol::invariants::{self, Snapshot};
+use campanile::protocol::invariants::{self, Snapshot, Start};
 use campanile::run::{Origin, Reason, Run, State};
 use campanile::time::Timestamp;
 
@@ -53,8 +53,36 @@ pub struct Known {
     pub at_most_once: bool,
     /// Its schedules, each from a moment on until another.
     pub spans: Vec<Span>,
-    /// When its deletion was answered, by the store's clock.
-    pub deleted_ms: Option<i64>,
+    /// How things stood when its deletion was answered, if it was deleted.
+    pub deleted: Option<Deleted>,
+}
+
+/// What had begun when a deletion was answered. It is told by the order in which things happened, and not by the times
+/// that the store writes: its clock may be wrong for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// How many attempts of all runs had started.
+    pub starts: usize,
+    /// The task's attempts that had been won, or were over.
+    pub begun: BTreeSet<(RunId, u32)>,
+}
+
+impl Deleted {
+    /// As things stand now.
+    pub fn of(task: TaskId, runs: &[Run], starts: usize) -> Self {
+        let begun = |run: &&Run| match run.state {
+            State::Scheduled | State::Queued => false,
+            // What is set aside while it waits may wait again.
+            State::Quarantined => run.claim.is_some(),
+            _ => true,
+        };
+        let mine = runs.iter().filter(|run| run.task == Some(task));
+        let begun = mine.filter(begun).map(|run| (run.id, run.attempt));
+        Self {
+            starts,
+            begun: begun.collect(),
+        }
+    }
 }
 
 /// A schedule while it was in force.
@@ -135,7 +163,7 @@ pub fn judge(
         nothing_invented(task, &snapshot.runs, now_ms)?;
     }
     gone_with_its_task(known, &snapshot.runs)?;
-    nothing_starts_without_its_task(known, &snapshot.runs)?;
+    nothing_starts_without_its_task(known, &snapshot.runs, &ledger.starts)?;
     ends_agree(&snapshot.runs, ledger)
 }
 
@@ -154,7 +182,7 @@ fn nobody_ended_unable(runs: &[Run]) -> Result<(), String> {
 fn gone_with_its_task(known: &[Known], runs: &[Run]) -> Result<(), String> {
     let there: HashSet<TaskId> = known
         .iter()
-        .filter(|k| k.deleted_ms.is_none())
+        .filter(|k| k.deleted.is_none())
         .map(|k| k.id)
         .collect();
     let gone = runs.iter().find(|run| {
@@ -169,26 +197,36 @@ fn gone_with_its_task(known: &[Known], runs: &[Run]) -> Result<(), String> {
     }
 }
 
-/// A run that was won after the answer to its task's deletion was not started: it ends cancelled, and no other way. (What
-/// a listener has been sent counts as started before.)
-fn nothing_starts_without_its_task(known: &[Known], runs: &[Run]) -> Result<(), String> {
-    let deleted = known.iter().filter_map(|k| Some((k.id, k.deleted_ms?)));
-    let deleted: BTreeMap<TaskId, i64> = deleted.collect();
-    let started = runs.iter().find(|run| {
-        let gone_ms = run.task.and_then(|task| deleted.get(&task));
-        let won = run.started_at.zip(gone_ms);
-        let after = won.is_some_and(|(at, gone_ms)| at.as_ms() > *gone_ms);
-        let ended_by_handler = matches!(run.state, State::Succeeded | State::Failed)
-            && !matches!(run.reason, Reason::HandedOver | Reason::Lost);
-        after && ended_by_handler
-    });
-    match started {
-        Some(run) => Err(format!(
-            "I10: {} started though its task was deleted before",
-            run.id
-        )),
-        None => Ok(()),
+/// An attempt that was won after the answer to its task's deletion is not started: its run ends cancelled, and not as a
+/// handler ends one. (What a listener has been sent counts as started before.)
+fn nothing_starts_without_its_task(
+    known: &[Known],
+    runs: &[Run],
+    starts: &[Start],
+) -> Result<(), String> {
+    let of: BTreeMap<RunId, TaskId> = runs.iter().filter_map(|r| Some((r.id, r.task?))).collect();
+    for (task, deleted) in known.iter().filter_map(|k| Some((k.id, k.deleted.as_ref()?))) {
+        let later = starts.iter().skip(deleted.starts);
+        let later = later.filter(|start| of.get(&start.run) == Some(&task));
+        let later = later.map(|start| (start.run, start.attempt));
+        let ended = runs.iter().filter(|run| run.task == Some(task));
+        let ended = ended.filter(|run| ended_by_handler(run));
+        let ended = ended.map(|run| (run.id, run.attempt));
+        if let Some((run, attempt)) = later.chain(ended).find(|a| !deleted.begun.contains(a)) {
+            return Err(format!(
+                "I10: {run}:{attempt} started though its task was deleted before"
+            ));
+        }
     }
+    Ok(())
+}
+
+fn ended_by_handler(run: &Run) -> bool {
+    matches!(run.state, State::Succeeded | State::Failed)
+        && !matches!(
+            run.reason,
+            Reason::HandedOver | Reason::Lost | Reason::Unrecordable
+        )
 }
 
 /// No run stands for an instant that the task does not have.

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::net::{HOME, Net};
-use crate::oracle::{Grid, Known, Span};
+use crate::oracle::{Deleted, Grid, Known, Span};
 use crate::plan::{Plan, between, payload, percent, pick, schedule};
 use crate::process::Services;
 use crate::tally::{Fault, Seen};
@@ -93,7 +93,7 @@ impl People {
                 exclusive: task.spec.is_exclusive(),
                 at_most_once: task.spec.start == StartMode::AtMostOnce,
                 spans: span.into_iter().collect(),
-                deleted_ms: None,
+                deleted: None,
             });
         }
     }
@@ -114,7 +114,7 @@ impl People {
             .known
             .iter()
             .enumerate()
-            .filter(|(_, k)| k.deleted_ms.is_none());
+            .filter(|(_, k)| k.deleted.is_none());
         let here: Vec<usize> = here.map(|(at, _)| at).collect();
         (!here.is_empty()).then(|| pick(dice, &here))
     }
@@ -301,7 +301,7 @@ impl People {
         let (now, known) = (self.net.time.wall(), &self.known);
         let task = known
             .iter()
-            .find(|k| k.name == name && k.deleted_ms.is_none());
+            .find(|k| k.name == name && k.deleted.is_none());
         let ahead = |r: &&campanile::run::Run| {
             r.origin == Origin::Schedule
                 && task.is_some_and(|k| r.task == Some(k.id))
@@ -346,7 +346,7 @@ impl People {
 
     /// Lets every schedule rest for good.
     pub fn pause_all(&self, home: &Runtime) {
-        for known in self.known.iter().filter(|k| k.deleted_ms.is_none()) {
+        for known in self.known.iter().filter(|k| k.deleted.is_none()) {
             let answer = home.block_on(self.control.pause(&known.name));
             self.done("pause", &known.name, answer);
         }
@@ -437,7 +437,9 @@ impl People {
         if self.done("delete", &name, answer).is_some() {
             let known = &mut self.known[at];
             let now = self.net.time.wall().as_ms();
-            known.deleted_ms = Some(now);
+            let starts = self.net.ledger().starts.len();
+            let runs = self.services.store.snapshot().runs;
+            known.deleted = Some(Deleted::of(known.id, &runs, starts));
             if let Some(last) = known.spans.last_mut() {
                 last.until_ms = Some(now);
             }

@@ -308,7 +308,7 @@ impl World {
         let now = self.services.store.snapshot();
         // A deleted task has no limits any more; its runs end without being started.
         let known = self.people.known.iter();
-        let exclusive = known.filter(|k| k.exclusive && k.deleted_ms.is_none());
+        let exclusive = known.filter(|k| k.exclusive && k.deleted.is_none());
         let exclusive: HashSet<_> = exclusive.map(|k| k.id).collect();
         let broken = invariants::check(&now)
             .and_then(|()| invariants::only_forward(&self.before, &now))
