@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::port::clock::Clock;
-use crate::protocol::clock::{Judgement, Reading, Watch};
+use crate::protocol::clock::{Judgement, READ_WHILE_HELD, Reading, Watch};
 use crate::time::{Monotonic, Timestamp};
 
 /// The store's clock, as this node carries it on.
@@ -98,6 +98,16 @@ impl DatabaseTime {
     #[must_use]
     pub fn held(&self) -> Option<Duration> {
         self.watch().held()
+    }
+
+    /// When whoever reads every `period` is to read again: soon, while a step forward is not followed.
+    #[must_use]
+    pub fn read_again(&self, period: Duration) -> Duration {
+        if self.held().is_some() {
+            period.min(READ_WHILE_HELD)
+        } else {
+            period
+        }
     }
 
     /// While the store's clock is behind where it was: where that is. Until then no instant is due.

@@ -20,7 +20,7 @@ pub async fn beat(worker: Arc<Worker>) {
     let lease = worker.shared.settings.lease;
     let mut answered = clock.monotonic();
     loop {
-        let period = beat_period(lease);
+        let period = worker.shared.time.read_again(beat_period(lease));
         let busy = worker.in_hand.len();
         clock
             .sleep(if busy > 0 {

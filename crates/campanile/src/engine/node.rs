@@ -373,10 +373,11 @@ fn description(shared: &Shared, id: NodeId) -> work::Node {
 /// A node without a worker has no runs to lose; it beats so that people see it.
 async fn only_beat(shared: &Shared, id: NodeId, closing: &CancellationToken) -> Ended {
     loop {
+        let period = shared.time.read_again(beat_period(shared.settings.lease));
         tokio::select! {
             biased;
             () = closing.cancelled() => return Ended::Drained,
-            () = shared.parts.clock.sleep(beat_period(shared.settings.lease)) => {}
+            () = shared.parts.clock.sleep(period) => {}
         }
         let asked_at = shared.parts.clock.monotonic();
         match shared.parts.store.beat(id, 0, &[]).await {

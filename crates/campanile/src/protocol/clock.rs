@@ -16,6 +16,12 @@ pub const BACK_MIN: Duration = Duration::from_secs(1);
 pub const AGREE_READINGS: u32 = 3;
 /// Over how long.
 pub const AGREE_OVER: Duration = Duration::from_secs(10);
+/// Who has not read for longer than this has not seen it last: it may have been taken back and made again meanwhile.
+pub const UNSEEN_MAX: Duration = Duration::from_secs(5);
+/// Who reads so seldom follows after so many looks that all show the same step.
+pub const AGREE_LOOKS: u32 = 10;
+/// While a step is not followed, whoever beats reads as often as this.
+pub const READ_WHILE_HELD: Duration = Duration::from_secs(2);
 /// Readings agree if they are no further apart than the slowest answer of a store, both ways.
 const AGREE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -65,9 +71,13 @@ impl Judgement {
 /// A step forward that is not followed yet.
 #[derive(Debug, Clone, Copy)]
 struct Step {
+    /// The first reading of those that came close behind each other.
     first: Reading,
+    last: Reading,
     last_by: Duration,
     readings: u32,
+    /// How often it was seen after a while without a reading.
+    looks: u32,
 }
 
 /// The watch over one store's clock.
@@ -161,15 +171,22 @@ impl Watch {
         let Some(step) = self.step.as_mut().filter(|step| agrees(step)) else {
             self.step = Some(Step {
                 first: reading,
+                last: reading,
                 last_by: by,
                 readings: 1,
+                looks: 1,
             });
             return Judgement::Hold(by);
         };
+        if reading.asked.since(step.last.answered) > UNSEEN_MAX {
+            (step.first, step.readings) = (reading, 0);
+            step.looks += 1;
+        }
+        (step.last, step.last_by) = (reading, by);
         step.readings += 1;
-        step.last_by = by;
         let lasted = reading.answered.since(step.first.answered) >= AGREE_OVER;
-        if step.readings < AGREE_READINGS || !lasted {
+        let seen = step.readings >= AGREE_READINGS && lasted;
+        if !seen && step.looks < AGREE_LOOKS {
             return Judgement::StillHold(by);
         }
         self.step = None;
@@ -219,6 +236,49 @@ mod tests {
         );
         assert_eq!(watch.held(), None);
         assert_eq!(watch.take(read(24, 3_624, 0)), Judgement::Follow);
+    }
+
+    /// Two steps of the same length, with nobody looking in between, are not one that lasted.
+    #[test]
+    fn a_step_that_nobody_watched_has_not_lasted() {
+        let mut watch = Watch::default();
+        watch.take(read(10, 10, 0));
+        for own in [12, 14, 16] {
+            assert!(!watch.take(read(own, own_plus(own), 0)).is_followed());
+        }
+        let still = Judgement::StillHold(secs(3_600));
+        for own in [60, 63, 66, 69] {
+            assert_eq!(watch.take(read(own, own_plus(own), 0)), still);
+        }
+        assert_eq!(
+            watch.take(read(70, own_plus(70), 0)),
+            Judgement::Accept(secs(3_600))
+        );
+        // A slow answer is no pause: the store was asked at once again.
+        watch.take(read(100, own_plus(100), 0));
+        let later = |own: u64| read(own, own_plus(own) + 3_600, 6);
+        for own in [107, 114] {
+            assert!(!watch.take(later(own)).is_followed());
+        }
+        assert!(watch.take(later(121)).is_followed());
+    }
+
+    #[test]
+    fn who_seldom_looks_follows_after_many_looks() {
+        let mut watch = Watch::default();
+        watch.take(read(10, 10, 0));
+        for look in 1..u64::from(AGREE_LOOKS) {
+            let own = 10 + look * 300;
+            assert!(!watch.take(read(own, own_plus(own), 0)).is_followed());
+        }
+        assert_eq!(
+            watch.take(read(4_000, own_plus(4_000), 0)),
+            Judgement::Accept(secs(3_600))
+        );
+    }
+
+    fn own_plus(own: u64) -> i64 {
+        i64::try_from(own).unwrap() + 3_600
     }
 
     #[test]
