@@ -205,7 +205,10 @@ fn nothing_starts_without_its_task(
     starts: &[Start],
 ) -> Result<(), String> {
     let of: BTreeMap<RunId, TaskId> = runs.iter().filter_map(|r| Some((r.id, r.task?))).collect();
-    for (task, deleted) in known.iter().filter_map(|k| Some((k.id, k.deleted.as_ref()?))) {
+    for (task, deleted) in known
+        .iter()
+        .filter_map(|k| Some((k.id, k.deleted.as_ref()?)))
+    {
         let later = starts.iter().skip(deleted.starts);
         let later = later.filter(|start| of.get(&start.run) == Some(&task));
         let later = later.map(|start| (start.run, start.attempt));
@@ -308,4 +311,110 @@ pub fn count(tally: &mut Tally, runs: &[Run]) {
         }
     }
     tally.runs += u64::try_from(runs.len()).unwrap_or(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use campanile::id::ClaimId;
+    use campanile::protocol::run::claim;
+    use campanile::task::QueueName;
+
+    use super::*;
+
+    const TASK: TaskId = TaskId::from_i64(7);
+
+    fn waiting(id: i64) -> Run {
+        let at = Timestamp::from_ms(1_000);
+        Run {
+            id: RunId::from_i64(id),
+            task: Some(TASK),
+            origin: Origin::Schedule,
+            due_at: at,
+            ready_at: at,
+            queue: QueueName::default(),
+            priority: 4,
+            state: State::Scheduled,
+            reason: Reason::None,
+            attempt: 1,
+            failures: 0,
+            losses: 0,
+            epoch: 1,
+            queued_at: None,
+            started_at: None,
+            finished_at: None,
+            worker: None,
+            claim: None,
+            cancel: None,
+            limited: false,
+            in_turn: false,
+            deadline_at: None,
+            error: None,
+            skipped: None,
+        }
+    }
+
+    /// Won at this moment of the store's clock.
+    fn won(id: i64, at_ms: i64) -> Run {
+        let node = campanile::id::NodeId::from_i64(1);
+        let at = Timestamp::from_ms(at_ms);
+        claim(&waiting(id), 1, ClaimId::from_i64(id), node, at).unwrap()
+    }
+
+    fn known(deleted: Deleted) -> [Known; 1] {
+        [Known {
+            id: TASK,
+            name: "t".to_owned(),
+            exclusive: false,
+            at_most_once: false,
+            spans: Vec::new(),
+            deleted: Some(deleted),
+        }]
+    }
+
+    fn start(id: i64, attempt: u32) -> Start {
+        let run = RunId::from_i64(id);
+        Start { run, attempt }
+    }
+
+    /// The store's clock was an hour ahead while the run was won, and right again when its task was deleted.
+    #[test]
+    fn what_was_won_before_the_deletion_may_start_whatever_the_clock_says() {
+        let run = won(1, 3_600_000);
+        let deleted = Deleted::of(TASK, std::slice::from_ref(&run), 0);
+        let ended = Run {
+            state: State::Succeeded,
+            ..run
+        };
+        let judged = nothing_starts_without_its_task(&known(deleted), &[ended], &[start(1, 1)]);
+        assert_eq!(judged, Ok(()));
+    }
+
+    /// The clock went back behind the deletion meanwhile: the order tells.
+    #[test]
+    fn what_was_won_after_the_deletion_must_not_start() {
+        let deleted = Deleted::of(TASK, &[waiting(1)], 1);
+        let earlier = start(9, 1);
+        let run = won(1, 2_000);
+        let started = nothing_starts_without_its_task(
+            &known(deleted.clone()),
+            &[run],
+            &[earlier, start(1, 1)],
+        );
+        assert!(started.unwrap_err().starts_with("I10: "));
+        let ended = Run {
+            state: State::Failed,
+            reason: Reason::Error,
+            ..won(1, 2_000)
+        };
+        assert!(nothing_starts_without_its_task(&known(deleted), &[ended], &[]).is_err());
+    }
+
+    #[test]
+    fn a_retry_after_the_deletion_must_not_start() {
+        let run = won(1, 2_000);
+        let deleted = Deleted::of(TASK, std::slice::from_ref(&run), 1);
+        let again = Run { attempt: 2, ..run };
+        let starts = [start(1, 1), start(1, 2)];
+        assert!(nothing_starts_without_its_task(&known(deleted), &[again], &starts).is_err());
+    }
 }

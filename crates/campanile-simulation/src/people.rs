@@ -299,9 +299,7 @@ impl People {
     /// The runs of a task that wait for an instant that is still to come.
     fn planned(&self, name: &str) -> Vec<RunId> {
         let (now, known) = (self.net.time.wall(), &self.known);
-        let task = known
-            .iter()
-            .find(|k| k.name == name && k.deleted.is_none());
+        let task = known.iter().find(|k| k.name == name && k.deleted.is_none());
         let ahead = |r: &&campanile::run::Run| {
             r.origin == Origin::Schedule
                 && task.is_some_and(|k| r.task == Some(k.id))

@@ -128,6 +128,7 @@ macro_rules! __conformance_store {
             a_rest_is_kept_and_recorded
             an_end_is_set_aside_and_released
             a_retry_is_set_aside_and_released
+            a_withdrawal_is_set_aside_and_released
             nothing_waits_for_what_is_set_aside
             a_hand_over_is_set_aside_and_released
             a_due_row_is_set_aside_and_released

@@ -276,11 +276,12 @@ pub fn hand_over(run: &Run, attempt: u32, at: Timestamp) -> Option<Run> {
     })
 }
 
-/// It is set aside: an attempt that ended under this claim, or (without one) a run that waits.
+/// It is set aside: an attempt that ended under this claim; or, where it [`may wait`](super::work::Thing::may_wait), a run
+/// that waits.
 #[must_use]
-pub fn set_aside(run: &Run, attempt: u32, claim: Option<ClaimId>) -> Option<Run> {
+pub fn set_aside(run: &Run, attempt: u32, claim: Option<ClaimId>, may_wait: bool) -> Option<Run> {
     let held = claim.is_some() && run.state == State::Running && run.claim == claim;
-    let as_seen = held && run.attempt == attempt || claim.is_none() && waits(run, attempt);
+    let as_seen = held && run.attempt == attempt || may_wait && waits(run, attempt);
     as_seen.then(|| Run {
         state: State::Quarantined,
         ..run.clone()

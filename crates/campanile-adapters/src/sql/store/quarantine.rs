@@ -24,10 +24,10 @@ use super::rows::{clean, clean_error, small};
 /// What is said of a thing is for people: what is longer is cut.
 const WHAT_BYTES_MAX: usize = 200;
 
-/// Takes a run out of everything that moves runs: one that is running under a claim, or (claim 0) one that waits.
+/// Takes a run out of everything that moves runs: one that is running under a claim, or, where it may, one that waits.
 static ASIDE: Statement = Statement::new(
     "UPDATE run SET state = 8 WHERE id = :run AND attempt = :attempt
-     AND ((:claim = 0 AND state IN (1, 2)) OR (state = 3 AND claim = :claim)) RETURNING task, queue, due_at, attempt",
+     AND ((:waits = 1 AND state IN (1, 2)) OR (state = 3 AND claim = :claim)) RETURNING task, queue, due_at, attempt",
 );
 
 /// The same of one that waits, at whichever attempt.
@@ -132,8 +132,12 @@ fn ended(thing: &Thing, at: Timestamp) -> Ended {
                 End::Again { ready_at, why } => {
                     of(claim, State::Scheduled, why, at, Some(ready_at))
                 }
-                End::Refused { ready_at } | End::Withdrawn { ready_at } => {
+                End::Refused { ready_at } => {
                     of(claim, State::Scheduled, Reason::None, at, Some(ready_at))
+                }
+                // Whether its claim has arrived does not matter any more.
+                End::Withdrawn { ready_at } => {
+                    of(None, State::Scheduled, Reason::None, at, Some(ready_at))
                 }
             }
         }
@@ -170,8 +174,13 @@ impl Store {
                 attempt,
                 claim,
                 ..
-            }) => aside_run(tx, *run, Some((*attempt, claim.as_i64()))).await?,
-            Thing::HandedOver { run, attempt } => aside_run(tx, *run, Some((*attempt, 0))).await?,
+            }) => {
+                let waits = aside.thing.may_wait();
+                aside_run(tx, *run, Some((*attempt, claim.as_i64(), waits))).await?
+            }
+            Thing::HandedOver { run, attempt } => {
+                aside_run(tx, *run, Some((*attempt, 0, true))).await?
+            }
             Thing::Due(key) => match self.aside_due(tx, key).await? {
                 Some(left) => left,
                 None => return Ok(Verdict::Rollback(Written::Stale)),
@@ -305,15 +314,16 @@ impl Store {
 async fn aside_run(
     tx: &mut Tx,
     run: RunId,
-    at: Option<(u32, i64)>,
+    at: Option<(u32, i64, bool)>,
 ) -> Result<Option<Left>, Failure> {
     let id = run.as_i64();
     let rows = match at {
-        Some((attempt, claim)) => {
+        Some((attempt, claim, waits)) => {
             let args = [
                 ("run", id.into()),
                 ("attempt", i64::from(attempt).into()),
                 ("claim", claim.into()),
+                ("waits", i64::from(waits).into()),
             ];
             tx.rows(&ASIDE, &args).await?
         }
@@ -378,12 +388,13 @@ async fn let_go_in(tx: &mut Tx, mut row: Row, twice: bool) -> Result<Released, F
         attempt: Some(small(attempt)?),
         claim,
         at: ended_at,
-        outcome: match state {
-            State::Scheduled => Outcome::Again {
-                ready_at: ready_at.unwrap_or(ended_at),
+        outcome: match (state, claim, ready_at.unwrap_or(ended_at)) {
+            (State::Scheduled, None, ready_at) => Outcome::Withdrawn { ready_at },
+            (State::Scheduled, Some(_), ready_at) => Outcome::Again {
+                ready_at,
                 why: reason,
             },
-            state => Outcome::Over(state, reason),
+            (state, ..) => Outcome::Over(state, reason),
         },
         error: None,
         class: None,

@@ -12,7 +12,9 @@ use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::invariants::{Snapshot, set_aside_is_idle};
 use crate::protocol::permits::{LimitKey, Permit};
-use crate::protocol::work::{Aside, Cancel, DueKey, End, Firing, Moved, Owner, Released, Thing};
+use crate::protocol::work::{
+    Aside, Cancel, Claim, DueKey, End, Firing, Moved, Owner, Released, Thing,
+};
 use crate::run::{Reason, State};
 
 fn aside(thing: Thing) -> Aside {
@@ -122,6 +124,46 @@ pub async fn a_retry_is_set_aside_and_released(store: Arc<dyn Store>) {
         (State::Scheduled, 2, 1)
     );
     assert!(f.due(at(9)).await.contains(&Fixture::run_key(&row)));
+}
+
+/// A claim in doubt that can't be withdrawn: it wins nothing, whether it has arrived, arrives later, or never does.
+pub async fn a_withdrawal_is_set_aside_and_released(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let node = f.node().await;
+    let withdrawn = End::Withdrawn { ready_at: at(9) };
+    for arrives_before in [true, false] {
+        let run = f.submit(1).await.remove(0);
+        let late = Claim {
+            node,
+            id: f.mint.claim(),
+            runs: vec![(run.id, 1)],
+        };
+        let entry = aside(Thing::End(end(&run, late.id, withdrawn)));
+        let another = f.mint.claim();
+        if arrives_before {
+            assert_eq!(f.store.claim(&late).await.unwrap().len(), 1);
+            let others = aside(Thing::End(end(&run, another, withdrawn)));
+            assert_eq!(
+                f.store.set_aside(None, &others).await.unwrap(),
+                Written::Stale
+            );
+        }
+        assert_eq!(
+            f.store.set_aside(None, &entry).await.unwrap(),
+            Written::Applied
+        );
+        assert!(f.store.claim(&late).await.unwrap().is_empty());
+        assert_eq!(f.row(run.id).await.state, State::Quarantined);
+        let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
+        assert_eq!(f.store.release(id, at(7)).await.unwrap(), Released::Done);
+        let row = f.row(run.id).await;
+        assert_eq!(
+            (row.state, row.attempt, row.failures, row.losses),
+            (State::Scheduled, 2, 0, 0)
+        );
+        assert!(f.due(at(9)).await.contains(&Fixture::run_key(&row)));
+        assert!(f.store.claim(&late).await.unwrap().is_empty());
+    }
 }
 
 /// What is set aside gives its permits back, and whoever waits for one goes on.

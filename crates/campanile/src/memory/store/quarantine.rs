@@ -6,7 +6,9 @@ use crate::id::{ClaimId, RunId};
 use crate::port::Written;
 use crate::port::store::Error;
 use crate::protocol::run as transitions;
-use crate::protocol::work::{Aside, DueKey, Finish, Owner, Quarantined, Released, Term, Thing};
+use crate::protocol::work::{
+    Aside, DueKey, End, Finish, Owner, Quarantined, Released, Term, Thing,
+};
 use crate::run::{Run, State};
 
 impl MemoryStore {
@@ -16,8 +18,8 @@ impl MemoryStore {
             return Written::Stale;
         }
         let done = match &aside.thing {
-            Thing::End(end) => tables.aside_run(aside, end.run, end.attempt, Some(end.claim)),
-            Thing::HandedOver { run, attempt } => tables.aside_run(aside, *run, *attempt, None),
+            Thing::End(end) => tables.aside_run(aside, (end.run, end.attempt), Some(end.claim)),
+            Thing::HandedOver { run, attempt } => tables.aside_run(aside, (*run, *attempt), None),
             Thing::Due(key) => tables.aside_due(aside, key),
         };
         if done {
@@ -114,12 +116,13 @@ impl Tables {
     fn aside_run(
         &mut self,
         aside: &Aside,
-        id: RunId,
-        attempt: u32,
+        (id, attempt): (RunId, u32),
         claim: Option<ClaimId>,
     ) -> bool {
+        let may_wait = aside.thing.may_wait();
         let run = self.live.get(&id);
-        let Some(run) = run.and_then(|r| transitions::set_aside(r, attempt, claim)) else {
+        let run = run.and_then(|r| transitions::set_aside(r, attempt, claim, may_wait));
+        let Some(run) = run else {
             return false;
         };
         self.live.insert(id, run.clone());
@@ -136,7 +139,7 @@ impl Tables {
             Owner::Task(_) => self.keep_aside(aside, None, Some(key)),
             Owner::Run(run) => {
                 if let Some(attempt) = self.live.get(&run).map(|r| r.attempt) {
-                    self.aside_run(aside, run, attempt, None);
+                    self.aside_run(aside, (run, attempt), None);
                 }
             }
         }
@@ -157,8 +160,13 @@ impl Tables {
 
     /// The end is recorded as it was to be, without its texts.
     fn end_again(&mut self, end: &Finish) -> Result<(), Error> {
+        let withdrawn = matches!(end.end, End::Withdrawn { .. });
         if let Some(run) = self.live.get_mut(&end.run) {
-            run.state = State::Running;
+            run.state = if withdrawn {
+                State::Scheduled
+            } else {
+                State::Running
+            };
         }
         let bare = Finish {
             error: None,

@@ -1,7 +1,7 @@
 //! What the store refuses to record, and is set aside: what it was, what is shown of it, and what becomes of it. Values
 //! only.
 
-use super::{DueKey, Finish};
+use super::{DueKey, End, Finish};
 use crate::id::{RunId, TaskId};
 use crate::task::QueueName;
 use crate::time::Timestamp;
@@ -20,6 +20,18 @@ pub enum Thing {
     },
     /// A due row that can't be fired: of a task's next occurrence, or of a run that waits.
     Due(DueKey),
+}
+
+impl Thing {
+    /// Whether it may be about a run that waits: so is what nobody claims. A withdrawn claim may not have arrived; it wins
+    /// nothing either when it does.
+    #[must_use]
+    pub const fn may_wait(&self) -> bool {
+        match self {
+            Self::End(finish) => matches!(finish.end, End::Withdrawn { .. }),
+            Self::HandedOver { .. } | Self::Due(_) => true,
+        }
+    }
 }
 
 /// Something to set aside.
