@@ -76,6 +76,8 @@ pub struct Ledger {
     pub tally: Tally,
     /// Handler starts, in order.
     pub starts: Vec<Start>,
+    /// Runs whose payload their handler could not read, whether the store took that or not.
+    pub unread: BTreeSet<RunId>,
     /// Handlers that ended well.
     pub ended_well: BTreeSet<Ended>,
     /// The first thing that must not be.

@@ -148,16 +148,15 @@ pub fn judge(
     let once: HashSet<RunId> = once.map(|r| r.id).collect();
     invariants::started_once(&ledger.starts, &once).map_err(|v| v.to_string())?;
     // A payload that can't be read fails its run before the handler sees it.
-    let unread = |r: &&Run| {
-        r.error
-            .as_deref()
-            .is_some_and(|e| e.starts_with("the payload is not"))
-    };
-    let read = snapshot.runs.iter().filter(|r| !unread(r));
+    let runs = snapshot.runs.iter();
+    let read = runs.filter(|r| !ledger.unread.contains(&r.id));
     invariants::failures_were_started(read, &ledger.starts).map_err(|v| v.to_string())?;
     nobody_ended_unable(&snapshot.runs)?;
     for task in known {
-        let expected = task.expected(faults_ended_ms);
+        let mut expected = task.expected(faults_ended_ms);
+        // What a rest takes back is recorded when the rest ends.
+        let resting = snapshot.resting.iter().find(|(id, _)| *id == task.id);
+        expected.retain(|at| resting.is_none_or(|(_, from)| at < from));
         invariants::no_gap(task.id, &expected, &snapshot.runs)
             .map_err(|v| format!("{v} ({})", task.name))?;
         nothing_invented(task, &snapshot.runs, now_ms)?;

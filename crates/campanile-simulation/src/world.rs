@@ -86,6 +86,8 @@ pub struct World {
     done: u64,
     /// The clock that the store reads: right, but for a step.
     pub store_clock: Arc<NodeClock>,
+    /// When it was last set right.
+    pub store_right_ms: u64,
 }
 
 impl World {
@@ -119,6 +121,7 @@ impl World {
             acts: BTreeMap::new(),
             next_act: 0,
             store_clock,
+            store_right_ms: 0,
             before: Snapshot::default(),
             phase: Phase::Faults,
             calm_ms: 0,
@@ -250,7 +253,10 @@ impl World {
                 }
             }
             Act::Check => self.look()?,
-            Act::StoreClockRight => self.store_clock.step(0),
+            Act::StoreClockRight => {
+                self.store_clock.step(0);
+                self.store_right_ms = self.net.time.now_ms();
+            }
             Act::Calm => self.calm(),
         }
         Ok(())
@@ -377,11 +383,12 @@ impl World {
             })
             .collect();
         format!(
-            "I10: nothing ended for {} s after the faults: {} runs live ({}), {} due rows, {} permits, {} parked, {} in the outbox",
+            "I10: nothing ended for {} s after the faults: {} runs live ({}), {} due rows ({:?}), {} permits, {} parked, {} in the outbox",
             STILL_MS_MAX / 1_000,
             live.count(),
             first.join(", "),
             s.due.len(),
+            s.due.first(),
             s.permits.len(),
             s.parked.len(),
             s.outbox.len()

@@ -214,6 +214,20 @@ failpoints! {
     RequeuePut = "requeue.put",
     /// Parked runs have their timers; their transaction goes on.
     PermitsHandedOn = "permits.handed-on",
+    /// The store refuses something; it is not set aside.
+    AsideBefore = "aside.before",
+    /// Guard F holds the leader row.
+    AsideGuarded = "aside.guarded",
+    /// It is set aside, not committed.
+    AsideWritten = "aside.written",
+    /// The same, committed; who was refused does not know.
+    AsideCommitted = "aside.committed",
+    /// What was set aside is about to be released or dropped.
+    ReleaseBefore = "release.before",
+    /// It goes on or is gone, not committed.
+    ReleaseWritten = "release.written",
+    /// The same, committed; who asked has no answer.
+    ReleaseCommitted = "release.committed",
     /// A worker takes nothing new; its runs go on.
     Drain = "drain",
     /// A drained node is about to leave the living.

@@ -147,7 +147,8 @@ impl Facts {
     }
 
     /// Leaves behind what a leader must find and put right: a permit of a run that ended, a row of history that is too
-    /// old, a due row by other zone rules than the program's, a task that was deleted long ago and is still looked after.
+    /// old, a due row by other zone rules than the program's, a task that was deleted long ago and is still looked after,
+    /// a run whose end the store refuses, because history has its row already.
     pub async fn disturb(&mut self) {
         for statement in [
             "INSERT INTO permit (limit_key, n, run) VALUES ('queue:ghost', 0, 1)",
@@ -156,6 +157,13 @@ impl Facts {
             "UPDATE due SET at = at + 600000 WHERE n = 0 AND owner = (SELECT id FROM task WHERE name = 'far')",
             "DELETE FROM setting WHERE name = 'zone_rules'",
             "INSERT INTO deletion (task, at) VALUES (1, 1)",
+            "INSERT INTO run_history (id, task, due_at, ready_at, epoch, finished_at, dedup, queue, attempt, failures, \
+             losses, origin, priority, state, reason, cancel_requested) SELECT id, task, due_at, ready_at, epoch, due_at, id, \
+             queue, attempt, failures, losses, origin, priority, 4, 4, 0 FROM run \
+             WHERE task = (SELECT id FROM task WHERE name = 'refused')",
+            "UPDATE due SET at = 1 WHERE n = 1 AND owner = (SELECT run.id FROM run JOIN task ON task.id = run.task \
+             WHERE name = 'refused')",
+            "UPDATE run SET ready_at = 1 WHERE task = (SELECT id FROM task WHERE name = 'refused')",
         ] {
             let changed = match self {
                 Self::Sqlite(c) => sqlx::raw_sql(statement)

@@ -153,6 +153,7 @@ impl Place<'_> {
             ),
             self.task("line", Kind::Well, Some(2), &line),
             self.task("order", Kind::Order, Some(1), &order),
+            self.task("refused", Kind::Order, None, &order),
             self.task("program", Kind::Program, Some(3), &program),
             self.task("far", Kind::Far, Some(3_600), &http("far", WELL, WELL)),
             self.task("asked", Kind::Well, None, &http("asked", WELL, WELL)),

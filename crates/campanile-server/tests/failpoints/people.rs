@@ -27,6 +27,8 @@ enum Act {
     Edit,
     /// A schedule's rest, or its end.
     Rest(&'static str, &'static str),
+    /// The end of what the store refuses to record, once it is set aside.
+    Drop,
     /// Another term.
     Resign,
 }
@@ -36,6 +38,8 @@ pub struct People {
     edited: Vec<Task>,
     acts: Vec<Act>,
     at: usize,
+    /// Whether they have seen what is set aside: once it is gone, it was dropped.
+    aside: bool,
     /// When each act was first asked for and at last answered, by its name.
     pub asked: BTreeMap<String, Asked>,
     /// The runs that the keys stand for.
@@ -64,9 +68,11 @@ impl People {
                 Act::Cancel("long-1", "running"),
                 Act::Rest("tick", "resume"),
                 Act::Cancel("strange-1", "scheduled"),
+                Act::Drop,
                 Act::Resign,
             ],
             at: 0,
+            aside: false,
             asked: BTreeMap::new(),
             runs: BTreeMap::new(),
         }
@@ -156,7 +162,24 @@ impl People {
                 let path = format!("/tasks/{task}/{verb}");
                 is_done(stand.ask("POST", &path, None).await.as_ref())
             }
+            Act::Drop => self.drop_aside(stand).await,
             Act::Resign => is_done(stand.ask("POST", "/leader/resign", None).await.as_ref()),
+        }
+    }
+
+    /// One thing is set aside, and once.
+    async fn drop_aside(&mut self, stand: &Stand) -> bool {
+        let Some((200, page)) = stand.ask("GET", "/quarantine", None).await else {
+            return false;
+        };
+        match page["items"].as_array().map(Vec::as_slice) {
+            Some([]) => self.aside,
+            Some([entry]) => {
+                self.aside = true;
+                let path = format!("/quarantine/{}", entry["id"]);
+                is_done(stand.ask("DELETE", &path, None).await.as_ref())
+            }
+            _ => false,
         }
     }
 

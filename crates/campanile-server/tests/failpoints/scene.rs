@@ -222,7 +222,7 @@ impl Scene<'_> {
     }
 
     /// The first process holds two runs when it is killed: one that may start again, one that may not. A third one it
-    /// has refused, and nobody else can do it.
+    /// has refused, and nobody else can do it. A fourth one waits for a year that nobody waits for.
     async fn die_with_runs_in_hand(&mut self) -> Result<BTreeMap<&'static str, String>, String> {
         let mut asked = BTreeMap::new();
         for task in ["hold", "hold-once"] {
@@ -233,6 +233,13 @@ impl Scene<'_> {
             };
             asked.insert(task, answer["id"].as_str().unwrap_or_default().to_owned());
         }
+        let refused = json!({ "task": "refused", "idempotency_key": "refused-1", "run_at": "2099-01-01T00:00:00Z" });
+        let answer = self.stand.ask("POST", "/runs", Some(&refused)).await;
+        let Some((201, answer)) = answer else {
+            return Err(format!("refused was not taken: {answer:?}"));
+        };
+        let id = answer["id"].as_str().unwrap_or_default().to_owned();
+        asked.insert("refused-1", id);
         let strange = json!({ "task": "strange", "idempotency_key": "strange-1" });
         if self
             .stand

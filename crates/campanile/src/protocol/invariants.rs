@@ -268,8 +268,9 @@ pub fn never_late(run: &Run) -> Result<(), Violation> {
     }
 }
 
-/// I9: every run that has not ended has a timer, is kept by an outbox row, waits for a permit, or is held by a living node (or by one that
-/// the next sweep of the leader finds: such a run is in state running).
+/// I9: every run that has not ended has a timer, is kept by an outbox row, waits for a permit, or is held by a living node
+/// (or by one that the next sweep of the leader finds: such a run is in state running). One that waits for a deleted task
+/// that is still looked after is ended by the leader's next look.
 ///
 /// # Errors
 /// The run that nobody would ever move again.
@@ -284,9 +285,15 @@ pub fn no_wedge(snapshot: &Snapshot) -> Result<(), Violation> {
         .collect();
     let kept: HashSet<(RunId, u32)> = snapshot.outbox.iter().copied().collect();
     let parked: HashSet<RunId> = snapshot.parked.iter().map(|p| p.run).collect();
+    let deleted = snapshot
+        .deleted
+        .iter()
+        .filter(|(_, looked_for)| *looked_for);
+    let deleted: HashSet<TaskId> = deleted.map(|(task, _)| *task).collect();
     for run in &snapshot.runs {
         let waits = matches!(run.state, State::Scheduled | State::Queued);
-        let kept = kept.contains(&(run.id, run.attempt)) || parked.contains(&run.id);
+        let ends = run.task.is_some_and(|task| deleted.contains(&task));
+        let kept = kept.contains(&(run.id, run.attempt)) || parked.contains(&run.id) || ends;
         if waits && !timers.contains(&run.id) && !kept {
             return broken("I9", format!("run {} waits and nothing keeps it", run.id));
         }

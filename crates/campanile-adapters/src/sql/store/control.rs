@@ -265,8 +265,8 @@ impl Control for Store {
         self.all_aside(after, limit).await
     }
 
-    async fn release(&self, id: i64, _: Timestamp) -> Result<Released, Error> {
-        self.let_go(id).await
+    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
+        self.let_go(id, at).await
     }
 
     async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {

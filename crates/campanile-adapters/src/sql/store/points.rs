@@ -51,6 +51,22 @@ pub(super) const FINISH_LOST: Around = Around {
     committed: Failpoint::FinishLostCommitted,
 };
 
+/// Something that is refused is set aside; guarded where it is the leader's.
+pub(super) const ASIDE: Around = Around {
+    before: Failpoint::AsideBefore,
+    guarded: Some(Failpoint::AsideGuarded),
+    written: Failpoint::AsideWritten,
+    committed: Failpoint::AsideCommitted,
+};
+
+/// What is set aside is released or dropped.
+pub(super) const RELEASE: Around = Around {
+    before: Failpoint::ReleaseBefore,
+    guarded: None,
+    written: Failpoint::ReleaseWritten,
+    committed: Failpoint::ReleaseCommitted,
+};
+
 /// Left-over permits are taken back.
 pub(super) const SWEEP: Around = Around {
     before: Failpoint::SweepBefore,

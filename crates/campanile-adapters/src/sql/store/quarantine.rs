@@ -18,14 +18,14 @@ use super::Store;
 use super::ends::{Ending, Outcome, PUT_TIMERS, end, is_second_run, requeue};
 use super::leading::guard;
 use super::permits::release;
-use super::points::{FINISH, FINISH_LOST};
+use super::points::{ASIDE, RELEASE};
 use super::rows::{clean, clean_error, small};
 
 /// What is said of a thing is for people: what is longer is cut.
 const WHAT_BYTES_MAX: usize = 200;
 
 /// Takes a run out of everything that moves runs: one that is running under a claim, or, where it may, one that waits.
-static ASIDE: Statement = Statement::new(
+static ASIDE_ONE: Statement = Statement::new(
     "UPDATE run SET state = 8 WHERE id = :run AND attempt = :attempt
      AND ((:waits = 1 AND state IN (1, 2)) OR (state = 3 AND claim = :claim)) RETURNING task, queue, due_at, attempt",
 );
@@ -61,6 +61,13 @@ static TAKE: Statement = Statement::new(
 /// A run goes on from where it was.
 static GO_ON: Statement = Statement::new(
     "UPDATE run SET state = :state WHERE id = :run AND state = 8 RETURNING queue, ready_at",
+);
+
+/// A task that was deleted meanwhile is looked after again, for its run waits.
+static LOOK_AGAIN: Statement = Statement::new(
+    "INSERT INTO deletion (task, at) SELECT :task, :at
+     WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = :task AND live_name IS NOT NULL)
+     ON CONFLICT (task) DO UPDATE SET at = excluded.at",
 );
 
 /// Whether a task is there and has no next occurrence.
@@ -153,13 +160,13 @@ impl Store {
         if let Thing::Due(key) = &aside.thing {
             self.intern([&key.queue]).await?;
         }
-        let (around, pool) = match term {
-            Some(_) => (&FINISH_LOST, &self.pools.leader),
-            None => (&FINISH, &self.pools.main),
+        let pool = match term {
+            Some(_) => &self.pools.leader,
+            None => &self.pools.main,
         };
-        transaction!(around, pool, &self.random, tx => async {
+        transaction!(ASIDE, pool, &self.random, tx => async {
             if let Some(term) = term
-                && !guard(tx, term, around).await?
+                && !guard(tx, term, &ASIDE).await?
             {
                 return Ok(Verdict::Rollback(Written::Stale));
             }
@@ -275,26 +282,26 @@ impl Store {
     }
 
     /// A second run of one occurrence is recorded beside the first, as the ends of others are.
-    pub(super) async fn let_go(&self, id: i64) -> Result<Released, Error> {
-        let answer = self.let_go_as(id, false).await;
+    pub(super) async fn let_go(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
+        let answer = self.let_go_as(id, at, false).await;
         if answer.as_ref().is_err_and(is_second_run) {
-            return self.let_go_as(id, true).await;
+            return self.let_go_as(id, at, true).await;
         }
         answer
     }
 
-    async fn let_go_as(&self, id: i64, twice: bool) -> Result<Released, Error> {
-        transaction!(FINISH, self.pools.main, &self.random, tx => async {
+    async fn let_go_as(&self, id: i64, at: Timestamp, twice: bool) -> Result<Released, Error> {
+        transaction!(RELEASE, self.pools.main, &self.random, tx => async {
             let taken = tx.rows(&TAKE, &[("id", id.into())]).await?;
             match taken.into_iter().next() {
                 None => Ok(Verdict::Rollback(Released::Unknown)),
-                Some(row) => let_go_in(tx, row, twice).await.map(Verdict::Commit),
+                Some(row) => let_go_in(tx, row, at, twice).await.map(Verdict::Commit),
             }
         })
     }
 
     pub(super) async fn forget(&self, id: i64) -> Result<Written, Error> {
-        transaction!(FINISH, self.pools.main, &self.random, tx => async {
+        transaction!(RELEASE, self.pools.main, &self.random, tx => async {
             let taken = tx.rows(&TAKE, &[("id", id.into())]).await?;
             let Some(mut row) = taken.into_iter().next() else {
                 return Ok(Verdict::Rollback(Written::Stale));
@@ -325,7 +332,7 @@ async fn aside_run(
                 ("claim", claim.into()),
                 ("waits", i64::from(waits).into()),
             ];
-            tx.rows(&ASIDE, &args).await?
+            tx.rows(&ASIDE_ONE, &args).await?
         }
         None => tx.rows(&ASIDE_WAITING, &[("run", id.into())]).await?,
     };
@@ -341,7 +348,12 @@ async fn aside_run(
     }))
 }
 
-async fn let_go_in(tx: &mut Tx, mut row: Row, twice: bool) -> Result<Released, Failure> {
+async fn let_go_in(
+    tx: &mut Tx,
+    mut row: Row,
+    at: Timestamp,
+    twice: bool,
+) -> Result<Released, Failure> {
     const TABLE: &str = "quarantine";
     let (task, run) = (row.int(TABLE)?, row.int(TABLE)?);
     let (attempt, queue, due_at) = (row.int(TABLE)?, row.int(TABLE)?, row.int(TABLE)?);
@@ -371,12 +383,17 @@ async fn let_go_in(tx: &mut Tx, mut row: Row, twice: bool) -> Result<Released, F
     };
     let args = [("run", run.into()), ("state", from.as_i64().into())];
     let went_on = tx.rows(&GO_ON, &args).await?;
-    let Some(mut at) = went_on.into_iter().next() else {
+    let Some(mut due) = went_on.into_iter().next() else {
         return Ok(Released::Superseded);
     };
-    let Some(state) = state.and_then(State::from_i64) else {
-        let timer = Table::of([at.int("run")?])
-            .ints([at.int("run")?])
+    let state = state.and_then(State::from_i64);
+    if task != 0 && state.is_none_or(|state| state == State::Scheduled) {
+        let args = [("task", task.into()), ("at", at.as_ms().into())];
+        tx.write(&LOOK_AGAIN, &args).await?;
+    }
+    let Some(state) = state else {
+        let timer = Table::of([due.int("run")?])
+            .ints([due.int("run")?])
             .ints([run]);
         tx.write(&PUT_TIMERS, &[("rows", timer.into())]).await?;
         return Ok(Released::Done);

@@ -8,14 +8,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fixture::{Fixture, at, spec};
+use super::fixture::{Fixture, at, end, spec};
 use crate::id::{RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::keys::Key;
 use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::run as transitions;
-use crate::protocol::work::{Backlog, Edit, Firing, Named, RunFilter, Submission, Term};
+use crate::protocol::work::{
+    Aside, Backlog, Edit, End, Firing, Named, Released, RunFilter, Submission, Term, Thing,
+};
 use crate::run::{Reason, Run, State};
 use crate::task::Task;
 use crate::time::Timestamp;
@@ -91,6 +93,39 @@ pub async fn an_owners_tasks_are_listed(store: Arc<dyn Store>) {
     f.delete(&e, at(1)).await;
     assert_eq!(list(Some("x"), None, 9).await, ("a".to_owned(), None));
     assert_eq!(list(Some("y"), None, 9).await, ("cd".to_owned(), None));
+}
+
+/// A run was set aside while its task was deleted and forgotten: it is looked for once it waits again.
+pub async fn what_is_released_of_a_deleted_task_is_looked_for(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let term = f.lead().await;
+    let task = f.task("t", at(10)).await;
+    let run = f.fire(&term, &task, at(10)).await;
+    let withdrawn = End::Withdrawn { ready_at: at(12) };
+    let entry = Aside {
+        thing: Thing::End(end(&run, f.mint.claim(), withdrawn)),
+        at: at(11),
+        error: "refused".to_owned(),
+    };
+    let done = f.store.set_aside(None, &entry).await.unwrap();
+    assert_eq!(done, Written::Applied);
+    f.delete(&task, at(20)).await;
+    assert_eq!(f.orphans(None, 10).await.0, Vec::new());
+    let forgotten = f.store.forget_deletions(&term, at(30), 10).await.unwrap();
+    assert_eq!(forgotten, Some(1));
+    let aside = f.store.quarantine(None, 10).await.unwrap();
+    let released = f.store.release(aside[0].id, at(40)).await.unwrap();
+    assert_eq!(released, Released::Done);
+    let open = f.store.deletions().await.unwrap().unwrap();
+    assert_eq!((open.count, open.last_at), (1, at(40)));
+    let found = f.orphans(None, 10).await.0;
+    assert_eq!(found, vec![f.row(run.id).await]);
+    assert_eq!(f.end_orphans(&term, &found).await, 1);
+    let row = f.row(run.id).await;
+    assert_eq!(
+        (row.state, row.reason),
+        (State::Cancelled, Reason::TaskDeleted)
+    );
 }
 
 /// What a task was called is known after its deletion, and whose name it is now does not matter; all that had a name

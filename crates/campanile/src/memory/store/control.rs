@@ -503,8 +503,8 @@ impl Control for MemoryStore {
         Ok(self.all_aside(after, limit))
     }
 
-    async fn release(&self, id: i64, _: Timestamp) -> Result<Released, Error> {
-        self.let_go(id)
+    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
+        self.let_go(id, at)
     }
 
     async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {

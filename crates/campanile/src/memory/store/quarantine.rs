@@ -10,6 +10,7 @@ use crate::protocol::work::{
     Aside, DueKey, End, Finish, Owner, Quarantined, Released, Term, Thing,
 };
 use crate::run::{Run, State};
+use crate::time::Timestamp;
 
 impl MemoryStore {
     pub(super) fn put_aside(&self, term: Option<&Term>, aside: &Aside) -> Written {
@@ -29,7 +30,7 @@ impl MemoryStore {
         }
     }
 
-    pub(super) fn let_go(&self, id: i64) -> Result<Released, Error> {
+    pub(super) fn let_go(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
         let mut tables = self.lock();
         let Some((shown, thing)) = tables.quarantine.remove(&id) else {
             return Ok(Released::Unknown);
@@ -53,6 +54,14 @@ impl MemoryStore {
                     tables.settle(ended)?;
                 }
             }
+        }
+        let run = shown.run.and_then(|id| tables.live.get(&id));
+        let task = run
+            .filter(|r| r.state == State::Scheduled)
+            .and_then(|r| r.task);
+        // A deleted task is looked after again: while its run was set aside, it may have been forgotten.
+        if let Some(task) = task.filter(|task| !tables.tasks.contains_key(task)) {
+            tables.deletions.insert(task, at);
         }
         Ok(Released::Done)
     }
