@@ -9,8 +9,10 @@ use crate::bench::Error;
 
 /// Requests of each kind that are made once, before anything is measured: making them is no work of the node's.
 const VARIANTS: usize = 8;
-/// Just under what a program of before took at once.
-const BULK_BYTES: usize = 57 << 20;
+/// More than a body may have.
+const TOO_MUCH_BYTES: usize = 57 << 20;
+/// Just under what a body may have.
+const JUST_UNDER_BYTES: usize = 15 << 20;
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -48,13 +50,12 @@ const KINDS: &[(&str, Make)] = &[
     ("plan", |_| get("/api/v1/plan?days=366&top=50")),
     ("backfill", |_| backfill()),
     ("never", never),
-    ("empty-lists", |_| {
-        bulk("/api/v1/apply", "{\"tasks\":[", "[],")
-    }),
-    ("empty-objects", |_| {
-        bulk("/api/v1/apply", "{\"tasks\":[", "{},")
-    }),
-    ("zeros", |_| bulk("/api/v1/runs", "{\"runs\":[", "0,")),
+    ("empty-lists", |_| lists(TOO_MUCH_BYTES)),
+    ("empty-objects", |_| objects(TOO_MUCH_BYTES)),
+    ("zeros", |_| zeros(TOO_MUCH_BYTES)),
+    ("fewer-lists", |_| lists(JUST_UNDER_BYTES)),
+    ("fewer-objects", |_| objects(JUST_UNDER_BYTES)),
+    ("fewer-zeros", |_| zeros(JUST_UNDER_BYTES)),
     ("long-text", long_text),
     ("deep", |_| post("/api/v1/runs", "[".repeat(1 << 20))),
     ("many-runs", |_| many_runs()),
@@ -162,14 +163,23 @@ fn never(n: usize) -> Request {
 }
 
 /// Many values of little text.
-fn bulk(path: &str, begin: &str, one: &str) -> Request {
-    let mut body = String::with_capacity(BULK_BYTES + 64);
-    body.push_str(begin);
-    while body.len() < BULK_BYTES {
-        body.push_str(one);
-    }
+fn bulk(path: &str, begin: &str, one: &str, bytes: usize) -> Request {
+    let mut body = begin.to_owned();
+    body.push_str(&one.repeat(bytes / one.len()));
     body.push_str("0]}");
     post(path, body)
+}
+
+fn lists(bytes: usize) -> Request {
+    bulk("/api/v1/apply", "{\"tasks\":[", "[],", bytes)
+}
+
+fn objects(bytes: usize) -> Request {
+    bulk("/api/v1/apply", "{\"tasks\":[", "{},", bytes)
+}
+
+fn zeros(bytes: usize) -> Request {
+    bulk("/api/v1/runs", "{\"runs\":[", "0,", bytes)
 }
 
 /// One value of much text.
@@ -230,7 +240,7 @@ fn headers() -> Request {
 fn chunks() -> Request {
     let head =
         "POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
-    raw(head.to_owned() + &"1\r\n[\r\n".repeat(1 << 17))
+    raw(head.to_owned() + &"1\r\n[\r\n".repeat(1 << 17) + "0\r\n\r\n")
 }
 
 #[cfg(test)]

@@ -80,14 +80,14 @@ impl Stand {
         let process = Process::start(command)?;
         process.answers("/readyz").await?;
         let path = PathBuf::from(format!("{}.token", store.display()));
-        let token = std::fs::read_to_string(&path).map_err(|source| Error::File {
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::File {
             path: path.clone(),
             source,
         })?;
         Ok(Self {
             url: process.url.clone(),
             process,
-            token: token.lines().next().unwrap_or_default().trim().to_owned(),
+            token: first_token(&text),
             stub: stub.to_owned(),
             client: client()?,
             _folder: folder,
@@ -235,6 +235,15 @@ impl Stand {
         let ended = within(STOP_LIMIT, self.process.ended()).await;
         ended.ok_or_else(late)
     }
+}
+
+/// The token that a node wrote at its first start; a note may stand before it.
+fn first_token(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim);
+    lines
+        .find(|line| line.starts_with("cmp_"))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The instants of `every 1s` in a range.
