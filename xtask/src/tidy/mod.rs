@@ -40,8 +40,6 @@ const LONG_FUNCTIONS: Ratchet = Ratchet {
             "crates/campanile/src/conformance/store/quarantine.rs::an_end_is_set_aside_and_released",
             72,
         ),
-        ("crates/campanile/tests/model/properties.rs::sometimes", 74),
-        ("crates/campanile/tests/model/scenes.rs::of_workers", 84),
     ],
 };
 

@@ -211,7 +211,6 @@ pub const ALL_MISSED_RAN: &str = "all that was missed together ran";
 pub const TAKEN_BACK: &str = "a message of a run that was taken back is delivered";
 pub const RESUMED: &str = "an instant whose pause ended before it runs";
 
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 fn sometimes() -> Vec<Sometimes> {
     let mut all: Vec<Sometimes> = vec![
         (ALL_DONE, |_, w| is_done(w)),
@@ -257,6 +256,14 @@ fn sometimes() -> Vec<Sometimes> {
             };
             w.schedulers.iter().any(inherited)
         }),
+    ];
+    all.extend(of_runs());
+    all.extend(of_turns_and_rests());
+    all
+}
+
+fn of_runs() -> Vec<Sometimes> {
+    vec![
         (RETRIED, |_, w| {
             any_run(w, |r| r.failures > 0 && r.state == State::Succeeded)
         }),
@@ -284,9 +291,7 @@ fn sometimes() -> Vec<Sometimes> {
             })
         }),
         (LOST, |_, w| any_run(w, |r| r.reason == Reason::Lost)),
-    ];
-    all.extend(of_turns_and_rests());
-    all
+    ]
 }
 
 fn of_turns_and_rests() -> Vec<Sometimes> {

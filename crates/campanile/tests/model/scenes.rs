@@ -115,32 +115,19 @@ fn of_leaders() -> Vec<Named> {
     ]
 }
 
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
+/// Two workers, who begin in the same state.
+fn two(left: Left) -> Bounds {
+    Bounds {
+        workers: 2,
+        ..steady(left)
+    }
+}
+
+/// Workers that come, go, die, and are cut off; and pauses.
 fn of_workers() -> Vec<Named> {
     let early = Bounds {
         first_tick: 0,
         ..steady(left!(losses: 1, duplicates: 1))
-    };
-    let two = |left| Bounds {
-        workers: 2,
-        ..steady(left)
-    };
-    let once = Bounds {
-        task: json!({"start": "at-most-once"}),
-        ..two(left!(zombies: 1, duplicates: 1))
-    };
-    let refusal = Bounds {
-        task: json!({"retry": {"max_attempts": 1}}),
-        ..two(left!(refusals: 2, duplicates: 1))
-    };
-    let refused_once = Bounds {
-        task: json!({"start": "at-most-once", "retry": {"max_attempts": 1}}),
-        ..steady(left!(refusals: 1, duplicates: 1))
-    };
-    let retry = Bounds {
-        marks: true,
-        slots: 2,
-        ..steady(left!(failures: 1, duplicates: 1, cancels: 1))
     };
     let paused = |bounds| Bounds {
         first_tick: 0,
@@ -174,6 +161,29 @@ fn of_workers() -> Vec<Named> {
             steady(left!(leaves: 2, duplicates: 1)),
             &[p::ALL_DONE, p::DRAINED, p::STALE_CLAIM],
         ),
+    ]
+}
+
+/// Claims nobody heard of, refusals, and runs that may start once.
+fn of_claims() -> Vec<Named> {
+    let once = Bounds {
+        task: json!({"start": "at-most-once"}),
+        ..two(left!(zombies: 1, duplicates: 1))
+    };
+    let refusal = Bounds {
+        task: json!({"retry": {"max_attempts": 1}}),
+        ..two(left!(refusals: 2, duplicates: 1))
+    };
+    let refused_once = Bounds {
+        task: json!({"start": "at-most-once", "retry": {"max_attempts": 1}}),
+        ..steady(left!(refusals: 1, duplicates: 1))
+    };
+    let retry = Bounds {
+        marks: true,
+        slots: 2,
+        ..steady(left!(failures: 1, duplicates: 1, cancels: 1))
+    };
+    vec![
         named(
             "claims in doubt",
             steady(left!(unanswered_claims: 1, crashes: 1, duplicates: 1)),
@@ -265,6 +275,7 @@ fn of_permits() -> Vec<Named> {
 pub fn small() -> Vec<Named> {
     let mut all = of_leaders();
     all.extend(of_workers());
+    all.extend(of_claims());
     all.extend(of_permits());
     all
 }
