@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Parts;
 use super::aside::Pen;
+use super::database_time::DatabaseTime;
 use super::elector::causes;
 use super::meters::Meters;
 use super::running::InHand;
@@ -30,7 +31,7 @@ pub async fn run(
     mut ends: mpsc::Receiver<Finish>,
     in_hand: Arc<InHand>,
     fence: CancellationToken,
-    wake: Arc<Notify>,
+    (wake, time): (Arc<Notify>, DatabaseTime),
 ) {
     let mut batch = Vec::new();
     loop {
@@ -47,7 +48,7 @@ pub async fn run(
         };
         let answers = loop {
             match pen
-                .finish(some, parts.clock.now())
+                .finish(some, time.now())
                 .await
                 .map(Option::unwrap_or_default)
             {

@@ -98,7 +98,7 @@ pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken
         received,
         Arc::clone(&worker.in_hand),
         fence.clone(),
-        Arc::clone(&shared.wake),
+        (Arc::clone(&shared.wake), shared.time.clone()),
     );
     let finisher = crate::system::spawn(telling(shared.failed.clone(), finisher));
     let intakes = TaskTracker::new();
