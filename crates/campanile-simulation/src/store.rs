@@ -3,6 +3,7 @@
 //! watched on their way back: what was refused to whom is what shows that the guards were needed.
 
 mod control;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use campanile::time::Timestamp;
 
 use crate::net::{Link, Service};
 use crate::tally::{Fault, Seen};
+use words::describe;
 
 /// A slow call is slower by at most this; the port gives calls ten seconds.
 const SLOW_MS_MAX: u64 = 6_000;
@@ -211,41 +213,6 @@ impl FaultyStore {
             }
         }
     }
-}
-
-fn describe(firing: &Firing) -> String {
-    let runs = firing.runs.iter();
-    let runs: Vec<String> = runs.map(|r| format!("{} for {}", r.id, r.due_at)).collect();
-    let timers = firing.consumed.iter().filter_map(|d| match d.owner {
-        Owner::Run(run) => Some(run.to_string()),
-        Owner::Task(_) => None,
-    });
-    let timers: Vec<String> = timers.collect();
-    let sent = firing.outbox.iter().flat_map(|o| &o.runs);
-    let sent: Vec<String> = sent.map(|(run, n)| format!("{run}:{n}")).collect();
-    let parked = firing
-        .parked
-        .iter()
-        .map(|p| format!("{} under {}", p.run, p.key));
-    let parked: Vec<String> = parked.collect();
-    let got = firing
-        .acquired
-        .iter()
-        .map(|p| format!("{} to {}", p.key, p.run));
-    let got: Vec<String> = got.collect();
-    let dropped = firing
-        .dropped
-        .iter()
-        .map(|(run, _, why)| format!("{run} {}", why.as_str()));
-    let replaced = firing
-        .replaced
-        .iter()
-        .map(|r| format!("{} replaced", r.run));
-    let over: Vec<String> = dropped.chain(replaced).collect();
-    format!(
-        "new {runs:?} timers {timers:?} out {sent:?} parked {parked:?} permits {got:?} over {over:?}, {} skips",
-        firing.skipped.len()
-    )
 }
 
 #[async_trait]

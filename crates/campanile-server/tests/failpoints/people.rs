@@ -201,6 +201,35 @@ impl People {
     }
 }
 
+/// What is asked of the first process: two runs that it will hold, one that it can't do, and one that waits for a year
+/// that nobody waits for.
+///
+/// # Errors
+/// One of them was not taken.
+pub async fn ask_first(stand: &Stand) -> Result<BTreeMap<&'static str, String>, String> {
+    let mut asked = BTreeMap::new();
+    for task in ["hold", "hold-once"] {
+        let body = json!({ "task": task, "idempotency_key": task });
+        let answer = stand.ask("POST", "/runs", Some(&body)).await;
+        let Some((201, answer)) = answer else {
+            return Err(format!("{task} was refused: {answer:?}"));
+        };
+        asked.insert(task, answer["id"].as_str().unwrap_or_default().to_owned());
+    }
+    let refused = json!({ "task": "refused", "idempotency_key": "refused-1", "run_at": "2099-01-01T00:00:00Z" });
+    let answer = stand.ask("POST", "/runs", Some(&refused)).await;
+    let Some((201, answer)) = answer else {
+        return Err(format!("refused was not taken: {answer:?}"));
+    };
+    let id = answer["id"].as_str().unwrap_or_default().to_owned();
+    asked.insert("refused-1", id);
+    let strange = json!({ "task": "strange", "idempotency_key": "strange-1" });
+    if stand.ask("POST", "/runs", Some(&strange)).await.is_none() {
+        return Err("strange was not taken".to_owned());
+    }
+    Ok(asked)
+}
+
 /// Looks first, and confirms what was shown. Whoever died after the deletion is told that there is no such task.
 async fn delete(task: &str, stand: &Stand) -> bool {
     let look = format!("/tasks/{task}?dry_run=true");

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use campanile::failpoint::Failpoint;
 use campanile::system::{pause, wall_now};
-use serde_json::json;
 
 use super::effects::{Effect, Effects};
 use super::facts::{Facts, OLD_RUN};
 use super::judge::{Evidence, Judged, Verdict};
 use super::load::{Asked, Kind, Place, SCRIPT, Task, list};
-use super::people::People;
+use super::people::{People, ask_first};
 use super::stand::{Fate, PATIENCE, Role, Servers, Stand, holds};
 
 /// From the application of the tasks to their first instant.
@@ -224,31 +223,7 @@ impl Scene<'_> {
     /// The first process holds two runs when it is killed: one that may start again, one that may not. A third one it
     /// has refused, and nobody else can do it. A fourth one waits for a year that nobody waits for.
     async fn die_with_runs_in_hand(&mut self) -> Result<BTreeMap<&'static str, String>, String> {
-        let mut asked = BTreeMap::new();
-        for task in ["hold", "hold-once"] {
-            let body = json!({ "task": task, "idempotency_key": task });
-            let answer = self.stand.ask("POST", "/runs", Some(&body)).await;
-            let Some((201, answer)) = answer else {
-                return Err(format!("{task} was refused: {answer:?}"));
-            };
-            asked.insert(task, answer["id"].as_str().unwrap_or_default().to_owned());
-        }
-        let refused = json!({ "task": "refused", "idempotency_key": "refused-1", "run_at": "2099-01-01T00:00:00Z" });
-        let answer = self.stand.ask("POST", "/runs", Some(&refused)).await;
-        let Some((201, answer)) = answer else {
-            return Err(format!("refused was not taken: {answer:?}"));
-        };
-        let id = answer["id"].as_str().unwrap_or_default().to_owned();
-        asked.insert("refused-1", id);
-        let strange = json!({ "task": "strange", "idempotency_key": "strange-1" });
-        if self
-            .stand
-            .ask("POST", "/runs", Some(&strange))
-            .await
-            .is_none()
-        {
-            return Err("strange was not taken".to_owned());
-        }
+        let asked = ask_first(&self.stand).await?;
         let blocked = "SELECT COUNT(*) FROM parked WHERE limit_key LIKE 'needs:%'";
         if !holds(PATIENCE, async || self.facts.number(blocked).await == 1).await {
             return Err("what nobody can do was never blocked".to_owned());

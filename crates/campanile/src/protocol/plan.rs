@@ -292,7 +292,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The timer of a run that exists: its start, or its deadline.
+    /// The timer of a run that exists: its start; any other is a deadline's, which may have been met, and starts nothing.
     fn run_row(&mut self, planned: &mut Planned, row: &DueRow, waiting: &Waiting) {
         let (run, now) = (&waiting.run, self.moment.now);
         let compiled = match run.task.map(self.tasks) {
@@ -300,7 +300,7 @@ impl Planner<'_> {
             Some(Lookup::Unreadable) => return,
             Some(Lookup::Gone) | None => None,
         };
-        let is_deadline = row.key.at != run.ready_at && Some(row.key.at) == run.deadline_at;
+        let is_deadline = row.key.at != run.ready_at;
         let keys = self
             .rules
             .keys(compiled.as_ref().map(|c| &*c.task), &run.queue);

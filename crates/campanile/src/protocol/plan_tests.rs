@@ -255,6 +255,17 @@ fn a_start_deadline_ends_what_has_not_started() {
     );
     let timer = run_row(15, &refused).key;
     assert!(early.firing.advanced.contains(&timer), "it has its timer");
+    // The timer of a deadline that was met starts nothing: the next attempt has its own.
+    let met = Run {
+        attempt: 2,
+        ready_at: at(16),
+        deadline_at: None,
+        ..run.clone()
+    };
+    let rows = [run_row(15, &met), run_row(16, &met)];
+    let planned = plan(&task, &rows, 16, &mut Board::default());
+    assert_eq!(planned.firing.consumed.len(), 2);
+    assert_eq!(planned.firing.outbox.unwrap().runs, [(run.id, 2)]);
     // A run that has started once is not stopped from trying again.
     let retried = Run {
         started_at: Some(at(12)),

@@ -211,7 +211,18 @@ impl Store {
                 ..never_starts(*run, *attempt, *reason, now_ms)
             })
             .collect();
-        end(tx, &dropped.iter().collect::<Vec<_>>(), false).await?;
+        let ended = end(tx, &dropped.iter().collect::<Vec<_>>(), false).await?;
+        let missed = dropped
+            .iter()
+            .filter(|e| !ended.contains(&(e.run, e.attempt, e.claim)));
+        let missed: Vec<i64> = missed.map(|e| e.run.as_i64()).collect();
+        if !missed.is_empty() {
+            // One that waits at another attempt since the scan would lose the timer that this firing has consumed.
+            let args = [("runs", Table::of(missed).into())];
+            if !tx.rows(&STILL_WAIT, &args).await?.is_empty() {
+                return Ok(false);
+            }
+        }
         let limited = firing.acquired.iter().map(|p| p.run);
         let limited: BTreeSet<RunId> = limited.chain(firing.parked.iter().map(|p| p.run)).collect();
         if limited.is_empty() {

@@ -135,6 +135,11 @@ impl Tables {
             let state = self.live.get(&r.run).map(|run| run.state);
             r.kept || state.is_some_and(|s| (s == State::Running) == r.running)
         });
+        // One that waits at another attempt since the scan would lose the timer that this firing consumes.
+        let dropped = firing.dropped.iter().all(|(run, attempt, _)| {
+            let run = self.live.get(run);
+            run.is_none_or(|r| r.attempt == *attempt || !transitions::waits(r, r.attempt))
+        });
         let free = firing.acquired.iter().all(|p| {
             let holder = self.permits.get(&(p.key.clone(), p.n));
             holder.is_none_or(|holder| ends(*holder))
@@ -143,7 +148,7 @@ impl Tables {
             .full
             .iter()
             .all(|(key, n)| taken_here(key, *n) || self.permits.contains_key(&(key.clone(), *n)));
-        all_wait && replaced && free && full
+        all_wait && replaced && dropped && free && full
     }
 
     /// Carries out what a firing says about permits, which [`Tables::permits_allow`] has allowed.

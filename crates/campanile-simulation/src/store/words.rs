@@ -1,0 +1,39 @@
+//! What a history says of a firing. It decides nothing.
+
+use campanile::protocol::work::{Firing, Owner};
+
+/// A firing in one line.
+pub(super) fn describe(firing: &Firing) -> String {
+    let runs = firing.runs.iter();
+    let runs: Vec<String> = runs.map(|r| format!("{} for {}", r.id, r.due_at)).collect();
+    let timers = firing.consumed.iter().filter_map(|d| match d.owner {
+        Owner::Run(run) => Some(run.to_string()),
+        Owner::Task(_) => None,
+    });
+    let timers: Vec<String> = timers.collect();
+    let sent = firing.outbox.iter().flat_map(|o| &o.runs);
+    let sent: Vec<String> = sent.map(|(run, n)| format!("{run}:{n}")).collect();
+    let parked = firing
+        .parked
+        .iter()
+        .map(|p| format!("{} under {}", p.run, p.key));
+    let parked: Vec<String> = parked.collect();
+    let got = firing
+        .acquired
+        .iter()
+        .map(|p| format!("{} to {}", p.key, p.run));
+    let got: Vec<String> = got.collect();
+    let dropped = firing
+        .dropped
+        .iter()
+        .map(|(run, _, why)| format!("{run} {}", why.as_str()));
+    let replaced = firing
+        .replaced
+        .iter()
+        .map(|r| format!("{} replaced", r.run));
+    let over: Vec<String> = dropped.chain(replaced).collect();
+    format!(
+        "new {runs:?} timers {timers:?} out {sent:?} parked {parked:?} permits {got:?} over {over:?}, {} skips",
+        firing.skipped.len()
+    )
+}
