@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use campanile::id::{RunId, TaskId};
 use campanile::protocol::invariants::{self, Snapshot, Start};
+use campanile::protocol::work::Quarantined;
 use campanile::run::{Origin, Reason, Run, State};
 use campanile::time::Timestamp;
 
@@ -53,6 +54,8 @@ pub struct Known {
     pub at_most_once: bool,
     /// Its schedules, each from a moment on until another.
     pub spans: Vec<Span>,
+    /// Instants that nobody answers for: the task was changed while its next occurrence was set aside.
+    pub unanswered: Vec<(i64, i64)>,
     /// How things stood when its deletion was answered, if it was deleted.
     pub deleted: Option<Deleted>,
 }
@@ -156,6 +159,12 @@ pub fn judge(
         let mut expected = task.expected(faults_ended_ms);
         // What a rest takes back is recorded when the rest ends.
         let resting = snapshot.resting.iter().find(|(id, _)| *id == task.id);
+        let unanswered = |at: i64| {
+            task.unanswered
+                .iter()
+                .any(|(from, until)| (*from..=*until).contains(&at))
+        };
+        expected.retain(|at| !unanswered(at.as_ms()));
         expected.retain(|at| resting.is_none_or(|(_, from)| at < from));
         invariants::no_gap(task.id, &expected, &snapshot.runs)
             .map_err(|v| format!("{v} ({})", task.name))?;
@@ -164,6 +173,24 @@ pub fn judge(
     gone_with_its_task(known, &snapshot.runs)?;
     nothing_starts_without_its_task(known, &snapshot.runs, &ledger.starts)?;
     ends_agree(&snapshot.runs, ledger)
+}
+
+/// What is set aside is seen, and once: each run in that state has one entry, and no other run has any.
+///
+/// # Errors
+/// The run with none, or too many.
+pub fn set_aside_once(runs: &[Run], aside: &[Quarantined]) -> Result<(), String> {
+    let mut entries: Vec<RunId> = aside.iter().filter_map(|entry| entry.run).collect();
+    let states = runs.iter().filter(|run| run.state == State::Quarantined);
+    let mut states: Vec<RunId> = states.map(|run| run.id).collect();
+    entries.sort_unstable();
+    states.sort_unstable();
+    if entries == states {
+        return Ok(());
+    }
+    Err(format!(
+        "I13: set aside are {states:?}, and seen {entries:?}"
+    ))
 }
 
 /// No worker ends a run that it can't carry out.
@@ -366,6 +393,7 @@ mod tests {
             exclusive: false,
             at_most_once: false,
             spans: Vec::new(),
+            unanswered: Vec::new(),
             deleted: Some(deleted),
         }]
     }
@@ -386,6 +414,30 @@ mod tests {
         };
         let judged = nothing_starts_without_its_task(&known(deleted), &[ended], &[start(1, 1)]);
         assert_eq!(judged, Ok(()));
+    }
+
+    #[test]
+    fn what_is_set_aside_is_seen_once() {
+        let run = Run {
+            state: State::Quarantined,
+            ..won(1, 2_000)
+        };
+        let entry = |id: i64| Quarantined {
+            id,
+            task: run.task,
+            run: Some(run.id),
+            attempt: 1,
+            queue: QueueName::default(),
+            due_at: run.due_at,
+            at: run.due_at,
+            what: "its end".to_owned(),
+            error: "refused".to_owned(),
+        };
+        let runs = std::slice::from_ref(&run);
+        assert!(set_aside_once(runs, &[entry(1)]).is_ok());
+        assert!(set_aside_once(runs, &[]).is_err());
+        assert!(set_aside_once(runs, &[entry(1), entry(2)]).is_err());
+        assert!(set_aside_once(&[won(1, 2_000)], &[entry(1)]).is_err());
     }
 
     /// The clock went back behind the deletion meanwhile: the order tells.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use campanile::memory::broker::MemoryBroker;
 use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
+use campanile::port::store::Control as _;
 use campanile::protocol::invariants::{self, Snapshot};
 use campanile::protocol::work::Owner;
 use campanile::system::Random;
@@ -316,6 +317,9 @@ impl World {
         let known = self.people.known.iter();
         let exclusive = known.filter(|k| k.exclusive && k.deleted.is_none());
         let exclusive: HashSet<_> = exclusive.map(|k| k.id).collect();
+        let store = Arc::clone(&self.services.store);
+        let aside = self.home.block_on(store.quarantine(None, usize::MAX));
+        oracle::set_aside_once(&now.runs, &aside.unwrap_or_default())?;
         let broken = invariants::check(&now)
             .and_then(|()| invariants::only_forward(&self.before, &now))
             .and_then(|()| invariants::one_at_a_time(&now, &exclusive));

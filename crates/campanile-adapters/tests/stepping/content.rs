@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use campanile::port::store::Store;
 use campanile::protocol::invariants::Snapshot;
 use campanile::protocol::permits::{LimitKey, Parked, Permit};
-use campanile::protocol::work::{LeaderRow, Node, RunFilter, ScanLimits};
+use campanile::protocol::work::{LeaderRow, Node, Quarantined, RunFilter, ScanLimits};
 use campanile::run::{AttemptEnd, Run};
 use campanile::time::Timestamp;
 
@@ -73,6 +73,9 @@ pub(super) async fn read(store: &dyn Store, keys: &[LimitKey], parked: Vec<Parke
         .filter_map(|t| Some((t.id, t.rests_from?)))
         .collect();
     lines.push(format!("deletions {:?}", store.deletions().await.unwrap()));
+    let aside = store.quarantine(None, ROWS_MAX).await.unwrap();
+    let aside = aside.into_iter().map(|q| Quarantined { id: 0, ..q });
+    lines.extend(aside.map(|q| format!("{q:?}")));
     let nodes = store.nodes().await.unwrap();
     lines.extend(nodes.iter().map(of_node));
     let rules = store.rules().await.unwrap();

@@ -166,6 +166,40 @@ pub(super) const ALL: &[Mutant] = &[
         BOTH,
     ),
     mutant(
+        "a withdrawal sets another's run aside",
+        "UPDATE run SET state = 8",
+        [
+            "state IN (1, 2)) OR (state = 3",
+            "state IN (1, 2, 3)) OR (state = 3",
+        ],
+        "claim, set aside of another's withdrawal",
+        BOTH,
+    ),
+    mutant(
+        "a run that waits is not set aside with its withdrawal",
+        "UPDATE run SET state = 8",
+        [
+            "state IN (1, 2)) OR (state = 3",
+            "state IN (9)) OR (state = 3",
+        ],
+        "claim, set aside of its withdrawal",
+        BOTH,
+    ),
+    mutant(
+        "whoever waits is let go with the blocked",
+        "FROM parked",
+        ["WHERE limit_key = ", "WHERE '' <> "],
+        "unblock, cancel",
+        BOTH,
+    ),
+    mutant(
+        "the sweep lets the blocked go",
+        "SELECT limit_key FROM permit WHERE NOT EXISTS",
+        ["AND parked.limit_key NOT LIKE 'needs:%'", ""],
+        "unblock, sweep",
+        BOTH,
+    ),
+    mutant(
         "a permit that is taken goes to the next",
         "INSERT INTO permit",
         ["DO NOTHING", "DO UPDATE SET run = excluded.run"],

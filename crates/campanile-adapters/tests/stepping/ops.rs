@@ -4,8 +4,10 @@
 use campanile::id::{NodeId, OutboxId, RunId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Store};
+use campanile::protocol::permits::LimitKey;
 use campanile::protocol::work::{
-    Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Moved, Node, Submission, Term,
+    Aside, Bid, Cancel, Claim, Claimed, Edit, Finish, Fired, Firing, Moved, Node, Released,
+    Submission, Term,
 };
 use campanile::run::Run;
 use campanile::time::Timestamp;
@@ -36,6 +38,14 @@ pub(super) enum Op {
     Orphans(Term, Vec<Run>),
     /// The leader looks for no more of them.
     Forget(Term, Timestamp),
+    /// Something that was refused is set aside.
+    Aside(Option<Term>, Box<Aside>),
+    /// The run goes on that is set aside.
+    Release(RunId),
+    /// It is gone.
+    Drop(RunId),
+    /// The leader lets blocked runs go.
+    Unblock(Term, Vec<LimitKey>),
 }
 
 /// What a submission is told whose task is gone.
@@ -113,6 +123,12 @@ fn won(claimed: Vec<Claimed>) -> Vec<Claimed> {
     won
 }
 
+/// Under which number a run is set aside: stores count on, whatever was there before.
+async fn number_of(store: &dyn Store, run: RunId) -> Option<i64> {
+    let aside = store.quarantine(None, 10).await.unwrap();
+    aside.iter().find(|q| q.run == Some(run)).map(|q| q.id)
+}
+
 impl Op {
     /// Its name, for people.
     pub(super) const fn name(&self) -> &'static str {
@@ -135,6 +151,10 @@ impl Op {
             Self::Move(..) => "move",
             Self::Orphans(..) => "orphans",
             Self::Forget(..) => "forget",
+            Self::Aside(..) => "set aside",
+            Self::Release(_) => "release",
+            Self::Drop(_) => "drop",
+            Self::Unblock(..) => "unblock",
         }
     }
 
@@ -186,6 +206,26 @@ impl Op {
                     n.is_some_and(|n| n > 0)
                 })
             }
+            Self::Aside(term, aside) => {
+                answer(store.set_aside(term.as_ref(), aside).await, applied)
+            }
+            Self::Release(run) => {
+                let released = match number_of(store, *run).await {
+                    Some(id) => store.release(id, at).await,
+                    None => Ok(Released::Unknown),
+                };
+                answer(released, |r| *r == Released::Done)
+            }
+            Self::Drop(run) => {
+                let dropped = match number_of(store, *run).await {
+                    Some(id) => store.drop_quarantined(id).await,
+                    None => Ok(Written::Stale),
+                };
+                answer(dropped, applied)
+            }
+            Self::Unblock(term, keys) => answer(store.unblock(term, keys).await, |n| {
+                n.is_some_and(|n| n > 0)
+            }),
             Self::Cancel(run) => answer(store.cancel(*run, at).await, |c| {
                 matches!(c, Cancel::Cancelled | Cancel::Requested)
             }),

@@ -1,5 +1,6 @@
 //! Who meets whom: pairs of operations of which every interleaving is walked, and threes for a seed's dice.
 
+mod aside;
 mod orphans;
 mod permits;
 mod threes;
@@ -52,6 +53,8 @@ pub(super) fn pairs() -> Vec<Scene> {
     scenes.extend(claims());
     scenes.extend(ends());
     scenes.extend(orphans::orphans());
+    scenes.extend(aside::asides());
+    scenes.extend(aside::unblocked());
     scenes.extend(permits::permits());
     scenes.extend(permits::requests());
     scenes

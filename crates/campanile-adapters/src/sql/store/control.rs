@@ -69,12 +69,10 @@ static REQUEST_CANCEL: Statement =
     Statement::new("UPDATE run SET cancel_requested = 1 WHERE id = :id AND state = 3");
 
 /// How a run ended.
-static ENDED_STATE: Statement = Statement::new(
-    "SELECT state FROM run_history WHERE id = :id UNION ALL SELECT state FROM run WHERE id = :id AND state = 8",
-);
+static ENDED_STATE: Statement = Statement::new("SELECT state FROM run_history WHERE id = :id");
 
-/// Whether a run is live.
-static IS_LIVE: Statement = Statement::new("SELECT 1 FROM run WHERE id = :id AND state <> 8");
+/// How a run stands that has not ended.
+static LIVE_STATE: Statement = Statement::new("SELECT state FROM run WHERE id = :id");
 
 /// The living.
 static NODES: Statement = Statement::new(
@@ -231,18 +229,24 @@ impl Control for Store {
                 failpoint::reach(Failpoint::CancelRequested);
                 return Ok(Cancel::Requested);
             }
-            // Not live when we look here means in history, or nowhere: nothing ever leaves history for the live.
-            if self.pools.main.rows(&IS_LIVE, &args).await?.is_empty() {
-                let rows = self.pools.main.rows(&ENDED_STATE, &args).await?;
-                let Some(mut row) = rows.into_iter().next() else {
-                    return Ok(Cancel::Unknown);
-                };
-                let state = State::from_i64(row.int("run_history")?);
-                return state.map(Cancel::Ended).ok_or_else(|| Error::Corrupt {
-                    table: "run_history",
-                    message: format!("run {id} is in a state that this version doesn't know"),
-                });
+            // Not live when we look here means in history, or nowhere: nothing ever leaves history for the live. What is
+            // set aside may be released after this one look: then it went from state to state.
+            let live = self.pools.main.rows(&LIVE_STATE, &args).await?;
+            if let Some(mut row) = live.into_iter().next() {
+                if row.int("run")? == State::Quarantined.as_i64() {
+                    return Ok(Cancel::Ended(State::Quarantined));
+                }
+                continue;
             }
+            let rows = self.pools.main.rows(&ENDED_STATE, &args).await?;
+            let Some(mut row) = rows.into_iter().next() else {
+                return Ok(Cancel::Unknown);
+            };
+            let state = State::from_i64(row.int("run_history")?);
+            return state.map(Cancel::Ended).ok_or_else(|| Error::Corrupt {
+                table: "run_history",
+                message: format!("run {id} is in a state that this version doesn't know"),
+            });
         }
         Err(Error::Contended(
             "the run went from state to state meanwhile".into(),
