@@ -54,8 +54,6 @@ pub struct Known {
     pub at_most_once: bool,
     /// Its schedules, each from a moment on until another.
     pub spans: Vec<Span>,
-    /// Instants that nobody answers for: the task was changed while its next occurrence was set aside.
-    pub unanswered: Vec<(i64, i64)>,
     /// How things stood when its deletion was answered, if it was deleted.
     pub deleted: Option<Deleted>,
 }
@@ -159,12 +157,6 @@ pub fn judge(
         let mut expected = task.expected(faults_ended_ms);
         // What a rest takes back is recorded when the rest ends.
         let resting = snapshot.resting.iter().find(|(id, _)| *id == task.id);
-        let unanswered = |at: i64| {
-            task.unanswered
-                .iter()
-                .any(|(from, until)| (*from..=*until).contains(&at))
-        };
-        expected.retain(|at| !unanswered(at.as_ms()));
         expected.retain(|at| resting.is_none_or(|(_, from)| at < from));
         invariants::no_gap(task.id, &expected, &snapshot.runs)
             .map_err(|v| format!("{v} ({})", task.name))?;
@@ -393,7 +385,6 @@ mod tests {
             exclusive: false,
             at_most_once: false,
             spans: Vec::new(),
-            unanswered: Vec::new(),
             deleted: Some(deleted),
         }]
     }

@@ -10,7 +10,6 @@ use campanile::engine::database_time::DatabaseTime;
 use campanile::id::{Mint, RunId};
 use campanile::port::clock::Clock;
 use campanile::protocol::permits::LimitKey;
-use campanile::protocol::work::{Quarantined, Released};
 use campanile::run::Origin;
 use campanile::system::{Pool, Random};
 use campanile::task::{StartMode, Task, TaskSpec};
@@ -94,7 +93,6 @@ impl People {
                 exclusive: task.spec.is_exclusive(),
                 at_most_once: task.spec.start == StartMode::AtMostOnce,
                 spans: span.into_iter().collect(),
-                unanswered: Vec::new(),
                 deleted: None,
             });
         }
@@ -331,7 +329,7 @@ impl People {
     }
 
     /// Releases what the store refused, now that it takes it.
-    pub fn release_all(&mut self, home: &Runtime) {
+    pub fn release_all(&self, home: &Runtime) {
         let aside = match home.block_on(self.control.quarantine(None, 1_000)) {
             Ok(page) => page,
             Err(error) => return self.net.violation(format!("the quarantine: {error}")),
@@ -340,20 +338,7 @@ impl People {
             let answer = home.block_on(self.control.release(row.entry.id));
             self.net
                 .seen(HOME, Seen::ReleasedAside, 1, || row.entry.what.clone());
-            let released = self.done("release", &row.entry.what, answer);
-            if let (Some(Released::Superseded), None) = (released, row.entry.run) {
-                self.note_unanswered(&row.entry);
-            }
-        }
-    }
-
-    /// A task was changed while its next occurrence was set aside: it goes on by its new schedule, and nobody answers for
-    /// the instants from there on until now.
-    fn note_unanswered(&mut self, entry: &Quarantined) {
-        let now = self.net.time.wall().as_ms();
-        let mut tasks = self.known.iter_mut();
-        if let Some(task) = tasks.find(|k| Some(k.id) == entry.task) {
-            task.unanswered.push((entry.due_at.as_ms(), now));
+            self.done("release", &row.entry.what, answer);
         }
     }
 

@@ -326,8 +326,7 @@ impl Leading for FaultyStore {
         let late = self.link.net.time.wall().as_ms() - 2_000;
         let chosen = firing.consumed.iter().any(|key| match key.owner {
             Owner::Run(run) => key.at.as_ms() < late && self.is_chosen(run.as_i64()),
-            // The task stands still until it is released.
-            Owner::Task(task) => self.is_chosen(task.as_i64() ^ key.at.as_ms()),
+            Owner::Task(_) => false,
         });
         if chosen {
             return self.refused("fire").await;
