@@ -32,7 +32,7 @@ BEGIN
         SELECT * FROM (VALUES
             ('leader', 'UPDATE', '', 'UPDATE'),
             ('queue', 'INSERT, UPDATE', 'INSERT, UPDATE', 'INSERT, UPDATE'),
-            ('task', '', '', 'INSERT, UPDATE, DELETE'),
+            ('task', 'UPDATE (rests_from)', '', 'INSERT, UPDATE, DELETE'),
             ('due', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE'),
             ('run', 'INSERT, UPDATE, DELETE', 'UPDATE, DELETE', 'INSERT, UPDATE, DELETE'),
             ('run_history', 'INSERT, DELETE, UPDATE', 'INSERT', 'INSERT'),
@@ -42,6 +42,7 @@ BEGIN
             ('quarantine', 'INSERT', 'INSERT', 'DELETE'),
             ('outbox', 'INSERT, UPDATE, DELETE', '', ''),
             ('deletion', 'DELETE', '', 'INSERT'),
+            ('answered', 'INSERT, DELETE', '', ''),
             ('node', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE'),
             ('permit parked', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE'),
             ('concurrency_limit calendar', '', '', 'INSERT, UPDATE, DELETE'),

@@ -107,6 +107,23 @@ fn step_store_clock(world: &mut World) {
     world.at(length, Act::StoreClockRight);
 }
 
+/// For longer than the time after which a step is followed: what is planned in it has to be taken back.
+pub fn jump_store_clock(world: &mut World) {
+    const MINUTE_MS: i64 = 60_000;
+    let pause = between(&world.dice, 5_000, 40_000);
+    if world.net.is_calm() || !world.store_clock.is_right() {
+        return world.at(pause, Act::StoreClockJump);
+    }
+    let ahead = pick(&world.dice, &[2 * MINUTE_MS, 5 * MINUTE_MS, 20 * MINUTE_MS]);
+    let length = between(&world.dice, 11_000, 60_000);
+    let detail = || format!("{ahead} ms ahead for {length} ms");
+    world.net.fault(HOME, Fault::StoreClockJump, detail);
+    world.store_clock.step(ahead);
+    world.net.set_ahead(ahead);
+    world.at(length, Act::StoreClockRight);
+    world.at(length + pause, Act::StoreClockJump);
+}
+
 fn cut(world: &World, service: Service, node: usize, fault: Fault) {
     let until = world.net.time.now_ms() + between(&world.dice, 500, 20_000);
     world.net.fault(node, fault, || format!("until {until}"));

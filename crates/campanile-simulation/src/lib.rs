@@ -45,6 +45,9 @@ pub struct Outcome {
 pub struct How {
     /// It ends after a minute and a half at most: for the tests of every day.
     pub short: bool,
+    /// The store's clock jumps ahead again and again for longer than the time after which that is followed, and back. Apart
+    /// from the other histories, so that those stay as they are.
+    pub jumps: bool,
     /// Keep the history for people.
     pub verbose: bool,
 }
@@ -52,7 +55,7 @@ pub struct How {
 /// Runs the history of a seed.
 #[must_use]
 pub fn run(seed: u64, how: How) -> Outcome {
-    let mut world = World::new(seed, how.short, how.verbose);
+    let mut world = World::new(seed, how);
     let result = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match result {
         Ok(Ok(())) => None,

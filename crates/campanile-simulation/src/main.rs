@@ -13,10 +13,11 @@ use campanile_simulation::{How, run};
 use serde_json::{Map, Value, json};
 
 const USAGE: &str = "\
-usage: campanile-simulation [--seed N | --seeds N [--from N] [--threads N]] [--short]
+usage: campanile-simulation [--seed N | --seeds N [--from N] [--threads N]] [--short] [--jumps]
 
   --seed N     prints the history of one seed
   --seeds N    runs so many seeds (default 1000), from --from (default 1) on, on --threads threads (default 1)
+  --jumps      the store's clock jumps ahead for long, again and again, and back
   --short      histories of at most a minute and a half before the faults end, as the tests run them
 ";
 /// Failures that are printed in full; more are only counted.
@@ -59,11 +60,12 @@ fn main() -> ExitCode {
 
 fn read(arguments: &[String]) -> Option<Options> {
     let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut short = false;
+    let (mut short, mut jumps) = (false, false);
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
         match name.as_str() {
             "--short" => short = true,
+            "--jumps" => jumps = true,
             "--seed" | "--seeds" | "--from" | "--threads" => {
                 numbers.insert(name, rest.next()?.parse().ok()?);
             }
@@ -77,6 +79,7 @@ fn read(arguments: &[String]) -> Option<Options> {
         threads: numbers.get("--threads").copied().unwrap_or(1).clamp(1, 64),
         how: How {
             short,
+            jumps,
             verbose: false,
         },
     })

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use campanile::id::RunId;
@@ -106,9 +106,43 @@ pub struct Net {
     pub home: OnceLock<tokio::runtime::Handle>,
     ledger: Mutex<Ledger>,
     calm: AtomicBool,
+    /// How far the store's clock is ahead for long.
+    ahead_ms: AtomicI64,
+    /// The furthest that it has shown by such a jump.
+    furthest_ms: AtomicI64,
+    /// Until when people wait after one.
+    wary_until_ms: AtomicU64,
 }
 
+/// How long after a jump of the store's clock people do nothing: what it planned may not be taken back yet.
+const WARY_MS: u64 = 10_000;
+
 impl Net {
+    /// The store's clock is ahead by so much, for long, or (by nothing) right again.
+    pub fn set_ahead(&self, ms: i64) {
+        self.furthest_ms
+            .store(self.furthest_ms(), Ordering::Relaxed);
+        if self.ahead_ms.swap(ms, Ordering::Relaxed) != 0 {
+            let until = self.time.now_ms() + WARY_MS;
+            self.wary_until_ms.store(until, Ordering::Relaxed);
+        }
+    }
+
+    /// The furthest that the store's clock has shown by a jump.
+    pub fn furthest_ms(&self) -> i64 {
+        let before = self.furthest_ms.load(Ordering::Relaxed);
+        match self.ahead_ms.load(Ordering::Relaxed) {
+            0 => before,
+            ahead => before.max(self.time.wall().as_ms() + ahead),
+        }
+    }
+
+    /// Whether the store's clock is ahead for long, or was a moment ago.
+    pub fn is_jumped(&self) -> bool {
+        let wary = self.time.now_ms() < self.wary_until_ms.load(Ordering::Relaxed);
+        wary || self.ahead_ms.load(Ordering::Relaxed) != 0
+    }
+
     /// An empty net; `verbose` keeps the lines of the history, else only their hash is kept.
     pub fn new(dice: Random, knobs: Knobs, verbose: bool) -> Self {
         let ledger = Ledger {
@@ -123,6 +157,9 @@ impl Net {
             home: OnceLock::new(),
             ledger: Mutex::new(ledger),
             calm: AtomicBool::new(false),
+            ahead_ms: AtomicI64::new(0),
+            furthest_ms: AtomicI64::new(i64::MIN),
+            wary_until_ms: AtomicU64::new(0),
         }
     }
 

@@ -114,17 +114,30 @@ impl Known {
     }
 
     /// The instants that may have one.
-    fn allowed(&self, until_ms: i64) -> BTreeSet<Timestamp> {
+    fn allowed(&self, until_ms: i64, furthest_ms: i64) -> BTreeSet<Timestamp> {
         let mut out = BTreeSet::new();
         for (at, span) in self.spans.iter().enumerate() {
             // What was planned ahead goes with a schedule that is replaced, and stays with a task that is deleted.
             let replaced = at + 1 < self.spans.len();
             let more = if replaced { ROUND_MS } else { AHEAD_MS };
-            let until = span.until_ms.map_or(until_ms, |t| t + more);
+            let until = span
+                .until_ms
+                .map_or(until_ms, |t| (t + more).max(furthest_ms));
             out.extend(span.grid.instants(span.from_ms - ROUND_MS, until));
         }
         out
     }
+}
+
+/// The moments that a history is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Moments {
+    /// When the faults ended: up to then nothing may be missing.
+    pub faults_ended_ms: i64,
+    /// Now, by the true clock.
+    pub now_ms: i64,
+    /// The furthest that the store's clock has shown while it was ahead: what it started stands for instants to come.
+    pub furthest_ms: i64,
 }
 
 /// Judges a history that has come to rest.
@@ -135,8 +148,7 @@ pub fn judge(
     snapshot: &Snapshot,
     ledger: &Ledger,
     known: &[Known],
-    faults_ended_ms: i64,
-    now_ms: i64,
+    moments: Moments,
 ) -> Result<(), String> {
     invariants::check(snapshot).map_err(|v| v.to_string())?;
     let once: HashSet<TaskId> = known
@@ -154,13 +166,13 @@ pub fn judge(
     invariants::failures_were_started(read, &ledger.starts).map_err(|v| v.to_string())?;
     nobody_ended_unable(&snapshot.runs)?;
     for task in known {
-        let mut expected = task.expected(faults_ended_ms);
+        let mut expected = task.expected(moments.faults_ended_ms);
         // What a rest takes back is recorded when the rest ends.
         let resting = snapshot.resting.iter().find(|(id, _)| *id == task.id);
         expected.retain(|at| resting.is_none_or(|(_, from)| at < from));
         invariants::no_gap(task.id, &expected, &snapshot.runs)
             .map_err(|v| format!("{v} ({})", task.name))?;
-        nothing_invented(task, &snapshot.runs, now_ms)?;
+        nothing_invented(task, &snapshot.runs, moments)?;
     }
     gone_with_its_task(known, &snapshot.runs)?;
     nothing_starts_without_its_task(known, &snapshot.runs, &ledger.starts)?;
@@ -251,8 +263,9 @@ fn ended_by_handler(run: &Run) -> bool {
 }
 
 /// No run stands for an instant that the task does not have.
-fn nothing_invented(task: &Known, runs: &[Run], now_ms: i64) -> Result<(), String> {
-    let allowed = task.allowed(now_ms + AHEAD_MS);
+fn nothing_invented(task: &Known, runs: &[Run], moments: Moments) -> Result<(), String> {
+    let now_ms = moments.now_ms.max(moments.furthest_ms);
+    let allowed = task.allowed(now_ms + AHEAD_MS, moments.furthest_ms);
     let mine = runs
         .iter()
         .filter(|r| r.task == Some(task.id) && r.origin == Origin::Schedule);

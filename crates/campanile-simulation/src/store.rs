@@ -14,6 +14,7 @@ use campanile::id::{NodeId, OutboxId, RunId, TaskId};
 use campanile::memory::store::MemoryStore;
 use campanile::port::Written;
 use campanile::port::store::{Error, Leading, Working};
+use campanile::protocol::jump::{Answered, PutBack};
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::routing::Abilities;
 use campanile::protocol::work::{
@@ -202,17 +203,6 @@ impl FaultyStore {
             self.link.seen(Seen::HandedOn, usize::from(waited), id);
         }
     }
-
-    fn note_finished(&self, ends: &[Finish], answers: &[Written]) {
-        for (end, answer) in ends.iter().zip(answers) {
-            let said = || format!("{}:{} {:?}", end.run, end.attempt, end.end);
-            if answer.is_applied() {
-                self.note("ended", said);
-            } else {
-                self.link.seen(Seen::LateEndRefused, 1, said);
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -285,6 +275,40 @@ impl Leading for FaultyStore {
             Ok(answer)
         };
         self.write("forget_deletions", call).await
+    }
+
+    async fn tasks_ahead(
+        &self,
+        beyond: Timestamp,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, Error> {
+        self.read("tasks_ahead", self.inner.tasks_ahead(beyond, after, limit))
+            .await
+    }
+
+    async fn rows_ahead(&self, tasks: &[TaskId], beyond: Timestamp) -> Result<Vec<Run>, Error> {
+        self.read("rows_ahead", self.inner.rows_ahead(tasks, beyond))
+            .await
+    }
+
+    async fn answered(&self) -> Result<Answered, Error> {
+        self.read("answered", self.inner.answered()).await
+    }
+
+    async fn put_back(&self, term: &Term, back: &PutBack) -> Result<Fired, Error> {
+        let call = async {
+            let fired = self.inner.put_back(term, back).await?;
+            self.judge_term(term, fired == Fired::Fenced, "put_back")
+                .await?;
+            if fired == Fired::Applied {
+                let counts = back.counts();
+                self.link.seen(Seen::PutBack, counts.0, String::new);
+                self.link.seen(Seen::AnsweredAhead, counts.1, String::new);
+            }
+            Ok(fired)
+        };
+        self.write("put_back", call).await
     }
 
     async fn sweep_permits(&self, term: &Term) -> Result<Option<usize>, Error> {

@@ -87,6 +87,8 @@ kinds!(
         ClockStep = "node: clock step",
         /// The store's clock stepped forward, and back again before that had lasted.
         StoreClockStep = "store: clock step, taken back",
+        /// The store's clock stepped forward for longer than that, and back again.
+        StoreClockJump = "store: clock step, followed and taken back",
         /// A node was stopped in order and started anew.
         Restart = "node: orderly restart",
         /// All nodes, one after the other.
@@ -149,6 +151,10 @@ kinds!(
         HandedOn = "parked run handed on",
         /// A waiting run of a deleted task was cancelled by the leader.
         OrphanEnded = "waiting run of a deleted task cancelled by the leader",
+        /// Planned while the store's clock was ahead, and taken back.
+        PutBack = "run or skip of a wrong clock taken back",
+        /// Started while the store's clock was ahead, and passed over when its instant came.
+        AnsweredAhead = "instant answered before it came",
         /// A run waited behind nobody.
         StrandedFound = "stranded run found by the sweep",
         /// A running one was replaced.
@@ -246,6 +252,12 @@ impl Tally {
     #[must_use]
     pub fn of(&self, seen: Seen) -> u64 {
         self.seen[seen as usize]
+    }
+
+    /// How often this was broken.
+    #[must_use]
+    pub fn of_fault(&self, fault: Fault) -> u64 {
+        self.faults[fault as usize]
     }
 
     /// Adds another history's counts.

@@ -10,10 +10,14 @@ use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::store::Control as _;
 use campanile::protocol::invariants::{self, Snapshot};
+use campanile::protocol::jump;
 use campanile::protocol::work::Owner;
+use campanile::run::Run;
 use campanile::system::Random;
+use campanile::time::Timestamp;
 use tokio::runtime::Runtime;
 
+use crate::How;
 use crate::faults;
 use crate::net::{HOME, Net};
 use crate::oracle;
@@ -27,6 +31,8 @@ use crate::time::NodeClock;
 /// depends on the work that is left.) A message that was lost again and again is published again after one, two, four …
 /// minutes; behind it waits what the small caps of the plan keep back.
 pub const STILL_MS_MAX: u64 = 1_800_000;
+/// Occurrences are planned this far ahead at most while the clock is right.
+const AHEAD_MS: i64 = 5_000;
 /// Turns at one moment: above this something spins.
 const TURNS_MAX: usize = 100_000;
 /// An orderly stop that takes longer is ended as a supervisor would.
@@ -49,6 +55,8 @@ pub enum Act {
     Kill(usize, u64),
     /// Look at everything.
     Check,
+    /// The store's clock steps forward, for long.
+    StoreClockJump,
     /// The store's clock is set right again.
     StoreClockRight,
     /// The faults end.
@@ -76,6 +84,7 @@ pub struct World {
     pub(crate) processes: Vec<Process>,
     pub(crate) home: Runtime,
     seed: u64,
+    jumps: bool,
     people: People,
     acts: BTreeMap<(u64, u64), Act>,
     next_act: u64,
@@ -93,10 +102,14 @@ pub struct World {
 
 impl World {
     /// The world of a seed, before anything has happened.
-    pub fn new(seed: u64, short: bool, verbose: bool) -> Self {
+    pub fn new(seed: u64, how: How) -> Self {
         let dice = Random::from_seed(seed);
-        let plan = Plan::draw(&dice, short);
-        let net = Net::new(Random::from_seed(dice.next()), plan.knobs.clone(), verbose);
+        let plan = Plan::draw(&dice, how.short);
+        let net = Net::new(
+            Random::from_seed(dice.next()),
+            plan.knobs.clone(),
+            how.verbose,
+        );
         let net = Arc::new(net);
         let home = runtime();
         let _ = net.home.set(home.handle().clone());
@@ -119,6 +132,7 @@ impl World {
             services,
             home,
             seed,
+            jumps: how.jumps,
             acts: BTreeMap::new(),
             next_act: 0,
             store_clock,
@@ -169,7 +183,12 @@ impl World {
         let now = self.net.time.wall().as_ms();
         let calm = now - i64::try_from(self.net.time.now_ms() - self.calm_ms).unwrap_or(0);
         let snapshot = self.services.store.snapshot();
-        oracle::judge(&snapshot, &self.net.ledger(), &self.people.known, calm, now)
+        let moments = oracle::Moments {
+            faults_ended_ms: calm,
+            now_ms: now,
+            furthest_ms: self.net.furthest_ms(),
+        };
+        oracle::judge(&snapshot, &self.net.ledger(), &self.people.known, moments)
     }
 
     fn begin(&mut self) {
@@ -182,6 +201,9 @@ impl World {
         self.at(fault, Act::Fault);
         self.at(act, Act::People);
         self.at(500, Act::Check);
+        if self.jumps {
+            self.at(10_000, Act::StoreClockJump);
+        }
         self.at(self.plan.span_ms, Act::Calm);
     }
 
@@ -230,7 +252,10 @@ impl World {
                 self.check()?;
             }
             Act::People if self.phase == Phase::Faults => {
-                self.people.act(&self.home, &self.dice);
+                // What people do by a clock that is wrong for long stays as they did it: no oracle could say what that is.
+                if !self.net.is_jumped() {
+                    self.people.act(&self.home, &self.dice);
+                }
                 let wait = 1 + self.dice.below(self.plan.act_gap_ms * 2);
                 self.at(wait, Act::People);
             }
@@ -254,13 +279,17 @@ impl World {
                 }
             }
             Act::Check => self.look()?,
-            Act::StoreClockRight => {
-                self.store_clock.step(0);
-                self.store_right_ms = self.net.time.now_ms();
-            }
+            Act::StoreClockJump => faults::jump_store_clock(self),
+            Act::StoreClockRight => self.set_clock_right(),
             Act::Calm => self.calm(),
         }
         Ok(())
+    }
+
+    fn set_clock_right(&mut self) {
+        self.store_clock.step(0);
+        self.store_right_ms = self.net.time.now_ms();
+        self.net.set_ahead(0);
     }
 
     fn stop(&mut self, node: usize) {
@@ -275,6 +304,9 @@ impl World {
     fn calm(&mut self) {
         self.net.event(HOME, "the faults end", String::new);
         self.net.calm();
+        if self.jumps {
+            self.set_clock_right();
+        }
         (self.phase, self.calm_ms) = (Phase::Healing, self.net.time.now_ms());
         for process in &mut self.processes {
             process.paused = false;
@@ -289,7 +321,9 @@ impl World {
     /// The look of every second: invariants, orderly stops, and how far the end is.
     fn look(&mut self) -> Result<(), String> {
         self.check()?;
-        self.people.resume_rested(&self.home, false);
+        if !self.net.is_jumped() {
+            self.people.resume_rested(&self.home, false);
+        }
         for node in 0..self.processes.len() {
             self.processes[node].turn(true);
             if self.processes[node].has_failed() {
@@ -354,7 +388,7 @@ impl World {
             && snapshot.outbox.is_empty()
             && snapshot.due.is_empty();
         match self.phase {
-            Phase::Healing if overdue.next().is_none() => {
+            Phase::Healing if overdue.next().is_none() && !self.is_planned_ahead(wall) => {
                 self.people.pause_all(&self.home);
                 self.phase = Phase::Ending;
             }
@@ -367,6 +401,18 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether something is left that a clock which was ahead has planned, and that can be taken back.
+    fn is_planned_ahead(&self, wall_ms: i64) -> bool {
+        let beyond = Timestamp::from_ms(wall_ms + AHEAD_MS);
+        let mut tasks = self.people.known.iter().filter(|k| k.deleted.is_none());
+        self.jumps
+            && tasks.any(|known| {
+                let mine = self.before.runs.iter().filter(|r| r.task == Some(known.id));
+                let mine: Vec<Run> = mine.cloned().collect();
+                jump::first_taken_back(&mine, beyond).is_some()
+            })
     }
 
     /// What never came to its end.

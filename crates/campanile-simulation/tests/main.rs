@@ -1,13 +1,16 @@
 //! The simulation in every test run: the corpus of seeds that once broke something, some fresh ones, and the proof that
 //! a seed replays its history to the letter.
 
-use campanile_simulation::tally::{Seen, Tally};
+use campanile_simulation::tally::{Fault, Seen, Tally};
 use campanile_simulation::{How, run};
 
 /// Seeds that once broke something: a number and why, a line each.
 const CORPUS: &str = include_str!("corpus.txt");
 /// Always the same ones, so that a red test is the change's doing.
 const FRESH_SEEDS: std::ops::Range<u64> = 500_000..500_020;
+
+/// The same, with a store's clock that jumps.
+const JUMP_SEEDS: std::ops::Range<u64> = 600_000..600_012;
 
 fn corpus() -> Vec<(u64, How)> {
     let lines = CORPUS.lines().filter(|line| !line.starts_with('#'));
@@ -20,7 +23,12 @@ fn corpus() -> Vec<(u64, How)> {
             _ => return None,
         };
         let verbose = false;
-        words.next().map(|_| (seed, How { short, verbose }))
+        let how = How {
+            short,
+            verbose,
+            ..How::default()
+        };
+        words.next().map(|_| (seed, how))
     };
     let Some(seeds) = lines.map(read).collect::<Option<Vec<_>>>() else {
         panic!("each line of the corpus is a seed, a length and a reason");
@@ -32,7 +40,12 @@ fn run_all(seeds: impl Iterator<Item = (u64, How)>) -> Tally {
     let mut tally = Tally::default();
     for (seed, how) in seeds {
         let outcome = run(seed, how);
-        let short = if how.short { " --short" } else { "" };
+        let short = match (how.short, how.jumps) {
+            (true, true) => " --short --jumps",
+            (true, false) => " --short",
+            (false, true) => " --jumps",
+            (false, false) => "",
+        };
         assert_eq!(
             outcome.violation, None,
             "seed {seed} broke something; its history: cargo xtask sim --seed {seed}{short}"
@@ -51,7 +64,7 @@ fn what_once_broke_holds() {
 fn fresh_seeds_break_nothing_and_show_something() {
     let how = How {
         short: true,
-        verbose: false,
+        ..How::default()
     };
     let tally = run_all(FRESH_SEEDS.map(|seed| (seed, how)));
     assert!(tally.faults_in_all() > 1_000, "{tally}");
@@ -75,11 +88,26 @@ fn fresh_seeds_break_nothing_and_show_something() {
 }
 
 #[test]
+fn what_a_wrong_clock_planned_is_taken_back_and_nothing_is_lost_or_doubled() {
+    let how = How {
+        short: true,
+        jumps: true,
+        ..How::default()
+    };
+    let tally = run_all(JUMP_SEEDS.map(|seed| (seed, how)));
+    assert!(tally.of_fault(Fault::StoreClockJump) > 10, "{tally}");
+    for seen in [Seen::PutBack, Seen::AnsweredAhead, Seen::CaughtUp] {
+        assert!(tally.of(seen) > 0, "never seen: {}\n{tally}", seen.text());
+    }
+}
+
+#[test]
 fn a_seed_is_one_history() {
     for seed in [4, 118] {
         let how = How {
             short: true,
             verbose: true,
+            ..How::default()
         };
         let (first, second) = (run(seed, how), run(seed, how));
         assert!(first.history.lines().count() > 100);

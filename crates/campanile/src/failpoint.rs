@@ -156,6 +156,18 @@ failpoints! {
     ForgetWritten = "forget.written",
     /// The same, committed.
     ForgetCommitted = "forget.committed",
+    /// What was planned while the store's clock was ahead is found; nothing is taken back.
+    PutBackBefore = "put-back.before",
+    /// Guard F holds the leader row, and the edit counter is increased.
+    PutBackGuarded = "put-back.guarded",
+    /// Runs and skips are gone; due rows stand where they stood.
+    PutBackRemoved = "put-back.removed",
+    /// Due rows are back, not committed.
+    PutBackWritten = "put-back.written",
+    /// The same, committed.
+    PutBackCommitted = "put-back.committed",
+    /// A batch is put back; others may be left.
+    PutBackBatched = "put-back.batched",
     /// Old history is about to be removed.
     PruneBefore = "prune.before",
     /// Guard F holds the leader row.

@@ -19,13 +19,12 @@ pub use rust::Ratchet;
 /// its number lowered, one that grew fails.
 const LONG_FILES: Ratchet = Ratchet {
     exceptions: &[
-        ("crates/campanile-adapters/src/sql/store/leading.rs", 539),
         ("crates/campanile-server/src/cli/doctor.rs", 506),
         ("crates/campanile-server/tests/failpoints/scene.rs", 504),
         ("crates/campanile-simulation/src/store.rs", 551),
         ("crates/campanile/src/engine/worker.rs", 512),
         ("crates/campanile/src/memory/store/control.rs", 555),
-        ("crates/campanile/src/protocol/plan.rs", 508),
+        ("crates/campanile/src/protocol/plan.rs", 503),
         ("crates/campanile/src/protocol/work.rs", 542),
     ],
 };

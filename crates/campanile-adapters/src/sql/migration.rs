@@ -38,6 +38,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("migrations/0008_attempt_class.sql"),
     ),
     ("owners", include_str!("migrations/0009_owners.sql")),
+    ("answered", include_str!("migrations/0010_answered.sql")),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.

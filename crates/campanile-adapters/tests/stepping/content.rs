@@ -89,6 +89,7 @@ pub(super) async fn read(store: &dyn Store, keys: &[LimitKey], parked: Vec<Parke
     Content {
         lines,
         snapshot: Snapshot {
+            answered: std::collections::HashSet::new(),
             runs,
             due,
             outbox,

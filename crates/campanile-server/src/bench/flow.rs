@@ -247,6 +247,7 @@ impl Flow {
         };
         let row = self.mint.outbox(now);
         let planner = Planner {
+            answered: &Default::default(),
             tasks: &|_| Lookup::Here(Arc::clone(&self.task)),
             rules: &Rules::default(),
             board: &mut Board::default(),

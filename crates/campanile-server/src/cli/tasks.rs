@@ -1,6 +1,8 @@
 //! `apply` and `task …`: requests to the API from what was typed, and its answers as tables. A refusal of the service is
 //! given the file and line here, because only here they are known.
 
+use std::collections::BTreeMap;
+
 use campanile::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -257,10 +259,20 @@ fn list(out: Out, page: &Value) {
         ],
         rows.collect(),
     );
-    let items = page["items"].as_array().into_iter().flatten();
-    for task in items {
+    // What is said of many is said once.
+    let mut told: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for task in page["items"].as_array().into_iter().flatten() {
         if let Some(warning) = task["warning"].as_str() {
-            out.remark(format!("{}: {warning}", text(task, "name")));
+            told.entry(warning).or_default().push(text(task, "name"));
+        }
+    }
+    for (warning, names) in told {
+        match names.as_slice() {
+            [name] => out.remark(format!("{name}: {warning}")),
+            [first, rest @ ..] => {
+                out.remark(format!("{first} and {} more: {warning}", rest.len()));
+            }
+            [] => {}
         }
     }
     more(out, page);

@@ -138,17 +138,15 @@ impl Facts {
         self.number(&statement).await
     }
 
-    /// The instant of a task's due row.
-    pub async fn due_of(&mut self, task: &str) -> i64 {
-        let statement = format!(
-            "SELECT MIN(at) FROM due WHERE n = 0 AND owner = (SELECT id FROM task WHERE name = '{task}')"
-        );
-        self.number(&statement).await
+    /// The instant of the due rows of the tasks that are due long after the scene, or the later of the two.
+    pub async fn far_due(&mut self) -> i64 {
+        let statement = "SELECT MAX(at) FROM due WHERE n = 0 AND owner IN (SELECT id FROM task WHERE name IN ('far', 'ahead'))";
+        self.number(statement).await
     }
 
     /// Leaves behind what a leader must find and put right: a permit of a run that ended, a row of history that is too
-    /// old, a due row by other zone rules than the program's, a task that was deleted long ago and is still looked after,
-    /// a run whose end the store refuses, because history has its row already.
+    /// old, a due row by other zone rules than the program's, what a clock that was ahead has planned, a task that was deleted
+    /// long ago and is still looked after, a run whose end the store refuses, because history has its row already.
     pub async fn disturb(&mut self) {
         for statement in [
             "INSERT INTO permit (limit_key, n, run) VALUES ('queue:ghost', 0, 1)",
@@ -156,6 +154,11 @@ impl Facts {
              losses, origin, priority, state, reason, cancel_requested) VALUES (1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 2, 4, 4, 0, 0)",
             "UPDATE due SET at = at + 600000 WHERE n = 0 AND owner = (SELECT id FROM task WHERE name = 'far')",
             "DELETE FROM setting WHERE name = 'zone_rules'",
+            "INSERT INTO run_history (id, task, due_at, ready_at, epoch, finished_at, dedup, queue, attempt, failures, \
+             losses, origin, priority, state, reason, cancel_requested, skipped_last, skipped_count) \
+             SELECT 9000000000000000000, owner, at, at, 1, at, 0, queue, 1, 0, 0, 1, 4, 7, 6, 0, at, 1 FROM due \
+             WHERE n = 0 AND owner = (SELECT id FROM task WHERE name = 'ahead')",
+            "UPDATE due SET at = at + 3600000 WHERE n = 0 AND owner = (SELECT id FROM task WHERE name = 'ahead')",
             "INSERT INTO deletion (task, at) VALUES (1, 1)",
             "INSERT INTO run_history (id, task, due_at, ready_at, epoch, finished_at, dedup, queue, attempt, failures, \
              losses, origin, priority, state, reason, cancel_requested) SELECT id, task, due_at, ready_at, epoch, due_at, id, \

@@ -156,6 +156,7 @@ impl Place<'_> {
             self.task("refused", Kind::Order, None, &order),
             self.task("program", Kind::Program, Some(3), &program),
             self.task("far", Kind::Far, Some(3_600), &http("far", WELL, WELL)),
+            self.task("ahead", Kind::Far, Some(3_600), &http("ahead", WELL, WELL)),
             self.task("asked", Kind::Well, None, &http("asked", WELL, WELL)),
             self.task("hold", Kind::Well, None, &http("hold", (200, 20_000), WELL)),
             self.task(

@@ -96,7 +96,16 @@ fn differs_in_a_cluster(point: &Failpoint) -> bool {
     use Failpoint as F;
     let name = point.name();
     let is_the_same = [
-        "zones.", "secret.", "queue.", "join.", "beat.", "prune.", "resign.", "forget.", "delete.",
+        "zones.",
+        "put-back.",
+        "secret.",
+        "queue.",
+        "join.",
+        "beat.",
+        "prune.",
+        "resign.",
+        "forget.",
+        "delete.",
     ];
     let is_near_another = match point {
         F::PublishBefore | F::HandOverBefore | F::BeginTermCommitted | F::FireCommitted => false,

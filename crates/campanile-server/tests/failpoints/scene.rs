@@ -168,7 +168,7 @@ impl Scene<'_> {
         if !holds(PATIENCE, async || self.facts.number(kept).await == 1).await {
             return Err("the zone rules were never kept again".to_owned());
         }
-        let far = self.facts.due_of("far").await;
+        let far = self.facts.far_due().await;
         let paused = self.pause_all().await?;
         let drained = holds(PATIENCE, async || self.facts.left().await.is_empty()).await;
         let left = self.facts.left().await;

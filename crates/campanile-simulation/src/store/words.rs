@@ -1,6 +1,10 @@
-//! What a history says of a firing. It decides nothing.
+//! What a history says of firings and ends. It decides nothing.
 
-use campanile::protocol::work::{Firing, Owner};
+use campanile::port::Written;
+use campanile::protocol::work::{Finish, Firing, Owner};
+
+use super::FaultyStore;
+use crate::tally::Seen;
 
 /// A firing in one line.
 pub(super) fn describe(firing: &Firing) -> String {
@@ -36,4 +40,18 @@ pub(super) fn describe(firing: &Firing) -> String {
         "new {runs:?} timers {timers:?} out {sent:?} parked {parked:?} permits {got:?} over {over:?}, {} skips",
         firing.skipped.len()
     )
+}
+
+impl FaultyStore {
+    /// What became of ends.
+    pub(super) fn note_finished(&self, ends: &[Finish], answers: &[Written]) {
+        for (end, answer) in ends.iter().zip(answers) {
+            let said = || format!("{}:{} {:?}", end.run, end.attempt, end.end);
+            if answer.is_applied() {
+                self.note("ended", said);
+            } else {
+                self.link.seen(Seen::LateEndRefused, 1, said);
+            }
+        }
+    }
 }

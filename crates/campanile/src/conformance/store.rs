@@ -11,6 +11,7 @@ mod deletion;
 mod ending;
 mod firing;
 mod fixture;
+mod jumps;
 mod keys;
 mod leading;
 mod permits;
@@ -27,6 +28,7 @@ pub use deadlines::*;
 pub use deletion::*;
 pub use ending::*;
 pub use firing::*;
+pub use jumps::*;
 pub use keys::*;
 pub use leading::*;
 pub use permits::*;
@@ -44,6 +46,11 @@ pub use working::*;
 macro_rules! __conformance_store {
     ($factory:path) => {
         $crate::__conformance_store!(@each $factory:
+            what_lies_ahead_of_the_clock_is_found
+            what_a_wrong_clock_planned_is_taken_back
+            a_taking_back_is_whole_or_not_at_all
+            a_task_that_is_over_or_rests_is_put_back_too
+            answered_instants_are_forgotten_behind_the_due_row
             a_term_begins_on_the_epoch_that_was_read
             of_many_bids_one_begins
             a_request_to_resign_is_for_one_term

@@ -15,6 +15,7 @@ mod quarantine;
 mod reach;
 mod runs;
 mod shared;
+mod silence;
 mod submit;
 mod tasks;
 mod why;

@@ -22,7 +22,8 @@ pub struct TaskRow {
     /// The instant that its due row stands for, overdue or to come, or the first after it that no calendar excludes;
     /// `None` when it has none, or rests.
     pub next_due_at: Option<Timestamp>,
-    /// What keeps its runs from being taken now: nobody listens on its queue, or nobody there can do it.
+    /// What keeps its runs from being made or taken now: its next occurrence is set aside, the store's clock went back or is
+    /// not followed, nobody listens on its queue, or nobody there can do it.
     pub warning: Option<String>,
 }
 
@@ -89,12 +90,17 @@ impl Control {
     async fn task_rows(&self, tasks: Vec<Task>, rules: Rules) -> Result<Vec<TaskRow>, Error> {
         let ids: Vec<TaskId> = tasks.iter().map(|t| t.id).collect();
         let dues = self.parts.store.next_dues(&ids).await?;
-        let routes = self.routes().await?;
+        let (routes, silence) = (self.routes().await?, self.silence().await?);
         let row = |task: Task| {
             let due = dues.get(&task.id).filter(|_| !task.spec.rests());
             let next_due_at = due.map(|at| at.minus(task.spec.jitter_offset()));
             TaskRow {
-                warning: Self::trouble_of(&routes, &task.spec),
+                warning: self.told_by_silence(
+                    &silence,
+                    &task,
+                    next_due_at,
+                    Self::trouble_of(&routes, &task.spec),
+                ),
                 task,
                 next_due_at,
             }

@@ -145,6 +145,15 @@ impl Control {
             None => self.told_by_plan(&task, at, now).await?,
         };
         (why.verdict, why.sentences) = (verdict, sentences);
+        if matches!(verdict, Verdict::NotDueYet | Verdict::NotPlannedYet) {
+            let next = self.parts.store.next_due(task.id).await?;
+            let clock = self.told_by_clock(&task, next);
+            let sentence = |told: String| match told.strip_prefix("the store") {
+                Some(rest) => format!("The store{rest}."),
+                None => format!("It is {told}."),
+            };
+            why.sentences.extend(clock.map(sentence));
+        }
         if let Some((name, version)) = seen.excluded_by {
             why.sentences.push(format!(
                 "By the present calendar `{name}` (version {version}) the task does not run at that instant."

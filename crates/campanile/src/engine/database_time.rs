@@ -3,7 +3,7 @@
 //! is judged by [`crate::protocol::clock`] and said here, once; while one forward is not followed, the time goes on as it
 //! was.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct DatabaseTime {
     offset_ms: Arc<AtomicI64>,
     sampled: Arc<AtomicBool>,
     watch: Arc<Mutex<Watch>>,
+    /// How often the store's clock was seen to go back.
+    steps_back: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for DatabaseTime {
@@ -37,6 +39,7 @@ impl DatabaseTime {
             offset_ms: Arc::new(AtomicI64::new(offset_ms)),
             sampled: Arc::default(),
             watch: Arc::default(),
+            steps_back: Arc::default(),
         }
     }
 
@@ -48,12 +51,19 @@ impl DatabaseTime {
         )
     }
 
+    /// How often the store's clock was seen to go back: what was planned for moments that have not come is taken back then.
+    #[must_use]
+    pub fn steps_back(&self) -> u64 {
+        self.steps_back.load(Ordering::Acquire)
+    }
+
     /// Takes a sample: the store's time was `at` at some moment after `asked_at` and before now. So the true offset
     /// lies between two bounds; what was believed is kept where it lies between them, and otherwise becomes the lower
     /// one. A slow answer therefore changes nothing, and this clock is never ahead of the store's: nothing is early.
     pub fn sample(&self, at: Timestamp, asked_at: Monotonic) {
         let answered_at = self.clock.monotonic();
-        if !self.judge(at, answered_at.since(asked_at)).is_followed() {
+        let judgement = self.judge(at, answered_at.since(asked_at));
+        if !judgement.is_followed() {
             return;
         }
         // Both clocks are read in whole milliseconds: one is taken off, so that rounding can't put us ahead.
@@ -63,6 +73,10 @@ impl DatabaseTime {
         let first = !self.sampled.swap(true, Ordering::Relaxed);
         if first || !(lowest..=highest).contains(&believed) {
             self.offset_ms.store(lowest, Ordering::Relaxed);
+        }
+        if judgement.is_back() {
+            // Behind the offset: who sees it reads the time that goes with it.
+            self.steps_back.fetch_add(1, Ordering::Release);
         }
     }
 
@@ -147,6 +161,11 @@ fn say(judgement: Judgement) {
         Judgement::Accept(by) => tracing::warn!(
             by_s = by.as_secs(),
             "the store's clock is followed after its step forward by {} s: what it passed over is caught up by policy",
+            by.as_secs()
+        ),
+        Judgement::SetRight { by } => tracing::warn!(
+            by_s = by.as_secs(),
+            "the store's clock went back by {} s: its step forward is taken back, and with it what was planned in it and has not started",
             by.as_secs()
         ),
         Judgement::Back { by, until } => tracing::warn!(

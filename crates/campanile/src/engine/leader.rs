@@ -1,5 +1,5 @@
 //! What runs only while a term is ours: planner, dispatcher, settler, router, reaper, retention, the care for what deleted
-//! tasks leave behind and the watch over the zone database, started together with empty memory and dropped together; only
+//! tasks leave behind, the taking back of what a wrong clock planned and the watch over the zone database, started together with empty memory and dropped together; only
 //! who is silent is watched across terms.
 //! Whichever finds the term over ends them all.
 
@@ -14,7 +14,7 @@ use super::dispatcher::{self, Desk};
 use super::elector::{Leadership, causes};
 use super::meters::Meters;
 use super::reaper::Silent;
-use super::{Shared, orphans, planner, reaper, router, zones};
+use super::{Shared, orphans, planner, put_back, reaper, router, zones};
 use crate::failpoint::{self, Failpoint};
 use crate::port::Written;
 use crate::port::store::Error;
@@ -161,6 +161,7 @@ impl Leader {
         duties.spawn(router::keep(Arc::clone(&duty)));
         duties.spawn(orphans::look_after(Arc::clone(&duty)));
         duties.spawn(zones::keep(Arc::clone(&duty)));
+        duties.spawn(put_back::keep(Arc::clone(&duty)));
         let first = tokio::select! {
             biased;
             () = leadership.over.cancelled() => None,

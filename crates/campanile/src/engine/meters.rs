@@ -81,6 +81,8 @@ counters!(
     attempts_lost,
     /// Waiting runs of deleted tasks that were cancelled.
     runs_orphaned,
+    /// Runs and skips that were planned while the store's clock was ahead, and were taken back when it was set right.
+    planned_taken_back,
     /// Finished runs removed by retention.
     runs_pruned,
     /// Messages received.

@@ -22,6 +22,7 @@ mod meters;
 pub mod node;
 mod orphans;
 mod planner;
+mod put_back;
 mod reaper;
 mod refusing;
 mod router;

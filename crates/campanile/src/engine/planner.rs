@@ -13,6 +13,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::id::{OutboxId, TaskId};
 use crate::port::store::Error;
 use crate::protocol::dispatch::Entry;
+use crate::protocol::jump::Answered;
 use crate::protocol::limits;
 use crate::protocol::permits::{Board, LimitKey, Rules};
 use crate::protocol::plan::{CatchUp, Lookup, Moment, Planned, Planner};
@@ -33,6 +34,7 @@ const REFUSED_MAX: u32 = 3;
 struct Cache {
     edits: Option<i64>,
     rules: Arc<Rules>,
+    answered: Answered,
     tasks: HashMap<TaskId, Lookup>,
     shelf: Arc<Shelf>,
 }
@@ -57,9 +59,12 @@ async fn renew(duty: &Duty, cache: &mut Cache, edits: i64) -> Result<bool, TermO
         return Ok(true);
     }
     cache.tasks.clear();
-    match duty.shared.parts.store.rules().await {
-        Ok(rules) => {
+    let store = &duty.shared.parts.store;
+    let read = async { Ok((store.rules().await?, store.answered().await?)) };
+    match read.await {
+        Ok((rules, answered)) => {
             cache.rules = Arc::new(rules);
+            cache.answered = answered;
             cache.edits = Some(edits);
             Ok(true)
         }
@@ -170,7 +175,12 @@ async fn plan_for_ever(duty: &Duty) -> Result<(), TermOver> {
     let mut catch_up = CatchUp::new(duty.shared.settings.catch_up_per_second);
     let mut refused = 0;
     let mut width = Width::default();
+    let mut steps = duty.shared.time.steps_back();
     loop {
+        // Slots that were given while the clock was ahead are none.
+        if std::mem::replace(&mut steps, duty.shared.time.steps_back()) != steps {
+            catch_up = CatchUp::new(duty.shared.settings.catch_up_per_second);
+        }
         // Register interest, then look, then wait: a wake-up during the scan is not lost.
         let woken = duty.shared.wake.notified();
         let next = scan(duty, &mut cache, &mut catch_up, &mut width).await?;
@@ -304,6 +314,7 @@ async fn fire_all(
             rules: &cache.rules,
             board,
             routes: &routes,
+            answered: &cache.answered,
             catch_up,
             moment,
             outbox: row,

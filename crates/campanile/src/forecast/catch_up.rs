@@ -1,7 +1,7 @@
 //! What happens after an outage: which of its instants still run and which are skipped. Decided by the function that the
 //! leader itself calls, with the arguments that it would have; only added up here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::report::{CatchUp, CatchUpTask, Cut};
@@ -60,7 +60,14 @@ impl Sum {
         }
         let (mut starts, mut skipped) = (0, 0);
         while let Some(first) = next.filter(|t| *t < now) {
-            let plan = occurrences_by(timetable, spec, first, now, horizon, &self.fuel);
+            let plan = occurrences_by(
+                timetable,
+                spec,
+                first,
+                now,
+                horizon,
+                (&BTreeSet::new(), &self.fuel),
+            );
             let mut steps = 1;
             for run in plan.runs.iter().filter(|run| run.at < now) {
                 steps += 1;

@@ -2,6 +2,7 @@
 //! mutex is the transaction. It is the reference that the SQL stores are compared with, and what simulations run on.
 
 mod control;
+mod jumps;
 mod leading;
 mod permits;
 mod quarantine;
@@ -45,6 +46,8 @@ struct Tables {
     names: BTreeMap<String, TaskId>,
     former: Vec<Former>,
     deletions: BTreeMap<TaskId, Timestamp>,
+    /// Instants that were answered before they came.
+    answered: BTreeSet<(TaskId, Timestamp)>,
     due: BTreeSet<DueKey>,
     live: BTreeMap<RunId, Run>,
     history: BTreeMap<RunId, Run>,
@@ -121,6 +124,7 @@ impl MemoryStore {
                 .values()
                 .filter_map(|t| Some((t.id, t.rests_from?)))
                 .collect(),
+            answered: tables.answered.iter().copied().collect(),
             deleted: tables
                 .former
                 .iter()
@@ -236,6 +240,8 @@ impl Tables {
             End::Refused { .. } => Reason::NotAllowed,
             End::Succeeded | End::Cancelled(_) | End::Withdrawn { .. } => Reason::None,
         };
+        // A deadline that was met needs no timer: one that is found later would be taken for a start.
+        let met = old.deadline_at.filter(|_| new.deadline_at.is_none());
         if why != Reason::None {
             self.attempts
                 .entry(finish.run)
@@ -260,6 +266,13 @@ impl Tables {
             self.archive(new)?;
         } else {
             self.release(new.id, false);
+            if let Some(at) = met {
+                self.due.remove(&DueKey {
+                    queue: new.queue.clone(),
+                    at,
+                    owner: Owner::Run(new.id),
+                });
+            }
             self.due.insert(DueKey {
                 queue: new.queue.clone(),
                 at: transitions::look_at(&new),

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 
 use super::{Cause, Written};
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
+use crate::protocol::jump::{Answered, PutBack};
 use crate::protocol::keys::Scope;
 use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::routing::Abilities;
@@ -142,6 +143,27 @@ pub trait Leading: Send + Sync + 'static {
         before: Timestamp,
         limit: usize,
     ) -> Result<Option<usize>, Error>;
+
+    /// Tasks with a row of their schedule for an instant after `beyond`, in the order of ids, after `after`: what was planned
+    /// by a clock that was ahead. (Deleted ones too.) What is looked at was minted at most
+    /// [`crate::protocol::jump::MINTED_BEFORE`] before `beyond`.
+    async fn tasks_ahead(
+        &self,
+        beyond: Timestamp,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, Error>;
+
+    /// Those rows of these tasks ([`crate::protocol::jump::is_early`]), minted no earlier.
+    async fn rows_ahead(&self, tasks: &[TaskId], beyond: Timestamp) -> Result<Vec<Run>, Error>;
+
+    /// Takes back what was planned ahead of the clock: removes runs that wait at their first attempt, with their timers and
+    /// permits, and skips; puts due rows back; keeps which instants are answered. All or nothing: [`Fired::Edited`] if
+    /// something is not as it was seen.
+    async fn put_back(&self, term: &Term, back: &PutBack) -> Result<Fired, Error>;
+
+    /// Instants that have a row though their due rows have not come to them yet.
+    async fn answered(&self) -> Result<Answered, Error>;
 
     /// Removes up to `limit` finished runs that ended before `before`, with all that hangs on them. Answers how many,
     /// or `None` if fenced.

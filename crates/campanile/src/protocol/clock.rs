@@ -22,6 +22,8 @@ pub const UNSEEN_MAX: Duration = Duration::from_secs(5);
 pub const AGREE_LOOKS: u32 = 10;
 /// While a step is not followed, whoever beats reads as often as this.
 pub const READ_WHILE_HELD: Duration = Duration::from_secs(2);
+/// For how long a step forward that was followed may turn out to have been a mistake.
+pub const STEP_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Readings agree if they are no further apart than the slowest answer of a store, both ways.
 const AGREE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -49,6 +51,12 @@ pub enum Judgement {
     Returned,
     /// The step forward has lasted: to be followed, and what it passed over is caught up.
     Accept(Duration),
+    /// It went back by this much, to about where it would be without a step forward that was followed: what was planned in
+    /// that step, and has not started, is taken back.
+    SetRight {
+        /// By how much.
+        by: Duration,
+    },
     /// It went back by this much. Schedules wait until it is where it was.
     Back {
         /// By how much.
@@ -65,6 +73,12 @@ impl Judgement {
     #[must_use]
     pub const fn is_followed(self) -> bool {
         !matches!(self, Self::Hold(_) | Self::StillHold(_))
+    }
+
+    /// Whether it went back.
+    #[must_use]
+    pub const fn is_back(&self) -> bool {
+        matches!(self, Self::SetRight { .. } | Self::Back { .. })
     }
 }
 
@@ -85,7 +99,23 @@ struct Step {
 pub struct Watch {
     trusted: Option<Reading>,
     step: Option<Step>,
+    followed: Option<Followed>,
     behind_until: Option<Timestamp>,
+}
+
+/// A step forward that was followed, and may still be taken back.
+#[derive(Debug, Clone, Copy)]
+struct Followed {
+    by: Duration,
+    since: Timestamp,
+}
+
+impl Followed {
+    /// Whether a step back is this one's end, by and large.
+    fn is_ended_by(&self, back: Duration, now: Timestamp) -> bool {
+        let fresh = now <= self.since.plus(STEP_KEPT);
+        fresh && back * 2 >= self.by && back <= self.by + JUMP_MIN
+    }
 }
 
 fn ms(reading: Monotonic) -> i64 {
@@ -147,6 +177,10 @@ impl Watch {
         let back = length(expected.saturating_sub(reading.store.as_ms()));
         if back > BACK_MIN {
             let before = Timestamp::from_ms(expected);
+            let followed = self.followed.filter(|f| f.is_ended_by(back, reading.store));
+            if let Some(followed) = followed {
+                return self.set_right(followed, back, before);
+            }
             let until = self.behind_until.map_or(before, |t| t.max(before));
             self.behind_until = Some(until);
             return Judgement::Back { by: back, until };
@@ -160,6 +194,21 @@ impl Watch {
         } else {
             Judgement::Follow
         }
+    }
+
+    /// Back to about the line from before a step: only what lies before that line has been answered.
+    fn set_right(&mut self, followed: Followed, by: Duration, before: Timestamp) -> Judgement {
+        let left = followed.by.saturating_sub(by);
+        self.followed = (left > JUMP_MIN).then_some(Followed {
+            by: left,
+            ..followed
+        });
+        let further = by.saturating_sub(followed.by);
+        if further > BACK_MIN {
+            let line = before.minus(followed.by);
+            self.behind_until = Some(self.behind_until.map_or(line, |t| t.max(line)));
+        }
+        Judgement::SetRight { by }
     }
 
     fn stepped_forward(&mut self, reading: Reading, by: Duration) -> Judgement {
@@ -191,6 +240,10 @@ impl Watch {
         }
         self.step = None;
         self.trusted = Some(reading);
+        self.followed = Some(Followed {
+            by,
+            since: reading.store,
+        });
         if self.behind_until.is_some_and(|t| t <= reading.store) {
             self.behind_until = None;
         }
@@ -290,6 +343,62 @@ mod tests {
         }
         assert_eq!(watch.take(read(16, 16, 0)), Judgement::Returned);
         assert_eq!((watch.held(), watch.behind_until()), (None, None));
+    }
+
+    /// Followed at second 22, an hour ahead.
+    fn an_hour_ahead() -> Watch {
+        let mut watch = Watch::default();
+        watch.take(read(10, 10, 0));
+        for own in [12, 16] {
+            watch.take(read(own, 3_600 + own as i64, 0));
+        }
+        let by = secs(3_600);
+        assert_eq!(watch.take(read(22, 3_622, 0)), Judgement::Accept(by));
+        watch
+    }
+
+    #[test]
+    fn a_step_that_was_followed_and_is_taken_back_leaves_no_silence() {
+        let mut watch = an_hour_ahead();
+        let right = watch.take(read(300, 300, 0));
+        assert_eq!(right, Judgement::SetRight { by: secs(3_600) });
+        assert!(right.is_back() && right.is_followed());
+        assert_eq!(watch.behind_until(), None);
+        // It is over: another step back is one of its own.
+        let again = watch.take(read(302, 202, 0));
+        assert!(matches!(again, Judgement::Back { .. }), "{again:?}");
+
+        // Further back than it was: what lies before the old line has been answered.
+        let mut watch = an_hour_ahead();
+        let right = watch.take(read(300, 270, 0));
+        assert_eq!(right, Judgement::SetRight { by: secs(3_630) });
+        let line = Timestamp::from_ms((START + 300) * 1_000);
+        assert_eq!(watch.behind_until(), Some(line));
+
+        // In two steps.
+        let mut watch = an_hour_ahead();
+        let most = watch.take(read(300, 900, 0));
+        assert_eq!(most, Judgement::SetRight { by: secs(3_000) });
+        let rest = watch.take(read(302, 302, 0));
+        assert_eq!(rest, Judgement::SetRight { by: secs(600) });
+    }
+
+    #[test]
+    fn a_step_back_that_is_another_is_said_with_its_end() {
+        // A few minutes are no hour taken back; nor is a day.
+        for back in [100, 86_400] {
+            let mut watch = an_hour_ahead();
+            let judged = watch.take(read(300, 3_900 - back, 0));
+            let until = Timestamp::from_ms((START + 3_900) * 1_000);
+            let by = secs(u64::try_from(back).unwrap());
+            assert_eq!(judged, Judgement::Back { by, until });
+        }
+        // Nor is one after a week.
+        let mut watch = an_hour_ahead();
+        let week = 8 * 86_400;
+        watch.take(read(week, 3_600 + week as i64, 0));
+        let judged = watch.take(read(week + 2, week as i64 + 2, 0));
+        assert!(matches!(judged, Judgement::Back { .. }), "{judged:?}");
     }
 
     #[test]

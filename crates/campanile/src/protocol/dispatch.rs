@@ -145,6 +145,19 @@ impl Dispatch {
         self.ready.keys().next().map(|key| key.0)
     }
 
+    /// The clock went back: what was published and is to start later by now is published again then. No claim can win it
+    /// before.
+    pub fn start_later(&mut self, wall: Timestamp) {
+        let early = self.published.iter();
+        let early = early.filter(|(_, p)| p.entry.waiting.run.ready_at > wall);
+        let early: Vec<(RunId, u32)> = early.map(|(key, _)| *key).collect();
+        for key in early {
+            if let Some(p) = self.unpublish(&key) {
+                self.put_ready(p.entry, Some(wall), p.publishes);
+            }
+        }
+    }
+
     /// Takes note of who can carry out what: holds for whatever is published from now on, and for what was published and
     /// is looked at.
     pub fn set_routes(&mut self, routes: Arc<Routes>) {

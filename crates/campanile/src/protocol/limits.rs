@@ -92,6 +92,8 @@ pub const LOOK_AHEAD: Duration = Duration::from_millis(1_500);
 pub const SCAN_PERIOD: Duration = Duration::from_millis(1_000);
 /// Due rows that one scan takes in all.
 pub const SCAN_ROWS_MAX: usize = 4_096;
+/// Tasks whose rows are read at once when what was planned while the store's clock was ahead is taken back.
+pub const PUT_BACK_TASKS_MAX: usize = 20;
 /// Runs that one statement takes back, and tasks up to which only theirs are looked at.
 pub const TAKE_BACK_ROWS_MAX: usize = 500;
 /// Rows of one firing: bounds the leader's transaction to a fraction of a second.

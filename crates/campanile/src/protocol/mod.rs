@@ -27,6 +27,7 @@ pub mod deletion;
 pub mod dispatch;
 pub mod election;
 pub mod invariants;
+pub mod jump;
 pub mod keys;
 pub mod limits;
 pub mod lost;

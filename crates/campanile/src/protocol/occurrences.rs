@@ -2,6 +2,7 @@
 //! whatever the outage was: one call looks at [`limits::CATCH_UP_STEPS_MAX`] instants at most and leaves the next due
 //! instant where it stopped, so that the following scan goes on from there.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::limits;
@@ -67,10 +68,12 @@ pub fn occurrences(
     now: Timestamp,
     horizon: Timestamp,
 ) -> Plan {
-    occurrences_by(timetable, spec, first, now, horizon, &Fuel::endless())
+    let answered = BTreeSet::new();
+    let fuel = Fuel::endless();
+    occurrences_by(timetable, spec, first, now, horizon, (&answered, &fuel))
 }
 
-/// The same, with what it burns taken from `fuel`: it stops like one that has looked at enough instants when it has
+/// The same. Instants in `answered` have a row already, made while the store's clock was ahead, and are passed over. What it burns taken from `fuel`: it stops like one that has looked at enough instants when it has
 /// burnt [`limits::PLAN_FUEL`], and has always looked at one.
 #[must_use]
 pub fn occurrences_by(
@@ -79,13 +82,20 @@ pub fn occurrences_by(
     first: Timestamp,
     now: Timestamp,
     horizon: Timestamp,
-    fuel: &Fuel,
+    (answered, fuel): (&BTreeSet<Timestamp>, &Fuel),
 ) -> Plan {
+    let after = |at: Timestamp| {
+        let mut next = timetable.next_by(at, fuel);
+        while let Some(event) = next.filter(|event| answered.contains(&event.at)) {
+            next = timetable.next_by(event.at, fuel);
+        }
+        next
+    };
     let until_burnt = fuel.burnt().saturating_add(limits::PLAN_FUEL);
     let missed_before = now.minus(spec.misfire_limit);
     let mut events = Vec::new();
     let mut on_time = 0;
-    let mut next = timetable.next_by(Timestamp::from_ms(first.as_ms() - 1), fuel);
+    let mut next = after(Timestamp::from_ms(first.as_ms() - 1));
     while let Some(event) = next {
         let enough = events.len() == limits::CATCH_UP_STEPS_MAX
             || on_time == limits::FIRE_ROWS_MAX / 2
@@ -95,7 +105,7 @@ pub fn occurrences_by(
         }
         on_time += usize::from(event.what == What::Due && event.at >= missed_before);
         events.push(event);
-        next = timetable.next_by(event.at, fuel);
+        next = after(event.at);
     }
     let next = next.map(|event| event.at);
     let caught_up = next.is_none_or(|next| next >= missed_before);

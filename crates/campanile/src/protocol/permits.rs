@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::calendar::Calendar;
 use crate::id::{RunId, TaskId};
-use crate::run::State;
+use crate::run::{Run, State};
 use crate::task::{QueueName, Task};
 use crate::time::Timestamp;
 
@@ -148,6 +148,20 @@ pub struct Parked {
     pub run: RunId,
     /// Its queue.
     pub queue: QueueName,
+}
+
+impl Parked {
+    /// A run that waits under a limit.
+    #[must_use]
+    pub fn of(key: LimitKey, run: &Run) -> Self {
+        Self {
+            key,
+            priority: run.priority,
+            ready_at: run.ready_at,
+            run: run.id,
+            queue: run.queue.clone(),
+        }
+    }
 }
 
 /// A holder as the store knows it.

@@ -2,10 +2,12 @@
 //! ([`super::permits`]) and which wait or never start, and where each due row goes. One firing is one transaction, of
 //! bounded size.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::dispatch::Entry;
+use super::jump::Answered;
 use super::occurrences::{Due, occurrences_by};
 use super::permits::{Board, Full, LimitKey, Parked, Rules};
 use super::routing::{Need, Route, Routes};
@@ -88,6 +90,8 @@ pub struct Planner<'a> {
     pub board: &'a mut Board,
     /// Who can carry out what.
     pub routes: &'a Routes,
+    /// Instants that have a row.
+    pub answered: &'a Answered,
     /// When the next catch-up run may start.
     pub catch_up: &'a mut CatchUp,
     /// When and in which term.
@@ -237,14 +241,14 @@ impl Planner<'_> {
         } else {
             moment.now
         };
-        let fuel = Fuel::endless();
+        let (fuel, none) = (Fuel::endless(), BTreeSet::new());
         let plan = occurrences_by(
             &compiled.timetable,
             &task.spec,
             due_at.minus(offset),
             moment.now.minus(offset),
             horizon.minus(offset),
-            &fuel,
+            (self.answered.get(&task.id).unwrap_or(&none), &fuel),
         );
         planned.burnt = planned.burnt.saturating_add(fuel.burnt());
         let mut ids = (self.mint)(plan.runs.len() + plan.skips.len()).into_iter();
@@ -396,7 +400,7 @@ impl Planner<'_> {
             return self.place(planned, candidate);
         };
         candidate.waiting.run.limited = true;
-        planned.firing.parked.push(parked(key, candidate.run()));
+        planned.firing.parked.push(Parked::of(key, candidate.run()));
         self.insert(planned, &candidate);
     }
 
@@ -440,7 +444,7 @@ impl Planner<'_> {
         }
         standing.parked += 1;
         let key = full.key.clone();
-        planned.firing.parked.push(parked(key, candidate.run()));
+        planned.firing.parked.push(Parked::of(key, candidate.run()));
         planned.firing.acquired.extend(full.got);
         let held = full.held.iter().map(|h| (full.key.clone(), h.n));
         planned.firing.full.extend(held);
@@ -491,16 +495,6 @@ impl Planner<'_> {
         if !candidate.exists {
             planned.firing.runs.push(run.clone());
         }
-    }
-}
-
-fn parked(key: LimitKey, run: &Run) -> Parked {
-    Parked {
-        key,
-        priority: run.priority,
-        ready_at: run.ready_at,
-        run: run.id,
-        queue: run.queue.clone(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::*;
+use crate::protocol::jump::Answered;
 use crate::protocol::permits::{Held, Standing};
 use crate::task::TaskSpec;
 
@@ -98,6 +99,7 @@ fn plan_among(
     };
     let planner = Planner {
         tasks: &|_| Lookup::Here(Arc::clone(compiled)),
+        answered: &Answered::new(),
         rules: &Rules::default(),
         board,
         routes,
@@ -298,6 +300,7 @@ fn rows_of_what_can_not_be_read_are_left_alone() {
     let planner = |lookup: Lookup| {
         let planner = Planner {
             tasks: &|_| lookup.clone(),
+            answered: &Answered::new(),
             rules: &Rules::default(),
             board: &mut Board::default(),
             routes: &Routes::default(),

@@ -117,12 +117,11 @@ pub fn waits(run: &Run, attempt: u32) -> bool {
     matches!(run.state, State::Scheduled | State::Queued) && run.attempt == attempt
 }
 
-/// Until when the run has to start. `None` if it may start at any time, or has started once: that is not stopped from
-/// trying again. Attempts that were refused, or whose claim was withdrawn, started nothing.
+/// Until when the run has to start; `None` once it has started. Refused and withdrawn attempts have started nothing.
 #[must_use]
 pub fn start_deadline(run: &Run) -> Option<Timestamp> {
-    let never_started = run.attempt == 1 || run.started_at.is_none();
-    run.deadline_at.filter(|_| never_started)
+    run.deadline_at
+        .filter(|_| run.attempt == 1 || run.started_at.is_none())
 }
 
 /// Whether the run may not start any more.
@@ -131,7 +130,7 @@ pub fn is_past_deadline(run: &Run, now: Timestamp) -> bool {
     start_deadline(run).is_some_and(|t| t <= now)
 }
 
-/// When the leader has to look at a run that was put back to wait: at its start, or at its deadline if that is earlier.
+/// When the leader has to look at a run that waits again: at its start, or at its deadline if that is earlier.
 #[must_use]
 pub fn look_at(run: &Run) -> Timestamp {
     start_deadline(run).map_or(run.ready_at, |t| t.min(run.ready_at))
@@ -245,11 +244,12 @@ pub fn finish(
     })
 }
 
+/// Not before its instant, though the store's clock may have gone back since it started.
 fn again(run: Run, ready_at: Timestamp, why: Reason) -> Run {
     Run {
         state: State::Scheduled,
         attempt: run.attempt + 1,
-        ready_at,
+        ready_at: ready_at.max(run.due_at),
         failures: run.failures + u32::from(counts_as_failure(why)),
         losses: run.losses + u32::from(why == Reason::Lost),
         claim: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use campanile::id::{Holder, OutboxId, RunId};
 use campanile::protocol::dispatch::{Dispatch, Entry};
 use campanile::protocol::election::{self, Effect, Event, State};
+use campanile::protocol::jump::Answered;
 use campanile::protocol::limits;
 use campanile::protocol::plan::{CatchUp, Lookup, Moment, Planner};
 use campanile::protocol::routing::Routes;
@@ -296,6 +297,7 @@ impl Scheduler {
         let ids = std::cell::Cell::new(first_id);
         let planner = Planner {
             tasks: &|_| Lookup::Here(Arc::clone(compiled)),
+            answered: &Answered::new(),
             rules: &scene.rules,
             board: &mut board,
             routes: &Routes::default(),

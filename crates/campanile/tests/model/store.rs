@@ -339,6 +339,7 @@ impl Store {
     /// All of it, for the invariants.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
+            answered: std::collections::HashSet::new(),
             runs: self.runs.iter().map(|row| Run::clone(&row.0)).collect(),
             due: self.due.iter().cloned().collect(),
             outbox: self

@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Removes runs with their timers and permits. Answers those that were still there.
-    async fn remove(&self, tx: &mut Tx, runs: &[Run]) -> Result<Vec<Run>, Failure> {
+    pub(super) async fn remove(&self, tx: &mut Tx, runs: &[Run]) -> Result<Vec<Run>, Failure> {
         let mut removed = Vec::with_capacity(runs.len());
         for chunk in runs.chunks(limits::TAKE_BACK_ROWS_MAX) {
             let args = [(

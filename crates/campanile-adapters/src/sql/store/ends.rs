@@ -20,6 +20,7 @@ use super::super::value::Table;
 use super::Store;
 use super::leading::guard;
 use super::permits::release;
+use super::requeue::requeue;
 use super::rows::{clean, clean_error};
 
 /// What history keeps of a run that ends, from its live row and its end.
@@ -94,22 +95,6 @@ static LIMITED: Statement = Statement::new(
     "SELECT id FROM run WHERE id IN (SELECT id FROM @runs(id int) AS v) AND limited <> 0",
 );
 
-/// Which of these attempts run under their claims, or (for a claim in doubt) wait, held until the transaction ends.
-static HOLD: Statement = Statement::new(
-    "SELECT v.i, run.queue, run.limited, run.deadline_at, run.failures + run.losses FROM @runs(i int, r int, a int, c int, w int) AS v @with run @on run.id = v.r
-     AND run.attempt = v.a AND ((run.state = 3 AND run.claim = v.c) OR (v.w = 1 AND run.state IN (1, 2))) @lock_run",
-);
-
-/// Puts held runs back to wait for their next attempt. One that has started has met its deadline; one whose attempts so
-/// far were refused or withdrawn has not started.
-static REQUEUE: Statement = Statement::new(
-    "UPDATE run SET state = 1, attempt = run.attempt + 1, ready_at = v.r, failures = run.failures + v.f,
-     losses = run.losses + v.l, claim = NULL, queued_at = NULL, error = COALESCE(v.note, run.error),
-     deadline_at = CASE WHEN v.s = 1 THEN NULL ELSE run.deadline_at END,
-     started_at = CASE WHEN v.s = 0 AND run.failures + run.losses = 0 THEN NULL ELSE run.started_at END
-     FROM @runs(i int, r int, f int, l int, s int, note text) AS v WHERE run.id = v.i",
-);
-
 /// The timers of those attempts. One that is there already, for the same run at the same instant, serves as well.
 pub(super) static PUT_TIMERS: Statement = Statement::new(
     "INSERT INTO due (queue, at, owner, n) SELECT q, t, o, 1 FROM @rows(q int, t int, o int) AS v
@@ -122,7 +107,7 @@ static DROP_TIMERS: Statement = Statement::new(
 );
 
 /// Attempts that ended other than well, of runs that go on.
-static NOTE_LIVE: Statement = Statement::new(
+pub(super) static NOTE_LIVE: Statement = Statement::new(
     "INSERT INTO run_attempt (run, attempt, worker, started_at, finished_at, reason, error, class)
      SELECT run.id, run.attempt, run.worker, run.started_at, v.t, v.why, v.note, v.class
      FROM @rows(r int, t int, why int, note text, class text) AS v @with run @on run.id = v.r",
@@ -166,7 +151,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// Whether the attempt that ended so was started.
-    const fn has_started(self) -> bool {
+    pub(super) const fn has_started(self) -> bool {
         !matches!(self, Self::Refused { .. } | Self::Withdrawn { .. })
     }
 }
@@ -206,12 +191,12 @@ impl From<&Finish> for Ending {
 }
 
 impl Ending {
-    fn key(&self) -> (RunId, Option<u32>, Option<i64>) {
+    pub(super) fn key(&self) -> (RunId, Option<u32>, Option<i64>) {
         (self.run, self.attempt, self.claim)
     }
 
     /// When its run may start again.
-    const fn ready(&self) -> i64 {
+    pub(super) const fn ready(&self) -> i64 {
         match self.outcome {
             Outcome::Again { ready_at, .. }
             | Outcome::Refused { ready_at }
@@ -235,7 +220,7 @@ impl Ending {
     }
 
     /// What it adds to failures and to losses. A refusal adds to neither: nothing was started.
-    fn counts(&self) -> (i64, i64) {
+    pub(super) fn counts(&self) -> (i64, i64) {
         if matches!(self.outcome, Outcome::Refused { .. }) {
             return (0, 0);
         }
@@ -394,81 +379,17 @@ pub(super) async fn end(tx: &mut Tx, endings: &[&Ending], twice: bool) -> Result
     Ok(endings.iter().filter(matches).map(|e| e.key()).collect())
 }
 
-/// Puts runs back to wait, with their timers.
-pub(super) async fn requeue(tx: &mut Tx, endings: &[&Ending]) -> Result<Applied, Failure> {
-    if endings.is_empty() {
-        return Ok(Applied::new());
-    }
-    let table = Table::of(0..i64::try_from(endings.len()).unwrap_or(0))
-        .ints(endings.iter().map(|e| e.run.as_i64()))
-        .ints(endings.iter().map(|e| e.attempt.map(i64::from)))
-        .ints(endings.iter().map(|e| e.claim))
-        .ints(
-            endings
-                .iter()
-                .map(|e| i64::from(matches!(e.outcome, Outcome::Withdrawn { .. }))),
-        );
-    let mut held: Vec<Held<'_>> = Vec::new();
-    let mut limited = Vec::new();
-    for mut row in tx.rows(&HOLD, &[("runs", table.into())]).await? {
-        let at = usize::try_from(row.int("run")?).unwrap_or(usize::MAX);
-        let (queue, is_limited) = (row.int("run")?, row.int("run")? != 0);
-        let (deadline, ended_before) = (row.opt_int("run")?, row.int("run")? > 0);
-        let Some(ending) = endings.get(at) else {
-            continue;
-        };
-        held.push(Held {
-            ending,
-            queue,
-            deadline: deadline.filter(|_| !ending.outcome.has_started() && !ended_before),
-        });
-        limited.extend(is_limited.then_some(ending.run.as_i64()));
-    }
-    if held.is_empty() {
-        return Ok(Applied::new());
-    }
-    note(tx, &NOTE_LIVE, held.iter().map(|h| h.ending)).await?;
-    let table = Table::of(held.iter().map(|h| h.ending.run.as_i64()))
-        .ints(held.iter().map(|h| h.ending.ready()))
-        .ints(held.iter().map(|h| h.ending.counts().0))
-        .ints(held.iter().map(|h| h.ending.counts().1))
-        .ints(
-            held.iter()
-                .map(|h| i64::from(h.ending.outcome.has_started())),
-        )
-        .texts(held.iter().map(|h| h.ending.error.clone()));
-    tx.write(&REQUEUE, &[("runs", table.into())]).await?;
-    let timers = Table::of(held.iter().map(|h| h.queue))
-        .ints(held.iter().map(Held::look_at))
-        .ints(held.iter().map(|h| h.ending.run.as_i64()));
-    tx.write(&PUT_TIMERS, &[("rows", timers.into())]).await?;
-    failpoint::reach(Failpoint::RequeuePut);
-    release(tx, &limited, false).await?;
-    Ok(held.iter().map(|h| h.ending.key()).collect())
-}
-
-/// A run that is put back to wait.
-struct Held<'e> {
-    ending: &'e Ending,
-    queue: i64,
-    /// Until when it has to start, if it has not started yet.
-    deadline: Option<i64>,
-}
-
-impl Held<'_> {
-    /// When the leader has to look at it: [`campanile::protocol::run::look_at`].
-    fn look_at(&self) -> i64 {
-        let ready = self.ending.ready();
-        self.deadline.map_or(ready, |t| t.min(ready))
-    }
-}
-
 /// Removes the timers of runs that have ended.
 async fn drop_timers(tx: &mut Tx, ended: &[&&Ending]) -> Result<(), Failure> {
     let timed: Vec<(i64, i64, i64)> = ended
         .iter()
         .filter_map(|e| e.timer.map(|(queue, at)| (queue, at, e.run.as_i64())))
         .collect();
+    remove_timers(tx, &timed).await
+}
+
+/// Removes timers: queue, instant, run.
+pub(super) async fn remove_timers(tx: &mut Tx, timed: &[(i64, i64, i64)]) -> Result<(), Failure> {
     if timed.is_empty() {
         return Ok(());
     }
@@ -479,7 +400,7 @@ async fn drop_timers(tx: &mut Tx, ended: &[&&Ending]) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn note(
+pub(super) async fn note(
     tx: &mut Tx,
     statement: &Statement,
     endings: impl Iterator<Item = &Ending> + Send,

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use campanile::failpoint::Around;
-use campanile::id::{Holder, NodeId, OutboxId, RunId};
+use campanile::id::{Holder, NodeId, OutboxId, RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Leading};
+use campanile::protocol::jump::{Answered, PutBack};
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::refusal::Parts;
 use campanile::protocol::work::{
@@ -25,10 +26,9 @@ use super::super::value::{Arg, Row, Table};
 use super::ends::{Ending, Outcome};
 use super::firing::{SCAN_QUEUES_MAX, scan_text};
 use super::points::{
-    BEGIN_TERM as BIDDING, BURY, FINISH_LOST, FIRE, FORGET as FORGETTING, HAND_OVER,
-    ORPHANS as ORPHANED, PRUNE as PRUNING, SETTLE,
+    BEGIN_TERM as BIDDING, BURY, FINISH_LOST, FIRE, HAND_OVER, PRUNE as PRUNING, SETTLE,
 };
-use super::rows::{live_run, pairs, small};
+use super::rows::{live_run, pairs};
 use super::{Store, first};
 
 /// How far a node's clock may be behind the store's: history is pruned in the order of ids, whose time is the node's.
@@ -93,27 +93,6 @@ static RUNNING_ON_NONE: Statement = Statement::new(concat!(
 /// Takes a node out of the living: waits for claims that are under way, and no later one succeeds.
 pub(super) static REMOVE_NODE: Statement = Statement::new("DELETE FROM node WHERE id = :node");
 
-/// Deleted tasks whose runs are still looked for.
-static DELETIONS: Statement = Statement::new("SELECT COUNT(*), MIN(at), MAX(at) FROM deletion");
-
-/// Where a look at the live runs ends.
-static LOOK_END: Statement = Statement::new(
-    "SELECT MAX(id) FROM (SELECT id FROM run WHERE id > :after ORDER BY id LIMIT :look) AS page",
-);
-
-/// Live runs of a range that wait though their task is deleted.
-static ORPHANS: Statement = Statement::new(concat!(
-    "SELECT ",
-    live_run!(),
-    " FROM run WHERE id > :after AND id <= :until AND state IN (1, 2)
-     AND EXISTS (SELECT 1 FROM deletion WHERE deletion.task = run.task) ORDER BY id",
-));
-
-/// Deleted tasks for which no run can wait any more.
-static FORGET: Statement = Statement::new(
-    "DELETE FROM deletion WHERE task IN (SELECT task FROM deletion WHERE at <= :before ORDER BY task LIMIT :limit)",
-);
-
 /// The oldest finished runs. Ids grow with time and a run ends after it was minted: so the walk ends at `:bound`.
 static OLD_RUNS: Statement = Statement::new(
     "SELECT id FROM run_history WHERE id < :bound AND finished_at < :before
@@ -151,7 +130,7 @@ fn written(rows: u64) -> Written {
     }
 }
 
-fn cap(limit: usize) -> Arg {
+pub(super) fn cap(limit: usize) -> Arg {
     i64::try_from(limit).unwrap_or(i64::MAX).into()
 }
 
@@ -391,32 +370,11 @@ impl Leading for Store {
     }
 
     async fn deletions(&self) -> Result<Option<Deletions>, Error> {
-        const TABLE: &str = "deletion";
-        let rows = self.pools.leader_reader.rows(&DELETIONS, &[]).await?;
-        let mut row = first(rows, TABLE)?;
-        let count = small(row.int(TABLE)?)?;
-        let (from, to) = (row.opt_int(TABLE)?, row.opt_int(TABLE)?);
-        Ok(from.zip(to).map(|(from, to)| Deletions {
-            count,
-            first_at: Timestamp::from_ms(from),
-            last_at: Timestamp::from_ms(to),
-        }))
+        self.open_deletions().await
     }
 
     async fn orphans(&self, after: Option<RunId>, look: usize) -> Result<Orphans, Error> {
-        let pool = &self.pools.leader_reader;
-        let after = after.map_or(i64::MIN, RunId::as_i64);
-        let args = [("after", after.into()), ("look", cap(look))];
-        let end = first(pool.rows(&LOOK_END, &args).await?, "run")?.opt_int("run")?;
-        let Some(end) = end else {
-            return Ok(Orphans::default());
-        };
-        let args = [("after", after.into()), ("until", end.into())];
-        let rows = pool.rows(&ORPHANS, &args).await?;
-        Ok(Orphans {
-            runs: self.runs_of(rows).await?,
-            next: Some(RunId::from_i64(end)),
-        })
+        self.waiting_orphans(after, look).await
     }
 
     async fn end_orphans(
@@ -425,25 +383,7 @@ impl Leading for Store {
         runs: &[Run],
         at: Timestamp,
     ) -> Result<Option<usize>, Error> {
-        let endings = runs.iter().map(|run| {
-            Ok(Ending {
-                run: run.id,
-                attempt: Some(run.attempt),
-                claim: None,
-                at: at.as_ms(),
-                outcome: Outcome::Over(State::Cancelled, Reason::TaskDeleted),
-                error: None,
-                log: None,
-                class: None,
-                timer: Some((self.queue_id(&run.queue)?, run.ready_at.as_ms())),
-            })
-        });
-        let endings = endings.collect::<Result<Vec<Ending>, Error>>()?;
-        let answer = self
-            .record(&ORPHANED, &self.pools.leader, Some(term), &endings)
-            .await?;
-        let ended = |written: &Vec<Written>| written.iter().filter(|w| w.is_applied()).count();
-        Ok(answer.as_ref().map(ended))
+        self.cancel_orphans(term, runs, at).await
     }
 
     async fn forget_deletions(
@@ -452,14 +392,28 @@ impl Leading for Store {
         before: Timestamp,
         limit: usize,
     ) -> Result<Option<usize>, Error> {
-        let args = [("before", before.as_ms().into()), ("limit", cap(limit))];
-        transaction!(FORGETTING, self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term, &FORGETTING).await? {
-                return Ok(Verdict::Rollback(None));
-            }
-            let forgotten = tx.write(&FORGET, &args).await?;
-            Ok(Verdict::Commit(Some(usize::try_from(forgotten).unwrap_or(usize::MAX))))
-        })
+        self.forget_deleted(term, before, limit).await
+    }
+
+    async fn tasks_ahead(
+        &self,
+        beyond: Timestamp,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, Error> {
+        self.tasks_planned_ahead(beyond, after, limit).await
+    }
+
+    async fn rows_ahead(&self, tasks: &[TaskId], beyond: Timestamp) -> Result<Vec<Run>, Error> {
+        self.rows_planned_ahead(tasks, beyond).await
+    }
+
+    async fn put_back(&self, term: &Term, back: &PutBack) -> Result<Fired, Error> {
+        self.put_tasks_back(term, back).await
+    }
+
+    async fn answered(&self) -> Result<Answered, Error> {
+        self.answered_instants().await
     }
 
     async fn prune(

@@ -99,6 +99,14 @@ pub(super) const FORGET: Around = Around {
     committed: Failpoint::ForgetCommitted,
 };
 
+/// What was planned while the store's clock was ahead is taken back.
+pub(super) const PUT_BACK: Around = Around {
+    before: Failpoint::PutBackBefore,
+    guarded: Some(Failpoint::PutBackGuarded),
+    written: Failpoint::PutBackWritten,
+    committed: Failpoint::PutBackCommitted,
+};
+
 /// Old history is removed.
 pub(super) const PRUNE: Around = Around {
     before: Failpoint::PruneBefore,

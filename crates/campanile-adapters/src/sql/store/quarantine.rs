@@ -15,10 +15,11 @@ use super::super::error::Failure;
 use super::super::statement::Statement;
 use super::super::value::{Row, Table};
 use super::Store;
-use super::ends::{Ending, Outcome, PUT_TIMERS, end, is_second_run, requeue};
+use super::ends::{Ending, Outcome, PUT_TIMERS, end, is_second_run};
 use super::leading::guard;
 use super::permits::release;
 use super::points::{ASIDE, RELEASE};
+use super::requeue::requeue;
 use super::rows::{clean, clean_error, small};
 
 /// What is said of a thing is for people: what is longer is cut.

@@ -14,8 +14,9 @@ use crate::id::RunId;
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::run as transitions;
-use crate::protocol::work::{DueKey, End, Fired, Firing};
+use crate::protocol::work::{DueKey, End, Fired, Firing, Owner};
 use crate::run::{Reason, Run, State};
+use crate::time::Timestamp;
 
 /// No run starts after its deadline; one that has started once may try again.
 pub async fn nothing_starts_after_its_deadline(store: Arc<dyn Store>) {
@@ -26,6 +27,20 @@ pub async fn nothing_starts_after_its_deadline(store: Arc<dyn Store>) {
     submissions[1].run.deadline_at = Some(f.tomorrow().await);
     submissions[2].run.deadline_at = Some(f.tomorrow().await);
     f.store.submit(&submissions).await.unwrap();
+    // The timers of their deadlines, as a firing puts them.
+    let (term, deadline) = (f.lead().await, submissions[2].run.deadline_at.unwrap());
+    let timer = DueKey {
+        at: deadline,
+        ..Fixture::run_key(&submissions[2].run)
+    };
+    let firing = Firing {
+        edits: f.edits().await,
+        consumed: vec![Fixture::run_key(&submissions[2].run)],
+        advanced: vec![timer],
+        epoch: term.epoch,
+        ..Firing::default()
+    };
+    assert_eq!(f.store.fire(&term, &firing).await.unwrap(), Fired::Applied);
     let ids: Vec<RunId> = submissions.iter().map(|s| s.run.id).collect();
     let (claim, won) = f
         .claim(node, &[(ids[0], 1), (ids[1], 1), (ids[2], 1)])
@@ -44,6 +59,10 @@ pub async fn nothing_starts_after_its_deadline(store: Arc<dyn Store>) {
     let row = f.row(ids[2]).await;
     let told = (row.deadline_at, row.started_at, row.attempt);
     assert_eq!(told, (None, expected.started_at, 2), "it was met");
+    let timers = f.due(f.tomorrow().await).await;
+    let mine = timers.iter().filter(|key| key.owner == Owner::Run(ids[2]));
+    let mine: Vec<Timestamp> = mine.map(|key| key.at).collect();
+    assert_eq!(mine, [at(2)], "and its timer is gone");
     assert_eq!(f.claim(node, &[(ids[2], 2)]).await.1.len(), 1);
 }
 

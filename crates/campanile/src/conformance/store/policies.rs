@@ -16,6 +16,7 @@ use crate::calendar::CalendarSpec;
 use crate::id::{ClaimId, TaskId};
 use crate::port::store::Store;
 use crate::protocol::invariants;
+use crate::protocol::jump::Answered;
 use crate::protocol::permits::{Board, LimitKey};
 use crate::protocol::plan::{CatchUp, Compiled, Lookup, Moment, Planner};
 use crate::protocol::routing::Routes;
@@ -262,6 +263,7 @@ impl Leader {
             });
             let planner = Planner {
                 tasks: &|_| Lookup::Here(Arc::clone(&compiled)),
+                answered: &Answered::new(),
                 rules: &rules,
                 board: &mut board,
                 routes: &Routes::default(),

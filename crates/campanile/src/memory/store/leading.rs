@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::id::{NodeId, OutboxId, RunId};
+use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::{Error, Leading};
+use crate::protocol::jump::{Answered, PutBack};
 use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
@@ -365,6 +366,35 @@ impl Leading for MemoryStore {
             tables.deletions.remove(task);
         }
         Ok(Some(old.len()))
+    }
+
+    async fn tasks_ahead(
+        &self,
+        beyond: Timestamp,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, Error> {
+        Ok(self.lock().tasks_ahead(beyond, after, limit))
+    }
+
+    async fn rows_ahead(&self, tasks: &[TaskId], beyond: Timestamp) -> Result<Vec<Run>, Error> {
+        Ok(self.lock().rows_ahead(tasks, beyond))
+    }
+
+    async fn put_back(&self, term: &Term, back: &PutBack) -> Result<Fired, Error> {
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(Fired::Fenced);
+        }
+        Ok(tables.put_back(back))
+    }
+
+    async fn answered(&self) -> Result<Answered, Error> {
+        let mut answered = Answered::new();
+        for (task, at) in &self.lock().answered {
+            answered.entry(*task).or_default().insert(*at);
+        }
+        Ok(answered)
     }
 
     async fn prune(

@@ -1,0 +1,6 @@
+-- Instants of schedules that were answered before they came, while the store's clock was ahead: they do not fire again.
+CREATE TABLE answered (
+    task BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (task, at)
+);

@@ -1,0 +1,116 @@
+//! What deleted tasks leave behind, over SQL: which of them are looked after, their waiting runs, and the end of both. When
+//! to look is decided in [`campanile::protocol::deletion`].
+
+use campanile::id::RunId;
+use campanile::port::Written;
+use campanile::port::store::Error;
+use campanile::protocol::work::{Deletions, Orphans, Term};
+use campanile::run::{Reason, Run, State};
+use campanile::time::Timestamp;
+
+use super::super::connection::{Verdict, transaction};
+use super::super::statement::Statement;
+use super::ends::{Ending, Outcome};
+use super::leading::{cap, guard};
+use super::points::{FORGET as FORGETTING, ORPHANS as ORPHANED};
+use super::rows::{live_run, small};
+use super::{Store, first};
+
+/// Deleted tasks whose runs are still looked for.
+static DELETIONS: Statement = Statement::new("SELECT COUNT(*), MIN(at), MAX(at) FROM deletion");
+
+/// Where a look at the live runs ends.
+static LOOK_END: Statement = Statement::new(
+    "SELECT MAX(id) FROM (SELECT id FROM run WHERE id > :after ORDER BY id LIMIT :look) AS page",
+);
+
+/// Live runs of a range that wait though their task is deleted.
+static ORPHANS: Statement = Statement::new(concat!(
+    "SELECT ",
+    live_run!(),
+    " FROM run WHERE id > :after AND id <= :until AND state IN (1, 2)
+     AND EXISTS (SELECT 1 FROM deletion WHERE deletion.task = run.task) ORDER BY id",
+));
+
+/// Deleted tasks for which no run can wait any more.
+static FORGET: Statement = Statement::new(
+    "DELETE FROM deletion WHERE task IN (SELECT task FROM deletion WHERE at <= :before ORDER BY task LIMIT :limit)",
+);
+
+impl Store {
+    pub(super) async fn open_deletions(&self) -> Result<Option<Deletions>, Error> {
+        const TABLE: &str = "deletion";
+        let rows = self.pools.leader_reader.rows(&DELETIONS, &[]).await?;
+        let mut row = first(rows, TABLE)?;
+        let count = small(row.int(TABLE)?)?;
+        let (from, to) = (row.opt_int(TABLE)?, row.opt_int(TABLE)?);
+        Ok(from.zip(to).map(|(from, to)| Deletions {
+            count,
+            first_at: Timestamp::from_ms(from),
+            last_at: Timestamp::from_ms(to),
+        }))
+    }
+
+    pub(super) async fn waiting_orphans(
+        &self,
+        after: Option<RunId>,
+        look: usize,
+    ) -> Result<Orphans, Error> {
+        let pool = &self.pools.leader_reader;
+        let after = after.map_or(i64::MIN, RunId::as_i64);
+        let args = [("after", after.into()), ("look", cap(look))];
+        let end = first(pool.rows(&LOOK_END, &args).await?, "run")?.opt_int("run")?;
+        let Some(end) = end else {
+            return Ok(Orphans::default());
+        };
+        let args = [("after", after.into()), ("until", end.into())];
+        let rows = pool.rows(&ORPHANS, &args).await?;
+        Ok(Orphans {
+            runs: self.runs_of(rows).await?,
+            next: Some(RunId::from_i64(end)),
+        })
+    }
+
+    pub(super) async fn cancel_orphans(
+        &self,
+        term: &Term,
+        runs: &[Run],
+        at: Timestamp,
+    ) -> Result<Option<usize>, Error> {
+        let endings = runs.iter().map(|run| {
+            Ok(Ending {
+                run: run.id,
+                attempt: Some(run.attempt),
+                claim: None,
+                at: at.as_ms(),
+                outcome: Outcome::Over(State::Cancelled, Reason::TaskDeleted),
+                error: None,
+                log: None,
+                class: None,
+                timer: Some((self.queue_id(&run.queue)?, run.ready_at.as_ms())),
+            })
+        });
+        let endings = endings.collect::<Result<Vec<Ending>, Error>>()?;
+        let answer = self
+            .record(&ORPHANED, &self.pools.leader, Some(term), &endings)
+            .await?;
+        let ended = |written: &Vec<Written>| written.iter().filter(|w| w.is_applied()).count();
+        Ok(answer.as_ref().map(ended))
+    }
+
+    pub(super) async fn forget_deleted(
+        &self,
+        term: &Term,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Option<usize>, Error> {
+        let args = [("before", before.as_ms().into()), ("limit", cap(limit))];
+        transaction!(FORGETTING, self.pools.leader, &self.random, tx => async {
+            if !guard(tx, term, &FORGETTING).await? {
+                return Ok(Verdict::Rollback(None));
+            }
+            let forgotten = tx.write(&FORGET, &args).await?;
+            Ok(Verdict::Commit(Some(usize::try_from(forgotten).unwrap_or(usize::MAX))))
+        })
+    }
+}
