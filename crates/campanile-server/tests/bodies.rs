@@ -142,6 +142,35 @@ async fn floods_of_nothing_cost_neither_memory_nor_time() {
     s.stop().await;
 }
 
+/// A body is read while it comes: what is wrong in its first part is answered though the rest never comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_many_is_read_while_it_arrives() {
+    let s = start(&[]).await;
+    let address = s.app.address;
+    let asking = tokio::task::spawn_blocking(move || {
+        for (path, begin, item, expected) in [
+            ("runs", "{\"runs\":[{\"taks\":1}", ",{\"task\":\"t\"}", 400),
+            ("apply", "{\"tasks\":[7", ",{}", 400),
+            ("apply", "{\"tasks\":{", " ", 400),
+        ] {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let head = format!(
+                "POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                15 * MIB
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(begin.as_bytes()).unwrap();
+            let some = item.repeat(MIB / item.len());
+            stream.write_all(some.as_bytes()).unwrap();
+            let status = crate::doors::first_status(&mut stream);
+            assert_eq!(status, Some(expected), "{path}");
+        }
+    });
+    asking.await.unwrap();
+    s.stop().await;
+}
+
 /// The refusals come before the body is read; a client that is still writing then must find them all the same, every time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_writes_all_before_it_reads_finds_its_answer() {

@@ -241,6 +241,7 @@ impl Store {
         let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         known.ids.get(name).copied().ok_or_else(|| Error::Corrupt {
             table: "queue",
+            row: None,
             message: format!("no number for the queue {name}"),
         })
     }
@@ -263,6 +264,7 @@ impl Store {
         let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         known.names.get(&id).cloned().ok_or_else(|| Error::Corrupt {
             table: "queue",
+            row: None,
             message: format!("no name for the queue number {id}"),
         })
     }
@@ -272,6 +274,7 @@ impl Store {
 fn first(rows: Vec<Row>, table: &'static str) -> Result<Row, Error> {
     rows.into_iter().next().ok_or_else(|| Error::Corrupt {
         table,
+        row: None,
         message: "the row is missing".to_owned(),
     })
 }

@@ -78,6 +78,7 @@ fn unexpected(table: &'static str, wanted: &str, found: Option<&Value>) -> store
     };
     store::Error::Corrupt {
         table,
+        row: None,
         message: format!("expected {wanted}, found {found}"),
     }
 }

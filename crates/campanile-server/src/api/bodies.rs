@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -17,6 +17,7 @@ use campanile::protocol::limits;
 use campanile::system::{self, Pool, SystemClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::bulk::{Gather, Gathered, Reader};
 use super::problem::Problem;
 use crate::config::{Doors, format_size};
 
@@ -32,6 +33,8 @@ const READ_SHARE_BYTES_MAX: usize = 3 * 1024 * 1024;
 const UNIT_BYTES: usize = 1024;
 /// Bodies over this are read aside, so that the runtime's threads are free meanwhile.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
+/// So much of a body that is read while it arrives goes to its reader at once.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// How large a body may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,57 +149,106 @@ fn units_of(bytes: usize) -> u32 {
 /// 413 before anything is read, where the request says how long its body is; 503 if there is no room for it; 408 if it
 /// does not come.
 pub async fn collect(request: Request, size: Size) -> Result<Vec<u8>, Problem> {
-    let bodies = Bodies::given_to(&request);
-    let (parts, body) = request.into_parts();
-    let held = parts.extensions.get::<Held>().cloned().unwrap_or_default();
-    let most = bodies.most(size);
-    let hint = body.size_hint();
-    let declared = hint.exact().unwrap_or_else(|| hint.lower());
-    if declared > most as u64 {
-        return Err(bodies.too_large(size));
+    let mut arriving = Arriving::admit(request, size).await?;
+    let mut bytes = Vec::new();
+    while let Some(data) = arriving.next().await? {
+        bytes.extend_from_slice(&data);
     }
-    // One that does not say how long it is may become as long as it may.
-    let expected = hint
-        .exact()
-        .map_or(most, |n| usize::try_from(n).unwrap_or(most));
-    let mut permits = Vec::new();
-    if expected > limits::BODY_BYTES_MAX {
-        permits.push(Bodies::wait_for(&bodies.bulk, 1).await?);
-    }
-    permits.push(Bodies::wait_for(&bodies.room, units_of(expected)).await?);
-    held.0
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .append(&mut permits);
-    read(body, most)
-        .await?
-        .ok_or_else(|| bodies.too_large(size))
+    Ok(bytes)
 }
 
-/// The bytes of a body, or `None` if there are more than `most`.
-async fn read(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, Problem> {
-    let clock = SystemClock::new();
-    let mut bytes = Vec::new();
+/// Reads a body while it arrives: what is held of it is a piece and what was gathered.
+///
+/// # Errors
+/// As [`collect`]; what its reader refuses, as soon as that has come.
+pub async fn gather<G: Gather>(request: Request, size: Size) -> Result<Gathered<G>, Problem> {
+    let bodies = Bodies::given_to(&request);
+    let mut arriving = Arriving::admit(request, size).await?;
+    let mut reader = Reader::<G>::default();
+    let mut piece = Vec::new();
     loop {
-        let next = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
-        let frame = match system::within(STALL_LIMIT, next).await {
-            None => return Err(late()),
-            Some(None) => return Ok(Some(bytes)),
-            Some(Some(Ok(frame))) => frame,
-            Some(Some(Err(_))) => {
-                let detail = "the body broke off before its end: send it again";
-                return Err(Problem::bad(None, detail));
-            }
-        };
-        if let Ok(data) = frame.into_data() {
-            if bytes.len() + data.len() > most {
-                return Ok(None);
-            }
-            bytes.extend_from_slice(&data);
+        let data = arriving.next().await?;
+        let ended = data.is_none();
+        piece.extend_from_slice(&data.unwrap_or_default());
+        if ended || piece.len() >= PIECE_BYTES {
+            let (bytes, some) = (piece.len(), std::mem::take(&mut piece));
+            let feed = move |fuel: &Fuel| reader.feed(&some, fuel).map(|()| (reader, some));
+            (reader, piece) = aside(bodies.pool(), bytes, feed).await?;
+            piece.clear();
         }
-        let taken_ms = clock.monotonic().as_ms();
-        if taken_ms > allowed_ms(bytes.len() as u64) {
-            return Err(late());
+        if ended {
+            return reader.finish();
+        }
+    }
+}
+
+/// A body on its way, for which there is room.
+struct Arriving {
+    bodies: Arc<Bodies>,
+    body: Body,
+    size: Size,
+    clock: SystemClock,
+    taken: usize,
+}
+
+impl Arriving {
+    async fn admit(request: Request, size: Size) -> Result<Self, Problem> {
+        let bodies = Bodies::given_to(&request);
+        let (parts, body) = request.into_parts();
+        let held = parts.extensions.get::<Held>().cloned().unwrap_or_default();
+        let most = bodies.most(size);
+        let hint = body.size_hint();
+        let declared = hint.exact().unwrap_or_else(|| hint.lower());
+        if declared > most as u64 {
+            return Err(bodies.too_large(size));
+        }
+        // One that does not say how long it is may become as long as it may.
+        let expected = hint
+            .exact()
+            .map_or(most, |n| usize::try_from(n).unwrap_or(most));
+        let mut permits = Vec::new();
+        if expected > limits::BODY_BYTES_MAX {
+            permits.push(Bodies::wait_for(&bodies.bulk, 1).await?);
+        }
+        permits.push(Bodies::wait_for(&bodies.room, units_of(expected)).await?);
+        held.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .append(&mut permits);
+        Ok(Self {
+            bodies,
+            body,
+            size,
+            clock: SystemClock::new(),
+            taken: 0,
+        })
+    }
+
+    /// What comes next; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let body = &mut self.body;
+            let next = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+            let frame = match system::within(STALL_LIMIT, next).await {
+                None => return Err(late()),
+                Some(None) => return Ok(None),
+                Some(Some(Ok(frame))) => frame,
+                Some(Some(Err(_))) => {
+                    let detail = "the body broke off before its end: send it again";
+                    return Err(Problem::bad(None, detail));
+                }
+            };
+            let data = frame.into_data().unwrap_or_default();
+            self.taken += data.len();
+            if self.taken > self.bodies.most(self.size) {
+                return Err(self.bodies.too_large(self.size));
+            }
+            if self.clock.monotonic().as_ms() > allowed_ms(self.taken as u64) {
+                return Err(late());
+            }
+            if !data.is_empty() {
+                return Ok(Some(data));
+            }
         }
     }
 }

@@ -1,21 +1,20 @@
-//! Bodies with many things in them, read item by item: an item is looked at, counted and kept or refused before the next
-//! one is touched, so that a body never costs more than its good items and one bad one. It knows no task and no run.
+//! Bodies with many things in them, read item by item while they arrive: an item is looked at, counted and kept or refused
+//! before the next one is touched, so that a body never costs more than its good items and one bad one, and is never held
+//! itself. It knows no task and no run.
 
 use axum::http::StatusCode;
 use campanile::fuel::Fuel;
 use campanile::misread::nearest;
 use campanile::protocol::limits;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-use serde_json::value::RawValue;
 
 use super::bodies::values_in;
 use super::problem::Problem;
-use crate::document;
+use super::splitter::{Found, Splitter};
 
 /// Bytes of an item that take a unit of fuel.
 const UNIT_BYTES: usize = 16;
+/// Bytes that are taken at once, before sizes are looked at again.
+const FEED_BYTES_MAX: usize = 64 * 1024;
 
 /// A list that a body may hold.
 #[derive(Debug, Clone, Copy)]
@@ -35,38 +34,116 @@ pub struct Seen {
     pub unknown: Option<String>,
 }
 
-/// Reads an object of lists and hands on each item as it is written. Values in all are bounded by
-/// [`limits::BULK_VALUES_MAX`], one item by what one request may hold.
-///
-/// # Errors
-/// What the items' reader refuses; a limit; what is no such object.
-pub fn read(
-    body: &[u8],
-    lists: &[List],
-    fuel: &Fuel,
-    item: &mut dyn FnMut(&'static str, usize, &str) -> Result<(), Problem>,
-) -> Result<Seen, Problem> {
-    let mut reading = Reading {
-        lists,
-        fuel,
-        item,
-        inside: None,
-        seen: Seen::default(),
-        values: 0,
-        problem: None,
-    };
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let read = reader
-        .deserialize_map(&mut reading)
-        .and_then(|()| reader.end());
-    match (reading.problem, read) {
-        (Some(problem), _) => Err(problem),
-        (None, Ok(())) => Ok(reading.seen),
-        (None, Err(error)) => Err(Problem::bad(
-            reading.inside,
-            format!("the body can't be read: {}", in_words(&error)),
-        )),
+/// What becomes of a body's items.
+pub trait Gather: Default + Send + 'static {
+    /// The lists.
+    const LISTS: &'static [List];
+    /// Whether a body without any of them may be one thing.
+    const MAY_BE_ONE: bool;
+
+    /// Takes an item as it is written.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn item(&mut self, list: &'static str, index: usize, raw: &str) -> Result<(), Problem>;
+}
+
+/// A body that was read.
+#[derive(Debug)]
+pub struct Gathered<G> {
+    /// Its items.
+    pub items: G,
+    /// What it held beside them.
+    pub seen: Seen,
+    /// The body itself, if there was no list in it and it may be one thing.
+    pub one: Option<Vec<u8>>,
+}
+
+/// Reads a body while it arrives. Values in all are bounded by [`limits::BULK_VALUES_MAX`], one item by what one request may
+/// hold.
+#[derive(Debug)]
+pub struct Reader<G> {
+    splitter: Splitter,
+    reading: Reading<G>,
+    /// What came so far, for as long as there is no list in it.
+    one: Option<Vec<u8>>,
+    /// It is no object of lists: only kept.
+    is_one: bool,
+}
+
+impl<G: Gather> Default for Reader<G> {
+    fn default() -> Self {
+        Self {
+            splitter: Splitter::default(),
+            reading: Reading {
+                items: G::default(),
+                inside: None,
+                index: 0,
+                seen: Seen::default(),
+                values: 0,
+            },
+            one: G::MAY_BE_ONE.then(Vec::new),
+            is_one: false,
+        }
     }
+}
+
+impl<G: Gather> Reader<G> {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// What the items' reader refuses; a limit; what is no such object.
+    pub fn feed(&mut self, piece: &[u8], fuel: &Fuel) -> Result<(), Problem> {
+        for piece in piece.chunks(FEED_BYTES_MAX) {
+            if let Some(one) = &mut self.one {
+                if one.len() + piece.len() > limits::BODY_BYTES_MAX {
+                    return Err(one_is_too_large());
+                }
+                one.extend_from_slice(piece);
+            }
+            if self.is_one {
+                continue;
+            }
+            let reading = &mut self.reading;
+            let fed = self.splitter.feed(piece, &mut Fed { reading, fuel });
+            if !self.reading.seen.lists.is_empty() {
+                self.one = None;
+            }
+            match fed {
+                // The reader of one can say more about it.
+                Err(problem) if self.one.is_some() && problem.status < 500 => self.is_one = true,
+                fed => fed?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that are held beside the items that were taken.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.splitter.held() + self.one.as_ref().map_or(0, Vec::len)
+    }
+
+    /// There is no more.
+    ///
+    /// # Errors
+    /// More was to come.
+    pub fn finish(self) -> Result<Gathered<G>, Problem> {
+        if self.one.is_none() {
+            self.splitter.finish()?;
+        }
+        Ok(Gathered {
+            items: self.reading.items,
+            seen: self.reading.seen,
+            one: self.one,
+        })
+    }
+}
+
+fn one_is_too_large() -> Problem {
+    let most = limits::BODY_BYTES_MAX;
+    let detail = format!("one thing is over the limit of {most} bytes: store its data elsewhere");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
 /// The refusal of a field that a body does not have.
@@ -87,140 +164,109 @@ pub fn unknown(name: &str, lists: &[List]) -> Problem {
     Problem::bad(Some(&shown), detail)
 }
 
-/// What the reader says, without the words that are about the program.
-fn in_words(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    let place = format!("line {} column {}: ", error.line(), error.column());
-    let said = said.split(" at line ").next().unwrap_or(&said);
-    let of_type = said.starts_with("invalid type: ");
-    match said.rsplit_once(", expected ") {
-        Some((_, wanted)) if of_type => format!("{place}write {wanted}"),
-        _ if said.contains("is there twice") => said.to_owned(),
-        _ => format!("{place}{}", document::json_in_words(said)),
-    }
-}
-
-struct Reading<'a> {
-    lists: &'a [List],
-    fuel: &'a Fuel,
-    /// The list that is being read.
-    inside: Option<&'static str>,
-    item: &'a mut dyn FnMut(&'static str, usize, &str) -> Result<(), Problem>,
+/// Where a body is being read.
+#[derive(Debug)]
+struct Reading<G> {
+    items: G,
+    /// The list that is being read, and the next item's place in it.
+    inside: Option<List>,
+    index: usize,
     seen: Seen,
     values: usize,
-    problem: Option<Problem>,
 }
 
-impl Reading<'_> {
-    fn take(&mut self, list: List, index: usize, raw: &str) -> Result<(), Problem> {
-        let too_large = |detail: String| {
-            let field = format!("{}[{index}]", list.name);
-            Err(Problem {
-                field: Some(field.clone()),
-                ..Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("{field}: {detail}"))
-            })
-        };
+/// The same while there is fuel.
+struct Fed<'a, G> {
+    reading: &'a mut Reading<G>,
+    fuel: &'a Fuel,
+}
+
+impl<G: Gather> Reading<G> {
+    fn too_large<T>(&self, list: List, detail: &str) -> Result<T, Problem> {
+        let field = format!("{}[{}]", list.name, self.index);
+        Err(Problem {
+            field: Some(field.clone()),
+            ..Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("{field}: {detail}"))
+        })
+    }
+
+    /// Looks at an item's size, before it is whole and then.
+    fn check(&self, list: List, bytes: usize) -> Result<(), Problem> {
         let List { name, items_max } = list;
-        let units = 1 + raw.len() / UNIT_BYTES;
-        if !self
-            .fuel
-            .burn_units(u64::try_from(units).unwrap_or(u64::MAX))
-        {
-            let detail = "the body was given up: too much is asked of this node, or nobody waits";
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
-        }
-        if index >= items_max {
-            return too_large(format!(
+        if self.index >= items_max {
+            let detail = format!(
                 "a request holds {items_max} {name}, or {}, whichever comes first: send the rest in another",
                 "what the setting `max_bulk_body` says"
-            ));
+            );
+            return self.too_large(list, &detail);
         }
-        if raw.len() > limits::BODY_BYTES_MAX {
-            let (is, most) = (raw.len(), limits::BODY_BYTES_MAX);
-            return too_large(format!("{is} bytes are over the limit of {most} for one"));
+        if bytes > limits::BODY_BYTES_MAX {
+            let most = limits::BODY_BYTES_MAX;
+            return self.too_large(
+                list,
+                &format!("it is over the limit of {most} bytes for one"),
+            );
         }
+        Ok(())
+    }
+
+    fn take(&mut self, list: List, raw: &str) -> Result<(), Problem> {
+        self.check(list, raw.len())?;
         let values = values_in(raw.as_bytes());
         self.values = self.values.saturating_add(values);
         if values > limits::BODY_VALUES_MAX {
             let most = limits::BODY_VALUES_MAX;
-            return too_large(format!(
-                "it holds over {most} values: write it as fewer, longer ones"
-            ));
+            let detail = format!("it holds over {most} values: write it as fewer, longer ones");
+            return self.too_large(list, &detail);
         }
         if self.values > limits::BULK_VALUES_MAX {
             let most = limits::BULK_VALUES_MAX;
-            return too_large(format!(
-                "the body holds over {most} values: send the rest in another request"
-            ));
+            let detail =
+                format!("the body holds over {most} values: send the rest in another request");
+            return self.too_large(list, &detail);
         }
-        (self.item)(name, index, raw)
-    }
-}
-
-/// An error that carries nothing: the problem is kept beside it.
-fn stop<E: serde::de::Error>() -> E {
-    E::custom("refused")
-}
-
-impl<'de> Visitor<'de> for &mut Reading<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<String>()? {
-            let Some(list) = self.lists.iter().find(|l| l.name == name).copied() else {
-                self.seen.unknown.get_or_insert(name);
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            if self.seen.lists.contains(&list.name) {
-                return Err(A::Error::custom(format!("{name}: is there twice")));
-            }
-            self.seen.lists.push(list.name);
-            self.inside = Some(list.name);
-            map.next_value_seed(Items {
-                reading: self,
-                list,
-            })?;
-            self.inside = None;
-        }
+        self.items.item(list.name, self.index, raw)?;
+        self.index += 1;
         Ok(())
     }
 }
 
-struct Items<'r, 'a> {
-    reading: &'r mut Reading<'a>,
-    list: List,
-}
-
-impl<'de> DeserializeSeed<'de> for Items<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Items<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a list in `{}`", self.list.name)
+impl<G: Gather> Found for Fed<'_, G> {
+    fn field(&mut self, name: &str) -> Result<bool, Problem> {
+        self.reading.begin(name)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let mut index = 0;
-        while let Some(raw) = items.next_element::<&RawValue>()? {
-            if let Err(problem) = self.reading.take(self.list, index, raw.get()) {
-                self.reading.problem = Some(problem);
-                return Err(stop());
-            }
-            index += 1;
+    fn growing(&mut self, bytes: usize) -> Result<(), Problem> {
+        let inside = self.reading.inside;
+        inside.map_or(Ok(()), |list| self.reading.check(list, bytes))
+    }
+
+    fn item(&mut self, raw: &str) -> Result<(), Problem> {
+        let units = u64::try_from(1 + raw.len() / UNIT_BYTES).unwrap_or(u64::MAX);
+        if !self.fuel.burn_units(units) {
+            let detail = "the body was given up: too much is asked of this node, or nobody waits";
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
         }
-        Ok(())
+        let inside = self.reading.inside;
+        inside.map_or(Ok(()), |list| self.reading.take(list, raw))
+    }
+}
+
+impl<G: Gather> Reading<G> {
+    /// A field begins.
+    fn begin(&mut self, name: &str) -> Result<bool, Problem> {
+        self.inside = G::LISTS.iter().find(|l| l.name == name).copied();
+        self.index = 0;
+        let Some(list) = self.inside else {
+            self.seen.unknown.get_or_insert_with(|| name.to_owned());
+            return Ok(false);
+        };
+        if self.seen.lists.contains(&list.name) {
+            let detail = format!("the body can't be read: {name}: is there twice");
+            return Err(Problem::bad(Some(name), detail));
+        }
+        self.seen.lists.push(list.name);
+        Ok(true)
     }
 }
 
@@ -239,21 +285,44 @@ mod tests {
         },
     ];
 
+    #[derive(Debug, Default)]
+    struct All(Vec<String>);
+
+    impl Gather for All {
+        const LISTS: &'static [List] = &LISTS;
+        const MAY_BE_ONE: bool = false;
+
+        fn item(&mut self, name: &'static str, index: usize, raw: &str) -> Result<(), Problem> {
+            if raw == "\"bad\"" {
+                return Err(Problem::bad(Some("bad"), format!("{name}[{index}]")));
+            }
+            self.0.push(format!("{name}[{index}] {raw}"));
+            Ok(())
+        }
+    }
+
+    /// So many of whatever they are.
+    #[derive(Debug, Default)]
+    struct Many(usize);
+
+    impl Gather for Many {
+        const LISTS: &'static [List] = &[List {
+            name: "runs",
+            items_max: usize::MAX,
+        }];
+        const MAY_BE_ONE: bool = true;
+
+        fn item(&mut self, _: &'static str, _: usize, _: &str) -> Result<(), Problem> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
     fn items(body: &str) -> Result<(Seen, Vec<String>), Problem> {
-        let mut all = Vec::new();
-        let seen = read(
-            body.as_bytes(),
-            &LISTS,
-            &Fuel::endless(),
-            &mut |name, index, raw| {
-                if raw == "\"bad\"" {
-                    return Err(Problem::bad(Some("bad"), format!("{name}[{index}]")));
-                }
-                all.push(format!("{name}[{index}] {raw}"));
-                Ok(())
-            },
-        )?;
-        Ok((seen, all))
+        let mut reader = Reader::<All>::default();
+        reader.feed(body.as_bytes(), &Fuel::endless())?;
+        let got = reader.finish()?;
+        Ok((got.seen, got.items.0))
     }
 
     #[test]
@@ -312,30 +381,51 @@ mod tests {
 
     #[test]
     fn a_reader_without_fuel_stops_between_two_items() {
-        let mut taken = 0;
-        let body = br#"{"runs":[1,2,3]}"#;
-        let refused = read(body, &LISTS, &Fuel::of(2), &mut |_, _, _| {
-            taken += 1;
-            Ok(())
-        });
-        assert_eq!((refused.unwrap_err().status, taken), (503, 2));
+        let mut reader = Reader::<Many>::default();
+        let refused = reader.feed(br#"{"runs":[1,2,3]}"#, &Fuel::of(2));
+        assert_eq!(
+            (refused.unwrap_err().status, reader.reading.items.0),
+            (503, 2)
+        );
     }
 
     #[test]
     fn many_small_items_are_bounded_together() {
-        let lists = [List {
-            name: "runs",
-            items_max: usize::MAX,
-        }];
         let item = format!("[{}0]", "0,".repeat(99));
         let count = limits::BULK_VALUES_MAX / 101 + 1;
         let body = format!(r#"{{"runs":[{}]}}"#, vec![item; count].join(","));
-        let mut taken = 0;
-        let refused = read(body.as_bytes(), &lists, &Fuel::endless(), &mut |_, _, _| {
-            taken += 1;
-            Ok(())
-        });
+        let mut reader = Reader::<Many>::default();
+        let refused = reader.feed(body.as_bytes(), &Fuel::endless());
         assert!(refused.unwrap_err().detail.contains("over 1000000 values"));
-        assert_eq!(taken, count - 1);
+        assert_eq!(reader.reading.items.0, count - 1);
+    }
+
+    #[test]
+    fn a_body_of_many_is_never_held() {
+        let mut reader = Reader::<Many>::default();
+        let fuel = Fuel::endless();
+        reader.feed(b"{\"runs\":[0", &fuel).unwrap();
+        let item = format!(",\"{}\"", "x".repeat(10_000));
+        for _ in 0..5_000 {
+            reader.feed(item.as_bytes(), &fuel).unwrap();
+            assert!(reader.held() <= item.len());
+        }
+        reader.feed(b"]}", &fuel).unwrap();
+        let got = reader.finish().unwrap();
+        assert_eq!((got.items.0, got.one), (5_001, None));
+    }
+
+    #[test]
+    fn a_body_of_one_is_kept_within_the_limit_of_one() {
+        for body in ["{\"task\":\"t\"}", "[1]", "{\"a\":[1]", ""] {
+            let mut reader = Reader::<Many>::default();
+            reader.feed(body.as_bytes(), &Fuel::endless()).unwrap();
+            let got = reader.finish().unwrap();
+            assert_eq!(got.one.as_deref(), Some(body.as_bytes()));
+        }
+        let mut reader = Reader::<Many>::default();
+        let body = format!("{{\"task\":\"{}", "x".repeat(limits::BODY_BYTES_MAX));
+        let refused = reader.feed(body.as_bytes(), &Fuel::endless()).unwrap_err();
+        assert!(refused.status == 413 && refused.detail.contains("one thing"));
     }
 }

@@ -6,13 +6,13 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use campanile::id::RunId;
 use campanile::misread::{self, Subject};
-use campanile::protocol::limits;
 use campanile::task;
 use campanile::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bodies::{self, Bodies, Size};
+use super::bulk::{Gather, Gathered};
 use super::problem::Problem;
 use crate::document::{self, Form, Wrong, path};
 
@@ -20,15 +20,9 @@ use crate::document::{self, Form, Wrong, path};
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// A JSON body that may hold many things, as it came: its reader takes it item by item. [`RUNS`] and [`TASKS`] say what
-/// it holds.
+/// A JSON body that may hold many things, read while it arrived.
 #[derive(Debug)]
-pub struct Bulk<const KIND: u8>(pub Vec<u8>);
-
-/// A body of runs.
-pub const RUNS: u8 = 0;
-/// A body of tasks.
-pub const TASKS: u8 = 1;
+pub struct Bulk<G>(pub Gathered<G>);
 
 impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
@@ -41,31 +35,35 @@ impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Js
     }
 }
 
-impl<const KIND: u8, S: Send + Sync> FromRequest<S> for Bulk<KIND> {
+impl<G: Gather, S: Send + Sync> FromRequest<S> for Bulk<G> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let size = if KIND == RUNS {
-            Size::Bulk(limits::SUBMIT_RUNS_MAX, "runs")
-        } else {
-            Size::Bulk(limits::APPLY_TASKS_MAX, "tasks")
-        };
-        body(request, size).await.map(Self)
+        must_be_json(&request)?;
+        // The first of the lists is what such a body is for.
+        let first = G::LISTS.first();
+        let size = first.map_or(Size::Ordinary, |l| Size::Bulk(l.items_max, l.name));
+        bodies::gather(request, size).await.map(Self)
     }
 }
 
-async fn body(request: Request, size: Size) -> Result<Vec<u8>, Problem> {
+fn must_be_json(request: &Request) -> Result<(), Problem> {
     let kind = request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
         .unwrap_or("application/json");
-    if !kind.starts_with("application/json") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be JSON: send `Content-Type: application/json`",
-        ));
+    if kind.starts_with("application/json") {
+        return Ok(());
     }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "the body must be JSON: send `Content-Type: application/json`",
+    ))
+}
+
+async fn body(request: Request, size: Size) -> Result<Vec<u8>, Problem> {
+    must_be_json(&request)?;
     let mut bytes = bodies::collect(request, size).await?;
     if bytes.is_empty() {
         // An empty body is what a client sends that has nothing to say.

@@ -16,6 +16,7 @@ mod keys;
 pub mod quarantine;
 mod rules;
 mod runs;
+mod splitter;
 mod tasks;
 
 use std::sync::Arc;

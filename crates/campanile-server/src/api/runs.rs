@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use campanile::control::{Request, RunQuery};
 use campanile::fuel::Fuel;
 use campanile::id::RunId;
-use campanile::protocol::limits::{BODY_BYTES_MAX, SUBMIT_RUNS_MAX};
+use campanile::protocol::limits::SUBMIT_RUNS_MAX;
 use campanile::protocol::work::Cancel;
 use campanile::run::State as RunState;
 use campanile::task::{HandlerSpec, Retry};
@@ -21,8 +21,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::bodies;
-use super::bulk::{self, List};
-use super::input::{Bulk, Params, RUNS, RunPath, instant};
+use super::bulk::{self, Gather, Gathered, List};
+use super::input::{Bulk, Params, RunPath, instant};
 use super::model::{AttemptLog, Cancelled, Page, Run, RunDetail, Submitted};
 use super::problem::Problem;
 
@@ -175,10 +175,9 @@ pub enum OneOrMany {
         (status = "default", body = Problem)))]
 pub async fn submit(
     State(control): State<Shared>,
-    Bulk(body): Bulk<RUNS>,
+    Bulk(body): Bulk<Runs>,
 ) -> Result<axum::response::Response, Problem> {
-    let asked = bodies::aside(control.pool(), body.len(), move |fuel| asked(&body, fuel)).await?;
-    let requests = match asked {
+    let requests = match asked(&control, body).await? {
         Asked::One(request) => {
             let answer = control.submit_one(&request).await?;
             let status = if answer.created {
@@ -201,38 +200,41 @@ enum Asked {
     Many(Vec<Request>),
 }
 
-const LISTS: [List; 1] = [List {
-    name: "runs",
-    items_max: SUBMIT_RUNS_MAX,
-}];
+/// Those that a body holds.
+#[derive(Debug, Default)]
+pub struct Runs(Vec<Request>);
 
-/// Reads one run, or many item by item.
-fn asked(body: &[u8], fuel: &Fuel) -> Result<Asked, Problem> {
-    let mut requests = Vec::new();
-    let seen = bulk::read(body, &LISTS, fuel, &mut |list, index, raw| {
+impl Gather for Runs {
+    const LISTS: &'static [List] = &[List {
+        name: "runs",
+        items_max: SUBMIT_RUNS_MAX,
+    }];
+    const MAY_BE_ONE: bool = true;
+
+    fn item(&mut self, list: &'static str, index: usize, raw: &str) -> Result<(), Problem> {
         let of = format!("{list}[{index}]");
         let run: NewRun = super::input::fit(&of, &super::input::item(&of, raw)?)?;
-        requests.push(Request::from(run));
+        self.0.push(Request::from(run));
         Ok(())
-    });
-    match seen {
-        Ok(seen) if !seen.lists.is_empty() => match seen.unknown {
-            Some(name) => Err(bulk::unknown(&name, &LISTS)),
-            None => Ok(Asked::Many(requests)),
-        },
-        Err(problem) if problem.field.is_some() || problem.status >= 500 => Err(problem),
-        // No list: one run, of which the reader of one can say more.
-        _ if body.len() <= BODY_BYTES_MAX => {
-            let run: NewRun = super::input::one(body)?;
-            Ok(Asked::One(Box::new(run.into())))
-        }
-        _ => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "one run is over the limit of {BODY_BYTES_MAX} bytes: store its data elsewhere"
-            ),
-        )),
     }
+}
+
+/// One run, or many.
+async fn asked(control: &Shared, body: Gathered<Runs>) -> Result<Asked, Problem> {
+    let Some(one) = body.one else {
+        return match body.seen.unknown {
+            Some(name) => Err(bulk::unknown(&name, Runs::LISTS)),
+            None => Ok(Asked::Many(body.items.0)),
+        };
+    };
+    // No list: one run, of which the reader of one can say more.
+    let bytes = one.len();
+    let read = move |_: &Fuel| {
+        let nothing = one.is_empty();
+        let run: NewRun = super::input::one(if nothing { b"{}" } else { &one })?;
+        Ok(Asked::One(Box::new(run.into())))
+    };
+    bodies::aside(control.pool(), bytes, read).await
 }
 
 /// One run with its attempts and its timeline.

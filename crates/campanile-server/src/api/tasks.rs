@@ -6,7 +6,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use campanile::control::{Apply, Definitions};
-use campanile::fuel::Fuel;
 use campanile::protocol::limits::{APPLY_RULES_MAX, APPLY_TASKS_MAX, DELETE_PATIENCE};
 use campanile::task::TaskSpec;
 use serde::Deserialize;
@@ -15,9 +14,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::Shared;
-use super::bodies;
-use super::bulk::{self, List};
-use super::input::{self, Bulk, Json, Params, TASKS};
+use super::bulk::{self, Gather, Gathered, List};
+use super::input::{self, Bulk, Json, Params};
 use super::model::{
     Applied, CalendarView, DeletionView, Page, Submitted, TASK_EXTRAS, Task, WhyView,
 };
@@ -303,11 +301,9 @@ pub struct ApplyParams {
 pub async fn apply(
     State(control): State<Shared>,
     Params(params): Params<ApplyParams>,
-    Bulk(body): Bulk<TASKS>,
+    Bulk(body): Bulk<Wanted>,
 ) -> Result<impl IntoResponse, Problem> {
-    let bytes = body.len();
-    let read = move |fuel: &Fuel| definitions(&body, fuel);
-    let mut wanted = bodies::aside(control.pool(), bytes, read).await?;
+    let mut wanted = definitions(body)?;
     wanted.owner = params.owner.filter(|owner| !owner.is_empty());
     let how = Apply {
         dry_run: params.dry_run,
@@ -325,51 +321,57 @@ pub async fn apply(
     Ok((status, Answer(Applied::from(diff))))
 }
 
-const LISTS: [List; 3] = [
-    List {
-        name: "tasks",
-        items_max: APPLY_TASKS_MAX,
-    },
-    List {
-        name: "calendars",
-        items_max: APPLY_RULES_MAX,
-    },
-    List {
-        name: "limits",
-        items_max: APPLY_RULES_MAX,
-    },
-];
+/// The definitions that a body holds.
+#[derive(Debug, Default)]
+pub struct Wanted(Definitions);
 
-/// Reads definitions item by item.
-fn definitions(body: &[u8], fuel: &Fuel) -> Result<Definitions, Problem> {
-    let mut wanted = Definitions::default();
-    let seen = bulk::read(body, &LISTS, fuel, &mut |list, index, raw| {
+impl Gather for Wanted {
+    const LISTS: &'static [List] = &[
+        List {
+            name: "tasks",
+            items_max: APPLY_TASKS_MAX,
+        },
+        List {
+            name: "calendars",
+            items_max: APPLY_RULES_MAX,
+        },
+        List {
+            name: "limits",
+            items_max: APPLY_RULES_MAX,
+        },
+    ];
+    const MAY_BE_ONE: bool = false;
+
+    fn item(&mut self, list: &'static str, index: usize, raw: &str) -> Result<(), Problem> {
         let of = format!("{list}[{index}]");
         let value = input::item(&of, raw)?;
         match list {
             "tasks" => {
                 let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
                 let spec = definition(&value).map_err(|p| Problem { task: name, ..p })?;
-                wanted.tasks.push(spec);
+                self.0.tasks.push(spec);
             }
-            "calendars" => wanted.calendars.push(calendar_spec(&value)?),
+            "calendars" => self.0.calendars.push(calendar_spec(&value)?),
             _ => {
                 let limit: LimitOf = input::fit(&of, &value)?;
                 let key = limit.limit.parse();
                 let key = key.map_err(|m: String| Problem::bad(Some("limits"), m))?;
-                wanted.limits.push((key, limit.max_running));
+                self.0.limits.push((key, limit.max_running));
             }
         }
         Ok(())
-    })?;
-    if let Some(name) = seen.unknown {
-        return Err(bulk::unknown(&name, &LISTS));
     }
-    if !seen.lists.contains(&"tasks") {
+}
+
+fn definitions(body: Gathered<Wanted>) -> Result<Definitions, Problem> {
+    if let Some(name) = body.seen.unknown {
+        return Err(bulk::unknown(&name, Wanted::LISTS));
+    }
+    if !body.seen.lists.contains(&"tasks") {
         let detail = "the body can't be taken: tasks: is missing";
         return Err(Problem::bad(Some("tasks"), detail));
     }
-    Ok(wanted)
+    Ok(body.items.0)
 }
 
 fn definition(body: &Value) -> Result<TaskSpec, Problem> {

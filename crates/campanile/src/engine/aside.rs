@@ -4,12 +4,14 @@
 
 use super::elector::causes;
 use super::meters::Meters;
-use crate::id::RunId;
+use crate::id::{OutboxId, RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::{Error, Store};
 use crate::protocol::limits;
 use crate::protocol::refusal::{Parts, with_less};
-use crate::protocol::work::{Aside, Finish, Term, Thing};
+use crate::protocol::work::{Aside, Claim, Claimed, End, Finish, Spoiled, Term, Thing};
+use crate::run::Run;
+use crate::task::Task;
 use crate::time::Timestamp;
 
 /// Who writes: a worker, or (with a term) the leader.
@@ -88,9 +90,14 @@ impl Pen<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.set_aside(Thing::End(end.clone()), now, error)
-            .await
-            .map(Some)
+        let written = self.set_aside(Thing::End(end.clone()), now, error).await?;
+        if written.is_applied() || !matches!(end.end, End::Withdrawn { .. }) {
+            return Ok(Some(written));
+        }
+        // What is withdrawn may wait still, under no claim.
+        let (run, attempt) = (end.run, end.attempt);
+        let thing = Thing::Start { run, attempt };
+        self.set_aside(thing, now, error).await.map(Some)
     }
 
     /// Sets something aside, and says so in one line.
@@ -111,9 +118,13 @@ impl Pen<'_> {
             error: said[..cut].replace('\0', "\u{fffd}"),
         };
         let what = match &aside.thing {
-            Thing::End(Finish { run, .. }) | Thing::HandedOver { run, .. } => {
-                format!("run {run}, {}", aside.what())
+            Thing::End(Finish { run, .. })
+            | Thing::HandedOver { run, .. }
+            | Thing::Start { run, .. } => format!("run {run}, {}", aside.what()),
+            Thing::Row(Spoiled::Outbox(id)) => {
+                return self.rebuild(*id, &aside).await;
             }
+            Thing::Row(row) => format!("{row}, whose row can't be read"),
             Thing::Due(key) => format!("{:?}, {}", key.owner, aside.what()),
         };
         match self.store.set_aside(self.term, &aside).await {
@@ -121,7 +132,7 @@ impl Pen<'_> {
                 if written.is_applied() {
                     Meters::add(&self.meters.quarantined, 1);
                     tracing::error!(error = %aside.error,
-                        "the store refuses to record {what}: it is set aside, and nothing waits for it; mend the cause, then \
+                        "{what}: the store refuses it; it is set aside, and nothing waits for it; mend the cause, then \
                          `campanile quarantine list` and `campanile quarantine release ID`");
                 }
                 Ok(written)
@@ -133,6 +144,146 @@ impl Pen<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A list of what is to be published that can't be read: what it held is fired anew.
+    async fn rebuild(&self, id: OutboxId, aside: &Aside) -> Result<Written, Error> {
+        let written = self.store.set_aside(self.term, aside).await?;
+        if written.is_applied() {
+            Meters::add(&self.meters.quarantined, 1);
+            tracing::error!(outbox = %id, error = %aside.error,
+                "list {id} of what is to be published can't be read: it is dropped, and runs that wait are published anew; \
+                 nothing is to be done");
+        }
+        Ok(written)
+    }
+
+    /// A read failed because of one row: it is set aside, so that the same read goes by it. Answers whether it was: else
+    /// the error stands.
+    ///
+    /// # Errors
+    /// The store did not answer, or is busy or full.
+    pub async fn unreadable(&self, error: &Error, now: Timestamp) -> Result<bool, Error> {
+        let Some(row) = error.spoiled() else {
+            return Ok(false);
+        };
+        let written = self.set_aside(Thing::Row(row), now, error).await?;
+        Ok(written.is_applied())
+    }
+
+    /// Tasks by id, and which of them can't be read.
+    ///
+    /// # Errors
+    /// The store did not answer, or is busy.
+    pub async fn tasks(&self, ids: &[TaskId]) -> Result<(Vec<Task>, Vec<(TaskId, Error)>), Error> {
+        let (mut tasks, mut unreadable) = (Vec::with_capacity(ids.len()), Vec::new());
+        let mut parts = Parts::of(ids.len());
+        while let Some(part) = parts.take() {
+            match self.store.tasks_by_id(&ids[part.clone()]).await {
+                Ok(found) => tasks.extend(found),
+                Err(error) if error.is_refusal() => {
+                    if let Some(n) = parts.refused(&part) {
+                        unreadable.push((ids[n], error));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((tasks, unreadable))
+    }
+
+    /// Claims, and what kept the rest from being claimed.
+    pub async fn claim(&self, claim: &Claim, now: Timestamp) -> (Vec<Claimed>, Option<Error>) {
+        let mut won = Vec::new();
+        let mut parts = Parts::of(claim.runs.len());
+        while let Some(part) = parts.take() {
+            let some = Claim {
+                runs: claim.runs[part.clone()].to_vec(),
+                ..claim.clone()
+            };
+            let error = match self.store.claim(&some).await {
+                Ok(more) => {
+                    won.extend(more);
+                    continue;
+                }
+                Err(error) if error.is_refusal() => error,
+                Err(error) => return (won, Some(error)),
+            };
+            let Some(n) = parts.refused(&part) else {
+                continue;
+            };
+            let (run, attempt) = claim.runs[n];
+            let thing = match error {
+                Error::Corrupt { .. } => Thing::Row(Spoiled::Run(run)),
+                _ => Thing::Start { run, attempt },
+            };
+            if let Err(error) = self.set_aside(thing, now, &error).await {
+                return (won, Some(error));
+            }
+        }
+        (won, None)
+    }
+
+    /// Marks runs as queued, and removes outbox rows that did their duty.
+    ///
+    /// # Errors
+    /// The store did not answer, or is busy or full.
+    pub async fn mark_sent(
+        &self,
+        term: &Term,
+        queued: &[(RunId, u32)],
+        at: Timestamp,
+        done: &[OutboxId],
+    ) -> Result<Written, Error> {
+        match self.store.mark_sent(term, queued, at, done).await {
+            Err(error) if error.is_refusal() && !queued.is_empty() => {}
+            answer => return answer,
+        }
+        let mut parts = Parts::of(queued.len());
+        while let Some(part) = parts.take() {
+            let some = &queued[part.clone()];
+            match self.store.mark_sent(term, some, at, &[]).await {
+                Ok(Written::Applied) => {}
+                Ok(Written::Stale) => return Ok(Written::Stale),
+                Err(error) if error.is_refusal() => {
+                    if let Some(n) = parts.refused(&part) {
+                        let (run, attempt) = queued[n];
+                        let thing = Thing::Start { run, attempt };
+                        let _ = self.set_aside(thing, at, &error).await?;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.store.mark_sent(term, &[], at, done).await
+    }
+
+    /// Ends waiting runs of deleted tasks. Answers how many ended; `None` if the term is over.
+    ///
+    /// # Errors
+    /// The store did not answer, or is busy or full.
+    pub async fn end_orphans(
+        &self,
+        term: &Term,
+        runs: &[Run],
+        at: Timestamp,
+    ) -> Result<Option<usize>, Error> {
+        let (mut parts, mut ended) = (Parts::of(runs.len()), 0);
+        while let Some(part) = parts.take() {
+            match self.store.end_orphans(term, &runs[part.clone()], at).await {
+                Ok(Some(some)) => ended += some,
+                Ok(None) => return Ok(None),
+                Err(error) if error.is_refusal() => {
+                    if let Some(n) = parts.refused(&part) {
+                        let (run, attempt) = (runs[n].id, runs[n].attempt);
+                        let thing = Thing::Start { run, attempt };
+                        let _ = self.set_aside(thing, at, &error).await?;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(ended))
     }
 
     /// Ends runs whose messages external listeners have.

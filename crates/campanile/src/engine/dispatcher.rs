@@ -174,8 +174,7 @@ impl Publisher<'_> {
                 limited: true,
             })
             .collect();
-        let store = &duty.shared.parts.store;
-        match store.finish_lost(&duty.leadership.term, &ends).await {
+        match duty.pen().finish(&ends, now).await {
             Ok(Some(_)) => {
                 duty.desk.with(|d| d.resolved(&blocked));
                 duty.shared.wake.notify_one();
@@ -410,11 +409,10 @@ async fn look(duty: &Duty, age: Duration, rows: usize) -> Result<(usize, usize),
         return Ok(found);
     }
     let term = &duty.leadership.term;
+    let at = duty.shared.time.now();
     let answer = duty
-        .shared
-        .parts
-        .store
-        .mark_sent(term, &settled.mark, duty.shared.time.now(), &settled.done)
+        .pen()
+        .mark_sent(term, &settled.mark, at, &settled.done)
         .await;
     if duty.guarded(answer)? {
         Meters::add(&duty.shared.meters.runs_marked_queued, settled.mark.len());

@@ -3,7 +3,9 @@
 //! who is silent is watched across terms.
 //! Whichever finds the term over ends them all.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -18,6 +20,7 @@ use super::{Shared, orphans, planner, put_back, reaper, router, zones};
 use crate::failpoint::{self, Failpoint};
 use crate::port::Written;
 use crate::port::store::Error;
+use crate::protocol::limits;
 
 /// What every duty of a term holds.
 pub struct Duty {
@@ -31,6 +34,10 @@ pub struct Duty {
     pub broker_ok: watch::Sender<bool>,
     /// Who was silent for his lease. It outlives terms: it is what this node saw, not what a term decided.
     pub silent: Arc<Silent>,
+    /// Rows that could not be read, one after the other.
+    spoiled: AtomicU32,
+    /// Of what the log has told in this term that the store refuses it.
+    said: Mutex<BTreeSet<&'static str>>,
 }
 
 /// Why a duty stopped.
@@ -84,6 +91,46 @@ impl Duty {
         Meters::add(&self.shared.meters.terms_broken, 1);
         self.leadership.broken();
         Err(TermOver)
+    }
+
+    /// A read failed: a row that can't be read is set aside, and the caller reads again; anything else is
+    /// [`Duty::failed`]. So is one row too many after the other: then it is not the rows.
+    ///
+    /// # Errors
+    /// The term is over.
+    pub async fn unread(&self, error: &Error) -> Result<(), TermOver> {
+        let in_a_row = self.spoiled.fetch_add(1, Ordering::Relaxed);
+        if error.spoiled().is_none() || in_a_row >= limits::SET_ASIDE_IN_A_ROW_MAX {
+            return self.failed(error);
+        }
+        match self.pen().unreadable(error, self.shared.time.now()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.failed(error),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// A read went well.
+    pub fn readable(&self) {
+        self.spoiled.store(0, Ordering::Relaxed);
+    }
+
+    /// Housekeeping that is not about one thing failed: what the store refuses there is said, and keeps neither the term
+    /// nor other work from going on.
+    ///
+    /// # Errors
+    /// The term is over.
+    pub fn put_off(&self, what: &'static str, error: &Error) -> Result<(), TermOver> {
+        if !error.is_refusal() {
+            return self.failed(error);
+        }
+        Meters::add(&self.shared.meters.chores_refused, 1);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(what) {
+            tracing::error!(what, error = %causes(error),
+                "the store refuses {what}: the rest goes on without it; mend the cause (`campanile doctor` tries the store)");
+        }
+        Ok(())
     }
 
     /// Waits, unless the term ends first.
@@ -143,6 +190,8 @@ impl Leader {
             }),
             broker_ok: self.broker_ok.clone(),
             silent: Arc::clone(&self.silent),
+            spoiled: AtomicU32::new(0),
+            said: Mutex::default(),
         });
         failpoint::reach(Failpoint::TermStarted);
         if router::read(&duty).await.is_err() {

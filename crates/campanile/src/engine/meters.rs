@@ -73,6 +73,8 @@ counters!(
     ends_cut,
     /// What the store refused altogether, and was set aside.
     quarantined,
+    /// Housekeeping of the leader that the store refused.
+    chores_refused,
     /// Runs handed over to external listeners.
     runs_handed_over,
     /// Nodes found dead.

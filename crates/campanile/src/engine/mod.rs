@@ -18,6 +18,7 @@ mod handlers;
 mod heart;
 mod intake;
 mod leader;
+mod learned;
 mod meters;
 pub mod node;
 mod orphans;

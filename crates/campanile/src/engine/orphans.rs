@@ -36,7 +36,7 @@ async fn look_for_ever(duty: &Duty) -> Result<(), TermOver> {
                     looked = look(duty, open, forget).await?;
                 }
             }
-            Err(error) => duty.failed(&error)?,
+            Err(error) => duty.put_off("to name deleted tasks", &error)?,
         }
         duty.rest(PERIOD).await?;
     }
@@ -51,11 +51,12 @@ async fn look(duty: &Duty, open: Option<Deletions>, forget: Timestamp) -> Result
         let found = match duty.shared.parts.store.orphans(after, look).await {
             Ok(found) => found,
             Err(error) => {
-                duty.failed(&error)?;
+                duty.unread(&error).await?;
                 duty.rest(BUSY_WAIT).await?;
                 continue;
             }
         };
+        duty.readable();
         for batch in found.runs.chunks(limits::DELETE_ROWS_MAX) {
             all_ended &= end(duty, batch).await?;
             duty.rest(BREATH).await?;
@@ -77,8 +78,9 @@ async fn look(duty: &Duty, open: Option<Deletions>, forget: Timestamp) -> Result
 
 /// Ends a batch. Answers whether all of it waited still.
 async fn end(duty: &Duty, batch: &[Run]) -> Result<bool, TermOver> {
-    let (store, term) = (&duty.shared.parts.store, &duty.leadership.term);
-    match store.end_orphans(term, batch, duty.shared.time.now()).await {
+    let term = &duty.leadership.term;
+    let now = duty.shared.time.now();
+    match duty.pen().end_orphans(term, batch, now).await {
         Ok(Some(ended)) => {
             Meters::add(&duty.shared.meters.runs_orphaned, ended);
             // Permits may have been given back.
@@ -102,7 +104,7 @@ async fn forget_all(duty: &Duty, before: Timestamp) -> Result<(), TermOver> {
             Ok(Some(forgotten)) if forgotten < most => return Ok(()),
             Ok(Some(_)) => duty.rest(BREATH).await?,
             Ok(None) => return Err(duty.fenced()),
-            Err(error) => return duty.failed(&error),
+            Err(error) => return duty.put_off("to forget deleted tasks", &error),
         }
     }
 }

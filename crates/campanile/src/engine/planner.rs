@@ -36,6 +36,8 @@ struct Cache {
     rules: Arc<Rules>,
     answered: Answered,
     tasks: HashMap<TaskId, Lookup>,
+    /// Those whose rows can't be read, and why.
+    spoiled: HashMap<TaskId, Error>,
     shelf: Arc<Shelf>,
 }
 
@@ -59,6 +61,7 @@ async fn renew(duty: &Duty, cache: &mut Cache, edits: i64) -> Result<bool, TermO
         return Ok(true);
     }
     cache.tasks.clear();
+    cache.spoiled.clear();
     let store = &duty.shared.parts.store;
     let read = async { Ok((store.rules().await?, store.answered().await?)) };
     match read.await {
@@ -68,7 +71,9 @@ async fn renew(duty: &Duty, cache: &mut Cache, edits: i64) -> Result<bool, TermO
             cache.edits = Some(edits);
             Ok(true)
         }
-        Err(error) => duty.failed(&error).map(|()| false),
+        Err(error) => duty
+            .put_off("to name calendars and limits", &error)
+            .map(|()| false),
     }
 }
 
@@ -83,10 +88,14 @@ async fn load(
     if missing.is_empty() {
         return Ok(true);
     }
-    match duty.shared.parts.store.tasks_by_id(&missing).await {
-        Ok(tasks) => {
+    match duty.pen().tasks(&missing).await {
+        Ok((tasks, spoiled)) => {
             let gone = missing.into_iter().map(|id| (id, Lookup::Gone));
             cache.tasks.extend(gone);
+            for (id, error) in spoiled {
+                cache.tasks.insert(id, Lookup::Unreadable);
+                cache.spoiled.insert(id, error);
+            }
             for task in tasks {
                 let id = task.id;
                 let lookup = cache.shelf.lookup(duty, task, &cache.rules);
@@ -113,8 +122,9 @@ async fn recall(
     if missing.is_empty() {
         return Ok(true);
     }
-    match duty.shared.parts.store.tasks_by_id(&missing).await {
-        Ok(tasks) => {
+    match duty.pen().tasks(&missing).await {
+        // Of one that can't be read its worker says so.
+        Ok((tasks, _)) => {
             known.extend(tasks.into_iter().map(|task| (task.id, Arc::new(task))));
             Ok(true)
         }
@@ -133,11 +143,12 @@ pub async fn recover(duty: &Duty) -> Result<(), TermOver> {
         let rows = match duty.shared.parts.store.outbox(after, OUTBOX_PAGE).await {
             Ok(rows) => rows,
             Err(error) => {
-                duty.failed(&error)?;
+                duty.unread(&error).await?;
                 duty.rest(BUSY_WAIT).await?;
                 continue;
             }
         };
+        duty.readable();
         let tasks = rows
             .iter()
             .flat_map(|r| &r.waiting)
@@ -234,8 +245,9 @@ async fn scan(
     let horizon = duty.shared.time.now().plus(limits::LOOK_AHEAD);
     let scan = match duty.shared.parts.store.scan(horizon, &rooms).await {
         Ok(scan) => scan,
-        Err(error) => return duty.failed(&error).map(|()| Next::Soon),
+        Err(error) => return duty.unread(&error).await.map(|()| Next::Soon),
     };
+    duty.readable();
     if scan.resign_epoch == duty.leadership.term.epoch {
         tracing::info!(
             epoch = scan.resign_epoch,
@@ -248,12 +260,11 @@ async fn scan(
     if !renew(duty, cache, scan.edits).await? {
         return Ok(Next::Soon);
     }
-    let wanted = scan.rows.iter().filter_map(|row| match row.key.owner {
-        Owner::Task(id) => Some(id),
-        Owner::Run(_) => row.waiting.as_ref().and_then(|w| w.run.task),
-    });
-    if !load(duty, cache, wanted).await? {
+    if !load(duty, cache, scan.rows.iter().filter_map(task_of)).await? {
         return Ok(Next::Soon);
+    }
+    if set_spoiled_aside(duty, cache, &scan).await? {
+        return Ok(Next::Refused);
     }
     let Some(mut board) = board(duty, cache, &scan).await? else {
         return Ok(Next::Soon);
@@ -269,14 +280,43 @@ async fn scan(
     Ok(next)
 }
 
+/// Of which task a due row is.
+fn task_of(row: &DueRow) -> Option<TaskId> {
+    match row.key.owner {
+        Owner::Task(id) => Some(id),
+        Owner::Run(_) => row.waiting.as_ref().and_then(|w| w.run.task),
+    }
+}
+
+/// Sets aside what is due of tasks that can't be read, so that it takes nobody's room. Answers whether anything was.
+/// What could not be read is read anew when it is due again: it may be mended by then.
+async fn set_spoiled_aside(duty: &Duty, cache: &mut Cache, scan: &Scan) -> Result<bool, TermOver> {
+    let mut any = false;
+    let spoiled = std::mem::take(&mut cache.spoiled);
+    for id in spoiled.keys() {
+        cache.tasks.remove(id);
+    }
+    for row in &scan.rows {
+        let Some(error) = task_of(row).and_then(|id| spoiled.get(&id)) else {
+            continue;
+        };
+        let thing = Thing::Due(row.key.clone());
+        match duty
+            .pen()
+            .set_aside(thing, duty.shared.time.now(), error)
+            .await
+        {
+            Ok(written) => any |= written.is_applied(),
+            Err(error) => duty.failed(&error)?,
+        }
+    }
+    Ok(any)
+}
+
 /// Who holds the permits that the rows of a scan may need; `None` if the store was busy.
 async fn board(duty: &Duty, cache: &Cache, scan: &Scan) -> Result<Option<Board>, TermOver> {
     let keys = scan.rows.iter().flat_map(|row| {
-        let task = match row.key.owner {
-            Owner::Task(id) => Some(id),
-            Owner::Run(_) => row.waiting.as_ref().and_then(|w| w.run.task),
-        };
-        let task = task.and_then(|id| cache.task(id));
+        let task = task_of(row).and_then(|id| cache.task(id));
         cache.rules.keys(task.as_deref(), &row.key.queue)
     });
     let keys: BTreeSet<LimitKey> = keys.map(|(key, _)| key).collect();

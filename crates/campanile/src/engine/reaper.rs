@@ -86,12 +86,14 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
     loop {
         let mut buried = false;
         for (node, name) in duty.silent.take() {
-            let answer = duty
-                .shared
-                .parts
-                .store
-                .bury(&duty.leadership.term, node)
-                .await;
+            let store = &duty.shared.parts.store;
+            let answer = match store.bury(&duty.leadership.term, node).await {
+                Err(error) if error.is_refusal() => {
+                    duty.put_off("to bury a silent node", &error)?;
+                    continue;
+                }
+                answer => answer,
+            };
             if duty.guarded(answer)? {
                 tracing::warn!(%node, name, "node `{name}` was silent for its lease: its runs are given on");
                 Meters::add(&duty.shared.meters.nodes_buried, 1);
@@ -126,7 +128,7 @@ async fn sweep_permits(duty: &Duty) -> Result<(), TermOver> {
             Ok(())
         }
         Ok(None) => Err(duty.fenced()),
-        Err(error) => duty.failed(&error),
+        Err(error) => duty.put_off("to sweep permits", &error),
     }
 }
 
@@ -143,11 +145,12 @@ async fn give_on(duty: &Duty) -> Result<(), TermOver> {
         {
             Ok(runs) => runs,
             Err(error) => {
-                duty.failed(&error)?;
+                duty.unread(&error).await?;
                 duty.rest(Duration::from_millis(100)).await?;
                 continue;
             }
         };
+        duty.readable();
         let Some(last) = runs.last() else {
             return Ok(());
         };
@@ -184,8 +187,10 @@ async fn start_modes(
     let mut ids: Vec<TaskId> = runs.iter().filter_map(|r| r.task).collect();
     ids.sort_unstable();
     ids.dedup();
-    match duty.shared.parts.store.tasks_by_id(&ids).await {
-        Ok(tasks) => Ok(Some(
+    // Of a task that can't be read nobody knows whether its runs may start twice. They are given on, and set aside before
+    // they start.
+    match duty.pen().tasks(&ids).await {
+        Ok((tasks, _)) => Ok(Some(
             tasks
                 .into_iter()
                 .map(|t| (t.id, if_lost(&t.spec)))
@@ -245,6 +250,10 @@ async fn retention_for_ever(duty: &Duty) -> Result<(), TermOver> {
                     }
                 }
                 Ok(None) => return Err(duty.fenced()),
+                Err(error) if error.is_refusal() => {
+                    duty.put_off("to remove old history", &error)?;
+                    break;
+                }
                 Err(error) => {
                     duty.failed(&error)?;
                     // Busy for a moment, which is no reason to let history grow for a whole period.

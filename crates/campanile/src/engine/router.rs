@@ -29,7 +29,7 @@ pub async fn read(duty: &Duty) -> Result<bool, TermOver> {
             });
             Ok(true)
         }
-        Err(error) => duty.failed(&error).map(|()| false),
+        Err(error) => duty.put_off("to name the living", &error).map(|()| false),
     }
 }
 
@@ -60,7 +60,10 @@ async fn go_on(duty: &Duty, known: BTreeSet<LimitKey>) -> Result<BTreeSet<LimitK
     let store = &duty.shared.parts.store;
     let counts = match store.blocked().await {
         Ok(counts) => counts,
-        Err(error) => return duty.failed(&error).map(|()| known),
+        Err(error) => {
+            let blocked = duty.put_off("to name blocked runs", &error);
+            return blocked.map(|()| known);
+        }
     };
     let routes = duty.desk.with(|d| d.routes());
     let can = |key: &LimitKey| match key {
@@ -92,7 +95,7 @@ async fn go_on(duty: &Duty, known: BTreeSet<LimitKey>) -> Result<BTreeSet<LimitK
                 duty.shared.wake.notify_one();
             }
             Ok(None) => return Err(duty.fenced()),
-            Err(error) => duty.failed(&error)?,
+            Err(error) => duty.put_off("to let blocked runs go on", &error)?,
         }
     }
     Ok(blocked.into_iter().map(|(key, _)| key).collect())

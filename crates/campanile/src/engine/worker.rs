@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::elector::causes;
 use super::heart::beat;
 use super::intake::Intake;
+use super::learned::{Known, attempt, learn};
 use super::meters::Meters;
 use super::refusing::{self, Announced};
 use super::running::{self, About, Attempt, InHand, Stops};
@@ -23,14 +24,13 @@ use crate::port::store::Error;
 use crate::protocol::limits;
 use crate::protocol::run::conclude;
 use crate::protocol::work::{Claim, Claimed, End, Finish};
-use crate::run::Reason;
-use crate::task::{QueueName, TaskSpec};
+use crate::task::QueueName;
 
 /// The first wait after the store failed; doubles up to [`RETRY_MAX`].
-const RETRY_INITIAL: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(2);
+pub const RETRY_INITIAL: Duration = Duration::from_millis(50);
+pub const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Tasks that a worker remembers; past this it forgets all and reads again.
-const CACHE_TASKS_MAX: usize = 10_000;
+pub const CACHE_TASKS_MAX: usize = 10_000;
 
 /// Everything that the parts of one worker share. One value for each joining of the node: a worker that was fenced
 /// drops it and joins anew.
@@ -55,14 +55,7 @@ pub struct Worker {
     pub stops: Stops,
     /// What it can carry out.
     pub announced: Announced,
-    tasks: Mutex<HashMap<TaskId, Known>>,
-}
-
-#[derive(Clone)]
-struct Known {
-    version: i64,
-    spec: Arc<TaskSpec>,
-    name: String,
+    pub tasks: Mutex<HashMap<TaskId, Known>>,
 }
 
 /// How a worker's time ended.
@@ -176,20 +169,23 @@ pub async fn claim(
         runs: offers,
     };
     failpoint::reach(Failpoint::ClaimBefore);
-    let won = match worker.shared.parts.store.claim(&claim).await {
-        Ok(won) => won,
-        Err(error) => {
-            Meters::add(&worker.shared.meters.store_failures, 1);
-            if matches!(error, Error::Ambiguous(_)) {
-                withdraw(&worker, &claim).await;
-            }
-            return Err(causes(&error));
+    let now = worker.shared.time.now();
+    let (won, failed) = worker.pen().claim(&claim, now).await;
+    if let Some(error) = &failed {
+        Meters::add(&worker.shared.meters.store_failures, 1);
+        if matches!(error, Error::Ambiguous(_)) {
+            let is_won = |run: &RunId| won.iter().any(|claimed| claimed.run == *run);
+            let mut rest = claim.clone();
+            rest.runs.retain(|(run, _)| !is_won(run));
+            withdraw(&worker, &rest).await;
         }
-    };
+    }
     if !won.is_empty() {
         failpoint::reach(Failpoint::ClaimCommitted);
     }
-    Meters::add(&worker.shared.meters.claims_refused, offered - won.len());
+    if failed.is_none() {
+        Meters::add(&worker.shared.meters.claims_refused, offered - won.len());
+    }
     Meters::add(&worker.shared.meters.attempts_claimed, won.len());
     for run in &won {
         let late = run.started_at.as_ms() - run.due_at.as_ms();
@@ -199,7 +195,7 @@ pub async fn claim(
             .observe_lateness(u64::try_from(late).unwrap_or(0));
     }
     start(&worker, won, claim.id, permits, &queue).await;
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(causes(&error)))
 }
 
 /// Nobody knows whether this claim committed, or still will: a network may hold it back for longer than the call may take.
@@ -276,100 +272,6 @@ async fn start(
     worker.freed.notify_waiters();
 }
 
-/// The definitions that the won runs need, in the version in force; what is not known is read. Asks until the store
-/// answers: the runs are ours meanwhile. `None` if the worker was fenced before.
-async fn learn(worker: &Worker, won: &[Claimed]) -> Option<HashMap<TaskId, Known>> {
-    let mut needed = HashMap::new();
-    let mut missing: Vec<TaskId> = Vec::new();
-    {
-        let known = worker
-            .tasks
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (id, version) in won.iter().filter_map(|c| c.task) {
-            match known.get(&id).filter(|k| k.version >= version) {
-                Some(known) => drop(needed.insert(id, known.clone())),
-                None => missing.push(id),
-            }
-        }
-    }
-    missing.sort_unstable();
-    missing.dedup();
-    let mut wait = RETRY_INITIAL;
-    while !missing.is_empty() {
-        if worker.stops.fence.is_cancelled() {
-            return None;
-        }
-        match worker.shared.parts.store.tasks_by_id(&missing).await {
-            Ok(tasks) => {
-                let mut known = worker
-                    .tasks
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                if known.len() > CACHE_TASKS_MAX {
-                    known.clear();
-                }
-                for task in tasks {
-                    let name = task.spec.name.clone();
-                    let one = Known {
-                        version: task.version,
-                        spec: Arc::new(task.spec),
-                        name,
-                    };
-                    needed.insert(task.id, one.clone());
-                    known.insert(task.id, one);
-                }
-                break;
-            }
-            Err(error) => {
-                tracing::warn!(error = %causes(&error), "could not read the tasks of claimed runs; asking again");
-                worker.shared.parts.clock.sleep(wait).await;
-                wait = (wait * 2).min(RETRY_MAX);
-            }
-        }
-    }
-    Some(needed)
-}
-
-/// Puts an attempt together; a run whose task is gone is cancelled instead.
-fn attempt(
-    known: &HashMap<TaskId, Known>,
-    claimed: Claimed,
-    claim: ClaimId,
-) -> Result<Attempt, Finish> {
-    let definition = claimed.task.and_then(|(id, _)| known.get(&id));
-    // A run of a deleted task does not start, whatever it carries.
-    let own = claimed.spec.as_ref().filter(|_| !claimed.orphaned);
-    let own = own.and_then(|s| s.handler.clone());
-    let rules = claimed.spec.as_ref().and_then(|s| s.rules.as_ref());
-    let (mut spec, task_name) = match (definition, own) {
-        (Some(known), _) => (Arc::clone(&known.spec), known.name.clone()),
-        (None, Some(handler)) => (Arc::new(TaskSpec::for_handler(handler)), String::new()),
-        (None, None) => {
-            return Err(Finish {
-                run: claimed.run,
-                attempt: claimed.attempt,
-                claim,
-                end: End::Cancelled(Reason::TaskDeleted),
-                at: claimed.started_at,
-                error: Some("its task was deleted before it started".to_owned()),
-                class: None,
-                log: None,
-                limited: claimed.limited,
-            });
-        }
-    };
-    if let Some(rules) = rules {
-        rules.put_over(Arc::make_mut(&mut spec));
-    }
-    Ok(Attempt {
-        claimed,
-        claim,
-        spec,
-        task_name,
-    })
-}
-
 async fn carry_out(
     worker: Arc<Worker>,
     attempt: Attempt,
@@ -423,7 +325,7 @@ mod tests {
     use crate::port::clock::Clock;
     use crate::port::store::Control as _;
     use crate::protocol::message::Secret;
-    use crate::run::Origin;
+    use crate::run::{Origin, Reason};
     use crate::system::{Random, SystemClock};
 
     /// A worker by itself, and where its ends go.

@@ -25,7 +25,7 @@ use crate::protocol::routing::Abilities;
 use crate::protocol::work::{
     Aside, Backlog, Beaten, Bid, Cancel, Claim, Claimed, Deletions, Edit, Finish, Fired, Firing,
     Former, LeaderRow, Moved, Named, Node, Orphans, OutboxRow, Quarantined, QueueCount, Released,
-    RunDetail, RunFilter, Scan, ScanLimits, Submission, Submitted, TaskPage, Term,
+    RunDetail, RunFilter, Scan, ScanLimits, Spoiled, Submission, Submitted, TaskPage, Term,
 };
 use crate::run::Run;
 use crate::task::Task;
@@ -330,10 +330,12 @@ pub enum Error {
     #[error("have the store do its work")]
     Unable(#[source] Cause),
     /// A row holds what this version can't read.
-    #[error("read a row of {table}: {message}")]
+    #[error("read a row of {table}{}: {message}", of_row(*row))]
     Corrupt {
         /// Which table.
         table: &'static str,
+        /// What the row is about, where that is known.
+        row: Option<Spoiled>,
         /// What is wrong.
         message: String,
     },
@@ -346,12 +348,42 @@ impl Error {
         matches!(self, Self::Contended(_))
     }
 
+    /// The same about this row, if it is about one and does not say which.
+    #[must_use]
+    pub fn about(self, about: Spoiled) -> Self {
+        match self {
+            Self::Corrupt {
+                table,
+                row,
+                message,
+            } => Self::Corrupt {
+                table,
+                row: row.or(Some(about)),
+                message,
+            },
+            other => other,
+        }
+    }
+
+    /// The row that can't be read, if it is that and is known.
+    #[must_use]
+    pub const fn spoiled(&self) -> Option<Spoiled> {
+        match self {
+            Self::Corrupt { row, .. } => *row,
+            _ => None,
+        }
+    }
+
     /// Whether it is about what was asked, and not about the store: a batch may be asked for again in halves, until what
     /// is refused stands alone.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Corrupt { .. })
     }
+}
+
+fn of_row(row: Option<Spoiled>) -> String {
+    row.map_or_else(String::new, |row| format!(" ({row})"))
 }
 
 /// The setting of the cluster that names the zone rules with which the due rows were computed.

@@ -109,8 +109,14 @@ pub struct Settled {
 }
 
 impl Dispatch {
-    /// Takes over the runs of one outbox row. A run that is in hand already (it had two timers) is not taken twice.
+    /// Takes over the runs of one outbox row. A run that is in hand already (it had two timers, or was set aside and
+    /// released) is not taken twice; one that is out already is published again if the next look finds it waiting.
     pub fn admit(&mut self, row: OutboxId, entries: Vec<Entry>) {
+        for entry in &entries {
+            if let Some(out) = self.published.get_mut(&entry.key()) {
+                out.again_at = Monotonic::default();
+            }
+        }
         let fresh: Vec<Entry> = entries.into_iter().filter(|e| !self.has(e)).collect();
         if fresh.is_empty() {
             self.done_rows.push(row);

@@ -16,7 +16,7 @@ use crate::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
 use crate::task::{Class, QueueName, Task, TaskSpec};
 use crate::time::Timestamp;
 
-pub use self::aside::{Aside, Quarantined, Released, Thing};
+pub use self::aside::{Aside, Quarantined, Released, Spoiled, Thing};
 pub use self::asked::{Cancel, Moved, Submission, Submitted};
 
 /// One holder's time as leader. Every leader write carries it and is refused once another term began.

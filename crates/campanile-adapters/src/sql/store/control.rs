@@ -21,7 +21,7 @@ use super::super::statement::{Statement, Text};
 use super::super::value::{Arg, Table};
 use super::ends::{Ending, Outcome};
 use super::points::{CANCEL, SUBMIT};
-use super::rows::{attempt_of, ended_run, live_run, node_of, small};
+use super::rows::{QUEUE_AT, attempt_of, ended_run, live_run, node_of, readable, small};
 use super::{Store, first};
 
 /// How long before an occurrence's instant its run may have been minted: the look-ahead and two clocks' difference.
@@ -159,7 +159,9 @@ impl Control for Store {
     ) -> Result<Vec<Run>, Error> {
         let (text, args) = runs_text(filter, before, limit, self.dialect());
         let rows = self.pools.reader.rows_of(&text, &args).await?;
-        self.runs_of(rows).await
+        self.learn_queues(&rows, QUEUE_AT).await?;
+        let runs = rows.into_iter().map(|mut row| self.run_of(&mut row));
+        readable(runs)
     }
 
     async fn run(&self, id: RunId) -> Result<Option<RunDetail>, Error> {
@@ -245,6 +247,7 @@ impl Control for Store {
             let state = State::from_i64(row.int("run_history")?);
             return state.map(Cancel::Ended).ok_or_else(|| Error::Corrupt {
                 table: "run_history",
+                row: None,
                 message: format!("run {id} is in a state that this version doesn't know"),
             });
         }
@@ -291,7 +294,7 @@ impl Control for Store {
 
     async fn nodes(&self) -> Result<Vec<Node>, Error> {
         let rows = self.pools.reader.rows(&NODES, &[]).await?;
-        rows.into_iter().map(node_of).collect()
+        readable(rows.into_iter().map(node_of))
     }
 
     async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCount>, Error> {
@@ -322,6 +325,7 @@ impl Control for Store {
         let mut secret = [0; 32];
         hex::decode_to_slice(&kept, &mut secret).map_err(|error| Error::Corrupt {
             table: "setting",
+            row: None,
             message: format!("the shared secret: {error}"),
         })?;
         Ok(secret)

@@ -20,7 +20,6 @@ use campanile::time::Timestamp;
 
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::error::Failure;
-use super::super::outbox;
 use super::super::statement::Statement;
 use super::super::value::{Arg, Row, Table};
 use super::ends::{Ending, Outcome};
@@ -28,7 +27,7 @@ use super::firing::{SCAN_QUEUES_MAX, scan_text};
 use super::points::{
     BEGIN_TERM as BIDDING, BURY, FINISH_LOST, FIRE, HAND_OVER, PRUNE as PRUNING, SETTLE,
 };
-use super::rows::{live_run, pairs};
+use super::rows::{live_run, outbox_of, pairs};
 use super::{Store, first};
 
 /// How far a node's clock may be behind the store's: history is pruned in the order of ids, whose time is the node's.
@@ -229,12 +228,7 @@ impl Leading for Store {
         ];
         let mut found = Vec::new();
         for mut row in self.pools.leader_reader.rows(&OUTBOX, &args).await? {
-            let id = OutboxId::from_i64(row.int("outbox")?);
-            let runs = outbox::decode(&row.bytes("outbox")?).ok_or_else(|| Error::Corrupt {
-                table: "outbox",
-                message: format!("the runs of row {id} are cut short"),
-            })?;
-            found.push((id, runs));
+            found.push(outbox_of(&mut row)?);
         }
         let ids: HashSet<RunId> = found
             .iter()

@@ -269,6 +269,7 @@ fn key_of(row: &mut Row) -> Result<LimitKey, Error> {
         .parse()
         .map_err(|message| Error::Corrupt {
             table: "permit",
+            row: None,
             message,
         })
 }

@@ -1,11 +1,11 @@
-//! What the store itself refused to record: set aside so that nothing waits for it, shown, released, dropped. A run stays
+//! What the store itself refused to record, or can't read any more: set aside so that nothing waits for it, shown, released, dropped. A run stays
 //! in its row, in a state that no other statement asks for.
 
 use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::Error;
 use campanile::protocol::work::{
-    Aside, DueKey, End, Finish, Owner, Quarantined, Released, Term, Thing,
+    Aside, DueKey, End, Finish, Owner, Quarantined, Released, Spoiled, Term, Thing,
 };
 use campanile::run::{Reason, State};
 use campanile::time::Timestamp;
@@ -34,6 +34,27 @@ static ASIDE_ONE: Statement = Statement::new(
 /// The same of one that waits, at whichever attempt.
 static ASIDE_WAITING: Statement = Statement::new(
     "UPDATE run SET state = 8 WHERE id = :run AND state IN (1, 2) RETURNING task, queue, due_at, attempt",
+);
+
+/// Takes a run that can't be read out of everything, whatever its state.
+static ASIDE_SPOILED: Statement = Statement::new(
+    "UPDATE run SET state = 8 WHERE id = :run AND state <> 8 RETURNING task, queue, due_at, attempt",
+);
+
+/// Its timers. A walk over what is due: rows spoil seldom.
+static DROP_TIMERS_OF: Statement = Statement::new("DELETE FROM due WHERE owner = :run AND n = 1");
+
+/// The next occurrence of a task that can't be read.
+static DUE_OF_TASK: Statement =
+    Statement::new("DELETE FROM due WHERE owner = :task AND n = 0 RETURNING queue, at");
+
+/// A list of what is to be published.
+static DROP_LIST: Statement = Statement::new("DELETE FROM outbox WHERE id = :id");
+
+/// Timers for all runs that wait: what the list held is among them, and a message too many is refused by its claim.
+static ALL_TIMERS: Statement = Statement::new(
+    "INSERT INTO due (queue, at, owner, n) SELECT queue, ready_at, id, 1 FROM run WHERE state IN (1, 2)
+     ON CONFLICT (queue, at, owner, n) DO NOTHING",
 );
 
 /// Takes a due row away.
@@ -129,7 +150,7 @@ fn ended(thing: &Thing, at: Timestamp) -> Ended {
         )
     };
     match thing {
-        Thing::Due(_) => (None, None, None, None, None),
+        Thing::Due(_) | Thing::Start { .. } | Thing::Row(_) => (None, None, None, None, None),
         Thing::HandedOver { .. } => of(None, State::Succeeded, Reason::HandedOver, at, None),
         Thing::End(finish) => {
             let claim = Some(finish.claim.as_i64());
@@ -186,8 +207,17 @@ impl Store {
                 let waits = aside.thing.may_wait();
                 aside_run(tx, *run, Some((*attempt, claim.as_i64(), waits))).await?
             }
-            Thing::HandedOver { run, attempt } => {
+            Thing::HandedOver { run, attempt } | Thing::Start { run, attempt } => {
                 aside_run(tx, *run, Some((*attempt, 0, true))).await?
+            }
+            Thing::Row(Spoiled::Run(run)) => aside_spoiled(tx, *run).await?,
+            Thing::Row(Spoiled::Task(task)) => aside_due_of(tx, *task).await?,
+            Thing::Row(Spoiled::Outbox(id)) => {
+                if tx.write(&DROP_LIST, &[("id", id.as_i64().into())]).await? == 0 {
+                    return Ok(Verdict::Rollback(Written::Stale));
+                }
+                tx.write(&ALL_TIMERS, &[]).await?;
+                return Ok(Verdict::Commit(Written::Applied));
             }
             Thing::Due(key) => match self.aside_due(tx, key).await? {
                 Some(left) => left,
@@ -273,8 +303,9 @@ impl Store {
             id,
             task: (task != 0).then(|| TaskId::from_i64(task)),
             run: (run != 0).then(|| RunId::from_i64(run)),
-            attempt: small(row.int(TABLE)?)?,
-            queue: self.queue_name(row.int(TABLE)?)?,
+            attempt: small(row.int(TABLE)?).unwrap_or_default(),
+            // Of a row that can't be read it may be any number.
+            queue: self.queue_name(row.int(TABLE)?).unwrap_or_default(),
             due_at: Timestamp::from_ms(row.int(TABLE)?),
             at: Timestamp::from_ms(row.int(TABLE)?),
             what: row.text(TABLE)?,
@@ -346,6 +377,36 @@ async fn aside_run(
         queue: row.int("run")?,
         due_at: row.int("run")?,
         attempt: row.int("run")?,
+    }))
+}
+
+/// What can be read of it is kept.
+async fn aside_spoiled(tx: &mut Tx, run: RunId) -> Result<Option<Left>, Failure> {
+    let args = [("run", run.as_i64().into())];
+    let Some(mut row) = tx.rows(&ASIDE_SPOILED, &args).await?.into_iter().next() else {
+        return Ok(None);
+    };
+    tx.write(&DROP_TIMERS_OF, &args).await?;
+    let mut cell = || row.int("run").unwrap_or_default();
+    Ok(Some(Left {
+        task: cell(),
+        run: run.as_i64(),
+        queue: cell(),
+        due_at: cell(),
+        attempt: cell().clamp(0, i64::from(i32::MAX)),
+    }))
+}
+
+async fn aside_due_of(tx: &mut Tx, task: TaskId) -> Result<Option<Left>, Failure> {
+    let args = [("task", task.as_i64().into())];
+    let Some(mut row) = tx.rows(&DUE_OF_TASK, &args).await?.into_iter().next() else {
+        return Ok(None);
+    };
+    Ok(Some(Left {
+        task: task.as_i64(),
+        queue: row.int("due")?,
+        due_at: row.int("due")?,
+        ..Left::default()
     }))
 }
 

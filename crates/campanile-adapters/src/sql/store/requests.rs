@@ -237,6 +237,7 @@ fn none_created(answers: Vec<Submitted>) -> Vec<Submitted> {
 fn scope_of(text: &str) -> Result<Scope, Error> {
     text.parse().map_err(|message| Error::Corrupt {
         table: "run_key",
+        row: None,
         message,
     })
 }

@@ -1,13 +1,14 @@
 //! Rows into values and back. One order of columns for a run, live or ended, shared by every statement that reads one.
 
-use campanile::id::{ClaimId, NodeId, RunId, TaskId};
+use campanile::id::{ClaimId, NodeId, OutboxId, RunId, TaskId};
 use campanile::port::store::Error;
 use campanile::protocol::limits;
-use campanile::protocol::work::{Former, Node, Waiting};
+use campanile::protocol::work::{Former, Node, Spoiled, Waiting};
 use campanile::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
 use campanile::task::{QueueName, Task};
 use campanile::time::Timestamp;
 
+use super::super::outbox;
 use super::super::value::{Row, Table};
 use super::Store;
 
@@ -84,8 +85,13 @@ pub(super) const QUEUE_AT: usize = 5;
 impl Store {
     /// Reads the columns of a run; its queue was learned before.
     pub(super) fn run_of(&self, row: &mut Row) -> Result<Run, Error> {
+        let id = RunId::from_i64(row.int("run")?);
+        let run = self.rest_of_run(id, row);
+        run.map_err(|error| error.about(Spoiled::Run(id)))
+    }
+
+    fn rest_of_run(&self, id: RunId, row: &mut Row) -> Result<Run, Error> {
         const TABLE: &str = "run";
-        let id = RunId::from_i64(row.int(TABLE)?);
         let task = Some(row.int(TABLE)?)
             .filter(|raw| *raw != 0)
             .map(TaskId::from_i64);
@@ -178,10 +184,21 @@ pub(super) fn spec_of(row: &mut Row) -> Result<Option<(RunId, RunSpec)>, Error> 
         row.opt_text(TABLE)?,
         row.opt_text(TABLE)?,
     );
-    let Some(run) = run else {
+    let Some(run) = run.map(RunId::from_i64) else {
         return Ok(None);
     };
-    let spec = RunSpec {
+    let spec = spec_from(handler, payload, rules);
+    let spec = spec.map_err(|error| error.about(Spoiled::Run(run)))?;
+    Ok(Some((run, spec)))
+}
+
+fn spec_from(
+    handler: Option<String>,
+    payload: Option<String>,
+    rules: Option<String>,
+) -> Result<RunSpec, Error> {
+    const TABLE: &str = "run_spec";
+    Ok(RunSpec {
         handler: handler
             .as_deref()
             .map(|text| from_json(text, TABLE))
@@ -194,8 +211,7 @@ pub(super) fn spec_of(row: &mut Row) -> Result<Option<(RunId, RunSpec)>, Error> 
             .as_deref()
             .map(|text| from_json(text, TABLE))
             .transpose()?,
-    };
-    Ok(Some((RunId::from_i64(run), spec)))
+    })
 }
 
 /// The table parameter of specs: run, handler, payload, rules.
@@ -217,12 +233,41 @@ pub(super) fn spec_table<'a>(
         .texts(rules.collect::<Result<Vec<_>, _>>()?))
 }
 
+/// Reads `id, runs` of the outbox.
+pub(super) fn outbox_of(row: &mut Row) -> Result<(OutboxId, Vec<(RunId, u32)>), Error> {
+    const TABLE: &str = "outbox";
+    let id = OutboxId::from_i64(row.int(TABLE)?);
+    let bytes = row.bytes(TABLE);
+    let bytes = bytes.map_err(|error| error.about(Spoiled::Outbox(id)))?;
+    let runs = outbox::decode(&bytes).ok_or_else(|| Error::Corrupt {
+        table: TABLE,
+        row: Some(Spoiled::Outbox(id)),
+        message: "its runs are cut short".to_owned(),
+    })?;
+    Ok((id, runs))
+}
+
 /// The table parameter of (run, attempt), in the order of ids: rows are always locked in one order.
 pub(super) fn pairs(runs: &[(RunId, u32)]) -> Table {
     let mut sorted = runs.to_vec();
     sorted.sort_unstable();
     Table::of(sorted.iter().map(|(id, _)| id.as_i64()))
         .ints(sorted.iter().map(|(_, attempt)| i64::from(*attempt)))
+}
+
+/// Those that can be read, for people who look at many: one that can't must not keep the others from being seen. The
+/// leader sets it aside, and `doctor` names it.
+pub(super) fn readable<T>(all: impl Iterator<Item = Result<T, Error>>) -> Result<Vec<T>, Error> {
+    let mut out = Vec::new();
+    for one in all {
+        match one {
+            Err(error @ Error::Corrupt { .. }) => {
+                tracing::debug!(%error, "left out of a list: failed to {error}");
+            }
+            one => out.push(one?),
+        }
+    }
+    Ok(out)
 }
 
 /// Reads `id, version, definition, created_at, updated_at, rests_from`.
@@ -239,9 +284,15 @@ pub(super) fn former_of(mut row: Row) -> Result<Former, Error> {
 }
 
 fn read_task(row: &mut Row) -> Result<Task, Error> {
+    let id = TaskId::from_i64(row.int("task")?);
+    let task = rest_of_task(id, row);
+    task.map_err(|error| error.about(Spoiled::Task(id)))
+}
+
+fn rest_of_task(id: TaskId, row: &mut Row) -> Result<Task, Error> {
     const TABLE: &str = "task";
     Ok(Task {
-        id: TaskId::from_i64(row.int(TABLE)?),
+        id,
         version: row.int(TABLE)?,
         spec: from_json(&row.text(TABLE)?, TABLE)?,
         created_at: Timestamp::from_ms(row.int(TABLE)?),
@@ -290,6 +341,7 @@ pub(super) fn attempt_of(mut row: Row) -> Result<AttemptEnd, Error> {
 pub(super) fn small<T: TryFrom<i64>>(raw: i64) -> Result<T, Error> {
     T::try_from(raw).map_err(|_| Error::Corrupt {
         table: "run",
+        row: None,
         message: format!("the number {raw} is out of range"),
     })
 }
@@ -297,6 +349,7 @@ pub(super) fn small<T: TryFrom<i64>>(raw: i64) -> Result<T, Error> {
 fn known<T>(value: Option<T>, column: &str) -> Result<T, Error> {
     value.ok_or_else(|| Error::Corrupt {
         table: "run",
+        row: None,
         message: format!("a {column} that this version doesn't know"),
     })
 }
@@ -311,6 +364,7 @@ pub(super) fn from_json<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| Error::Corrupt {
         table,
+        row: None,
         message: error.to_string(),
     })
 }

@@ -60,8 +60,11 @@ impl Store {
         let mut calendars = HashMap::new();
         for mut row in pool.rows(&CALENDARS, &[]).await? {
             let (name, version) = (row.text("calendar")?, row.int("calendar")?);
-            let spec = from_json(&row.text("calendar")?, "calendar")?;
-            match Calendar::compile(spec, version) {
+            let spec = from_json(&row.text("calendar")?, "calendar");
+            let compiled = spec.map_err(|error| error.to_string()).and_then(|spec| {
+                Calendar::compile(spec, version).map_err(|error| error.to_string())
+            });
+            match compiled {
                 Ok(calendar) => {
                     calendars.insert(name, Arc::new(calendar));
                 }
@@ -73,12 +76,14 @@ impl Store {
         }
         let mut limits = HashMap::new();
         for mut row in pool.rows(&LIMITS, &[]).await? {
-            let key: Result<LimitKey, String> = row.text("concurrency_limit")?.parse();
-            let key = key.map_err(|message| Error::Corrupt {
-                table: "concurrency_limit",
-                message,
-            })?;
-            limits.insert(key, small(row.int("concurrency_limit")?)?);
+            let text = row.text("concurrency_limit")?;
+            let Ok(key) = text.parse::<LimitKey>() else {
+                tracing::error!(limit = %text, "limit `{text}` can't be read here: it limits nothing");
+                continue;
+            };
+            // One that can't be read is kept as narrow as a limit can be, so that nothing runs that it would have kept back.
+            let most = small(row.int("concurrency_limit")?).unwrap_or(1);
+            limits.insert(key, most);
         }
         Ok(Rules { calendars, limits })
     }

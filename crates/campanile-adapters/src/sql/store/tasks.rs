@@ -20,7 +20,7 @@ use super::Store;
 use super::ahead::Rests;
 use super::firing::INSERT_ROWS_MAX;
 use super::points::EDIT;
-use super::rows::{former_of, from_json, small, task_of, to_json};
+use super::rows::{former_of, from_json, readable, small, task_of, to_json};
 
 /// A page of living tasks.
 static PAGE: Statement = Statement::new(
@@ -144,12 +144,9 @@ impl Store {
             &PAGE
         };
         let rows = self.pools.reader.rows(statement, &args).await?;
-        let mut tasks = rows
-            .into_iter()
-            .map(task_of)
-            .collect::<Result<Vec<_>, _>>()?;
-        let more = tasks.len() > limit;
-        tasks.truncate(limit);
+        let more = rows.len() > limit;
+        let tasks = readable(rows.into_iter().take(limit).map(task_of))?;
+        // A page of nothing that can be read ends the list: nobody knows a name to go on from.
         let last = tasks.last().map(|task| task.spec.name.clone());
         Ok(TaskPage {
             tasks,
@@ -192,7 +189,9 @@ impl Store {
             Ok(Named {
                 id: TaskId::from_i64(row.int("task")?),
                 name: row.text("task")?,
-                timezone: from_json::<Zoned>(&row.text("task")?, "task")?.timezone,
+                // Names are shown also of a task that can't be read.
+                timezone: from_json::<Zoned>(&row.text("task")?, "task")
+                    .map_or_else(|_| "UTC".to_owned(), |zoned| zoned.timezone),
                 deleted_at: row.opt_int("task")?.map(Timestamp::from_ms),
             })
         });

@@ -5,7 +5,7 @@ use campanile::id::{NodeId, RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Working};
 use campanile::protocol::routing::Abilities;
-use campanile::protocol::work::{Aside, Beaten, Claim, Claimed, Finish, Node, Term};
+use campanile::protocol::work::{Aside, Beaten, Claim, Claimed, Finish, Node, Spoiled, Term};
 use campanile::run::{Origin, RunSpec};
 use campanile::task::Task;
 use campanile::time::{Timestamp, duration_ms};
@@ -179,8 +179,13 @@ impl Working for Store {
 }
 
 fn claimed_of(mut row: Row) -> Result<Claimed, Error> {
+    let run = RunId::from_i64(row.int("run")?);
+    let claimed = rest_of_claimed(run, row);
+    claimed.map_err(|error| error.about(Spoiled::Run(run)))
+}
+
+fn rest_of_claimed(run: RunId, mut row: Row) -> Result<Claimed, Error> {
     const TABLE: &str = "run";
-    let run = RunId::from_i64(row.int(TABLE)?);
     let attempt = small(row.int(TABLE)?)?;
     let task = TaskId::from_i64(row.int(TABLE)?);
     let version = row.opt_int(TABLE)?;
@@ -191,6 +196,7 @@ fn claimed_of(mut row: Row) -> Result<Claimed, Error> {
         task: version.map(|version| (task, version)),
         origin: Origin::from_i64(row.int(TABLE)?).ok_or_else(|| Error::Corrupt {
             table: TABLE,
+            row: None,
             message: format!("run {run} has an origin that this version doesn't know"),
         })?,
         due_at: Timestamp::from_ms(row.int(TABLE)?),

@@ -8,12 +8,13 @@
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, end, key};
+use crate::id::RunId;
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::invariants::{Snapshot, set_aside_is_idle};
 use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::work::{
-    Aside, Cancel, Claim, DueKey, End, Firing, Moved, Owner, Released, Thing,
+    Aside, Cancel, Claim, DueKey, End, Firing, Moved, Owner, Released, Spoiled, Thing,
 };
 use crate::run::{Reason, State};
 
@@ -307,6 +308,89 @@ pub async fn a_due_row_is_set_aside_and_released(store: Arc<dyn Store>) {
             .iter()
             .any(|key| key.owner == Owner::Run(run.id))
     );
+}
+
+/// A run that can't be read goes aside whatever it does, a run that may not change while it waits; a task's row takes its
+/// next occurrence along. Each is seen, nobody meets it, and it goes on when it is released.
+pub async fn a_row_that_can_not_be_read_is_set_aside(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let term = f.lead().await;
+    let (node, claim, running) = f.running().await;
+    let waiting = f.submit(1).await.remove(0);
+    let refused = f.submit(1).await.remove(0);
+    let start = |run, attempt| Thing::Start { run, attempt };
+    let spoiled = |run| Thing::Row(Spoiled::Run(run));
+    // What may not change is set aside where it waits, at the attempt that was seen.
+    for (thing, expected) in [
+        (start(refused.id, 2), Written::Stale),
+        (start(running.id, 1), Written::Stale),
+        (start(refused.id, 1), Written::Applied),
+        (start(refused.id, 1), Written::Stale),
+        (spoiled(waiting.id), Written::Applied),
+        (spoiled(waiting.id), Written::Stale),
+        (spoiled(running.id), Written::Applied),
+        (spoiled(running.id), Written::Stale),
+        (spoiled(RunId::from_i64(7)), Written::Stale),
+    ] {
+        let entry = aside(thing);
+        let written = f.store.set_aside(Some(&term), &entry).await.unwrap();
+        assert_eq!(written, expected, "{entry:?}");
+    }
+    assert_eq!(
+        f.finish(end(&running, claim, End::Succeeded)).await,
+        Written::Stale
+    );
+    for run in [&waiting, &refused, &running] {
+        assert_eq!(f.row(run.id).await.state, State::Quarantined);
+        assert!(f.claim(node, &[(run.id, 1)]).await.1.is_empty());
+    }
+    let due = f.due(at(1_000)).await;
+    assert!(!due.contains(&Fixture::run_key(&waiting)), "{due:?}");
+    let seen = f.store.quarantine(None, 10).await.unwrap();
+    assert_eq!(seen.len(), 3);
+    for entry in seen {
+        assert_eq!(
+            f.store.release(entry.id, at(7)).await.unwrap(),
+            Released::Done
+        );
+    }
+    for run in [&waiting, &refused, &running] {
+        assert_eq!(f.row(run.id).await.state, State::Scheduled);
+        assert!(f.due(at(1_000)).await.contains(&Fixture::run_key(run)));
+    }
+    // A task, by its row alone.
+    let task = f.task("t", at(10)).await;
+    let entry = aside(Thing::Row(Spoiled::Task(task.id)));
+    for expected in [Written::Applied, Written::Stale] {
+        let written = f.store.set_aside(Some(&term), &entry).await.unwrap();
+        assert_eq!(written, expected);
+    }
+    assert_eq!(f.store.next_due(task.id).await.unwrap(), None);
+    let seen = f.store.quarantine(None, 10).await.unwrap();
+    assert_eq!((seen[0].task, seen[0].run), (Some(task.id), None));
+    f.store.release(seen[0].id, at(7)).await.unwrap();
+    assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(10)));
+}
+
+/// A list of what is to be published that can't be read is dropped, and what waits gets its timer back.
+pub async fn a_list_that_can_not_be_read_is_made_anew(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let term = f.lead().await;
+    let task = f.task("t", at(10)).await;
+    let firing = f.firing(&term, &task, at(10)).await;
+    let _ = f.store.fire(&term, &firing).await.unwrap();
+    let listed = f.store.outbox(None, 10).await.unwrap();
+    let run = f.row(listed[0].waiting[0].run.id).await;
+    assert!(!f.due(at(1_000)).await.contains(&Fixture::run_key(&run)));
+    let entry = aside(Thing::Row(Spoiled::Outbox(listed[0].id)));
+    for expected in [Written::Applied, Written::Stale] {
+        let written = f.store.set_aside(Some(&term), &entry).await.unwrap();
+        assert_eq!(written, expected);
+    }
+    assert!(f.store.outbox(None, 10).await.unwrap().is_empty());
+    assert!(f.due(at(1_000)).await.contains(&Fixture::run_key(&run)));
+    assert_eq!(f.row(run.id).await, run);
+    assert!(f.store.quarantine(None, 10).await.unwrap().is_empty());
 }
 
 /// What is dropped is gone, with its run and its key.

@@ -7,7 +7,7 @@ use crate::port::Written;
 use crate::port::store::Error;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
-    Aside, DueKey, End, Finish, Owner, Quarantined, Released, Term, Thing,
+    Aside, DueKey, End, Finish, Owner, Quarantined, Released, Spoiled, Term, Thing,
 };
 use crate::run::{Run, State};
 use crate::time::Timestamp;
@@ -20,7 +20,10 @@ impl MemoryStore {
         }
         let done = match &aside.thing {
             Thing::End(end) => tables.aside_run(aside, (end.run, end.attempt), Some(end.claim)),
-            Thing::HandedOver { run, attempt } => tables.aside_run(aside, (*run, *attempt), None),
+            Thing::HandedOver { run, attempt } | Thing::Start { run, attempt } => {
+                tables.aside_run(aside, (*run, *attempt), None)
+            }
+            Thing::Row(row) => tables.aside_row(aside, *row),
             Thing::Due(key) => tables.aside_due(aside, key),
         };
         if done {
@@ -46,6 +49,9 @@ impl MemoryStore {
                 }
                 Owner::Run(run) => tables.wait_again(run),
             },
+            Thing::Start { run, .. } | Thing::Row(Spoiled::Run(run)) => tables.wait_again(run),
+            // Of a task its due row is set aside; of the outbox nothing.
+            Thing::Row(Spoiled::Task(_) | Spoiled::Outbox(_)) => return Ok(Released::Superseded),
             Thing::End(end) => tables.end_again(&end)?,
             Thing::HandedOver { run, attempt } => {
                 let waiting = tables.live.get(&run).map(|r| as_state(r, State::Scheduled));
@@ -86,6 +92,14 @@ impl MemoryStore {
         let from = after.map_or(i64::MIN, |id| id.saturating_add(1));
         let found = tables.quarantine.range(from..).take(limit);
         found.map(|(_, (shown, _))| shown.clone()).collect()
+    }
+}
+
+fn timer_of(run: &Run) -> DueKey {
+    DueKey {
+        queue: run.queue.clone(),
+        at: run.ready_at,
+        owner: Owner::Run(run.id),
     }
 }
 
@@ -140,6 +154,44 @@ impl Tables {
         true
     }
 
+    fn aside_row(&mut self, aside: &Aside, row: Spoiled) -> bool {
+        match row {
+            Spoiled::Run(id) => {
+                let Some(run) = self.live.get(&id).filter(|r| r.state != State::Quarantined) else {
+                    return false;
+                };
+                let run = as_state(run, State::Quarantined);
+                self.live.insert(id, run.clone());
+                self.due.retain(|key| key.owner != Owner::Run(id));
+                self.release(id, true);
+                self.keep_aside(aside, Some(&run), None);
+                true
+            }
+            Spoiled::Task(id) => {
+                let Some(key) = due_of_task(&self.due, id).into_iter().next() else {
+                    return false;
+                };
+                let due = Aside {
+                    thing: Thing::Due(key.clone()),
+                    ..aside.clone()
+                };
+                self.aside_due(&due, &key)
+            }
+            Spoiled::Outbox(id) => {
+                if self.outbox.remove(&id).is_none() {
+                    return false;
+                }
+                let waiting = self
+                    .live
+                    .values()
+                    .filter(|r| matches!(r.state, State::Scheduled | State::Queued));
+                let timers: Vec<DueKey> = waiting.map(timer_of).collect();
+                self.due.extend(timers);
+                true
+            }
+        }
+    }
+
     fn aside_due(&mut self, aside: &Aside, key: &DueKey) -> bool {
         if !self.due.remove(key) {
             return false;
@@ -158,11 +210,7 @@ impl Tables {
     fn wait_again(&mut self, id: RunId) {
         if let Some(run) = self.live.get_mut(&id) {
             run.state = State::Scheduled;
-            let timer = DueKey {
-                queue: run.queue.clone(),
-                at: run.ready_at,
-                owner: Owner::Run(id),
-            };
+            let timer = timer_of(run);
             self.due.insert(timer);
         }
     }

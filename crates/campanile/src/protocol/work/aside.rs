@@ -1,10 +1,33 @@
-//! What the store refuses to record, and is set aside: what it was, what is shown of it, and what becomes of it. Values
+//! What the store refuses to record, or can't read any more, and is set aside: what it was, what is shown of it, and what becomes of it. Values
 //! only.
 
+use std::fmt;
+
 use super::{DueKey, End, Finish};
-use crate::id::{RunId, TaskId};
+use crate::id::{OutboxId, RunId, TaskId};
 use crate::task::QueueName;
 use crate::time::Timestamp;
+
+/// A row that can't be read: what it is, or belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Spoiled {
+    /// A run, or what it carries of its own.
+    Run(RunId),
+    /// A task.
+    Task(TaskId),
+    /// A list of what is to be published.
+    Outbox(OutboxId),
+}
+
+impl fmt::Display for Spoiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(run) => write!(f, "run {run}"),
+            Self::Task(task) => write!(f, "task {task}"),
+            Self::Outbox(id) => write!(f, "outbox {id}"),
+        }
+    }
+}
 
 /// What is set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +41,16 @@ pub enum Thing {
         /// At which attempt.
         attempt: u32,
     },
+    /// A run that waits, and whose step towards its start is refused.
+    Start {
+        /// Which run.
+        run: RunId,
+        /// At which attempt.
+        attempt: u32,
+    },
+    /// A row that can't be read. A run goes aside whatever its state is; a task, with its due row; the runs of a list of
+    /// what is to be published get their timers back, and the list is gone.
+    Row(Spoiled),
     /// A due row that can't be fired: of a task's next occurrence, or of a run that waits.
     Due(DueKey),
 }
@@ -53,6 +86,8 @@ impl Aside {
             Thing::End(finish) => format!("its end: {}", finish.end.in_words()),
             Thing::HandedOver { .. } => "its end: handed over to an external listener".to_owned(),
             Thing::Due(key) => format!("its start, due at {}", key.at),
+            Thing::Start { .. } => "its start".to_owned(),
+            Thing::Row(_) => "nothing: its row can't be read".to_owned(),
         }
     }
 }

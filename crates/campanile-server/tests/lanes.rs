@@ -1,0 +1,214 @@
+//! Workers of one queue that can do different things, behind a real ActiveMQ: each run lands where it can be done, nobody
+//! ends one that he can't do, and what nobody can do waits until somebody comes.
+
+use std::collections::BTreeMap;
+
+use campanile::engine::Handlers;
+use campanile::port::handler::{Context, Failure, Handler};
+use serde_json::{Value, json};
+use xtask::or_skip;
+use xtask::servers::{ActiveMq, Postgres};
+
+use crate::support::{Service, TOKEN, start_with};
+
+/// Native handlers that only succeed.
+macro_rules! named {
+    ($name:ident, $text:literal) => {
+        struct $name;
+
+        impl Handler for $name {
+            const NAME: &'static str = $text;
+            type Args = Value;
+
+            async fn run(&self, _: Context, _: Value) -> Result<(), Failure> {
+                Ok(())
+            }
+        }
+    };
+}
+
+named!(X, "lanes.x");
+named!(Y, "lanes.y");
+named!(Z, "lanes.z");
+
+const RUNS: usize = 25;
+
+/// A cluster's common settings.
+struct Cluster {
+    store: String,
+    broker: String,
+    name: String,
+}
+
+impl Cluster {
+    async fn node(
+        &self,
+        name: &str,
+        roles: &str,
+        commands: &str,
+        more: impl FnOnce(Handlers) -> Handlers,
+    ) -> Service {
+        let mut settings = vec![
+            ("store", self.store.as_str()),
+            ("broker", self.broker.as_str()),
+            ("cluster", self.name.as_str()),
+            ("queues", self.name.as_str()),
+            ("name", name),
+            ("roles", roles),
+        ];
+        if !commands.is_empty() {
+            settings.push(("allow_commands", commands));
+        }
+        start_with(&settings, more).await
+    }
+}
+
+/// The living by name, once there are so many.
+async fn living(s: &Service, count: usize) -> BTreeMap<String, String> {
+    let of = |nodes: &Value| -> BTreeMap<String, String> {
+        let all = nodes["items"].as_array().unwrap().iter();
+        let text = |v: &Value| v.as_str().unwrap().to_owned();
+        all.map(|n| (text(&n["name"]), text(&n["id"]))).collect()
+    };
+    let nodes = s.until("/nodes", |nodes| of(nodes).len() == count).await;
+    of(&nodes)
+}
+
+async fn submit(s: &Service, task: &str, count: usize) {
+    let runs = vec![json!({ "task": task }); count];
+    let answer = s.post("/runs", json!({ "runs": runs })).await;
+    assert_eq!(answer.status, 201, "{:#}", answer.body);
+}
+
+/// The runs of a task, once so many are in this state.
+async fn in_state(s: &Service, task: &str, state: &str, count: usize) -> Vec<Value> {
+    let path = format!("/runs?task={task}&state={state}&limit=1000");
+    let of = |page: &Value| page["items"].as_array().map_or(0, Vec::len);
+    let mut page = s.until(&path, |page| of(page) >= count).await;
+    let runs = page["items"].as_array_mut().unwrap();
+    assert_eq!(runs.len(), count, "{task} {state}");
+    std::mem::take(runs)
+}
+
+/// Each ended well at its first attempt, and at this worker.
+async fn all_done_by(s: &Service, task: &str, count: usize, worker: &str) {
+    for run in in_state(s, task, "succeeded", count).await {
+        let id = run["id"].as_str().unwrap();
+        let shown = s.get(&format!("/runs/{id}")).await.body;
+        let attempts = shown["attempts"].as_array().unwrap();
+        assert_eq!(attempts.len(), 1, "{shown:#}");
+        assert_eq!(attempts[0]["worker_id"], worker, "{shown:#}");
+    }
+}
+
+async fn metric(s: &Service, name: &str) -> u64 {
+    let asked = s.raw("GET", "/metrics").bearer_auth(TOKEN).send().await;
+    let text = asked.unwrap().text().await.unwrap();
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("{name} in {text}"))
+        .parse()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
+async fn runs_land_where_they_can_be_done_and_nobody_ends_what_he_can_not_do() {
+    let Some(postgres) = or_skip(Postgres::shared()) else {
+        return;
+    };
+    let Some(activemq) = or_skip(ActiveMq::shared()) else {
+        return;
+    };
+    let cluster = Cluster {
+        store: postgres.create_database("lanes").unwrap(),
+        broker: activemq.stomp_url(),
+        name: format!("lanes{}", std::process::id()),
+    };
+    let s = cluster.node("s", "scheduler,api", "", |h| h).await;
+    let a = cluster
+        .node("a", "worker,api", "/bin/true", |h| h.native(X))
+        .await;
+    let b = cluster
+        .node("b", "worker,api", "/bin/echo", |h| h.native(Y))
+        .await;
+    let ids = living(&s, 3).await;
+    let tasks = [
+        ("x", json!({ "native": "lanes.x" }), "a"),
+        ("y", json!({ "native": "lanes.y" }), "b"),
+        ("true", json!({ "command": { "argv": ["/bin/true"] } }), "a"),
+        (
+            "echo",
+            json!({ "command": { "argv": ["/bin/echo", "hello"] } }),
+            "b",
+        ),
+        ("z", json!({ "native": "lanes.z" }), ""),
+    ];
+    for (name, handler, _) in &tasks {
+        let task =
+            json!({ "handler": handler, "queue": cluster.name, "retry": { "max_attempts": 1 } });
+        let put = s.ask("PUT", &format!("/tasks/{name}"), Some(task)).await;
+        assert!(put.status < 300, "{:#}", put.body);
+    }
+    // All at once, so that what one worker can't do lies among what it can.
+    submit(&s, "z", 3).await;
+    for (name, ..) in &tasks[..4] {
+        submit(&s, name, RUNS).await;
+    }
+    for (name, _, worker) in &tasks[..4] {
+        all_done_by(&s, name, RUNS, &ids[*worker]).await;
+    }
+    // Nothing of it was even offered to a worker that had to give it back.
+    for worker in [&a, &b] {
+        assert_eq!(metric(worker, "campanile_attempts_refused_total").await, 0);
+        assert_eq!(metric(worker, "campanile_attempts_failed_total").await, 0);
+    }
+    // What nobody can do waits, untouched, and every view says why.
+    let unable = format!(
+        "no living worker of queue `{}` can do `native: lanes.z`",
+        cluster.name
+    );
+    s.until("/queues", |queues| {
+        let all = queues["items"].as_array().unwrap();
+        all.iter()
+            .any(|q| q["name"] == cluster.name.as_str() && q["blocked"] == 3)
+    })
+    .await;
+    for run in in_state(&s, "z", "scheduled", 3).await {
+        let shown = s
+            .get(&format!("/runs/{}", run["id"].as_str().unwrap()))
+            .await;
+        assert_eq!(shown.body["blocked"], unable.as_str(), "{:#}", shown.body);
+        assert_eq!(shown.body["attempts"], json!([]));
+        let why = s.get("/tasks/z/why").await;
+        assert!(why.body.to_string().contains(&unable), "{:#}", why.body);
+    }
+    // Somebody comes who can.
+    let c = cluster.node("c", "worker,api", "", |h| h.native(Z)).await;
+    let ids = living(&s, 4).await;
+    all_done_by(&s, "z", 3, &ids["c"]).await;
+    // Who alone could do something goes; its runs wait, and the others leave them alone.
+    a.stop().await;
+    living(&s, 3).await;
+    submit(&s, "x", 2).await;
+    submit(&s, "y", 2).await;
+    all_done_by(&s, "y", RUNS + 2, &ids["b"]).await;
+    s.until("/queues", |queues| {
+        let all = queues["items"].as_array().unwrap();
+        all.iter()
+            .any(|q| q["name"] == cluster.name.as_str() && q["blocked"] == 2)
+    })
+    .await;
+    let a = cluster
+        .node("a2", "worker,api", "/bin/true", |h| h.native(X))
+        .await;
+    in_state(&s, "x", "succeeded", RUNS + 2).await;
+    for state in ["failed", "cancelled", "skipped", "quarantined"] {
+        let page = s.get(&format!("/runs?state={state}")).await.body;
+        assert_eq!(page["items"], json!([]), "{state}");
+    }
+    for service in [a, b, c, s] {
+        service.stop().await;
+    }
+}
