@@ -177,6 +177,8 @@ async fn a_run_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
         s.stop().await;
         // A new start, with a new term, meets none of them.
         let s = database.serve().await;
+        // It has another address now.
+        define(&s, "t", json!({ "schedule": "every 1s" })).await;
         some_succeed(&s, "t", 24).await;
         assert_eq!(aside(&s, spoiled.len()).await.len(), spoiled.len());
         // Mended, one goes on.
@@ -222,6 +224,7 @@ async fn a_task_that_can_not_be_read_stands_still_and_the_others_go_on() {
         assert_eq!(entries[0]["run"], Value::Null, "{entries:#?}");
         let error = entries[0]["error"].as_str().unwrap();
         assert!(error.contains("read a row of task (task"), "{error}");
+        define(&s, "good", json!({ "schedule": "every 1s" })).await;
         some_succeed(&s, "good", 3).await;
         assert!(
             metric(&s, "campanile_terms_broken_total")

@@ -31,13 +31,14 @@ impl Control {
         let tasks = if ids.is_empty() {
             Vec::new()
         } else {
-            self.parts.store.tasks_by_id(&ids).await?
+            // By their names alone: one of them may be set aside because the rest of it can't be read.
+            self.parts.store.task_names(&ids).await?
         };
         let rows = entries.into_iter().map(|entry| QuarantineRow {
             task: tasks
                 .iter()
-                .find(|task| entry.task == Some(task.id))
-                .map(|task| task.spec.name.clone()),
+                .find(|task| entry.task == Some(task.id) && task.deleted_at.is_none())
+                .map(|task| task.name.clone()),
             entry,
         });
         Ok(rows.collect())

@@ -34,6 +34,10 @@ async fn look(duty: &Duty) -> Result<(), TermOver> {
     loop {
         match adopt(duty, ours).await {
             Ok(()) => return Ok(()),
+            // The next term tries again; meanwhile everything is fired as it was computed.
+            Err(error) if error.is_refusal() => {
+                return duty.put_off("to move due rows by the new zone rules", &error);
+            }
             Err(error) => {
                 duty.failed(&error)?;
                 duty.rest(BUSY_WAIT).await?;
@@ -136,7 +140,15 @@ async fn moves_of(
             return Err(Error::Contended("this node is stopping".into()));
         };
         for one in looked {
-            moves.extend(move_of(store, &one, now).await?);
+            match move_of(store, &one, now).await {
+                Ok(one) => moves.extend(one),
+                // Its records can't be read: it keeps its instant, and the others are moved.
+                Err(error) if error.is_refusal() => {
+                    tracing::error!(task = one.task.spec.name, error = %causes(&error),
+                        "the due row of task `{}` can't be moved by the new zone rules: it stays", one.task.spec.name);
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(moves)

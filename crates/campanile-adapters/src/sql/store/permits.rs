@@ -18,7 +18,7 @@ use super::Store;
 use super::ends::{Ending, Outcome, PUT_TIMERS, end};
 use super::leading::guard;
 use super::points::{SWEEP, UNBLOCK};
-use super::rows::small;
+use super::rows::{readable, small};
 
 /// Parked runs of one limit that go on at once.
 const HAND_ON_MAX: i64 = 10_000;
@@ -132,7 +132,9 @@ impl Store {
         let mut found: HashMap<LimitKey, Standing> = HashMap::new();
         for mut row in pool.rows(&HOLDERS, &args).await? {
             let key = key_of(&mut row)?;
-            let (n, run) = (small(row.int("permit")?)?, row.int("permit")?);
+            // It is held, whatever its number.
+            let n = small(row.int("permit")?).unwrap_or(u32::MAX);
+            let run = row.int("permit")?;
             let state = row.opt_int("run")?.and_then(State::from_i64);
             found.entry(key).or_default().held.push(Held {
                 n,
@@ -175,7 +177,7 @@ impl Store {
             let key = key_of(&mut row)?;
             Ok((key, small(row.int("parked")?)?))
         });
-        counts.collect()
+        readable(counts)
     }
 
     pub(super) async fn unblock_runs(
