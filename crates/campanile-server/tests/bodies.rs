@@ -103,7 +103,11 @@ async fn floods_of_nothing_cost_neither_memory_nor_time() {
     ] {
         for pattern in ["[],", "{},", "0,"] {
             let status = flood(&s, path, begin, pattern, 57 * MIB);
-            assert_eq!(status, Some(413), "{path} {pattern}");
+            // The limit, or the first item that is none.
+            assert!(
+                matches!(status, Some(400 | 413)),
+                "{path} {pattern}: {status:?}"
+            );
         }
     }
     // Within the limit of bytes: refused at the first item that is none.
