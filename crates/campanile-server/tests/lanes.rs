@@ -133,8 +133,51 @@ async fn metric(s: &Service, name: &str) -> u64 {
         .unwrap()
 }
 
+/// The tasks: name, handler, and who can do it.
+fn tasks() -> [(&'static str, Value, &'static str); 5] {
+    let command = |argv: &[&str]| json!({ "command": { "argv": argv } });
+    [
+        ("x", json!({ "native": "lanes.x" }), "a"),
+        ("y", json!({ "native": "lanes.y" }), "b"),
+        ("true", command(&["/bin/true"]), "p"),
+        ("echo", command(&["/bin/echo", "hello"]), "q"),
+        ("z", json!({ "native": "lanes.z" }), ""),
+    ]
+}
+
+async fn define(s: &Service, queue: &str) {
+    for (name, handler, _) in tasks() {
+        let task = json!({ "handler": handler, "queue": queue, "retry": { "max_attempts": 1 } });
+        let put = s.ask("PUT", &format!("/tasks/{name}"), Some(task)).await;
+        assert!(put.status < 300, "{:#}", put.body);
+    }
+}
+
+/// Waits until so many runs of the queue are known to be blocked.
+async fn blocked(s: &Service, queue: &str, count: u64) {
+    s.until("/queues", |queues| {
+        let mut all = queues["items"].as_array().unwrap().iter();
+        all.any(|q| q["name"] == queue && q["blocked"] == count)
+    })
+    .await;
+}
+
+/// What nobody can do waits, untouched, and every view says why.
+async fn waits_and_says_why(s: &Service, queue: &str) {
+    blocked(s, queue, 3).await;
+    let unable = format!("no living worker of queue `{queue}` can do `native: lanes.z`");
+    for run in in_state(s, "z", "scheduled", 3).await {
+        let id = run["id"].as_str().unwrap();
+        let shown = s.get(&format!("/runs/{id}")).await.body;
+        let blocked = shown["blocked"].as_str().unwrap_or_default();
+        assert!(blocked.contains(&unable), "{shown:#}");
+        assert_eq!(shown["attempts"], json!([]));
+    }
+    let why = s.get("/tasks/z/why").await.body;
+    assert!(why.to_string().contains(&unable), "{why:#}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn runs_land_where_they_can_be_done_and_nobody_ends_what_he_can_not_do() {
     let Some(postgres) = or_skip(Postgres::shared()) else {
         return;
@@ -147,6 +190,7 @@ async fn runs_land_where_they_can_be_done_and_nobody_ends_what_he_can_not_do() {
         broker: activemq.stomp_url(),
         name: format!("lanes{}", std::process::id()),
     };
+    let queue = cluster.name.as_str();
     let s = cluster.node("s", "scheduler,api", |h| h).await;
     let a = cluster.node("a", "worker,api", |h| h.native(X)).await;
     let b = cluster.node("b", "worker,api", |h| h.native(Y)).await;
@@ -156,57 +200,21 @@ async fn runs_land_where_they_can_be_done_and_nobody_ends_what_he_can_not_do() {
         cluster.worker(&folders[1], "q", "/bin/echo"),
     ];
     let ids = living(&s, 5).await;
-    let tasks = [
-        ("x", json!({ "native": "lanes.x" }), "a"),
-        ("y", json!({ "native": "lanes.y" }), "b"),
-        ("true", json!({ "command": { "argv": ["/bin/true"] } }), "p"),
-        (
-            "echo",
-            json!({ "command": { "argv": ["/bin/echo", "hello"] } }),
-            "q",
-        ),
-        ("z", json!({ "native": "lanes.z" }), ""),
-    ];
-    for (name, handler, _) in &tasks {
-        let task =
-            json!({ "handler": handler, "queue": cluster.name, "retry": { "max_attempts": 1 } });
-        let put = s.ask("PUT", &format!("/tasks/{name}"), Some(task)).await;
-        assert!(put.status < 300, "{:#}", put.body);
-    }
+    define(&s, queue).await;
     // All at once, so that what one worker can't do lies among what it can.
     submit(&s, "z", 3).await;
-    for (name, ..) in &tasks[..4] {
+    for (name, ..) in &tasks()[..4] {
         submit(&s, name, RUNS).await;
     }
-    for (name, _, worker) in &tasks[..4] {
+    for (name, _, worker) in &tasks()[..4] {
         all_done_by(&s, name, RUNS, &ids[*worker]).await;
     }
-    // Nothing of it was even offered to a worker that had to give it back.
+    // Nothing was even offered to a worker that had to give it back.
     for worker in [&a, &b] {
         assert_eq!(metric(worker, "campanile_attempts_refused_total").await, 0);
         assert_eq!(metric(worker, "campanile_attempts_failed_total").await, 0);
     }
-    // What nobody can do waits, untouched, and every view says why.
-    let unable = format!(
-        "no living worker of queue `{}` can do `native: lanes.z`",
-        cluster.name
-    );
-    s.until("/queues", |queues| {
-        let all = queues["items"].as_array().unwrap();
-        all.iter()
-            .any(|q| q["name"] == cluster.name.as_str() && q["blocked"] == 3)
-    })
-    .await;
-    for run in in_state(&s, "z", "scheduled", 3).await {
-        let shown = s
-            .get(&format!("/runs/{}", run["id"].as_str().unwrap()))
-            .await;
-        let blocked = shown.body["blocked"].as_str().unwrap_or_default();
-        assert!(blocked.contains(&unable), "{:#}", shown.body);
-        assert_eq!(shown.body["attempts"], json!([]));
-        let why = s.get("/tasks/z/why").await;
-        assert!(why.body.to_string().contains(&unable), "{:#}", why.body);
-    }
+    waits_and_says_why(&s, queue).await;
     // Somebody comes who can.
     let c = cluster.node("c", "worker,api", |h| h.native(Z)).await;
     let ids = living(&s, 6).await;
@@ -217,12 +225,7 @@ async fn runs_land_where_they_can_be_done_and_nobody_ends_what_he_can_not_do() {
     submit(&s, "x", 2).await;
     submit(&s, "y", 2).await;
     all_done_by(&s, "y", RUNS + 2, &ids["b"]).await;
-    s.until("/queues", |queues| {
-        let all = queues["items"].as_array().unwrap();
-        all.iter()
-            .any(|q| q["name"] == cluster.name.as_str() && q["blocked"] == 2)
-    })
-    .await;
+    blocked(&s, queue, 2).await;
     let a = cluster.node("a2", "worker,api", |h| h.native(X)).await;
     in_state(&s, "x", "succeeded", RUNS + 2).await;
     for state in ["failed", "cancelled", "skipped", "quarantined"] {

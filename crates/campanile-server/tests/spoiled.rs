@@ -65,6 +65,14 @@ impl Database {
         self.sql(&text).await;
     }
 
+    /// The instant of a run comes.
+    async fn comes(&self, id: i64) {
+        let past = 1_767_225_600_000_i64;
+        let run = format!("UPDATE run SET ready_at = {past} WHERE id = {id}");
+        let due = format!("UPDATE due SET at = {past} WHERE n = 1 AND owner = {id}");
+        self.sql(&format!("{run}; {due}")).await;
+    }
+
     async fn allow(&self) {
         let text = match self {
             Self::Sqlite(_) => "DROP TRIGGER stranger",
@@ -139,20 +147,10 @@ async fn a_run_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
             } else {
                 "id"
             };
-            // Its instant comes, by hand.
             database
                 .sql(&format!("{damage} WHERE {column} = {id}"))
                 .await;
-            database
-                .sql(&format!(
-                    "UPDATE run SET ready_at = 1767225600000 WHERE id = {id}"
-                ))
-                .await;
-            database
-                .sql(&format!(
-                    "UPDATE due SET at = 1767225600000 WHERE n = 1 AND owner = {id}"
-                ))
-                .await;
+            database.comes(id).await;
             spoiled.push(id);
         }
         let entries = aside(&s, spoiled.len()).await;

@@ -22,7 +22,6 @@ const LONG_FILES: Ratchet = Ratchet {
         ("crates/campanile-server/src/cli/doctor.rs", 506),
         ("crates/campanile-server/tests/failpoints/scene.rs", 504),
         ("crates/campanile-simulation/src/store.rs", 551),
-        ("crates/campanile/src/engine/worker.rs", 512),
         ("crates/campanile/src/memory/store/control.rs", 555),
         ("crates/campanile/src/protocol/plan.rs", 503),
         ("crates/campanile/src/protocol/work.rs", 542),

@@ -10,7 +10,7 @@ use super::running::Attempt;
 use super::worker::{CACHE_TASKS_MAX, RETRY_INITIAL, RETRY_MAX, Worker};
 use crate::id::{ClaimId, TaskId};
 use crate::port::store::Error;
-use crate::protocol::run::refuse;
+use crate::protocol::refusal::give_back;
 use crate::protocol::work::{Claimed, End, Finish};
 use crate::run::Reason;
 use crate::task::TaskSpec;
@@ -154,7 +154,7 @@ fn given_back(claimed: &Claimed, claim: ClaimId, why: &str) -> Finish {
         run: claimed.run,
         attempt: claimed.attempt,
         claim,
-        end: refuse(earlier, now),
+        end: give_back(earlier, now),
         at: now,
         error: Some(format!("its task can't be read: {why}")),
         class: None,

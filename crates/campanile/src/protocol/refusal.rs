@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::limits;
+use super::run::refusal_wait;
 use super::work::{End, Finish};
 use crate::run::Reason;
 use crate::time::Timestamp;
@@ -73,6 +74,14 @@ pub fn with_less(finish: &Finish, now: Timestamp) -> Vec<Finish> {
         steps.push(Finish { end: over, ..bare });
     }
     steps
+}
+
+/// An attempt that could not be carried out is given back without blame, and waits the longer the more often that was.
+#[must_use]
+pub fn give_back(earlier: u32, now: Timestamp) -> End {
+    End::Refused {
+        ready_at: now.plus(refusal_wait(earlier)),
+    }
 }
 
 /// About how many bytes an end takes on its way to the store.

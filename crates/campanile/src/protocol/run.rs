@@ -387,14 +387,6 @@ impl Outcome {
     }
 }
 
-/// An attempt that could not be carried out is given back without blame, and waits the longer the more often that was.
-#[must_use]
-pub fn refuse(earlier: u32, now: Timestamp) -> End {
-    End::Refused {
-        ready_at: now.plus(refusal_wait(earlier)),
-    }
-}
-
 /// What an outcome means for the run: its end, or when the next attempt is due. `random` is uniform and gives the
 /// back-off its jitter.
 #[must_use]
@@ -409,7 +401,9 @@ pub fn conclude(
         Outcome::Succeeded => return End::Succeeded,
         Outcome::Cancelled => return End::Cancelled(Reason::Requested),
         Outcome::Refused { earlier, .. } => {
-            return refuse(*earlier, now);
+            return End::Refused {
+                ready_at: now.plus(refusal_wait(*earlier)),
+            };
         }
         Outcome::Drained if spec.start == StartMode::AtMostOnce => {
             return End::Failed(Reason::Lost);
