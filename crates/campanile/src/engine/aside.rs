@@ -9,7 +9,7 @@ use crate::port::Written;
 use crate::port::store::{Error, Store};
 use crate::protocol::limits;
 use crate::protocol::refusal::{Parts, with_less};
-use crate::protocol::work::{Aside, Claim, Claimed, End, Finish, Spoiled, Term, Thing};
+use crate::protocol::work::{Aside, Claim, Claimed, Finish, Spoiled, Term, Thing};
 use crate::run::Run;
 use crate::task::Task;
 use crate::time::Timestamp;
@@ -90,14 +90,9 @@ impl Pen<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let written = self.set_aside(Thing::End(end.clone()), now, error).await?;
-        if written.is_applied() || !matches!(end.end, End::Withdrawn { .. }) {
-            return Ok(Some(written));
-        }
-        // What is withdrawn may wait still, under no claim.
-        let (run, attempt) = (end.run, end.attempt);
-        let thing = Thing::Start { run, attempt };
-        self.set_aside(thing, now, error).await.map(Some)
+        self.set_aside(Thing::End(end.clone()), now, error)
+            .await
+            .map(Some)
     }
 
     /// Sets something aside, and says so in one line.

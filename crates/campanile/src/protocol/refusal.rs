@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::limits;
-use super::run::refusal_wait;
+use super::routing::refusal_wait;
 use super::work::{End, Finish};
 use crate::run::Reason;
 use crate::time::Timestamp;

@@ -1,5 +1,5 @@
-//! What the store refuses to record, or can't read any more, and is set aside: what it was, what is shown of it, and what becomes of it. Values
-//! only.
+//! What the store refuses to record, or can't read any more, and is set aside: what it was, what is shown of it, and what
+//! becomes of it. Values only.
 
 use std::fmt;
 
@@ -62,7 +62,7 @@ impl Thing {
     pub const fn may_wait(&self) -> bool {
         match self {
             Self::End(finish) => matches!(finish.end, End::Withdrawn { .. }),
-            Self::HandedOver { .. } | Self::Due(_) => true,
+            Self::HandedOver { .. } | Self::Start { .. } | Self::Row(_) | Self::Due(_) => true,
         }
     }
 }
