@@ -17,16 +17,7 @@ pub use rust::Ratchet;
 
 /// Files over the limit, with their present number of lines. The numbers only go down: a file that shrank must have
 /// its number lowered, one that grew fails.
-const LONG_FILES: Ratchet = Ratchet {
-    exceptions: &[
-        ("crates/campanile-server/src/cli/doctor.rs", 506),
-        ("crates/campanile-server/tests/failpoints/scene.rs", 504),
-        ("crates/campanile-simulation/src/store.rs", 551),
-        ("crates/campanile/src/memory/store/control.rs", 555),
-        ("crates/campanile/src/protocol/plan.rs", 503),
-        ("crates/campanile/src/protocol/work.rs", 542),
-    ],
-};
+const LONG_FILES: Ratchet = Ratchet { exceptions: &[] };
 /// The same for functions, named `path::function`.
 const LONG_FUNCTIONS: Ratchet = Ratchet {
     exceptions: &[

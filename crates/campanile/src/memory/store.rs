@@ -2,6 +2,7 @@
 //! mutex is the transaction. It is the reference that the SQL stores are compared with, and what simulations run on.
 
 mod control;
+mod editing;
 mod jumps;
 mod leading;
 mod permits;

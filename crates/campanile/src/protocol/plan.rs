@@ -2,10 +2,13 @@
 //! ([`super::permits`]) and which wait or never start, and where each due row goes. One firing is one transaction, of
 //! bounded size.
 
+mod candidate;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::candidate::Candidate;
 use super::dispatch::Entry;
 use super::jump::Answered;
 use super::occurrences::{Due, occurrences_by};
@@ -17,7 +20,7 @@ use crate::fuel::Fuel;
 use crate::id::{OutboxId, RunId, TaskId};
 use crate::run::{Reason, Run, State};
 use crate::schedule::Timetable;
-use crate::task::{HandlerSpec, Misfire, Overlap, Task};
+use crate::task::{Misfire, Overlap, Task};
 use crate::time::Timestamp;
 
 /// A task with its compiled timetable.
@@ -146,30 +149,6 @@ impl Planned {
             at,
             owner: Owner::Run(run.id),
         });
-    }
-}
-
-/// A run on its way into the firing.
-struct Candidate<'t> {
-    waiting: Waiting,
-    task: Option<&'t Arc<Compiled>>,
-    /// Whether its row exists; else the firing inserts it.
-    exists: bool,
-}
-
-impl Candidate<'_> {
-    fn run(&self) -> &Run {
-        &self.waiting.run
-    }
-
-    fn spec_task(&self) -> Option<&Task> {
-        self.task.map(|c| &*c.task)
-    }
-
-    /// What runs: the run's own handler, or its task's.
-    fn handler(&self) -> Option<&HandlerSpec> {
-        let own = self.waiting.spec.as_ref().and_then(|s| s.handler.as_ref());
-        own.or_else(|| self.task.map(|c| &c.task.spec.handler))
     }
 }
 

@@ -2,19 +2,17 @@
 //! row is not as the event expects (stale). The store's statements are these functions written as WHERE clauses; the
 //! memory store and the model call them as they are.
 
-use std::time::Duration;
+mod backoff;
 
+pub use self::backoff::backoff;
 use super::limits;
 use super::routing::refusal_wait;
 use super::work::{Cancel, End, Finish, Moved};
 use crate::id::{ClaimId, NodeId, RunId};
 use crate::port::handler::{Failure, Verdict};
 use crate::run::{Origin, Reason, Run, State};
-use crate::task::{Backoff, Class, Retry, StartMode, Task, TaskSpec};
+use crate::task::{Class, StartMode, Task, TaskSpec};
 use crate::time::Timestamp;
-
-/// A fixed wait is lengthened by at most this part of it.
-const FIXED_SPREAD_PARTS: u32 = 10;
 
 /// The run of an occurrence, born ready to be claimed once it is due.
 #[must_use]
@@ -471,25 +469,6 @@ pub fn lose(run: &Run, start: StartMode, now: Timestamp) -> Option<Finish> {
         log: None,
         limited: run.limited,
     })
-}
-
-/// The wait after failure number `failures` (from 0). A fixed one is what it says or up to a tenth longer; an exponential
-/// one lies between half of its length and the whole. So retries of a herd spread, and none comes at once.
-#[must_use]
-pub fn backoff(retry: &Retry, failures: u32, random: u64) -> Duration {
-    let (least, spread) = match retry.backoff {
-        Backoff::Fixed => (retry.initial, retry.initial / FIXED_SPREAD_PARTS),
-        Backoff::Exponential => {
-            let whole = retry
-                .initial
-                .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX))
-                .min(retry.max);
-            (whole / 2, whole / 2)
-        }
-    };
-    let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX - 1);
-    let jitter = Duration::from_millis(random % (spread_ms + 1));
-    (least + jitter).max(Duration::from_millis(1))
 }
 
 fn cut_error(text: &str) -> String {

@@ -1,6 +1,9 @@
 //! What a failure means for a run: whether it is tried again, and when.
 
+use std::time::Duration;
+
 use super::*;
+use crate::task::Retry;
 use crate::task::{Classes, HandlerSpec};
 
 const NOW: Timestamp = Timestamp::from_ms(1_000_000);

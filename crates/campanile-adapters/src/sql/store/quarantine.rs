@@ -410,6 +410,15 @@ async fn aside_due_of(tx: &mut Tx, task: TaskId) -> Result<Option<Left>, Failure
     }))
 }
 
+/// What became of the attempt whose end is recorded now.
+fn outcome_of(state: State, claim: Option<i64>, ready_at: i64, why: Reason) -> Outcome {
+    match (state, claim) {
+        (State::Scheduled, None) => Outcome::Withdrawn { ready_at },
+        (State::Scheduled, Some(_)) => Outcome::Again { ready_at, why },
+        (state, _) => Outcome::Over(state, why),
+    }
+}
+
 async fn let_go_in(
     tx: &mut Tx,
     mut row: Row,
@@ -467,14 +476,7 @@ async fn let_go_in(
         attempt: Some(small(attempt)?),
         claim,
         at: ended_at,
-        outcome: match (state, claim, ready_at.unwrap_or(ended_at)) {
-            (State::Scheduled, None, ready_at) => Outcome::Withdrawn { ready_at },
-            (State::Scheduled, Some(_), ready_at) => Outcome::Again {
-                ready_at,
-                why: reason,
-            },
-            (state, ..) => Outcome::Over(state, reason),
-        },
+        outcome: outcome_of(state, claim, ready_at.unwrap_or(ended_at), reason),
         error: None,
         class: None,
         log: None,

@@ -70,24 +70,6 @@ pub(super) fn asides() -> Vec<Scene> {
                 Op::Begin(w.bid(2)),
             ]
         }),
-        scene("release, release", |w, run| {
-            let claim = w.claimed(run.id);
-            let end = finish(run.id, claim, AGAIN);
-            w.setup.push(Op::Aside(None, aside(Thing::End(end))));
-            [Op::Release(run.id), Op::Release(run.id)]
-        }),
-        scene("release, cancel", |w, run| {
-            let claim = w.claimed(run.id);
-            let end = finish(run.id, claim, AGAIN);
-            w.setup.push(Op::Aside(None, aside(Thing::End(end))));
-            [Op::Release(run.id), Op::Cancel(run.id)]
-        }),
-        scene("release, drop", |w, run| {
-            let claim = w.claimed(run.id);
-            let end = finish(run.id, claim, End::Succeeded);
-            w.setup.push(Op::Aside(None, aside(Thing::End(end))));
-            [Op::Release(run.id), Op::Drop(run.id)]
-        }),
     ];
     let mut w = World::new();
     let task = w.task("a");
@@ -106,7 +88,39 @@ pub(super) fn asides() -> Vec<Scene> {
     let (firing, run) = w.firing(&b, 0);
     let park = w.fire(parking(firing, &key, &[0], &run));
     scenes.push(w.meet("set aside, fire that parks", vec![vec![set], vec![park]]));
+    scenes.extend(releases());
     scenes
+}
+
+/// What is set aside goes on or is gone, once, whoever asks.
+fn releases() -> Vec<Scene> {
+    let scene = |name, sessions: fn(&mut World, Run) -> [Op; 2]| {
+        let mut w = World::new();
+        let task = w.task("a");
+        let run = w.waiting(&task, 0);
+        let [one, other] = sessions(&mut w, run);
+        w.meet(name, vec![vec![one], vec![other]])
+    };
+    vec![
+        scene("release, release", |w, run| {
+            let claim = w.claimed(run.id);
+            let end = finish(run.id, claim, AGAIN);
+            w.setup.push(Op::Aside(None, aside(Thing::End(end))));
+            [Op::Release(run.id), Op::Release(run.id)]
+        }),
+        scene("release, cancel", |w, run| {
+            let claim = w.claimed(run.id);
+            let end = finish(run.id, claim, AGAIN);
+            w.setup.push(Op::Aside(None, aside(Thing::End(end))));
+            [Op::Release(run.id), Op::Cancel(run.id)]
+        }),
+        scene("release, drop", |w, run| {
+            let claim = w.claimed(run.id);
+            let end = finish(run.id, claim, End::Succeeded);
+            w.setup.push(Op::Aside(None, aside(Thing::End(end))));
+            [Op::Release(run.id), Op::Drop(run.id)]
+        }),
+    ]
 }
 
 /// Runs that nobody could carry out are let go, beside whoever else moves them; who waits for something else waits on.

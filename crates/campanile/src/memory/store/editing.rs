@@ -1,0 +1,136 @@
+//! How the memory store looks at an edit before it writes, and what an edit does beside its tasks.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use super::Tables;
+use super::leading::due_of_task;
+use crate::calendar::Calendar;
+use crate::id::TaskId;
+use crate::port::store::Error;
+use crate::protocol::ahead;
+use crate::protocol::work::{DueChange, Edit, Owner, Upsert};
+use crate::run::Run;
+use crate::time::Timestamp;
+
+/// Whether all that an edit rests on is still so.
+pub(super) fn edit_applies(tables: &Tables, edit: &Edit, now: Timestamp) -> bool {
+    let version_is = |id: &TaskId, v: i64| tables.tasks.get(id).is_some_and(|t| t.version == v);
+    edit.deletes
+        .iter()
+        .all(|d| version_is(&d.task, d.version) && due_at(tables, d.task) == d.seen)
+        && edit.upserts.iter().all(|u| match u.expected {
+            Some(v) => version_is(&u.id, v),
+            None => !tables.tasks.contains_key(&u.id),
+        })
+        && edit
+            .upserts
+            .iter()
+            .all(|u| due_stands_where_seen(tables, u))
+        && edit.moves.iter().all(|m| due_at(tables, m.task) == m.seen)
+        && edit.unplans.iter().all(|unplan| {
+            let ahead = tables.ahead(unplan.task, unplan.offset, now);
+            ahead::is_as_seen(unplan, ahead.iter().map(|run| run.id))
+        })
+        && edit.edits.is_none_or(|edits| tables.edits == edits)
+        && names_are_free(tables, edit)
+}
+
+fn due_at(tables: &Tables, task: TaskId) -> Option<Timestamp> {
+    due_of_task(&tables.due, task).first().map(|k| k.at)
+}
+
+fn due_stands_where_seen(tables: &Tables, upsert: &Upsert) -> bool {
+    match &upsert.due {
+        DueChange::Keep | DueChange::Rest { .. } => true,
+        DueChange::Replace { seen, .. } => due_at(tables, upsert.id) == *seen,
+    }
+}
+
+/// Whether each name is wanted by one task of the edit, and had by none that stays as it is.
+fn names_are_free(tables: &Tables, edit: &Edit) -> bool {
+    let upserted = edit.upserts.iter().map(|u| u.id);
+    let moving: HashSet<TaskId> = upserted
+        .chain(edit.deletes.iter().map(|d| d.task))
+        .collect();
+    let mut wanted = HashSet::new();
+    edit.upserts.iter().map(|u| &u.spec.name).all(|name| {
+        wanted.insert(name) && tables.names.get(name).is_none_or(|id| moving.contains(id))
+    })
+}
+
+impl Tables {
+    fn ahead(&self, task: TaskId, offset: Duration, now: Timestamp) -> Vec<Run> {
+        let mine = self.live.values().filter(|r| r.task == Some(task));
+        mine.filter(|r| ahead::is_ahead(r, offset, now))
+            .cloned()
+            .collect()
+    }
+
+    /// Takes back what was planned ahead for the tasks of an edit that rest from now on, or whose instants change.
+    /// Answers from where on each rests.
+    pub(super) fn take_back(&mut self, edit: &Edit, now: Timestamp) -> BTreeMap<TaskId, Timestamp> {
+        let mut instants: BTreeMap<TaskId, Vec<Timestamp>> = BTreeMap::new();
+        for (task, offset) in edit.taking_back() {
+            for run in self.ahead(task, offset, now) {
+                instants.entry(task).or_default().push(run.due_at);
+                self.live.remove(&run.id);
+                self.release(run.id, true);
+                self.due.retain(|key| key.owner != Owner::Run(run.id));
+            }
+        }
+        let mut rests = BTreeMap::new();
+        for upsert in &edit.upserts {
+            let DueChange::Rest { offset } = upsert.due else {
+                continue;
+            };
+            let rows = due_of_task(&self.due, upsert.id);
+            let row = rows.first().map(|key| key.at.minus(offset));
+            let taken = instants.get(&upsert.id).into_iter().flatten().copied();
+            rests.insert(upsert.id, ahead::rests_from(now, row, taken));
+            for key in rows {
+                self.due.remove(&key);
+            }
+        }
+        rests
+    }
+}
+
+/// What an edit does beside its tasks.
+pub(super) fn edit_shared(tables: &mut Tables, edit: &Edit) -> Result<(), Error> {
+    for moved in &edit.moves {
+        for key in due_of_task(&tables.due, moved.task) {
+            tables.due.remove(&key);
+        }
+        tables.due.extend(moved.next.iter().cloned());
+    }
+    for (name, spec) in &edit.calendars {
+        let version = tables.calendars.get(name).map_or(0, |c| c.version);
+        match spec {
+            Some(spec) => {
+                let calendar = Calendar::compile(spec.clone(), version + 1)
+                    .map_err(|e| Error::Refused(e.into()))?;
+                tables.calendars.insert(name.clone(), calendar);
+            }
+            None => {
+                tables.calendars.remove(name);
+            }
+        }
+    }
+    for (key, limit) in &edit.limits {
+        match limit {
+            Some(n) => tables.limits.insert(key.clone(), *n),
+            None => tables.limits.remove(key),
+        };
+    }
+    for skip in &edit.skipped {
+        tables.put_skip(skip)?;
+    }
+    for (name, value) in &edit.settings {
+        tables.settings.insert((*name).to_owned(), value.clone());
+    }
+    for key in edit.limit_keys() {
+        tables.unpark(&key, usize::MAX);
+    }
+    Ok(())
+}
