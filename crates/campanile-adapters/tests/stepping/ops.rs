@@ -179,11 +179,8 @@ impl Op {
             }),
             Self::Sweep(term) => {
                 // A sweep that finds nothing does not ask whether its term is over: it changes nothing either way.
-                let swept = store
-                    .sweep_permits(term)
-                    .await
-                    .map(Option::unwrap_or_default);
-                answer(swept, |n| *n > 0)
+                let swept = store.sweep_permits(term).await;
+                answer(swept.map(Option::unwrap_or_default), |n| *n > 0)
             }
             Self::Join(node) => answer(store.join(node).await, |()| true),
             Self::Leave(node) => answer(store.leave(*node).await, |()| true),

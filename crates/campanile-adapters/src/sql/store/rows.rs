@@ -187,30 +187,21 @@ pub(super) fn spec_of(row: &mut Row) -> Result<Option<(RunId, RunSpec)>, Error> 
     let Some(run) = run.map(RunId::from_i64) else {
         return Ok(None);
     };
-    let spec = spec_from(handler, payload, rules);
+    let spec = spec_from(handler.as_deref(), payload.as_deref(), rules.as_deref());
     let spec = spec.map_err(|error| error.about(Spoiled::Run(run)))?;
     Ok(Some((run, spec)))
 }
 
 fn spec_from(
-    handler: Option<String>,
-    payload: Option<String>,
-    rules: Option<String>,
+    handler: Option<&str>,
+    payload: Option<&str>,
+    rules: Option<&str>,
 ) -> Result<RunSpec, Error> {
     const TABLE: &str = "run_spec";
     Ok(RunSpec {
-        handler: handler
-            .as_deref()
-            .map(|text| from_json(text, TABLE))
-            .transpose()?,
-        payload: payload
-            .as_deref()
-            .map(|text| from_json(text, TABLE))
-            .transpose()?,
-        rules: rules
-            .as_deref()
-            .map(|text| from_json(text, TABLE))
-            .transpose()?,
+        handler: handler.map(|text| from_json(text, TABLE)).transpose()?,
+        payload: payload.map(|text| from_json(text, TABLE)).transpose()?,
+        rules: rules.map(|text| from_json(text, TABLE)).transpose()?,
     })
 }
 

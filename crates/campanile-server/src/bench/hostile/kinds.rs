@@ -255,7 +255,7 @@ mod tests {
                 match request {
                     Request::Raw(bytes) => assert!(!bytes.is_empty(), "{}", kind.name),
                     Request::Http { path, .. } => {
-                        assert!(path.starts_with("/api/"), "{}", kind.name)
+                        assert!(path.starts_with("/api/"), "{}", kind.name);
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::port::store::Store;
 use crate::protocol::invariants::{Snapshot, set_aside_is_idle};
 use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::work::{
-    Aside, Cancel, Claim, DueKey, End, Firing, Moved, Owner, Released, Spoiled, Thing,
+    Aside, Cancel, Claim, DueKey, End, Firing, Moved, Owner, Released, Spoiled, Term, Thing,
 };
 use crate::run::{Reason, State};
 
@@ -26,8 +26,17 @@ fn aside(thing: Thing) -> Aside {
     }
 }
 
+impl Fixture {
+    async fn put_aside(&self, term: Option<&Term>, entry: &Aside) -> Written {
+        self.store.set_aside(term, entry).await.unwrap()
+    }
+
+    async fn let_go(&self, id: i64) -> Released {
+        self.store.release(id, at(7)).await.unwrap()
+    }
+}
+
 /// An end that can't be recorded: its run is out of everybody's way, keeps nothing, and is seen; released, it ends so.
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 pub async fn an_end_is_set_aside_and_released(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let term = f.lead().await;
@@ -39,30 +48,16 @@ pub async fn an_end_is_set_aside_and_released(store: Arc<dyn Store>) {
         let (node, claim, run) = f.running().await;
         let thing = Thing::End(end(&run, claim, kind));
         let other = Thing::End(end(&run, f.mint.claim(), kind));
-        assert_eq!(
-            f.store.set_aside(None, &aside(other)).await.unwrap(),
-            Written::Stale
-        );
+        assert_eq!(f.put_aside(None, &aside(other)).await, Written::Stale);
         let entry = aside(thing);
-        assert_eq!(
-            f.store.set_aside(None, &entry).await.unwrap(),
-            Written::Applied
-        );
-        assert_eq!(
-            f.store.set_aside(None, &entry).await.unwrap(),
-            Written::Stale
-        );
+        assert_eq!(f.put_aside(None, &entry).await, Written::Applied);
+        assert_eq!(f.put_aside(None, &entry).await, Written::Stale);
         // Nobody meets it again: no worker, no leader, no end, no cancel, no move.
         assert_eq!(f.row(run.id).await.state, State::Quarantined);
         assert!(f.claim(node, &[(run.id, 1)]).await.1.is_empty());
         assert_eq!(f.finish(end(&run, claim, kind)).await, Written::Stale);
-        assert!(
-            f.store
-                .running_on(Some(node), None, 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        let here = f.store.running_on(Some(node), None, 10).await.unwrap();
+        assert!(here.is_empty());
         assert_eq!(f.store.bury(&term, node).await.unwrap(), Written::Applied);
         assert!(f.store.running_on(None, None, 10).await.unwrap().is_empty());
         let ended = State::Quarantined;
@@ -83,23 +78,12 @@ pub async fn an_end_is_set_aside_and_released(store: Arc<dyn Store>) {
             (seen.what.clone(), &seen.error),
             (entry.what(), &entry.error)
         );
-        assert!(
-            f.store
-                .quarantine(Some(seen.id), 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        assert_eq!(
-            f.store.release(seen.id, at(7)).await.unwrap(),
-            Released::Done
-        );
+        let after = f.store.quarantine(Some(seen.id), 10).await.unwrap();
+        assert!(after.is_empty());
+        assert_eq!(f.let_go(seen.id).await, Released::Done);
         let row = f.row(run.id).await;
         assert_eq!((row.state, row.claim), (state, Some(claim)));
-        assert_eq!(
-            f.store.release(seen.id, at(7)).await.unwrap(),
-            Released::Unknown
-        );
+        assert_eq!(f.let_go(seen.id).await, Released::Unknown);
     }
     assert!(f.store.quarantine(None, 10).await.unwrap().is_empty());
 }
@@ -234,7 +218,6 @@ pub async fn a_hand_over_is_set_aside_and_released(store: Arc<dyn Store>) {
 }
 
 /// A due row that can't be fired is taken away, and put back by its release; not over a task that goes on since.
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 pub async fn a_due_row_is_set_aside_and_released(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let term = f.lead().await;
@@ -242,24 +225,15 @@ pub async fn a_due_row_is_set_aside_and_released(store: Arc<dyn Store>) {
     let of_task = Fixture::task_key(&task, at(10));
     let run = f.submit(1).await.remove(0);
     let of_run = Fixture::run_key(&run);
-    let old = crate::protocol::work::Term {
+    let old = Term {
         epoch: term.epoch - 1,
         ..term.clone()
     };
     let of = |key: &DueKey| aside(Thing::Due(key.clone()));
-    assert_eq!(
-        f.store.set_aside(Some(&old), &of(&of_task)).await.unwrap(),
-        Written::Stale
-    );
+    assert_eq!(f.put_aside(Some(&old), &of(&of_task)).await, Written::Stale);
     for key in [&of_task, &of_run] {
-        assert_eq!(
-            f.store.set_aside(Some(&term), &of(key)).await.unwrap(),
-            Written::Applied
-        );
-        assert_eq!(
-            f.store.set_aside(Some(&term), &of(key)).await.unwrap(),
-            Written::Stale
-        );
+        assert_eq!(f.put_aside(Some(&term), &of(key)).await, Written::Applied);
+        assert_eq!(f.put_aside(Some(&term), &of(key)).await, Written::Stale);
     }
     assert!(f.due(at(1_000)).await.is_empty());
     assert_eq!(f.store.next_due(task.id).await.unwrap(), None);
@@ -271,10 +245,7 @@ pub async fn a_due_row_is_set_aside_and_released(store: Arc<dyn Store>) {
         [(Some(task.id), None, at(10)), (None, Some(run.id), at(0))]
     );
     for entry in &seen {
-        assert_eq!(
-            f.store.release(entry.id, at(7)).await.unwrap(),
-            Released::Done
-        );
+        assert_eq!(f.let_go(entry.id).await, Released::Done);
     }
     assert_eq!(f.due(at(1_000)).await, {
         let mut keys = vec![of_task.clone(), of_run];
@@ -284,7 +255,7 @@ pub async fn a_due_row_is_set_aside_and_released(store: Arc<dyn Store>) {
     assert_eq!(f.row(run.id).await, run);
     // Set aside again; then its task is given another instant.
     assert_eq!(
-        f.store.set_aside(Some(&term), &of(&of_task)).await.unwrap(),
+        f.put_aside(Some(&term), &of(&of_task)).await,
         Written::Applied
     );
     let firing = Firing {
@@ -296,10 +267,7 @@ pub async fn a_due_row_is_set_aside_and_released(store: Arc<dyn Store>) {
     };
     let _ = f.store.fire(&term, &firing).await.unwrap();
     let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
-    assert_eq!(
-        f.store.release(id, at(7)).await.unwrap(),
-        Released::Superseded
-    );
+    assert_eq!(f.let_go(id).await, Released::Superseded);
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(99)));
     assert!(f.store.quarantine(None, 10).await.unwrap().is_empty());
     assert!(
