@@ -235,6 +235,8 @@ impl Leading for FaultyStore {
                 let counts = back.counts();
                 self.link.seen(Seen::PutBack, counts.0, String::new);
                 self.link.seen(Seen::AnsweredAhead, counts.1, String::new);
+                let told = || format!("{:?}", back.settings);
+                self.link.seen(Seen::ClockTold, back.settings.len(), told);
             }
             Ok(fired)
         };

@@ -155,6 +155,8 @@ kinds!(
         PutBack = "run or skip of a wrong clock taken back",
         /// Started while the store's clock was ahead, and passed over when its instant came.
         AnsweredAhead = "instant answered before it came",
+        /// A leader kept in the store what it makes of the store's clock.
+        ClockTold = "store's clock told in the store",
         /// A run waited behind nobody.
         StrandedFound = "stranded run found by the sweep",
         /// A running one was replaced.

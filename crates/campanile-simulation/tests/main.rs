@@ -96,7 +96,12 @@ fn what_a_wrong_clock_planned_is_taken_back_and_nothing_is_lost_or_doubled() {
     };
     let tally = run_all(JUMP_SEEDS.map(|seed| (seed, how)));
     assert!(tally.of_fault(Fault::StoreClockJump) > 10, "{tally}");
-    for seen in [Seen::PutBack, Seen::AnsweredAhead, Seen::CaughtUp] {
+    for seen in [
+        Seen::PutBack,
+        Seen::AnsweredAhead,
+        Seen::CaughtUp,
+        Seen::ClockTold,
+    ] {
         assert!(tally.of(seen) > 0, "never seen: {}\n{tally}", seen.text());
     }
 }

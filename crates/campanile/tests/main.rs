@@ -9,6 +9,7 @@ mod control;
 mod control_bounds;
 mod control_owners;
 mod control_shared;
+mod control_silence;
 mod engine;
 mod forecast;
 mod hostile;

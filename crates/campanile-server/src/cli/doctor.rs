@@ -1,6 +1,7 @@
 //! `doctor`: asks everything that a node with these settings would need, and says for each what was found and what to
 //! do. It changes nothing: no table, no lock, no message.
 
+mod clock;
 mod local;
 
 use std::collections::BTreeMap;
@@ -8,14 +9,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use campanile::control::newest_record;
-use campanile::port::store::{self, Control as _, Leading as _, ZONE_RULES};
+use campanile::port::store::{self, CLOCK_STATE, Control as _, Leading as _, ZONE_RULES};
 use campanile::protocol::limits::PAGE_ROWS_MAX;
 use campanile::protocol::permits::LimitKey;
 use campanile::protocol::routing::Routes;
 use campanile::protocol::work::Quarantined;
 use campanile::schedule::zone_rules;
 use campanile::system;
-use campanile::time::Timestamp;
 use campanile_adapters::sql;
 use serde::Serialize;
 
@@ -35,11 +35,6 @@ const LIMIT: Duration = Duration::from_secs(15);
 const TASK_PAGES_MAX: usize = 50;
 /// Different troubles that are told.
 const TROUBLES_MAX: usize = 20;
-/// How far this machine's clock may be from the store's before it is worth a word.
-const SKEW_MAX_MS: i64 = 500;
-/// How far the store's clock may be behind its own newest record: nodes write some of them by their estimate of it.
-const BEHIND_MAX_MS: i64 = 2_000;
-
 /// One finding.
 #[derive(Debug, Serialize)]
 struct Finding {
@@ -232,19 +227,6 @@ async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
     Ok(found)
 }
 
-/// A store's clock that stands behind what the store has a record of.
-fn went_back(now: Timestamp, newest: Option<Timestamp>) -> Option<Finding> {
-    let newest = newest.filter(|at| at.as_ms() - now.as_ms() > BEHIND_MAX_MS)?;
-    let behind = newest.since(now).as_secs();
-    Some(Finding::warning(
-        "clock",
-        format!(
-            "the store's clock went back: it is {now}, and the store has records up to {newest}. Schedules wait until it \
-             is there again, in {behind} s; set the clock right, and let NTP keep it"
-        ),
-    ))
-}
-
 /// This machine's zone rules beside those that the due rows were computed with.
 fn zones(kept: Option<String>) -> Finding {
     let ours = zone_rules();
@@ -307,24 +289,10 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     let before = system::wall_now();
     let leader = store.leader().await.map_err(|e| what(&e))?;
     let after = system::wall_now();
-    // The store read its clock between the two readings.
-    let ahead = before.as_ms() - leader.now.as_ms();
-    let behind = leader.now.as_ms() - after.as_ms();
-    out.push(if ahead.max(behind) > SKEW_MAX_MS {
-        Finding::warning(
-            "clock",
-            format!(
-                "this machine's clock is {} ms {} the store's: nodes judge by the store's, but logs will not fit \
-                 together; let NTP set both",
-                ahead.max(behind),
-                if ahead > behind { "ahead of" } else { "behind" }
-            ),
-        )
-    } else {
-        Finding::ok("clock", "this machine and the store agree")
-    });
+    out.push(clock::skew(before, leader.now, after));
     let newest = newest_record(&*store).await.map_err(|e| what(&e))?;
-    out.extend(went_back(leader.now, newest));
+    let told = store.setting(CLOCK_STATE).await.map_err(|e| what(&e))?;
+    out.extend(clock::of_store(&leader, newest, told.as_deref()));
     out.push(match leader.epoch {
         0 => Finding::ok("leader", "nobody has led yet"),
         epoch => Finding::ok("leader", format!("term {epoch}, by `{}`", leader.node_name)),

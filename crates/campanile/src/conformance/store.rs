@@ -47,7 +47,7 @@ macro_rules! __conformance_store {
     ($factory:path) => {
         $crate::__conformance_store!(@each $factory:
             what_lies_ahead_of_the_clock_is_found
-            what_a_wrong_clock_planned_is_taken_back
+            what_a_wrong_clock_planned_is_taken_back what_the_leader_says_of_the_clock_is_kept
             a_taking_back_is_whole_or_not_at_all
             a_task_that_is_over_or_rests_is_put_back_too
             answered_instants_are_forgotten_behind_the_due_row

@@ -42,7 +42,7 @@ impl Control {
                 format_duration(by)
             ));
         }
-        let until = time.behind_until()?;
+        let until = time.behind_until().filter(|until| *until > time.now())?;
         let silent = next.is_none_or(|next| next >= until);
         silent.then(|| {
             format!(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::port::clock::Clock;
 use crate::protocol::clock::{Judgement, READ_WHILE_HELD, Reading, Watch};
+use crate::protocol::clock_state::Settling;
 use crate::time::{Monotonic, Timestamp};
 
 /// The store's clock, as this node carries it on.
@@ -128,6 +129,12 @@ impl DatabaseTime {
     #[must_use]
     pub fn behind_until(&self) -> Option<Timestamp> {
         self.watch().behind_until()
+    }
+
+    /// Steps forward of it that were followed and have not stood for long.
+    #[must_use]
+    pub fn settling(&self) -> Option<Settling> {
+        self.watch().settling()
     }
 
     /// How far this node's wall clock is from the store's, in milliseconds; positive = this node is ahead.

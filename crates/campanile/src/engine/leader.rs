@@ -16,7 +16,7 @@ use super::dispatcher::{self, Desk};
 use super::elector::{Leadership, causes};
 use super::meters::Meters;
 use super::reaper::Silent;
-use super::{Shared, orphans, planner, put_back, reaper, router, zones};
+use super::{Shared, clock_state, orphans, planner, put_back, reaper, router, zones};
 use crate::failpoint::{self, Failpoint};
 use crate::port::Written;
 use crate::port::store::Error;
@@ -211,6 +211,7 @@ impl Leader {
         duties.spawn(orphans::look_after(Arc::clone(&duty)));
         duties.spawn(zones::keep(Arc::clone(&duty)));
         duties.spawn(put_back::keep(Arc::clone(&duty)));
+        duties.spawn(clock_state::keep(Arc::clone(&duty)));
         let first = tokio::select! {
             biased;
             () = leadership.over.cancelled() => None,

@@ -9,6 +9,7 @@
 
 pub(crate) mod ahead;
 mod aside;
+mod clock_state;
 pub mod database_time;
 mod dispatcher;
 mod elector;

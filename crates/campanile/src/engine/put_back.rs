@@ -235,7 +235,7 @@ async fn write_all(
         let write = PutBack {
             edits,
             tasks,
-            forget: None,
+            ..PutBack::default()
         };
         match duty.shared.parts.store.put_back(term, &write).await? {
             Fired::Applied => edits += 1,

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Shared;
 use super::elector::causes;
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
+use super::{Shared, clock_state};
 use crate::id::{NodeId, RunId, TaskId};
+use crate::port::store::Error;
 use crate::protocol::limits;
 use crate::protocol::lost::{Watch, beat_period};
 use crate::protocol::run::lose;
@@ -235,14 +236,7 @@ async fn retention_for_ever(duty: &Duty) -> Result<(), TermOver> {
     loop {
         duty.rest(RETENTION_PERIOD).await?;
         loop {
-            let before = duty.shared.time.now().minus(duty.shared.settings.retention);
-            match duty
-                .shared
-                .parts
-                .store
-                .prune(&duty.leadership.term, before, limits::PRUNE_ROWS_MAX)
-                .await
-            {
+            match remove_some(duty).await {
                 Ok(Some(removed)) => {
                     Meters::add(&duty.shared.meters.runs_pruned, removed);
                     if removed < limits::PRUNE_ROWS_MAX {
@@ -262,4 +256,12 @@ async fn retention_for_ever(duty: &Duty) -> Result<(), TermOver> {
             }
         }
     }
+}
+
+async fn remove_some(duty: &Duty) -> Result<Option<usize>, Error> {
+    let now = clock_state::time_of_removals(duty).await?;
+    let before = now.minus(duty.shared.settings.retention);
+    let store = &duty.shared.parts.store;
+    let term = &duty.leadership.term;
+    store.prune(term, before, limits::PRUNE_ROWS_MAX).await
 }

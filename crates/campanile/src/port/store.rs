@@ -389,5 +389,9 @@ fn of_row(row: Option<Spoiled>) -> String {
 /// The setting of the cluster that names the zone rules with which the due rows were computed.
 pub const ZONE_RULES: &str = "zone_rules";
 
+/// The setting of the cluster that says what the leader makes of the store's clock: a
+/// [`crate::protocol::clock_state::ClockState`]. Missing = it never was anything but right.
+pub const CLOCK_STATE: &str = "clock_state";
+
 /// How long a store call may take before its adapter gives it up.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::clock_state::Settling;
 use crate::time::{Monotonic, Timestamp};
 
 /// A step forward by more than this is not followed before it has lasted.
@@ -100,6 +101,7 @@ pub struct Watch {
     trusted: Option<Reading>,
     step: Option<Step>,
     followed: Option<Followed>,
+    settling: Option<Settling>,
     behind_until: Option<Timestamp>,
 }
 
@@ -149,6 +151,12 @@ impl Watch {
         self.behind_until
     }
 
+    /// Steps forward that were followed and have not stood for long.
+    #[must_use]
+    pub const fn settling(&self) -> Option<Settling> {
+        self.settling
+    }
+
     /// For a process that has read nothing yet: the newest moment that the store has a record of. So a step forward
     /// between two processes is held as one within a process is. (After an outage it can't be told from one, and is
     /// held for as long.)
@@ -176,6 +184,7 @@ impl Watch {
         let expected = line.saturating_add(ms(reading.asked));
         let back = length(expected.saturating_sub(reading.store.as_ms()));
         if back > BACK_MIN {
+            self.settling = self.settling.and_then(|step| step.without(back));
             let before = Timestamp::from_ms(expected);
             let followed = self.followed.filter(|f| f.is_ended_by(back, reading.store));
             if let Some(followed) = followed {
@@ -244,6 +253,7 @@ impl Watch {
             by,
             since: reading.store,
         });
+        self.settling = Some(Settling::and(self.settling, by, reading.store));
         if self.behind_until.is_some_and(|t| t <= reading.store) {
             self.behind_until = None;
         }
@@ -332,6 +342,27 @@ mod tests {
 
     fn own_plus(own: u64) -> i64 {
         i64::try_from(own).unwrap() + 3_600
+    }
+
+    #[test]
+    fn a_step_settles_from_where_it_was_followed_and_no_more_once_it_is_set_right() {
+        let mut watch = an_hour_ahead();
+        let step = watch.settling().unwrap();
+        assert_eq!(
+            (step.by_ms, step.since),
+            (3_600_000, read(22, 3_622, 0).store)
+        );
+        // Half of it goes back: the other half still counts from where it was followed.
+        watch.take(read(24, 1_824, 0));
+        let half = watch.settling().unwrap();
+        assert_eq!(
+            (half.by_ms, half.since),
+            (1_800_000, read(22, 1_822, 0).store)
+        );
+        assert!(half.is_fresh(read(24, 1_824, 0).store));
+        watch.take(read(26, 26, 0));
+        assert_eq!(watch.settling(), None);
+        assert_eq!(Watch::default().settling(), None);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct PutBack {
     pub tasks: Vec<TaskBack>,
     /// Answered instants before this are forgotten, of tasks whose due row is behind them and that do not rest from before.
     pub forget: Option<Timestamp>,
+    /// Settings of the cluster to write: name and value.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl PutBack {

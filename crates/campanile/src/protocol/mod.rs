@@ -23,6 +23,7 @@
 
 pub mod ahead;
 pub mod clock;
+pub mod clock_state;
 pub mod deletion;
 pub mod dispatch;
 pub mod election;

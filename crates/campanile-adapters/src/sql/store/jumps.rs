@@ -21,6 +21,7 @@ use super::Store;
 use super::leading::guard;
 use super::points::PUT_BACK;
 use super::rows::{ended_run, live_run};
+use super::shared::put_settings;
 use super::tasks::DUE_OF;
 
 /// Instants that one statement keeps.
@@ -190,6 +191,7 @@ impl Store {
             tx.write(&FORGET, &[("before", before.as_ms().into())])
                 .await?;
         }
+        put_settings(tx, &back.settings).await?;
         Ok(Verdict::Commit(Fired::Applied))
     }
 

@@ -131,11 +131,20 @@ impl Store {
                 }
             }
         }
-        for (name, value) in &edit.settings {
-            let args = [("name", (*name).into()), ("value", value.as_str().into())];
-            tx.write(&PUT_SETTING, &args).await?;
-        }
+        put_settings(tx, &edit.settings).await?;
         self.insert_skips(tx, &edit.skipped).await?;
         look_again(tx, &edit.limit_keys()).await
     }
+}
+
+/// Writes settings of the cluster.
+pub(super) async fn put_settings(
+    tx: &mut Tx,
+    settings: &[(&'static str, String)],
+) -> Result<(), Failure> {
+    for (name, value) in settings {
+        let args = [("name", (*name).into()), ("value", value.as_str().into())];
+        tx.write(&PUT_SETTING, &args).await?;
+    }
+    Ok(())
 }

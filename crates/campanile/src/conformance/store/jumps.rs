@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::fixture::{Fixture, at, range, spec};
 use crate::port::Written;
-use crate::port::store::Store;
+use crate::port::store::{CLOCK_STATE, Store};
 use crate::protocol::jump::{Part, PutBack, TaskBack};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{DueChange, DueKey, Edit, End, Fired, Firing, Term, Upsert};
@@ -87,7 +87,7 @@ impl Scene {
                     answered: vec![self.runs[1].due_at],
                 },
             }],
-            forget: None,
+            ..PutBack::default()
         }
     }
 
@@ -247,7 +247,7 @@ pub async fn a_task_that_is_over_or_rests_is_put_back_too(store: Arc<dyn Store>)
                 rests_from: Some(plus(s.first, from)),
                 part: Part::default(),
             }],
-            forget: None,
+            ..PutBack::default()
         };
         assert_eq!(s.put(&back).await, Fired::Applied);
         assert_eq!(
@@ -289,4 +289,27 @@ pub async fn answered_instants_are_forgotten_behind_the_due_row(store: Arc<dyn S
         Written::Applied
     );
     assert!(!forget(plus(s.first, 31)).await);
+}
+
+/// What the leader writes of the clock stands under its name, whole or not at all, and the last one is what is read.
+pub async fn what_the_leader_says_of_the_clock_is_kept(store: Arc<dyn Store>) {
+    let s = Scene::new(store).await;
+    let say = async |edits: i64, value: &str| {
+        let write = PutBack {
+            edits,
+            settings: vec![(CLOCK_STATE, value.to_owned())],
+            ..PutBack::default()
+        };
+        s.put(&write).await
+    };
+    let read = async || s.f.store.setting(CLOCK_STATE).await.unwrap();
+    assert_eq!(read().await, None);
+    let edits = s.f.edits().await;
+    assert_eq!(say(edits, "first").await, Fired::Applied);
+    assert_eq!(say(edits, "stale").await, Fired::Edited);
+    assert_eq!(read().await.as_deref(), Some("first"));
+    assert_eq!(say(s.f.edits().await, "second").await, Fired::Applied);
+    s.f.lead().await;
+    assert_eq!(say(s.f.edits().await, "late").await, Fired::Fenced);
+    assert_eq!(read().await.as_deref(), Some("second"));
 }

@@ -60,6 +60,9 @@ impl Tables {
             self.answered
                 .retain(|(task, at)| *at >= before || comes(*task, *at));
         }
+        for (name, value) in &back.settings {
+            self.settings.insert((*name).to_owned(), value.clone());
+        }
         Fired::Applied
     }
 
