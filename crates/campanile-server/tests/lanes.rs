@@ -2,6 +2,7 @@
 //! ends one that he can't do, and what nobody can do waits until somebody comes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use campanile::engine::Handlers;
 use campanile::port::handler::{Context, Failure, Handler};
@@ -33,6 +34,8 @@ named!(Y, "lanes.y");
 named!(Z, "lanes.z");
 
 const RUNS: usize = 25;
+/// Of the task that nobody can do: submitted, and one of its schedule.
+const NOBODYS: usize = 4;
 
 /// A cluster's common settings.
 struct Cluster {
@@ -146,15 +149,21 @@ fn tasks() -> [(&'static str, Value, &'static str); 5] {
 }
 
 async fn define(s: &Service, queue: &str) {
-    for (name, handler, _) in tasks() {
-        let task = json!({ "handler": handler, "queue": queue, "retry": { "max_attempts": 1 } });
+    for (name, handler, worker) in tasks() {
+        let mut task =
+            json!({ "handler": handler, "queue": queue, "retry": { "max_attempts": 1 } });
+        if worker.is_empty() {
+            // One occurrence besides, for people to ask about.
+            let soon = campanile::system::wall_now().plus(Duration::from_secs(1));
+            task["schedule"] = json!(format!("at {soon}"));
+        }
         let put = s.ask("PUT", &format!("/tasks/{name}"), Some(task)).await;
         assert!(put.status < 300, "{:#}", put.body);
     }
 }
 
 /// Waits until so many runs of the queue are known to be blocked.
-async fn blocked(s: &Service, queue: &str, count: u64) {
+async fn blocked(s: &Service, queue: &str, count: usize) {
     s.until("/queues", |queues| {
         let mut all = queues["items"].as_array().unwrap().iter();
         all.any(|q| q["name"] == queue && q["blocked"] == count)
@@ -164,16 +173,17 @@ async fn blocked(s: &Service, queue: &str, count: u64) {
 
 /// What nobody can do waits, untouched, and every view says why.
 async fn waits_and_says_why(s: &Service, queue: &str) {
-    blocked(s, queue, 3).await;
+    blocked(s, queue, NOBODYS).await;
     let unable = format!("no living worker of queue `{queue}` can do `native: lanes.z`");
-    for run in in_state(s, "z", "scheduled", 3).await {
+    for run in in_state(s, "z", "scheduled", NOBODYS).await {
         let id = run["id"].as_str().unwrap();
         let shown = s.get(&format!("/runs/{id}")).await.body;
         let blocked = shown["blocked"].as_str().unwrap_or_default();
         assert!(blocked.contains(&unable), "{shown:#}");
         assert_eq!(shown["attempts"], json!([]));
     }
-    let why = s.get("/tasks/z/why").await.body;
+    let why = s.get("/tasks/z/why?at=last").await.body;
+    assert_eq!(why["verdict"], "waiting", "{why:#}");
     assert!(why.to_string().contains(&unable), "{why:#}");
 }
 
@@ -202,7 +212,7 @@ async fn runs_land_where_they_can_be_done_and_nobody_ends_what_he_can_not_do() {
     let ids = living(&s, 5).await;
     define(&s, queue).await;
     // All at once, so that what one worker can't do lies among what it can.
-    submit(&s, "z", 3).await;
+    submit(&s, "z", NOBODYS - 1).await;
     for (name, ..) in &tasks()[..4] {
         submit(&s, name, RUNS).await;
     }
@@ -218,7 +228,7 @@ async fn runs_land_where_they_can_be_done_and_nobody_ends_what_he_can_not_do() {
     // Somebody comes who can.
     let c = cluster.node("c", "worker,api", |h| h.native(Z)).await;
     let ids = living(&s, 6).await;
-    all_done_by(&s, "z", 3, &ids["c"]).await;
+    all_done_by(&s, "z", NOBODYS, &ids["c"]).await;
     // Who alone could do something goes; its runs wait, and the others leave them alone.
     a.stop().await;
     living(&s, 5).await;
