@@ -126,7 +126,7 @@ pub async fn start_with(
             ports.lock,
             ports.space.clone(),
         ),
-        metrics: http::Metrics::of(&node),
+        metrics: http::Metrics::of(&node, Arc::clone(&control), &settings.http.metrics_tasks),
         outside: http::Outside {
             broker: ports.broker,
             space: ports.space,

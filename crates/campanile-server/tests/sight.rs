@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use xtask::servers::{TempDir, free_port, wait_until};
 
 use crate::support::{TOKEN, start};
@@ -142,6 +143,47 @@ async fn each_family_of_metrics_says_what_it_is() {
         assert_eq!(helped, 1, "{name}");
     }
     assert!(families >= 25, "{families} families");
+    s.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_node_says_when_a_task_last_succeeded() {
+    let watched = ("metrics_tasks", "bill-*");
+    let s = start(&[watched]).await;
+    let task = |url: &str| json!({ "handler": { "http": { "url": url } } });
+    let fine = format!("{}/healthz", s.url);
+    for (name, url) in [
+        ("bill-a", fine.as_str()),
+        ("bill-b", "http://127.0.0.1:9/"),
+        ("other", fine.as_str()),
+    ] {
+        let path = format!("/tasks/{name}");
+        s.ask("PUT", &path, Some(task(url))).await;
+        s.ask("POST", &format!("{path}/trigger"), Some(json!({})))
+            .await;
+    }
+    s.until("/runs", |page| {
+        let runs = page["items"].as_array().unwrap();
+        let over = |run: &&Value| !run["finished_at"].is_null();
+        runs.len() == 3 && runs.iter().filter(over).count() == 3
+    })
+    .await;
+    // A node that has carried out nothing of it.
+    let store = format!("sqlite:{}", s.folder.join("c.db").display());
+    let pairs = [watched, ("store", store.as_str()), ("name", "later")];
+    let later = start(&pairs).await;
+    let client = reqwest::Client::new();
+    for node in [&s, &later] {
+        let asked = client.get(format!("{}/metrics", node.url));
+        let text = asked.bearer_auth(TOKEN).send().await.unwrap();
+        let text = text.text().await.unwrap();
+        let name = "campanile_task_last_success_timestamp_seconds{task=";
+        let told: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix(name)).collect();
+        assert_eq!(told.len(), 1, "{text}");
+        let at = told[0].strip_prefix("\"bill-a\"} ").unwrap();
+        assert!(at.parse::<f64>().unwrap() > 1e9, "{at}");
+    }
+    later.stop().await;
     s.stop().await;
 }
 

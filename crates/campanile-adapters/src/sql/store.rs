@@ -17,6 +17,7 @@ mod requests;
 mod requeue;
 mod rows;
 mod shared;
+mod successes;
 mod tasks;
 mod working;
 

@@ -3,9 +3,12 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
+use campanile::control::{Control, Successes};
 use campanile::engine::database_time::DatabaseTime;
-use campanile::engine::{Counter, LATENESS_BOUNDS_MS, Meters, Node, Status, TaskFigures};
+use campanile::engine::{Counter, LATENESS_BOUNDS_MS, Meters, Node, Status};
+use campanile::system;
 use campanile::time::Timestamp;
 use tokio::sync::watch;
 
@@ -18,16 +21,34 @@ pub struct Metrics {
     meters: Arc<Meters>,
     status: watch::Receiver<Status>,
     time: DatabaseTime,
+    control: Arc<Control>,
+    successes: Successes,
 }
 
+/// How long a look at the store may hold an answer up.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+
 impl Metrics {
-    /// Of a node.
+    /// Of a node, and what its store has of the tasks of these names.
     #[must_use]
-    pub fn of(node: &Node) -> Self {
+    pub fn of(node: &Node, control: Arc<Control>, tasks: &[String]) -> Self {
         Self {
             meters: node.meters(),
             status: node.status(),
             time: node.time(),
+            control,
+            successes: Successes::of(tasks),
+        }
+    }
+
+    /// Looks in the store when tasks last succeeded, if that was not done lately. A store that does not answer leaves what
+    /// is known.
+    pub async fn refresh(&self) {
+        let look = self.successes.refresh(&self.control);
+        match system::within(LOOK_LIMIT, look).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "tasks' last successes can't be read"),
+            None => tracing::debug!("tasks' last successes can't be read in time"),
         }
     }
 
@@ -94,6 +115,7 @@ impl Metrics {
         self.skipped(&mut out);
         self.ended(&mut out);
         self.tasks(&mut out);
+        self.successes(&mut out);
         self.lateness(&mut out);
         out.push_str("# EOF\n");
         out
@@ -167,25 +189,29 @@ impl Metrics {
                 );
             }
         }
-        for (which, help, at) in [
-            (
-                "success",
-                "When a run of the task last ended well, as this node recorded it",
-                (|f| f.last_success) as fn(&TaskFigures) -> Option<Timestamp>,
-            ),
-            (
-                "failure",
-                "When a run of the task last failed, as this node recorded it",
-                |f| f.last_failure,
-            ),
-        ] {
-            let name = format!("campanile_task_last_{which}_timestamp_seconds");
-            head(out, &name, "gauge", help);
-            let ended = tasks.iter().filter_map(|(task, f)| Some((task, at(f)?)));
-            for (task, at) in ended {
-                let at = u64::try_from(at.as_ms()).unwrap_or(0);
-                let _ = writeln!(out, "{name}{{task=\"{task}\"}} {}", seconds(at));
+        let failures = tasks.iter();
+        let failures = failures.filter_map(|(task, f)| Some((task, f.last_failure?)));
+        let help = "When a run of the task last failed, as this node recorded it";
+        last(out, "failure", help, failures);
+    }
+
+    /// Of the same tasks, whoever recorded it.
+    fn successes(&self, out: &mut String) {
+        let mut all = self.successes.known();
+        for (task, f) in self.meters.figures.tasks() {
+            if let Some(at) = f.last_success {
+                let kept = all.entry(task).or_insert(at);
+                *kept = at.max(*kept);
             }
+        }
+        if !all.is_empty() {
+            let help = "When a run of the task last ended well, on any node";
+            last(
+                out,
+                "success",
+                help,
+                all.iter().map(|(task, at)| (task, *at)),
+            );
         }
     }
 
@@ -210,6 +236,20 @@ impl Metrics {
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}");
+}
+
+fn last<'a>(
+    out: &mut String,
+    which: &str,
+    help: &str,
+    ended: impl Iterator<Item = (&'a String, Timestamp)>,
+) {
+    let name = format!("campanile_task_last_{which}_timestamp_seconds");
+    head(out, &name, "gauge", help);
+    for (task, at) in ended {
+        let at = u64::try_from(at.as_ms()).unwrap_or(0);
+        let _ = writeln!(out, "{name}{{task=\"{task}\"}} {}", seconds(at));
+    }
 }
 
 fn gauge(out: &mut String, name: &str, help: &str, value: i64) {

@@ -298,6 +298,7 @@ async fn metrics(State(sources): State<Arc<Sources>>) -> Response {
     let mut text = sources.places.text();
     text.push_str(&sources.logins.text());
     text.push_str(&sources.outside.text());
+    sources.node.refresh().await;
     text.push_str(&sources.node.text());
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

@@ -43,6 +43,15 @@ impl Control for FaultyStore {
             .await
     }
 
+    async fn last_successes(
+        &self,
+        tasks: &[TaskId],
+        look: usize,
+    ) -> Result<HashMap<TaskId, Timestamp>, Error> {
+        self.read("last_successes", self.inner.last_successes(tasks, look))
+            .await
+    }
+
     async fn next_dues(&self, tasks: &[TaskId]) -> Result<HashMap<TaskId, Timestamp>, Error> {
         self.read("next_dues", self.inner.next_dues(tasks)).await
     }

@@ -83,6 +83,7 @@ macro_rules! __conformance_store {
             a_run_ends_once_under_its_claim
             a_zombie_ends_nothing
             a_withdrawn_attempt_is_used_up
+            last_successes_are_read_for_many_tasks
             a_retry_waits_for_its_instant
             bad_attempts_are_kept
             logs_are_kept_by_attempt

@@ -17,6 +17,7 @@ mod runs;
 mod shared;
 mod silence;
 mod submit;
+mod successes;
 mod tasks;
 mod why;
 
@@ -37,6 +38,7 @@ pub use self::reach::QueueRow;
 pub use self::runs::{Event, RunPage, RunQuery, RunRow, RunStory};
 pub use self::shared::{CalendarRow, LimitRow};
 pub use self::submit::Request;
+pub use self::successes::Successes;
 pub use self::tasks::{TaskRow, TaskRows};
 pub use self::why::{Verdict, Why};
 

@@ -37,6 +37,7 @@ mod zones;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use ended::matches;
 pub use ended::{Ended, Figures, TaskFigures};
 pub use handlers::Handlers;
 pub use meters::{Counter, LATENESS_BOUNDS_MS, Meters};

@@ -7,6 +7,7 @@ mod jumps;
 mod leading;
 mod permits;
 mod quarantine;
+mod successes;
 mod working;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

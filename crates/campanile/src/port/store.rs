@@ -265,6 +265,14 @@ pub trait Control: Send + Sync + 'static {
     /// The due rows of these tasks' next occurrences; tasks without one are missing from the answer.
     async fn next_dues(&self, tasks: &[TaskId]) -> Result<HashMap<TaskId, Timestamp>, Error>;
 
+    /// When a run of each of these tasks last ended well, among the `look` rows of its history with the latest instants;
+    /// tasks without one there are missing from the answer.
+    async fn last_successes(
+        &self,
+        tasks: &[TaskId],
+        look: usize,
+    ) -> Result<HashMap<TaskId, Timestamp>, Error>;
+
     /// Cancels a run that has not started, or asks its worker to.
     async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error>;
 

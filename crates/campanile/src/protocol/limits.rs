@@ -5,6 +5,12 @@ use std::time::Duration;
 
 /// Queues with their ends, and tasks with figures of their own, that metrics name.
 pub const METRIC_SERIES_MAX: usize = 1_000;
+/// Rows of such a task's history that are looked at for its last success, the first time.
+pub const SUCCESS_LOOK_FIRST: usize = 1_000;
+/// The same, each time after that.
+pub const SUCCESS_LOOK_AGAIN: usize = 50;
+/// Tasks whose names are looked at for such a pattern.
+pub const SUCCESS_NAMES_MAX: usize = 20_000;
 /// Patterns of the names of such tasks.
 pub const METRIC_PATTERNS_MAX: usize = 100;
 /// A task's, queue's or node's name.

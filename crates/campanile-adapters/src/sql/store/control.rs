@@ -203,6 +203,14 @@ impl Control for Store {
         self.due_of_task(task).await
     }
 
+    async fn last_successes(
+        &self,
+        tasks: &[TaskId],
+        look: usize,
+    ) -> Result<HashMap<TaskId, Timestamp>, Error> {
+        self.last_successes_of(tasks, look).await
+    }
+
     async fn next_dues(&self, tasks: &[TaskId]) -> Result<HashMap<TaskId, Timestamp>, Error> {
         self.dues_of_tasks(tasks).await
     }

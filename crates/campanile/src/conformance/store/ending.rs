@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, end, limits};
@@ -322,4 +323,42 @@ pub async fn a_cancelled_running_run_ends_by_its_worker(store: Arc<dyn Store>) {
         (ended.state, ended.reason),
         (State::Cancelled, Reason::Requested)
     );
+}
+
+/// A task's last success is the latest end among its newest instants, whatever else is in its history.
+pub async fn last_successes_are_read_for_many_tasks(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let (task, other) = (f.task("t", at(900)).await, f.task("u", at(900)).await);
+    let node = f.node().await;
+    let mut asked = f.requests(5);
+    for (n, one) in (1..).zip(&mut asked) {
+        one.run.task = Some(if n == 5 { other.id } else { task.id });
+        one.run.due_at = at(n * 10);
+    }
+    f.store.submit(&asked).await.unwrap();
+    let pairs: Vec<_> = asked.iter().map(|one| (one.run.id, 1)).collect();
+    let (claim, won) = f.claim(node, &pairs).await;
+    assert_eq!(won.len(), 5);
+    let read = async |look| {
+        let ids = [task.id, other.id, f.mint.task(at(0))];
+        f.store.last_successes(&ids, look).await.unwrap()
+    };
+    assert_eq!(read(10).await, HashMap::new(), "nothing has ended");
+    for (one, (kind, ended)) in asked.iter().zip([
+        (End::Succeeded, 100),
+        (End::Succeeded, 95),
+        (End::Failed(Reason::Error), 110),
+        (End::Failed(Reason::Timeout), 120),
+        (End::Failed(Reason::Error), 130),
+    ]) {
+        let mut finish = end(&f.row(one.run.id).await, claim, kind);
+        finish.at = at(ended);
+        assert_eq!(f.finish(finish).await, Written::Applied);
+    }
+    assert_eq!(read(10).await, HashMap::from([(task.id, at(100))]));
+    assert_eq!(read(3).await, HashMap::from([(task.id, at(95))]));
+    assert_eq!(read(2).await, HashMap::new(), "so far and no further");
+    assert_eq!(read(0).await, HashMap::new());
+    let none = f.store.last_successes(&[], 10).await.unwrap();
+    assert_eq!(none, HashMap::new());
 }

@@ -320,6 +320,14 @@ impl Control for MemoryStore {
         Ok(due_of_task(&self.lock().due, task).first().map(|k| k.at))
     }
 
+    async fn last_successes(
+        &self,
+        tasks: &[TaskId],
+        look: usize,
+    ) -> Result<HashMap<TaskId, Timestamp>, Error> {
+        Ok(self.lock().last_successes(tasks, look))
+    }
+
     async fn next_dues(&self, tasks: &[TaskId]) -> Result<HashMap<TaskId, Timestamp>, Error> {
         let tables = self.lock();
         let wanted: HashSet<&TaskId> = tasks.iter().collect();

@@ -1,0 +1,31 @@
+//! When tasks last succeeded, in memory.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::Tables;
+use crate::id::TaskId;
+use crate::run::{Origin, Run, State};
+use crate::time::Timestamp;
+
+impl Tables {
+    pub(super) fn last_successes(
+        &self,
+        tasks: &[TaskId],
+        look: usize,
+    ) -> HashMap<TaskId, Timestamp> {
+        let of = |task: &TaskId| {
+            let mine = self.history.values().filter(|run| run.task == Some(*task));
+            let mut mine: Vec<&Run> = mine.collect();
+            // Of one instant, what was asked for comes after what was planned.
+            mine.sort_by_key(|run| {
+                let asked = (run.origin != Origin::Schedule).then_some(run.id);
+                Reverse((run.due_at, asked))
+            });
+            let newest = mine.into_iter().take(look);
+            let well = newest.filter(|run| run.state == State::Succeeded);
+            Some((*task, well.filter_map(|run| run.finished_at).max()?))
+        };
+        tasks.iter().filter_map(of).collect()
+    }
+}
