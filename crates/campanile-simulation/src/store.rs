@@ -4,6 +4,7 @@
 
 mod control;
 mod notes;
+mod spoiled;
 mod words;
 
 use std::collections::HashMap;
@@ -81,35 +82,6 @@ impl FaultyStore {
         Ok(())
     }
 
-    /// Whether the store refuses this row for as long as the faults last: which rows, is theirs to say.
-    fn is_chosen(&self, n: i64) -> bool {
-        let net = &self.link.net;
-        let permille = if net.is_calm() {
-            0
-        } else {
-            net.knobs.rows_refused
-        };
-        let hash = n.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        hash % 1_000 < permille
-    }
-
-    /// Of the ends that it refuses it takes some without their texts, and the others not at all.
-    fn refuses_end(&self, ends: &[Finish]) -> bool {
-        let is_bare =
-            |end: &Finish| end.error.is_none() && end.log.is_none() && end.run.as_i64() % 2 == 0;
-        ends.iter()
-            .any(|end| self.is_chosen(end.run.as_i64()) && !is_bare(end))
-    }
-
-    async fn refused<T>(&self, what: &str) -> Result<T, Error> {
-        self.before(what).await?;
-        self.link
-            .net
-            .fault(self.link.node, Fault::RowRefused, || what.to_owned());
-        self.link.way().await;
-        Err(Error::Refused("simulated".into()))
-    }
-
     async fn write<T: Send>(
         &self,
         what: &str,
@@ -156,7 +128,10 @@ impl Leading for FaultyStore {
     }
 
     async fn scan(&self, until: Timestamp, limits: &ScanLimits) -> Result<Scan, Error> {
-        self.read("scan", self.inner.scan(until, limits)).await
+        let scan = self.read("scan", self.inner.scan(until, limits)).await?;
+        let waiting = scan.rows.iter().filter_map(|row| row.waiting.as_ref());
+        self.legible("scan", waiting.map(|w| w.run.id))?;
+        Ok(scan)
     }
 
     async fn rules(&self) -> Result<Rules, Error> {
@@ -432,6 +407,7 @@ impl Working for FaultyStore {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        self.legible("claim", claim.runs.iter().map(|(run, _)| *run))?;
         let arrived = AtomicBool::new(false);
         let call = async {
             arrived.store(true, Ordering::Relaxed);

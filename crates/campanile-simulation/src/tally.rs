@@ -41,6 +41,8 @@ kinds!(
         ClaimLate = "store: claim arrives late, nobody waits for it",
         /// It takes everything but one row.
         RowRefused = "store: row refused",
+        /// A row can't be read.
+        RowUnread = "store: row can't be read",
         /// An answer that took long.
         StoreSlow = "store: slow call",
         /// One node can't reach the store for a while.

@@ -19,6 +19,8 @@ pub struct Migration {
     pub sql: String,
 }
 
+/// All of them, oldest first. What rows hold in a form that the release before can't read (a field of a definition, say)
+/// wants one too, if only an empty one: by it older nodes know that they are outdated, and leave such rows alone.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("first", include_str!("migrations/0001_first.sql")),
     ("permits", include_str!("migrations/0002_permits.sql")),

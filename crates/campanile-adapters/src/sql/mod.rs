@@ -26,4 +26,4 @@ pub use migration::Migration;
 pub use open::{Options, open, pending};
 pub use session::statements;
 pub use space::Space;
-pub use store::{Description, Store};
+pub use store::{Description, Store, Unreadable};

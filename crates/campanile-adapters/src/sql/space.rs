@@ -1,6 +1,6 @@
 //! Whether the store's disk is full, as its own writes tell: a write that was refused for want of space says so, and a
 //! write that is done some time later takes it back. (Not the very next one: a small write may find room where a larger
-//! one does not.) It never writes anything itself.
+//! one does not.) Beside it, how often a row could not be read. It never writes anything itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,12 +12,13 @@ use campanile::system::SystemClock;
 /// How long after the last refusal a write has to be done for the disk to count as having room again.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
-/// What is known of the store's disk.
+/// What is known of the store's disk and of the state of its rows.
 #[derive(Debug, Default)]
 pub struct Space {
     clock: SystemClock,
     /// The monotonic reading of the last refusal, in milliseconds from 1; 0 = there is room.
     refused_ms: AtomicU64,
+    rows_unread: AtomicU64,
 }
 
 impl Space {
@@ -25,6 +26,16 @@ impl Space {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.refused_ms.load(Ordering::Relaxed) != 0
+    }
+
+    /// How many times a row could not be read, since the process began: the same row counts each time.
+    #[must_use]
+    pub fn rows_unread(&self) -> u64 {
+        self.rows_unread.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn unread(&self) {
+        self.rows_unread.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes how a write ended.

@@ -19,6 +19,7 @@ mod rows;
 mod shared;
 mod successes;
 mod tasks;
+mod unreadable;
 mod working;
 
 use std::collections::{BTreeSet, HashMap};
@@ -38,6 +39,8 @@ use super::open::{Place, Pools};
 use super::space::Space;
 use super::statement::Statement;
 use super::value::{Row, Table};
+
+pub use self::unreadable::Unreadable;
 
 /// Rows of history that are remembered as not let go.
 const STUCK_MAX: usize = 1_000;
@@ -125,14 +128,18 @@ impl Store {
     /// The store's.
     pub async fn describe(&self) -> Result<Description, Error> {
         let server = self.one(&SERVER).await?.text("server")?;
-        let schema = self.one(&SCHEMA).await?.opt_int("schema_version")?;
         Ok(Description {
             kind: self.pools.main.dialect().name(),
             url: self.place.shown(),
             server,
-            schema: schema.unwrap_or(0),
+            schema: self.schema().await?,
             known_schema: migration::known(),
         })
+    }
+
+    async fn schema(&self) -> Result<i64, Error> {
+        let schema = self.one(&SCHEMA).await?.opt_int("schema_version")?;
+        Ok(schema.unwrap_or(0))
     }
 
     async fn one(&self, statement: &Statement) -> Result<Row, Error> {

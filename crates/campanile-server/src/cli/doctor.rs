@@ -24,7 +24,7 @@ use super::Failure;
 use super::args::Settings as Args;
 use super::out::{Out, short, waiting};
 use super::serve::gather;
-use super::{client, dev};
+use super::{client, dev, unreadable};
 use crate::api::problem::chain;
 use crate::config::{Environment, Raw, ServiceUrl, Settings, Source, find_key};
 use crate::{ports, token};
@@ -303,6 +303,8 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     ));
     let aside = store.quarantine(None, 1_000).await.map_err(|e| what(&e))?;
     out.push(quarantine(&aside));
+    let spoiled = unreadable::told(&store.unreadable().await.map_err(|e| what(&e))?);
+    out.extend(spoiled.into_iter().map(|t| Finding::warning("rows", t)));
     store.close().await;
     Ok(out)
 }

@@ -24,6 +24,7 @@ mod set;
 mod target;
 mod tasks;
 mod tokens;
+mod unreadable;
 
 use std::process::ExitCode;
 

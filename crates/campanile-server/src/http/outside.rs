@@ -24,11 +24,15 @@ impl Outside {
     #[must_use]
     pub fn text(&self) -> String {
         let faults = self.broker.faults();
+        let unread = self.space.as_ref().map_or(0, |space| space.rows_unread());
         let full = self.space.as_ref().is_some_and(|space| space.is_full());
         format!(
             "# TYPE campanile_store_full gauge\n\
              # HELP campanile_store_full Whether the store refuses writes because its disk is full\n\
              campanile_store_full {}\n\
+             # TYPE campanile_store_rows_unreadable counter\n\
+             # HELP campanile_store_rows_unreadable Times that a row of the store could not be read\n\
+             campanile_store_rows_unreadable_total {unread}\n\
              # TYPE campanile_broker_connections_broken counter\n\
              # HELP campanile_broker_connections_broken Connections dropped because the broker broke its protocol\n\
              campanile_broker_connections_broken_total {}\n\

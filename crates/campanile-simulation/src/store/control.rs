@@ -66,6 +66,10 @@ impl Control for FaultyStore {
             .await
     }
 
+    async fn check_schema(&self) -> Result<(), Error> {
+        self.read("check_schema", self.inner.check_schema()).await
+    }
+
     async fn setting(&self, name: &str) -> Result<Option<String>, Error> {
         self.read("setting", self.inner.setting(name)).await
     }

@@ -98,13 +98,18 @@ impl Pen<'_> {
     /// Sets something aside, and says so in one line.
     ///
     /// # Errors
-    /// The store did not answer, or is busy or full.
+    /// The store did not answer, or is busy or full. [`Error::Outdated`]: what can't be read may be a newer version's, and
+    /// is left alone.
     pub async fn set_aside(
         &self,
         thing: Thing,
         now: Timestamp,
         error: &Error,
     ) -> Result<Written, Error> {
+        if matches!(error, Error::Corrupt { .. }) {
+            // What a newer version wrote is not spoiled.
+            self.store.check_schema().await?;
+        }
         let said = causes(error);
         let cut = said.floor_char_boundary(limits::ERROR_BYTES_MAX.min(said.len()));
         let aside = Aside {
@@ -189,7 +194,7 @@ impl Pen<'_> {
 
     /// Claims, and what kept the rest from being claimed.
     pub async fn claim(&self, claim: &Claim, now: Timestamp) -> (Vec<Claimed>, Option<Error>) {
-        let mut won = Vec::new();
+        let (mut won, mut left) = (Vec::new(), None);
         let mut parts = Parts::of(claim.runs.len());
         while let Some(part) = parts.take() {
             let some = Claim {
@@ -212,11 +217,14 @@ impl Pen<'_> {
                 Error::Corrupt { .. } => Thing::Row(Spoiled::Run(run)),
                 _ => Thing::Start { run, attempt },
             };
-            if let Err(error) = self.set_aside(thing, now, &error).await {
-                return (won, Some(error));
+            match self.set_aside(thing, now, &error).await {
+                Ok(_) => {}
+                // It is left to a newer worker: its message is not acknowledged.
+                Err(error @ Error::Outdated { .. }) => left = Some(error),
+                Err(error) => return (won, Some(error)),
             }
         }
-        (won, None)
+        (won, left)
     }
 
     /// Marks runs as queued, and removes outbox rows that did their duty.

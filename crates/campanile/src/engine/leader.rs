@@ -87,6 +87,12 @@ impl Duty {
             return Ok(());
         }
         let epoch = self.leadership.term.epoch;
+        if matches!(error, Error::Outdated { .. }) {
+            tracing::error!(epoch, error = %causes(error),
+                "term {epoch} ends, so that a newer node may lead: this one failed to {error}");
+            self.leadership.resign();
+            return Err(TermOver);
+        }
         tracing::warn!(epoch, error = %causes(error), "term {epoch} ends: the store failed");
         Meters::add(&self.shared.meters.terms_broken, 1);
         self.leadership.broken();

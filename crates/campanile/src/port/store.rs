@@ -233,6 +233,12 @@ pub trait Control: Send + Sync + 'static {
     /// when it was due before `overdue`.
     async fn backlogs(&self, tasks: &[TaskId], overdue: Timestamp) -> Result<Vec<Backlog>, Error>;
 
+    /// Whether this program still knows the store's schema; [`Error::Outdated`] if not. A store that lives in this
+    /// program always has the one that it knows.
+    async fn check_schema(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The value of a setting of the cluster.
     async fn setting(&self, name: &str) -> Result<Option<String>, Error>;
 
@@ -337,6 +343,17 @@ pub enum Error {
     /// The store does it for nobody: a missing right or table, a copy that can only be read, a defect of ours.
     #[error("have the store do its work")]
     Unable(#[source] Cause),
+    /// A newer program has migrated the store since this one opened it: what can't be read may be whole.
+    #[error(
+        "read what a newer version may have written: the store's schema is {found}, and this version knows {known}; \
+         upgrade this node"
+    )]
+    Outdated {
+        /// The store's schema.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
     /// A row holds what this version can't read.
     #[error("read a row of {table}{}: {message}", of_row(*row))]
     Corrupt {

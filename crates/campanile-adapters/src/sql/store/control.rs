@@ -17,11 +17,12 @@ use campanile::task::Task;
 use campanile::time::Timestamp;
 
 use super::super::connection::transaction;
+use super::super::migration;
 use super::super::statement::{Statement, Text};
 use super::super::value::{Arg, Table};
 use super::ends::{Ending, Outcome};
 use super::points::{CANCEL, SUBMIT};
-use super::rows::{QUEUE_AT, attempt_of, ended_run, live_run, node_of, readable, small};
+use super::rows::{QUEUE_AT, attempt_of, ended_run, live_run, node_of, small};
 use super::{Store, first};
 
 /// How long before an occurrence's instant its run may have been minted: the look-ahead and two clocks' difference.
@@ -136,6 +137,15 @@ impl Control for Store {
         self.edit_tasks(edit, at).await
     }
 
+    async fn check_schema(&self) -> Result<(), Error> {
+        let found = self.schema().await?;
+        let known = migration::known();
+        if found > known {
+            return Err(Error::Outdated { found, known });
+        }
+        Ok(())
+    }
+
     async fn setting(&self, name: &str) -> Result<Option<String>, Error> {
         self.setting_of(name).await
     }
@@ -161,7 +171,7 @@ impl Control for Store {
         let rows = self.pools.reader.rows_of(&text, &args).await?;
         self.learn_queues(&rows, QUEUE_AT).await?;
         let runs = rows.into_iter().map(|mut row| self.run_of(&mut row));
-        readable(runs)
+        self.readable(runs)
     }
 
     async fn run(&self, id: RunId) -> Result<Option<RunDetail>, Error> {
@@ -302,7 +312,7 @@ impl Control for Store {
 
     async fn nodes(&self) -> Result<Vec<Node>, Error> {
         let rows = self.pools.reader.rows(&NODES, &[]).await?;
-        readable(rows.into_iter().map(node_of))
+        self.readable(rows.into_iter().map(node_of))
     }
 
     async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCount>, Error> {

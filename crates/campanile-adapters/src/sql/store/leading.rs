@@ -228,7 +228,7 @@ impl Leading for Store {
         ];
         let mut found = Vec::new();
         for mut row in self.pools.leader_reader.rows(&OUTBOX, &args).await? {
-            found.push(outbox_of(&mut row)?);
+            found.push(self.noted(outbox_of(&mut row))?);
         }
         let ids: HashSet<RunId> = found
             .iter()

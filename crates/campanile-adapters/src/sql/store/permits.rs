@@ -18,7 +18,7 @@ use super::Store;
 use super::ends::{Ending, Outcome, PUT_TIMERS, end};
 use super::leading::guard;
 use super::points::{SWEEP, UNBLOCK};
-use super::rows::{readable, small};
+use super::rows::small;
 
 /// Parked runs of one limit that go on at once.
 const HAND_ON_MAX: i64 = 10_000;
@@ -177,7 +177,7 @@ impl Store {
             let key = key_of(&mut row)?;
             Ok((key, small(row.int("parked")?)?))
         });
-        readable(counts)
+        self.readable(counts)
     }
 
     pub(super) async fn unblock_runs(

@@ -157,9 +157,8 @@ impl Store {
     /// Reads rows that hold a run each.
     pub(super) async fn runs_of(&self, rows: Vec<Row>) -> Result<Vec<Run>, Error> {
         self.learn_queues(&rows, QUEUE_AT).await?;
-        rows.into_iter()
-            .map(|mut row| self.run_of(&mut row))
-            .collect()
+        let runs = rows.into_iter().map(|mut row| self.run_of(&mut row));
+        self.noted(runs.collect())
     }
 
     /// Reads rows that hold a run and, behind it, what it carries of its own.
@@ -171,7 +170,33 @@ impl Store {
                 spec: spec_of(&mut row)?.map(|(_, spec)| spec),
             })
         });
-        waiting.collect()
+        self.noted(waiting.collect())
+    }
+
+    /// Counts what can't be read.
+    pub(super) fn noted<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        if matches!(read, Err(Error::Corrupt { .. })) {
+            self.pools.main.space.unread();
+        }
+        read
+    }
+
+    /// Those that can be read, for people who look at many: one that can't must not keep the others from being seen.
+    /// `doctor` names it.
+    pub(super) fn readable<T>(
+        &self,
+        all: impl Iterator<Item = Result<T, Error>>,
+    ) -> Result<Vec<T>, Error> {
+        let mut out = Vec::new();
+        for one in all {
+            match self.noted(one) {
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::debug!(%error, "left out of a list: failed to {error}");
+                }
+                one => out.push(one?),
+            }
+        }
+        Ok(out)
     }
 }
 
@@ -244,21 +269,6 @@ pub(super) fn pairs(runs: &[(RunId, u32)]) -> Table {
     sorted.sort_unstable();
     Table::of(sorted.iter().map(|(id, _)| id.as_i64()))
         .ints(sorted.iter().map(|(_, attempt)| i64::from(*attempt)))
-}
-
-/// Those that can be read, for people who look at many: one that can't must not keep the others from being seen. The
-/// leader sets it aside, and `doctor` names it.
-pub(super) fn readable<T>(all: impl Iterator<Item = Result<T, Error>>) -> Result<Vec<T>, Error> {
-    let mut out = Vec::new();
-    for one in all {
-        match one {
-            Err(error @ Error::Corrupt { .. }) => {
-                tracing::debug!(%error, "left out of a list: failed to {error}");
-            }
-            one => out.push(one?),
-        }
-    }
-    Ok(out)
 }
 
 /// Reads `id, version, definition, created_at, updated_at, rests_from`.

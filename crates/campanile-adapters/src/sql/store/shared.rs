@@ -19,11 +19,11 @@ use super::rows::{from_json, small, to_json};
 use super::tasks::{DROP_DUE, for_ids};
 
 /// All calendars.
-static CALENDARS: Statement =
+pub(super) static CALENDARS: Statement =
     Statement::new("SELECT name, version, definition FROM calendar ORDER BY name");
 
 /// All limits of queues and groups.
-static LIMITS: Statement =
+pub(super) static LIMITS: Statement =
     Statement::new("SELECT limit_key, max_running FROM concurrency_limit ORDER BY limit_key");
 
 /// Puts a calendar; its version grows.
@@ -54,22 +54,25 @@ static PUT_SETTING: Statement = Statement::new(
     "INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 );
 
+/// A calendar as tasks use it, or why it can't be read.
+pub(super) fn calendar_of(definition: &str, version: i64) -> Result<Calendar, String> {
+    let spec = from_json(definition, "calendar").map_err(|error| error.to_string())?;
+    Calendar::compile(spec, version).map_err(|error| error.to_string())
+}
+
 impl Store {
     pub(super) async fn all_rules(&self) -> Result<Rules, Error> {
         let pool = &self.pools.leader_reader;
         let mut calendars = HashMap::new();
         for mut row in pool.rows(&CALENDARS, &[]).await? {
             let (name, version) = (row.text("calendar")?, row.int("calendar")?);
-            let spec = from_json(&row.text("calendar")?, "calendar");
-            let compiled = spec.map_err(|error| error.to_string()).and_then(|spec| {
-                Calendar::compile(spec, version).map_err(|error| error.to_string())
-            });
-            match compiled {
+            match calendar_of(&row.text("calendar")?, version) {
                 Ok(calendar) => {
                     calendars.insert(name, Arc::new(calendar));
                 }
                 // Valid when it was stored: a newer version's fields, or another zone database. Tasks that name it wait.
                 Err(error) => {
+                    self.pools.main.space.unread();
                     tracing::error!(calendar = %name, %error, "calendar `{name}` can't be read here: {error}");
                 }
             }
@@ -78,11 +81,14 @@ impl Store {
         for mut row in pool.rows(&LIMITS, &[]).await? {
             let text = row.text("concurrency_limit")?;
             let Ok(key) = text.parse::<LimitKey>() else {
+                self.pools.main.space.unread();
                 tracing::error!(limit = %text, "limit `{text}` can't be read here: it limits nothing");
                 continue;
             };
             // One that can't be read is kept as narrow as a limit can be, so that nothing runs that it would have kept back.
-            let most = small(row.int("concurrency_limit")?).unwrap_or(1);
+            let most = self
+                .noted(small(row.int("concurrency_limit")?))
+                .unwrap_or(1);
             limits.insert(key, most);
         }
         Ok(Rules { calendars, limits })

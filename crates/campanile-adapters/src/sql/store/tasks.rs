@@ -20,7 +20,7 @@ use super::Store;
 use super::ahead::Rests;
 use super::firing::INSERT_ROWS_MAX;
 use super::points::EDIT;
-use super::rows::{former_of, from_json, readable, small, task_of, to_json};
+use super::rows::{former_of, from_json, small, task_of, to_json};
 
 /// A page of living tasks.
 static PAGE: Statement = Statement::new(
@@ -145,7 +145,7 @@ impl Store {
         };
         let rows = self.pools.reader.rows(statement, &args).await?;
         let more = rows.len() > limit;
-        let tasks = readable(rows.into_iter().take(limit).map(task_of))?;
+        let tasks = self.readable(rows.into_iter().take(limit).map(task_of))?;
         // A page of nothing that can be read ends the list: nobody knows a name to go on from.
         let last = tasks.last().map(|task| task.spec.name.clone());
         Ok(TaskPage {

@@ -174,7 +174,7 @@ impl Working for Store {
     async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error> {
         let args = [("ids", Table::of(ids.iter().map(|id| id.as_i64())).into())];
         let rows = self.pools.reader.rows(&TASKS_BY_ID, &args).await?;
-        rows.into_iter().map(task_of).collect()
+        self.noted(rows.into_iter().map(task_of).collect())
     }
 }
 
@@ -230,7 +230,7 @@ impl Store {
         let specs = rows
             .into_iter()
             .filter_map(|mut row| spec_of(&mut row).transpose());
-        specs.collect()
+        self.noted(specs.collect())
     }
 
     /// A single statement that may meet a deadlock, made again as whole transactions are.
