@@ -18,7 +18,7 @@ use crate::control::{World, at, spec, world};
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The row that stands for an instant.
-async fn occurrence(w: &World, task: &Task, instant: Timestamp) -> Run {
+pub async fn occurrence(w: &World, task: &Task, instant: Timestamp) -> Run {
     let row = w.store.occurrence(task.id, instant).await.unwrap();
     row.unwrap()
 }

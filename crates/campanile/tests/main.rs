@@ -6,6 +6,7 @@
 )]
 
 mod control;
+mod control_aside;
 mod control_bounds;
 mod control_owners;
 mod control_shared;

@@ -1,8 +1,11 @@
 //! What the store refused to record, as people see it: shown with names, released once the cause is mended, or dropped.
 
 use super::{Control, Error};
+use crate::id::TaskId;
 use crate::port::store;
+use crate::protocol::limits;
 use crate::protocol::work::{Quarantined, Released};
+use crate::time::Timestamp;
 
 /// Something that is set aside, with its task's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,38 @@ impl Control {
                 causes(&error)
             ))),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts the occurrences of these tasks that are set aside back to where they stood: whoever changes, pauses or deletes
+    /// a task decides over all of its instants, and none may be left without a record. Answers how many.
+    pub(super) async fn put_back(&self, tasks: &[TaskId], now: Timestamp) -> Result<usize, Error> {
+        let store = &self.parts.store;
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = store.quarantine(after, limits::PAGE_ROWS_MAX).await?;
+            let of_these = |entry: &&Quarantined| {
+                entry.run.is_none() && entry.task.is_some_and(|task| tasks.contains(&task))
+            };
+            for entry in page.iter().filter(of_these) {
+                match store.release(entry.id, now).await {
+                    Ok(released) => count += usize::from(released == Released::Done),
+                    // The change goes on: it must not wait for what the store refuses.
+                    Err(error) if error.is_refusal() => {
+                        let (id, error) = (entry.id, causes(&error));
+                        tracing::warn!(
+                            id,
+                            error,
+                            "what is set aside can't be put back: its instants have no record"
+                        );
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == limits::PAGE_ROWS_MAX => after = Some(last.id),
+                _ => return Ok(count),
+            }
         }
     }
 
