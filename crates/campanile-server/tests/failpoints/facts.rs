@@ -26,12 +26,13 @@ const RUNS: &str = "SELECT '' || r.id || '|' || COALESCE(t.name, '') || '|' || r
     SELECT id, task, due_at, origin, state, 0 AS reason, attempt, failures, losses, 1 AS live, 0 AS last, 0 AS many FROM run \
     UNION ALL SELECT id, task, due_at, origin, state, reason, attempt, failures, losses, 0, COALESCE(skipped_last, 0), \
     COALESCE(skipped_count, 0) FROM run_history) r LEFT JOIN task t ON t.id = r.task ORDER BY r.id";
-/// History, every column of it.
+/// History, every column of it, but for what [`Facts::disturb`] leaves there to be removed or taken back.
 const ENDED: &str = "SELECT '' || id || '|' || task || '|' || due_at || '|' || ready_at || '|' || epoch || '|' \
     || COALESCE(queued_at, 0) || '|' || COALESCE(started_at, 0) || '|' || COALESCE(worker, 0) || '|' || COALESCE(claim, 0) \
     || '|' || finished_at || '|' || COALESCE(skipped_last, 0) || '|' || COALESCE(skipped_count, 0) || '|' || dedup || '|' \
     || queue || '|' || attempt || '|' || failures || '|' || losses || '|' || origin || '|' || priority || '|' || state \
-    || '|' || reason || '|' || cancel_requested || '|' || COALESCE(error, '') FROM run_history WHERE id > 1";
+    || '|' || reason || '|' || cancel_requested || '|' || COALESCE(error, '') FROM run_history WHERE id > 1 \
+    AND id < 9000000000000000000";
 /// What must be gone once everything has ended, and how many rows of it there are.
 const LEFT: &str = "SELECT kind || ' ' || n FROM (\
     SELECT 'live runs' AS kind, COUNT(*) AS n FROM run UNION ALL SELECT 'due rows', COUNT(*) FROM due \
