@@ -1,4 +1,5 @@
-//! When tasks last succeeded, in memory.
+//! When tasks last succeeded, in memory: the latest end among each task's newest instants. It only reads; whose they are,
+//! and how far to look, is decided by whoever asks.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
