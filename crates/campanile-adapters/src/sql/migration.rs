@@ -272,7 +272,8 @@ mod tests {
                 "150928d72cc62876",
                 "ac5c866f98f9f7ea",
                 "b980b0c2c045bd6a",
-                "6c166c14ebb97931"
+                "6c166c14ebb97931",
+                "81f6f8c1c6141fb2"
             ]
         );
         assert_eq!(
@@ -286,7 +287,8 @@ mod tests {
                 "60f81f45879500ec",
                 "ac5c866f98f9f7ea",
                 "b980b0c2c045bd6a",
-                "27d7bf69fbf5d586"
+                "27d7bf69fbf5d586",
+                "81f6f8c1c6141fb2"
             ]
         );
     }
