@@ -68,8 +68,10 @@ fn fresh_seeds_break_nothing_and_show_something() {
     };
     let tally = run_all(FRESH_SEEDS.map(|seed| (seed, how)));
     assert!(tally.faults_in_all() > 1_000, "{tally}");
+    assert!(tally.of_fault(Fault::RowUnread) > 0, "{tally}");
     let shown = [
         Seen::TermBegun,
+        Seen::SetAside,
         Seen::Republished,
         Seen::StaleClaimRefused,
         Seen::NodeBuried,
