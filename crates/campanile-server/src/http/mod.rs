@@ -26,7 +26,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use campanile::control::Control;
 use campanile::system;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -45,6 +45,8 @@ use crate::config;
 
 /// How long open requests may take once the service stops.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// Connections that wait to be taken; the system may allow fewer (`net.core.somaxconn`).
+const QUEUE_MAX: u32 = 4_096;
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +110,18 @@ pub struct Serving {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// Listens with a queue as long as a crowd that comes at once: who finds it full asks again a second later.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for connections that the last process closed.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE_MAX)
+}
+
 impl Listener {
     /// Takes the address and reads the certificate.
     ///
@@ -122,7 +136,7 @@ impl Listener {
             address: settings.listen,
             source,
         };
-        let tcp = TcpListener::bind(settings.listen).await.map_err(bind)?;
+        let tcp = listen(settings.listen).map_err(bind)?;
         let address = tcp.local_addr().map_err(bind)?;
         let caps = caps(settings, slots);
         let proxies = settings.trusted_proxies.clone();

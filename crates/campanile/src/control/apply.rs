@@ -161,7 +161,10 @@ impl Control {
 
     /// Carries an edit out and lets the leader know.
     pub(super) async fn edit(&self, edit: &Edit, now: Timestamp) -> Result<Written, Error> {
+        let rows = edit.upserts.len() + edit.deletes.len() + edit.moves.len() + edit.skipped.len();
+        let seat = self.bulk_seat(rows).await;
         let written = self.parts.store.edit(edit, now).await?;
+        drop(seat);
         if written.is_applied() {
             self.parts.meters.skip_all(&edit.skipped);
             self.work();

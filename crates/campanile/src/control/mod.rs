@@ -42,12 +42,15 @@ pub use self::successes::Successes;
 pub use self::tasks::{TaskRow, TaskRows};
 pub use self::why::{Verdict, Why};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::engine::Meters;
 use crate::engine::database_time::DatabaseTime;
 use crate::id::Mint;
 use crate::port::clock::Clock;
 use crate::port::lock::{Lock, Signal};
 use crate::port::store::Store;
+use crate::protocol::limits;
 use crate::system::{self, Pool, Random};
 use crate::time::{Monotonic, Timestamp};
 
@@ -94,6 +97,8 @@ pub struct Control {
     sampled_ms: AtomicU64,
     /// A hint is under way: another one would say the same.
     signalling: Arc<AtomicBool>,
+    /// One seat, for who writes many rows at once.
+    bulk: Semaphore,
 }
 
 impl Control {
@@ -104,7 +109,17 @@ impl Control {
             parts,
             sampled_ms: AtomicU64::new(0),
             signalling: Arc::default(),
+            bulk: Semaphore::new(1),
         }
+    }
+
+    /// Waits until nobody else in this process writes many rows at once; who writes few does not wait. Stores with one
+    /// writer serve in turn, and who has a term or a run to keep would stand behind every bulk that came before.
+    async fn bulk_seat(&self, rows: usize) -> Option<SemaphorePermit<'_>> {
+        if rows < limits::BULK_ROWS_MIN {
+            return None;
+        }
+        self.bulk.acquire().await.ok()
     }
 
     /// Where what takes long is computed: `control.pool().run(|fuel| …).await`.

@@ -71,7 +71,10 @@ impl Control {
             submissions.push(submission);
         }
         check_keys(&submissions)?;
-        let answers = match self.parts.store.submit(&submissions).await {
+        let seat = self.bulk_seat(submissions.len()).await;
+        let submitted = self.parts.store.submit(&submissions).await;
+        drop(seat);
+        let answers = match submitted {
             Err(error) if error.is_contended() => {
                 self.check_tasks(requests).await?;
                 return Err(error.into());

@@ -193,6 +193,9 @@ pub const FINISH_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const SET_ASIDE_IN_A_ROW_MAX: u32 = 20;
 /// Rows of one page of a list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
+/// A write of people's with more rows than this is one of those that a process does one after the other: between two of
+/// them the leader and the workers write, who must not wait for a crowd.
+pub const BULK_ROWS_MIN: usize = 100;
 /// Runs of one submission.
 pub const SUBMIT_RUNS_MAX: usize = 10_000;
 /// Calendars of one task file, and limits of queues and groups as many.
