@@ -166,3 +166,6 @@ impl Control {
         });
     }
 }
+
+#[cfg(test)]
+mod bulk_tests;
