@@ -90,6 +90,7 @@ pub async fn start_with(
         random: Arc::clone(&random),
         handlers: more(handlers(settings)?),
     };
+    warn_if_not_alone(settings, &*ports.store).await;
     let node = Node::start(parts, node_settings(settings))
         .await
         .map_err(Error::Node)?;
@@ -141,6 +142,23 @@ pub async fn start_with(
         node,
         serving,
     })
+}
+
+/// `memory:` carries runs inside one process: two of them on one store would each wait for what lies in the other.
+async fn warn_if_not_alone(settings: &Settings, store: &dyn store::Store) {
+    if !settings.cluster.broker.reveal().starts_with("memory:") {
+        return;
+    }
+    let others = store.nodes().await.unwrap_or_default();
+    let names: Vec<&str> = others.iter().map(|node| node.name.as_str()).collect();
+    if !names.is_empty() {
+        let names = names.join("`, `");
+        tracing::warn!(
+            names,
+            "`{names}` lives on this store too, or died moments ago, and `broker = \"memory:\"` carries runs inside one \
+             process alone: what one of them publishes the other never gets. Stop one, or give all of them a broker"
+        );
+    }
 }
 
 fn handlers(settings: &Settings) -> Result<Handlers, Error> {

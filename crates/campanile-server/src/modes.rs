@@ -1,6 +1,7 @@
 //! Who may read and change the files that a node's safety rests on: token files, the private key, the SQLite file with
 //! its neighbours, files with settings. Judges by owner and mode of the file that was opened, and says what to do; the
-//! files that the node made itself are mended. It reads no content but that of token files.
+//! files that the node made itself are mended. It reads no content but that of token files, and whether a file is a
+//! database.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::Read as _;
@@ -13,6 +14,8 @@ const WORLD_READ: u32 = 0o004;
 const WORLD_WRITE: u32 = 0o002;
 const GROUP_WRITE: u32 = 0o020;
 
+/// How a file of SQLite's begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 /// What SQLite keeps beside its file.
 const NEIGHBOURS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -194,6 +197,17 @@ pub fn of_database(path: &Path) -> Vec<OfDatabase> {
         .collect()
 }
 
+/// Whether this is a file that SQLite wrote, or an empty one that it may write.
+fn is_database(path: &Path) -> bool {
+    let is_file = std::fs::metadata(path).is_ok_and(|about| about.is_file());
+    let mut head = Vec::new();
+    is_file
+        && std::fs::File::open(path)
+            .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut head))
+            .is_ok()
+        && (head.is_empty() || head == MAGIC)
+}
+
 /// The same at a start: what is ours and readable by everybody becomes readable by us alone. Answers what was done, and
 /// what could not be.
 ///
@@ -206,6 +220,10 @@ pub fn mend_database(path: &Path) -> Result<Vec<String>, String> {
     });
     if let Some(text) = writable {
         return Err(format!("setting `store`: {text}"));
+    }
+    if !is_database(path) {
+        // Whoever opens it will say what it is. A folder or somebody's file that was named by mistake stays as it is.
+        return Ok(Vec::new());
     }
     let mut said = Vec::new();
     for (path, about) in family(path) {
@@ -236,7 +254,15 @@ mod tests {
 
     fn file(folder: &xtask::servers::TempDir, name: &str, mode: u32) -> PathBuf {
         let path = folder.join(name);
-        std::fs::write(&path, "text").unwrap();
+        std::fs::write(
+            &path,
+            if name.ends_with(".db") {
+                MAGIC
+            } else {
+                b"text"
+            },
+        )
+        .unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         path
     }
@@ -311,6 +337,20 @@ mod tests {
         let group = file(&folder, "g.db", 0o640);
         assert_eq!(mend_database(&group).unwrap(), Vec::<String>::new());
         assert_eq!(mode(&group), 0o640);
+    }
+
+    #[test]
+    fn what_was_named_by_mistake_keeps_its_mode() {
+        let folder = xtask::servers::TempDir::new("modes").unwrap();
+        let text = file(&folder, "passwd", 0o644);
+        let shared = folder.join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::set_permissions(&shared, Permissions::from_mode(0o755)).unwrap();
+        for path in [text, shared] {
+            let before = mode(&path);
+            assert_eq!(mend_database(&path).unwrap(), Vec::<String>::new());
+            assert_eq!(mode(&path), before, "{}", path.display());
+        }
     }
 
     #[test]

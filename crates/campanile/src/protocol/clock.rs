@@ -128,14 +128,14 @@ fn length(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
-/// Where a process that has read nothing yet begins: at the newest moment that the store has a record of (`beat`, of
-/// nodes that did not leave in order). Where the store's clock is far ahead of this machine's own wall clock, the others
-/// may have written their records while it was wrong already: then this machine's own is asked too. `None` = nothing is
-/// known, and the store's clock is followed at once.
+/// Where a process that has read nothing yet begins. Two clocks that agree are believed: `None`, the store's clock is
+/// followed at once, and what lies between the last record and now was an outage. Where the store's clock is far ahead of
+/// this machine's own wall clock, one of them is wrong: then it begins at the earlier of that and the newest moment that
+/// the store has a record of (`beat`, of nodes that did not leave in order).
 #[must_use]
 pub fn anchor(store: Timestamp, beat: Option<Timestamp>, wall: Timestamp) -> Option<Timestamp> {
-    let own = Some(wall).filter(|wall| store.since(*wall) > JUMP_MIN);
-    beat.into_iter().chain(own).min()
+    let is_ahead = store.since(wall) > JUMP_MIN;
+    is_ahead.then(|| beat.map_or(wall, |beat| beat.min(wall)))
 }
 
 impl Watch {
@@ -157,9 +157,8 @@ impl Watch {
         self.settling
     }
 
-    /// For a process that has read nothing yet: the newest moment that the store has a record of. So a step forward
-    /// between two processes is held as one within a process is. (After an outage it can't be told from one, and is
-    /// held for as long.)
+    /// For a process that has read nothing yet and must not believe the store's clock at once: where the time goes on from
+    /// meanwhile.
     pub fn anchor(&mut self, newest: Timestamp, now: Monotonic) {
         self.trusted.get_or_insert(Reading {
             store: newest,
@@ -480,8 +479,10 @@ mod tests {
             None,
             "a wall clock ahead says nothing"
         );
-        assert_eq!(anchor(at(100), Some(at(98)), at(90)), Some(at(98)));
-        assert_eq!(anchor(at(4_000), Some(at(98)), at(4_000)), Some(at(98)));
+        assert_eq!(anchor(at(100), Some(at(98)), at(90)), None);
+        // An outage: nobody may be told that it is still the hour of the last beat.
+        assert_eq!(anchor(at(4_000), Some(at(98)), at(4_000)), None);
+        assert_eq!(anchor(at(4_000), Some(at(98)), at(120)), Some(at(98)));
         assert_eq!(anchor(at(4_000), Some(at(3_999)), at(100)), Some(at(100)));
     }
 

@@ -51,7 +51,8 @@ impl Schedule {
         if let Some(count) = bounds.max_count {
             // What is due at its creation has no start any more: an `every` that is counted from there begins one
             // interval later.
-            let after = bounds.starts_at.map_or(bounds.counted_from, just_before);
+            let start = bounds.starts_at.map(just_before);
+            let after = start.map_or(bounds.counted_from, |start| start.max(bounds.counted_from));
             first = Timestamp::from_ms(after.as_ms().saturating_add(1));
             last = last.min(self.numbered(after, count, fuel));
         }

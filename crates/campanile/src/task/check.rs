@@ -8,6 +8,7 @@ use super::{
     lengths,
 };
 use crate::protocol::limits;
+use crate::time::format_duration;
 
 /// Checks a name of a task, queue or node: it ends up in destinations, headers, addresses, files and on command lines,
 /// so it is plain ASCII, and nothing that one of them reads as something else (`.`, `..`, `-x`).
@@ -66,6 +67,18 @@ pub fn check_attempts(spec: &TaskSpec) -> Result<(), Invalid> {
     check_duration("timeout", spec.timeout)?;
     check_duration("retry.initial", spec.retry.initial)?;
     check_duration("retry.max", spec.retry.max)?;
+    if spec.retry.initial > spec.retry.max {
+        let (initial, max) = (
+            format_duration(spec.retry.initial),
+            format_duration(spec.retry.max),
+        );
+        return Err(Invalid::new(
+            "retry.max",
+            format!(
+                "{max} is shorter than retry.initial ({initial}): write {initial} or more, it is the longest wait"
+            ),
+        ));
+    }
     spec.retry.on.check("retry.on")?;
     spec.retry.never_on.check("retry.never_on")
 }

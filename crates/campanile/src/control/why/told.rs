@@ -244,14 +244,14 @@ pub(super) fn told_by_task(
     let from = task.rests_from.unwrap_or(task.updated_at);
     if task.spec.rests() && at >= from {
         let (verdict, what, remedy) = if task.spec.enabled {
-            let resume = format!("`campanile task resume {name}`");
+            let resume = format!("`campanile task resume {name}` makes it go on");
             (Verdict::Paused, "paused", resume)
         } else {
-            let enable = "it is put with `enabled = true`".to_owned();
+            let enable = "`enabled = true` in its definition makes it go on".to_owned();
             (Verdict::Disabled, "disabled by its definition", enable)
         };
         let said = format!(
-            "`{name}` is {what}: from {} on its instants do not run, and are recorded as skipped when it goes on, by \
+            "`{name}` is {what}: from {} on its instants do not run, and are recorded as skipped when it goes on: \
              {remedy}.",
             told(from)
         );

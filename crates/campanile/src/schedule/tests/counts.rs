@@ -55,6 +55,15 @@ fn a_count_is_of_instants_that_can_be_due() {
     };
     assert_eq!(all(&schedule(&["every 2s"]).bounded(&from)), [4, 6]);
     assert_eq!(all(&schedule(&["every 3s"]).bounded(&from)), [6, 9]);
+    // One that lies before the creation, or at it, takes none away: what was due by then can't be due any more.
+    for start in ["2020-01-01T00:00:00Z", "2026-11-26T11:59:57Z", CREATED] {
+        let from = Bounds {
+            starts_at: Some(at(start)),
+            ..counted(3)
+        };
+        let counted = schedule(&["every 2s"]).bounded(&from);
+        assert_eq!(all(&counted), [2, 4, 6], "{start}");
+    }
 }
 
 #[test]
