@@ -122,9 +122,13 @@ impl Splitter {
         }
     }
 
-    /// What is wrong here, in our words or in those that a JSON library would say.
+    /// What is wrong here, as a JSON library would say it, in our words.
     fn wrong(&self, what: &str) -> Problem {
-        let what = document::json_in_words(what);
+        self.told(&document::json_in_words(what))
+    }
+
+    /// What is wrong here.
+    fn told(&self, what: &str) -> Problem {
         let (line, column) = (self.line + 1, self.column + 1);
         let field = (!self.name.is_empty()).then_some(self.name.as_str());
         let detail = format!("the body can't be read: line {line} column {column}: {what}");
@@ -141,7 +145,7 @@ impl Splitter {
         }
         self.at = match (self.at, byte) {
             (At::Start, b'{') => At::Name { may_end: true },
-            (At::Start, _) => return Err(self.wrong("write an object")),
+            (At::Start, _) => return Err(self.told("write an object")),
             (At::Name { may_end: true }, b'}') | (At::ValueEnd, b'}') => At::End,
             (At::Name { .. }, b'"') => {
                 self.held.clear();
@@ -153,7 +157,7 @@ impl Splitter {
             (At::Value, b'[') if self.wanted => At::Item { may_end: true },
             (At::Value, _) if self.wanted => {
                 let what = format!("write a list in `{}`", self.name);
-                return Err(self.wrong(&what));
+                return Err(self.told(&what));
             }
             (At::Item { may_end: true }, b']') | (At::ItemEnd, b']') => self.field_ends(),
             (At::Item { .. }, b',' | b']' | b'}' | b':')
@@ -366,7 +370,11 @@ mod tests {
             assert_eq!(split(&[body.as_bytes()]).is_ok(), is_json, "{body}");
         }
         let said = |body: &[u8]| split(&[body]).unwrap_err();
-        assert!(said(b"{\n \"l\": 1}").contains("line 2 column 7: write a list in `l`"));
+        let no_list = said(b"{\n \"l\": 1}");
+        assert!(
+            no_list.contains("line 2 column 7: write a list in `l`"),
+            "{no_list}"
+        );
         assert!(said(b"{\"l\":[1").contains("ends too early"));
         assert!(said(b"{\"l\":[\"\xff\"]}").contains("not UTF-8"));
         let long = format!("{{\"{}\":1}}", "x".repeat(NAME_BYTES_MAX + 1));

@@ -15,7 +15,7 @@ use super::load::SHELL;
 use crate::support::TOKEN;
 
 /// How long a fact may take to come true on a machine that does other things beside.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(40);
 
 /// The servers that the scenes of a cluster share.
