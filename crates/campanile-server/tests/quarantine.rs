@@ -17,7 +17,8 @@ async fn run_sql(pool: &SqlitePool, sql: &str) {
     pool.execute(sqlx::raw_sql(sql)).await.unwrap();
 }
 
-async fn define(s: &Service, name: &str, more: Value) {
+/// Puts a task that calls the service itself, with more fields or others.
+pub async fn define(s: &Service, name: &str, more: Value) {
     let url = format!("{}/healthz", s.url);
     let mut task = json!({ "name": name, "handler": { "http": { "url": url, "method": "GET" } } });
     for (field, value) in more.as_object().unwrap() {
@@ -27,11 +28,13 @@ async fn define(s: &Service, name: &str, more: Value) {
     assert!(put.status < 300, "{:#}", put.body);
 }
 
-fn count(page: &Value) -> usize {
+/// How many rows a page has.
+pub fn count(page: &Value) -> usize {
     page["items"].as_array().map_or(0, Vec::len)
 }
 
-async fn submit(s: &Service, run: Value) -> String {
+/// Submits a run; its id.
+pub async fn submit(s: &Service, run: Value) -> String {
     let answer = s.post("/runs", run).await;
     assert_eq!(answer.status, 201, "{:#}", answer.body);
     answer.body["id"].as_str().unwrap().to_owned()

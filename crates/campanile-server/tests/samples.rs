@@ -24,6 +24,12 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(sample(name)).unwrap()
 }
 
+/// A program that failed fails the test with what it said.
+fn succeeded(done: &std::process::Output) {
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+}
+
 /// Runs the sample of grants in a database.
 fn grant(server: &Postgres, database: &str) {
     let mut psql = server.psql(database);
@@ -32,11 +38,7 @@ fn grant(server: &Postgres, database: &str) {
         .arg(sample("postgres/grants.sql"))
         .output()
         .unwrap();
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    succeeded(&done);
 }
 
 /// The servers.
@@ -185,11 +187,7 @@ impl Cluster {
             .args(["migrate", "--store", &store])
             .output()
             .unwrap();
-        assert!(
-            done.status.success(),
-            "{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+        succeeded(&done);
     }
 
     fn ask(&self, words: &[&str]) -> (bool, String) {
@@ -347,11 +345,7 @@ fn every_table_has_a_line_in_the_sample_of_grants() {
         .args(["migrate", "--store", &url])
         .output()
         .unwrap();
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    succeeded(&done);
     grant(&server, &url);
     let left_out = server
         .sql_at(
@@ -383,9 +377,5 @@ fn the_sample_of_settings_is_one_that_the_program_takes() {
         .env_clear()
         .output()
         .unwrap();
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    succeeded(&done);
 }

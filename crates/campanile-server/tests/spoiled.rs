@@ -10,6 +10,7 @@ use xtask::or_skip;
 use xtask::servers::{Postgres, TempDir};
 
 use crate::cli::{client, out};
+use crate::quarantine::{self, count, define};
 use crate::support::{Service, TOKEN, start};
 
 /// A database, and somebody else who writes to it.
@@ -87,24 +88,9 @@ impl Database {
     }
 }
 
-async fn define(s: &Service, name: &str, more: Value) {
-    let url = format!("{}/healthz", s.url);
-    let mut task = json!({ "name": name, "handler": { "http": { "url": url, "method": "GET" } } });
-    for (field, value) in more.as_object().unwrap() {
-        task[field] = value.clone();
-    }
-    let put = s.ask("PUT", &format!("/tasks/{name}"), Some(task)).await;
-    assert!(put.status < 300, "{:#}", put.body);
-}
-
-fn count(page: &Value) -> usize {
-    page["items"].as_array().map_or(0, Vec::len)
-}
-
+/// Submits a run; its id as the store has it.
 async fn submit(s: &Service, run: Value) -> RunId {
-    let answer = s.post("/runs", run).await;
-    assert_eq!(answer.status, 201, "{:#}", answer.body);
-    answer.body["id"].as_str().unwrap().parse().unwrap()
+    quarantine::submit(s, run).await.parse().unwrap()
 }
 
 async fn some_succeed(s: &Service, task: &str, least: usize) {

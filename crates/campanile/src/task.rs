@@ -428,6 +428,12 @@ impl TaskSpec {
         self.paused || !self.enabled
     }
 
+    /// Whether instants of its schedule come: it has one, and it does not rest.
+    #[must_use]
+    pub const fn has_instants(&self) -> bool {
+        self.schedule.is_some() && !self.rests()
+    }
+
     /// Whether its runs must not overlap: each needs the task's one permit, from its instant to its end.
     #[must_use]
     pub const fn is_exclusive(&self) -> bool {

@@ -255,9 +255,7 @@ impl Control {
     async fn delete_batch(&self, tasks: &[&Task], now: Timestamp) -> Result<bool, Error> {
         let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
         let mut dues = self.parts.store.next_dues(&ids).await?;
-        let lacks_due = |task: &&&Task| {
-            task.spec.schedule.is_some() && !task.spec.rests() && !dues.contains_key(&task.id)
-        };
+        let lacks_due = |task: &&&Task| task.spec.has_instants() && !dues.contains_key(&task.id);
         let lacking: Vec<_> = tasks.iter().filter(lacks_due).map(|task| task.id).collect();
         if !lacking.is_empty() && self.put_back(&lacking, now).await? > 0 {
             dues = self.parts.store.next_dues(&ids).await?;

@@ -177,8 +177,7 @@ impl Control {
         if same && same_rest && (same_place || spec.rests()) {
             return Ok(Placed::at(DueChange::Keep, old.rests_from));
         }
-        let has_instants = old.spec.schedule.is_some() && !old.spec.rests();
-        if has_instants && self.parts.store.next_due(old.id).await?.is_none() {
+        if old.spec.has_instants() && self.parts.store.next_due(old.id).await?.is_none() {
             self.put_back(&[old.id], now).await?;
         }
         if spec.rests() && !old.spec.rests() {

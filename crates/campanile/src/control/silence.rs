@@ -31,7 +31,7 @@ impl Control {
 
     /// What the store's clock means for a task that is due next at `next`; nothing if it is as it should be.
     pub(super) fn told_by_clock(&self, task: &Task, next: Option<Timestamp>) -> Option<String> {
-        if task.spec.schedule.is_none() || task.spec.rests() {
+        if !task.spec.has_instants() {
             return None;
         }
         let time = &self.parts.time;

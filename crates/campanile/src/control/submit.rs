@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Control, Error};
 use crate::id::RunId;
+use crate::port::store;
 use crate::protocol::keys::{Content, Key, Scope};
 use crate::protocol::work::{Submission, Submitted};
 use crate::protocol::{limits, run as transitions};
@@ -71,10 +72,7 @@ impl Control {
             submissions.push(submission);
         }
         check_keys(&submissions)?;
-        let seat = self.bulk_seat(submissions.len()).await;
-        let submitted = self.parts.store.submit(&submissions).await;
-        drop(seat);
-        let answers = match submitted {
+        let answers = match self.store_all(&submissions).await {
             Err(error) if error.is_contended() => {
                 self.check_tasks(requests).await?;
                 return Err(error.into());
@@ -86,6 +84,15 @@ impl Control {
         }
         self.work();
         Ok(answers)
+    }
+
+    /// Stores submissions, in turn with others that are as many.
+    pub(super) async fn store_all(
+        &self,
+        submissions: &[Submission],
+    ) -> Result<Vec<Submitted>, store::Error> {
+        let _seat = self.bulk_seat(submissions.len()).await;
+        self.parts.store.submit(submissions).await
     }
 
     /// Starts a task out of turn, with its own payload or this one. Works for a paused task too.

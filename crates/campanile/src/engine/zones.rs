@@ -123,7 +123,7 @@ async fn moves_of(
         let movable = |task: Task| {
             let seen = *dues.get(&task.id)?;
             let soon = seen.minus(task.spec.jitter_offset()) <= now.plus(PLANNED_AHEAD);
-            let stays = soon || task.spec.rests() || task.spec.schedule.is_none();
+            let stays = soon || !task.spec.has_instants();
             (!stays).then_some((task, seen))
         };
         let some: Vec<(Task, Timestamp)> = some.into_iter().filter_map(movable).collect();
