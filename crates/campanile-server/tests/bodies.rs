@@ -64,6 +64,31 @@ async fn ten_thousand_runs_of_one_submission_fit() {
     s.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_end_of_a_body_says_that_the_connection_ends() {
+    let s = start(&[]).await;
+    let put = |path: &str, token: &str, length: usize| {
+        let request = s.raw("PUT", &format!("/api/v1{path}")).bearer_auth(token);
+        request.body("x".repeat(length)).send()
+    };
+    for (path, token, length, status) in [
+        ("/tasks/t", TOKEN, 2 * MIB, 413),
+        ("/tasks/t", "another-token-of-some-length", 2 * MIB, 401),
+        ("/nowhere", TOKEN, 2 * MIB, 404),
+    ] {
+        let got = put(path, token, length).await.unwrap();
+        let said = got.headers().get("connection").cloned();
+        assert_eq!(got.status(), status, "{path}");
+        assert_eq!(said.unwrap(), "close", "{path}");
+        // Whoever asks next asks over another connection, and is answered.
+        let next = s.get("/tasks").await;
+        assert_eq!(next.status, 200, "{path}");
+    }
+    let read = put("/tasks/t", TOKEN, 10).await.unwrap();
+    assert_eq!(read.headers().get("connection"), None);
+    s.stop().await;
+}
+
 /// Sends a body without saying how long it is, in chunks, for as long as it is taken.
 fn flood(s: &Service, path: &str, begin: &str, pattern: &str, bytes: usize) -> Option<u16> {
     let mut stream = TcpStream::connect(s.app.address).unwrap();

@@ -57,6 +57,9 @@ struct Figures {
     health_ms: Option<Percentiles>,
     /// Health requests that had no good answer within ten seconds.
     health_failed: usize,
+    /// What was wrong with the last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_why: Option<String>,
     /// The most that the node had.
     peak_mb: Option<f64>,
     requests: Vec<Count>,
@@ -120,6 +123,7 @@ async fn measure(args: &Args, site: &Site, against_stub: bool) -> Result<Figures
         lateness_ms: Percentiles::of_us(seen.lateness_us),
         health_ms: Percentiles::of_us(health.took_us),
         health_failed: health.failed,
+        health_why: health.why,
         peak_mb,
         requests,
         counts: Counts {

@@ -170,16 +170,22 @@ impl Door {
                 standing: Arc::clone(standing),
             })
         });
-        let response = if let Some(problem) = odd::refusal(&request, head) {
-            let mut response = problem.into_response();
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-            response
+        let problem = odd::refusal(&request, head);
+        let is_odd = problem.is_some();
+        let mut response = if let Some(problem) = problem {
+            drop(request);
+            problem.into_response()
         } else {
             request.extensions_mut().insert(ConnectInfo(peer));
             let Ok(response) = self.router.clone().oneshot(request).await;
             response
         };
+        // What was left of a body would be read as the next request: the connection ends, and the client is told, so
+        // that it doesn't send its next one into the end.
+        if is_odd || standing.is_unread() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         Ok(response.map(|body| Answered { body, done }))
     }
 }

@@ -125,6 +125,11 @@ impl Standing {
         self.unread.store(true, Ordering::Release);
     }
 
+    /// Whether it was.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Acquire)
+    }
+
     fn seen(&self, framing: Framing) {
         let doubled = framing.encodings > 1
             || framing.lengths > 1
@@ -172,7 +177,7 @@ impl<S> Patient<S> {
     /// Whether the client may still be sending what was answered already.
     fn is_cut_short(&self) -> bool {
         let in_head = self.standing.stage() == Stage::Head && self.scanner.has_begun();
-        in_head || self.standing.unread.load(Ordering::Acquire)
+        in_head || self.standing.is_unread()
     }
 
     fn arrived(&mut self, bytes: &[u8]) {

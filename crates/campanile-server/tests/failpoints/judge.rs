@@ -8,11 +8,11 @@ use super::facts::{Run, id_of, state};
 use super::load::{Asked, Kind, Task, instants};
 
 /// `reason` as the store keeps it.
-const LOST: i64 = 3;
+pub const LOST: i64 = 3;
 const HANDED_OVER: i64 = 4;
 const PAUSED: i64 = 15;
 /// Attempts that may die with their worker.
-const LOSSES_MAX: i64 = 3;
+pub const LOSSES_MAX: i64 = 3;
 
 /// All that was gathered.
 pub struct Evidence {
@@ -33,6 +33,8 @@ pub struct Evidence {
     /// Whether a worker said that a claim of its is in doubt: that uses attempts up, and counts as neither failure nor
     /// loss. On a busy machine the store may not answer in time.
     pub doubted: bool,
+    /// Whether a process that lived was taken for dead: it loses its attempts beside those that the scene ends.
+    pub late: bool,
 }
 
 /// A task with its life.
@@ -185,6 +187,9 @@ impl Evidence {
                 (Some(Kind::Order), state::SUCCEEDED, HANDED_OVER) => true,
                 (Some(Kind::Well | Kind::Once | Kind::Program), state::SUCCEEDED, 0) => had_effect,
                 (Some(Kind::Once), state::FAILED, LOST) => run.losses > 0 || self.drained,
+                (Some(Kind::Well | Kind::Program), state::FAILED, LOST) => {
+                    self.late && run.losses == LOSSES_MAX
+                }
                 (Some(Kind::Never), state::FAILED, 1) => had_effect && run.failures == 2,
                 (Some(Kind::Cancelled), state::CANCELLED, _) => true,
                 (Some(_), state::SKIPPED, PAUSED) => run.task == "tick" && run.attempt == 1,

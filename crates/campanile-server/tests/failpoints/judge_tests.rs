@@ -1,8 +1,8 @@
 //! That the judge condemns: one sound history, and each rule broken in it once.
 
 use super::effects::Effect;
-use super::facts::Run;
-use super::judge::{Evidence, Judged, Verdict};
+use super::facts::{Run, state};
+use super::judge::{Evidence, Judged, LOSSES_MAX, LOST, Verdict};
 use super::load::{Asked, Kind, Task};
 
 const ANCHOR: i64 = 1_000_000;
@@ -78,6 +78,7 @@ fn sound() -> Evidence {
         asked: [("key", "5".to_owned())].into(),
         drained: false,
         doubted: false,
+        late: false,
     }
 }
 
@@ -123,6 +124,27 @@ fn what_is_lost_doubled_or_left_is_counted() {
     assert_eq!(unanswered.lost, 1);
     let unasked = after(|e| e.asked.clear());
     assert_eq!(unasked.doubled, 1);
+}
+
+#[test]
+fn a_run_may_be_lost_for_good_only_if_a_living_process_was_taken_for_dead() {
+    let lose = |losses| {
+        move |e: &mut Evidence| {
+            let run = &mut e.runs[0];
+            (run.state, run.reason) = (state::FAILED, LOST);
+            (run.attempt, run.losses, run.noted) = (losses, losses, losses);
+        }
+    };
+    let condemned = after(lose(LOSSES_MAX));
+    assert_eq!(condemned.wrong.len(), 1, "{:?}", condemned.wrong);
+    let late = |losses| {
+        after(|e| {
+            lose(losses)(e);
+            e.late = true;
+        })
+    };
+    assert!(late(LOSSES_MAX).wrong.is_empty());
+    assert!(!late(LOSSES_MAX - 1).wrong.is_empty());
 }
 
 #[test]

@@ -172,6 +172,7 @@ impl Scene<'_> {
         let paused = self.pause_all().await?;
         let drained = holds(PATIENCE, async || self.facts.left().await.is_empty()).await;
         let left = self.facts.left().await;
+        let late = self.stand.took_a_living_one_for_dead();
         self.end_all(drained).await?;
         let mut tasks = Vec::new();
         for task in &self.tasks {
@@ -198,6 +199,7 @@ impl Scene<'_> {
             asked,
             drained: self.plan.is_at_the_end(),
             doubted: self.stand.nodes.iter().any(|n| n.said("is in doubt")),
+            late,
         };
         let mut verdict = evidence.judge();
         let anchor = self

@@ -184,6 +184,18 @@ impl Stand {
         self.nodes.iter().filter(|n| n.process.is_alive())
     }
 
+    /// Whether a process that lived was taken for dead: on a busy machine its beats may come late. Each process that did
+    /// die may be said to be silent once.
+    pub fn took_a_living_one_for_dead(&self) -> bool {
+        let logs: String = self.nodes.iter().map(|n| n.process.log()).collect();
+        self.nodes.iter().any(|node| {
+            let name = &node.name;
+            let dead = |n: &&Node| n.name == *name && !n.process.is_alive();
+            let said = format!("node `{name}` was silent for its lease");
+            logs.matches(&said).count() > self.nodes.iter().filter(dead).count()
+        })
+    }
+
     /// The ends of all logs, for whoever looks for the reason of a failure.
     pub fn tails(&self) -> String {
         let tail = |n: &Node| format!("--- {}\n{}\n", n.name, n.process.log_tail());

@@ -102,6 +102,7 @@ macro_rules! __conformance_store {
             many_submit_one_key
             a_key_belongs_to_its_scope
             a_taken_key_refuses_the_batch
+            many_that_are_asked_for_again_are_answered
             many_submit_one_key_with_other_content
             a_waiting_run_is_moved
             what_has_begun_is_not_moved

@@ -155,6 +155,9 @@ impl Control for Store {
         if keys.any(|key| key.text.contains('\0')) {
             return Err(Error::Refused("an idempotency key holds NUL".into()));
         }
+        if let Some(answers) = self.known_already(submissions).await? {
+            return Ok(answers);
+        }
         self.intern(submissions.iter().map(|s| &s.run.queue))
             .await?;
         let answers = transaction!(SUBMIT, self.pools.main, &self.random, tx => self.submit_in(tx, submissions))?;

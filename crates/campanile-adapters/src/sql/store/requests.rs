@@ -6,6 +6,7 @@ use campanile::failpoint::{self, Failpoint};
 use campanile::id::RunId;
 use campanile::port::store::Error;
 use campanile::protocol::keys::{Digest, Key, Scope};
+use campanile::protocol::limits;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{DueKey, Moved, Owner, Submission, Submitted};
 use campanile::run::Run;
@@ -14,7 +15,7 @@ use campanile::time::Timestamp;
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::error::Failure;
 use super::super::statement::Statement;
-use super::super::value::Table;
+use super::super::value::{Row, Table};
 use super::Store;
 use super::control::RUN;
 use super::firing::INSERT_ROWS_MAX;
@@ -76,6 +77,39 @@ fn timer(run: &Run) -> DueKey {
 }
 
 impl Store {
+    /// The answers to many requests that were all made before: a look, beside whoever writes. `None` if one of them is
+    /// new, or they are few: then the transaction tells.
+    pub(super) async fn known_already(
+        &self,
+        submissions: &[Submission],
+    ) -> Result<Option<Vec<Submitted>>, Error> {
+        if submissions.len() < limits::BULK_ROWS_MIN {
+            return Ok(None);
+        }
+        let mut answers = Vec::with_capacity(submissions.len());
+        for chunk in submissions.chunks(INSERT_ROWS_MAX) {
+            let places: Option<Vec<Place>> =
+                chunk.iter().map(|s| Some(place(s.key.as_ref()?))).collect();
+            let Some(places) = places else {
+                return Ok(None);
+            };
+            let args = [("keys", table_of(places.iter()).into())];
+            let known = keys_of(self.pools.reader.rows(&KEYS, &args).await?)?;
+            for (submission, place) in chunk.iter().zip(&places) {
+                let Some((run, content)) = known.get(place) else {
+                    return Ok(None);
+                };
+                let key = submission.key.as_ref();
+                answers.push(Submitted {
+                    run: *run,
+                    created: false,
+                    taken: key.is_some_and(|key| !key.is_same(content.as_ref())),
+                });
+            }
+        }
+        Ok(Some(answers))
+    }
+
     /// `None` if a task of theirs was deleted meanwhile.
     pub(super) async fn submit_in(
         &self,
@@ -257,9 +291,7 @@ async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<(Keys, Key
     let wanted: Vec<(Place, (RunId, Option<String>))> = wanted.into_iter().collect();
     let (mut known, mut kept) = (Keys::new(), Keys::with_capacity(wanted.len()));
     for chunk in wanted.chunks(INSERT_ROWS_MAX) {
-        let keys = Table::default()
-            .texts(chunk.iter().map(|((key, _), _)| key.clone()))
-            .texts(chunk.iter().map(|((_, scope), _)| scope.clone()));
+        let keys = table_of(chunk.iter().map(|(place, _)| place));
         let with_runs = keys
             .clone()
             .ints(chunk.iter().map(|(_, (run, _))| run.as_i64()))
@@ -276,11 +308,24 @@ async fn keep_keys(tx: &mut Tx, submissions: &[Submission]) -> Result<(Keys, Key
 }
 
 async fn look_up(tx: &mut Tx, keys: &Table, found: &mut Keys) -> Result<(), Failure> {
-    for mut row in tx.rows(&KEYS, &[("keys", keys.clone().into())]).await? {
+    let rows = tx.rows(&KEYS, &[("keys", keys.clone().into())]).await?;
+    found.extend(keys_of(rows)?);
+    Ok(())
+}
+
+fn table_of<'p>(places: impl Iterator<Item = &'p Place> + Clone) -> Table {
+    Table::default()
+        .texts(places.clone().map(|(key, _)| key.clone()))
+        .texts(places.map(|(_, scope)| scope.clone()))
+}
+
+fn keys_of(rows: Vec<Row>) -> Result<Keys, Error> {
+    let mut found = Keys::with_capacity(rows.len());
+    for mut row in rows {
         let place = (row.text("run_key")?, row.text("run_key")?);
         let run = RunId::from_i64(row.int("run_key")?);
         let digest = row.opt_text("run_key")?.map(Digest::from_spelling);
         found.insert(place, (run, digest));
     }
-    Ok(())
+    Ok(found)
 }

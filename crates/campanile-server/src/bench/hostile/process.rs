@@ -10,6 +10,7 @@ use campanile::system::{pause, spawn, within};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use crate::api::problem::chain;
 use crate::bench::Error;
 use crate::bench::clock::now_us;
 
@@ -99,6 +100,8 @@ pub struct Health {
     pub took_us: Vec<i64>,
     /// Those that did not, or were no good.
     pub failed: usize,
+    /// What was wrong with the last of them.
+    pub why: Option<String>,
 }
 
 impl Prober {
@@ -114,11 +117,15 @@ impl Prober {
             while !seen.load(Ordering::Relaxed) {
                 let from = now_us();
                 let answer = within(HEALTH_LIMIT, client.get(&url).send()).await;
-                let good = |answer: &reqwest::Response| answer.status().is_success();
-                if answer.and_then(Result::ok).as_ref().is_some_and(good) {
-                    health.took_us.push(now_us() - from);
-                } else {
-                    health.failed += 1;
+                match answer.map(|sent| sent.and_then(reqwest::Response::error_for_status)) {
+                    Some(Ok(_)) => health.took_us.push(now_us() - from),
+                    bad => {
+                        health.failed += 1;
+                        health.why = Some(match bad {
+                            Some(Err(error)) => chain(&error),
+                            _ => "no answer in time".to_owned(),
+                        });
+                    }
                 }
                 pause(HEALTH_PERIOD).await;
             }

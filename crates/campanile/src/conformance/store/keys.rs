@@ -8,8 +8,10 @@
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, key};
+use crate::id::RunId;
 use crate::port::store::Store;
 use crate::protocol::keys::{Digest, Key, Scope};
+use crate::protocol::limits;
 use crate::protocol::run;
 use crate::protocol::work::{Fired, Firing, Moved, Submission};
 use crate::run::{Origin, State};
@@ -160,6 +162,41 @@ pub async fn a_taken_key_refuses_the_batch(store: Arc<dyn Store>) {
     let later = f.keyed(saying("anything", key("old")));
     let answer = f.store.submit(&[later]).await.unwrap()[0];
     assert_eq!((answer.run, answer.taken), (unsaid.run.id, false));
+}
+
+/// Many requests that were all made before are answered with their runs, in their order, also where one of them says
+/// something else; with one that is new among them, that one is stored, and once.
+pub async fn many_that_are_asked_for_again_are_answered(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let count = limits::BULK_ROWS_MIN + 20;
+    let keyed = |n: usize, what: &str| f.keyed(saying(what, key(&format!("k{n}"))));
+    let all: Vec<Submission> = (0..count).map(|n| keyed(n, "this")).collect();
+    assert!(
+        f.store
+            .submit(&all)
+            .await
+            .unwrap()
+            .iter()
+            .all(|a| a.created)
+    );
+    let ids: Vec<RunId> = all.iter().rev().map(|s| s.run.id).collect();
+    let mut again: Vec<Submission> = (0..count).rev().map(|n| keyed(n, "this")).collect();
+    let answers = f.store.submit(&again).await.unwrap();
+    assert!(answers.iter().all(|a| !a.created && !a.taken));
+    assert_eq!(answers.iter().map(|a| a.run).collect::<Vec<_>>(), ids);
+    again[7] = keyed(count - 8, "that");
+    let answers = f.store.submit(&again).await.unwrap();
+    let taken: Vec<usize> = (0..count).filter(|n| answers[*n].taken).collect();
+    assert_eq!((taken, answers[7].run), (vec![7], ids[7]));
+    for odd in [f.requests(1).remove(0), keyed(count, "this")] {
+        let before = f.all_runs().await.len();
+        again[7] = odd;
+        let answers = f.store.submit(&again).await.unwrap();
+        let created: Vec<usize> = (0..count).filter(|n| answers[*n].created).collect();
+        assert_eq!((created, answers[7].run), (vec![7], again[7].run.id));
+        assert_eq!(f.all_runs().await.len(), before + 1);
+    }
+    assert_eq!(f.due(at(0)).await.len(), count + 2);
 }
 
 /// However many submit one key with other content at once, one run is made, and the others are told whose key it is.
