@@ -21,7 +21,7 @@ use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::clock::Clock;
 use campanile::system::{Pool, Random};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use campanile_server::api::guard::Guard;
 use campanile_server::api::{self, problem::Problem};
 use campanile_server::http::proxies::Proxies;

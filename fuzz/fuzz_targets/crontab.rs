@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use campanile::schedule::crontab::{self, Form};
-use campanile::schedule::{Dialect, Options, Schedule, TimeZoneName};
-use campanile::time::Timestamp;
+use campanile_schedule::crontab::{self, Form};
+use campanile_schedule::{Dialect, Options, Schedule, TimeZoneName};
+use campanile_schedule::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

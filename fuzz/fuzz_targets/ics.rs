@@ -4,9 +4,9 @@
 
 #![no_main]
 
-use campanile::calendar::{Calendar, ics};
-use campanile::schedule::TimeZoneName;
-use campanile::time::Timestamp;
+use campanile_schedule::calendar::{Calendar, ics};
+use campanile_schedule::TimeZoneName;
+use campanile_schedule::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

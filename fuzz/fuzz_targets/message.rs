@@ -11,7 +11,7 @@ use campanile::protocol::run as transitions;
 use campanile::protocol::work::Waiting;
 use campanile::run::RunSpec;
 use campanile::task::{HandlerSpec, QueueName, TaskSpec};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

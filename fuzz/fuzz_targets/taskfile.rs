@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use campanile::calendar::Calendar;
+use campanile_schedule::calendar::Calendar;
 use campanile::task::TaskSpec;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use campanile_server::taskfile::TaskFile;
 use libfuzzer_sys::fuzz_target;
 

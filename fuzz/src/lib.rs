@@ -1,8 +1,8 @@
 //! What the targets for schedules share: how an input chooses options, and the promises that every schedule keeps. It
 //! finds nothing by itself.
 
-use campanile::schedule::{Cron, Dialect, Dst, Gap, Options, Repeat, Schedule, TimeZoneName};
-use campanile::time::Timestamp;
+use campanile_schedule::{Cron, Dialect, Dst, Gap, Options, Repeat, Schedule, TimeZoneName};
+use campanile_schedule::time::Timestamp;
 
 const DIALECTS: [Dialect; 4] = [
     Dialect::Auto,

@@ -19,8 +19,8 @@ use campanile::protocol::work::{
 use campanile::run::Run;
 use campanile::system::{Random, SystemClock};
 use campanile::task::{Task, TaskSpec};
-use campanile::time::Timestamp;
 use campanile_adapters::sql;
+use campanile_schedule::time::Timestamp;
 
 struct Bench {
     store: Arc<sql::Store>,

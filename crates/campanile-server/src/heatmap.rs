@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use campanile::forecast::{Cell, Forecast, Row};
-use campanile::schedule::format_in_zone;
-use campanile::time::Timestamp;
+use campanile_schedule::format_in_zone;
+use campanile_schedule::time::Timestamp;
 
 const LEFT: usize = 92;
 const RIGHT: usize = 138;

@@ -1,8 +1,8 @@
 //! The heat map as XML: that it is well formed, holds what it should, and escapes what it is given.
 
 use campanile::forecast::{Query, forecast};
-use campanile::schedule::TimeZoneName;
 use campanile::task::TaskSpec;
+use campanile_schedule::TimeZoneName;
 
 use super::*;
 

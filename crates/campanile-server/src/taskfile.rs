@@ -5,12 +5,12 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 
-use campanile::calendar::CalendarSpec;
 use campanile::control::{self, Apply, Control, Definitions};
 use campanile::misread::{self, Misread, Subject, nearest};
 use campanile::protocol::limits;
 use campanile::protocol::permits::LimitKey;
 use campanile::task::{self, TaskSpec};
+use campanile_schedule::calendar::CalendarSpec;
 use serde::Deserialize;
 use serde_json::Value;
 

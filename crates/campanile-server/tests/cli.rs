@@ -237,7 +237,8 @@ fn a_crontab_becomes_a_task_file_and_nothing_is_dropped_in_silence() {
     assert_eq!(command.stdin.as_deref(), Some("a\nb\n"));
     assert_eq!(file.tasks[1].timezone, "Europe/Berlin");
     for task in &file.tasks {
-        task.validate(campanile::time::Timestamp::MIN).unwrap();
+        task.validate(campanile_schedule::time::Timestamp::MIN)
+            .unwrap();
     }
 }
 

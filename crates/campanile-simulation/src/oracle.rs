@@ -7,7 +7,7 @@ use campanile::id::{RunId, TaskId};
 use campanile::protocol::invariants::{self, Snapshot, Start};
 use campanile::protocol::work::Quarantined;
 use campanile::run::{Origin, Reason, Run, State};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use crate::net::{Ended, Ledger};
 use crate::tally::{Seen, Tally};

@@ -13,7 +13,7 @@ use campanile::protocol::permits::LimitKey;
 use campanile::run::Origin;
 use campanile::system::{Pool, Random};
 use campanile::task::{StartMode, Task, TaskSpec};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde_json::json;
 use tokio::runtime::Runtime;
 

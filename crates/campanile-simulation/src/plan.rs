@@ -6,7 +6,7 @@ use std::time::Duration;
 use campanile::engine::Settings;
 use campanile::system::Random;
 use campanile::task::{QueueName, TaskSpec};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::net::Knobs;

@@ -25,7 +25,7 @@ use campanile::protocol::work::{
 };
 use campanile::run::Run;
 use campanile::task::Task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use crate::net::{Link, Service};
 use crate::tally::{Fault, Seen};

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use campanile::port::clock::Clock;
-use campanile::time::{Monotonic, Timestamp};
+use campanile::time::Monotonic;
+use campanile_schedule::time::Timestamp;
 
 /// When every history begins: a Sunday at noon, UTC.
 pub const START_MS: i64 = 1_792_929_600_000;

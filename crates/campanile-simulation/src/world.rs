@@ -14,7 +14,7 @@ use campanile::protocol::jump;
 use campanile::protocol::work::Owner;
 use campanile::run::Run;
 use campanile::system::Random;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use tokio::runtime::Runtime;
 
 use crate::How;

@@ -9,10 +9,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Mutex;
 
+use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::system::Random;
-use crate::time::Timestamp;
 
 /// 2020-01-01T00:00:00Z, from which batch times count.
 const BATCH_EPOCH_MS: i64 = 1_577_836_800_000;

@@ -5,20 +5,17 @@
 /// Whether this build has failpoints: off in everything but the tests of the program.
 const FAILPOINTS: bool = cfg!(feature = "failpoints");
 
-pub mod calendar;
 pub mod conformance;
 pub mod control;
 pub mod engine;
 pub mod failpoint;
 pub mod forecast;
-pub mod fuel;
 pub mod id;
 pub mod memory;
 pub mod misread;
 pub mod port;
 pub mod protocol;
 pub mod run;
-pub mod schedule;
 pub mod system;
 pub mod task;
 pub mod time;

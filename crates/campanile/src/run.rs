@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClaimId, NodeId, RunId, TaskId};
 use crate::task::{HandlerSpec, QueueName, Retry, TaskSpec};
-use crate::time::Timestamp;
 
 /// Where a run stands. The numbers are what the store keeps; they never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -331,7 +331,7 @@ pub struct RunRules {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        with = "crate::time::optional_duration"
+        with = "campanile_schedule::time::optional_duration"
     )]
     pub timeout: Option<Duration>,
 }

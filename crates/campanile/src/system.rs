@@ -3,18 +3,21 @@
 //! (`clippy.toml` keeps it so).
 
 mod pool;
+mod zone_rules;
 
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use campanile_schedule::time::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 pub use self::pool::{Error as PoolError, Pool};
+pub use self::zone_rules::zone_rules;
 use crate::port::clock::Clock;
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Monotonic;
 
 /// Starts a future on the current runtime. Callers that must be waited for use a `TaskTracker` around it.
 #[expect(clippy::disallowed_methods, reason = "the one legal site")]

@@ -1,5 +1,5 @@
 //! Tasks as values: the definition that people write, its limits and its defaults. Owns what a valid task is; never
-//! reads files and never computes an instant (that is [`crate::schedule`]).
+//! reads files and never computes an instant (that is [`campanile_schedule`]).
 
 mod check;
 mod classes;
@@ -14,23 +14,26 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::calendar::Calendar;
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
+use campanile_schedule::{
+    Bounds, Dialect, Dst, Invalid, OnExcluded, Options, Schedule, TimeZoneName, Timetable,
+    check_name, hash_spread,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::Calendar;
-use crate::fuel::Fuel;
 use crate::id::TaskId;
 use crate::protocol::limits;
-use crate::schedule::{self, Bounds, Dialect, Dst, Schedule, TimeZoneName, Timetable};
-use crate::time::Timestamp;
 
 use self::check::check_duration;
-pub use self::check::{check_attempts, check_handler, check_name, check_payload};
+pub use self::check::{check_attempts, check_handler, check_payload};
 pub use self::classes::{Class, Classes};
 pub use self::handler::{
     CommandSpec, ExternalBody, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec,
 };
 pub use self::meant::{TASK, belongs, meant};
-pub use self::policy::{Backoff, Misfire, OnExcluded, Overlap, Retry, StartMode};
+pub use self::policy::{Backoff, Misfire, Overlap, Retry, StartMode};
 pub use self::texts::Texts;
 
 /// The name of a queue. Cheap to copy around; compared as text.
@@ -112,7 +115,7 @@ pub struct TaskSpec {
     #[serde(
         default,
         skip_serializing_if = "Duration::is_zero",
-        with = "crate::time::duration"
+        with = "campanile_schedule::time::duration"
     )]
     pub jitter: Duration,
     /// Where its runs are delivered.
@@ -127,19 +130,22 @@ pub struct TaskSpec {
     #[serde(default)]
     pub misfire: Misfire,
     /// How late an occurrence may be before it counts as missed.
-    #[serde(default = "defaults::misfire_limit", with = "crate::time::duration")]
+    #[serde(
+        default = "defaults::misfire_limit",
+        with = "campanile_schedule::time::duration"
+    )]
     pub misfire_limit: Duration,
     /// Occurrences older than this never run, whatever the misfire policy says; absent = no such bound.
     #[serde(
         default,
-        with = "crate::time::optional_duration",
+        with = "campanile_schedule::time::optional_duration",
         skip_serializing_if = "Option::is_none"
     )]
     pub max_lateness: Option<Duration>,
     /// A run that has not started this long after it was due is skipped; absent = it waits for a worker for ever.
     #[serde(
         default,
-        with = "crate::time::optional_duration",
+        with = "campanile_schedule::time::optional_duration",
         skip_serializing_if = "Option::is_none"
     )]
     pub start_deadline: Option<Duration>,
@@ -159,7 +165,10 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// How long one attempt may take.
-    #[serde(default = "defaults::timeout", with = "crate::time::duration")]
+    #[serde(
+        default = "defaults::timeout",
+        with = "campanile_schedule::time::duration"
+    )]
     pub timeout: Duration,
     /// Whether a run may be started again after its worker died.
     #[serde(default)]
@@ -208,27 +217,6 @@ impl Task {
         Err(format!(
             "task `{name}` is disabled: put it with `enabled = true` first"
         ))
-    }
-}
-
-/// A field of a task that can't be taken, and what to write instead.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("{field}: {message}")]
-pub struct Invalid {
-    /// The field, as in the task file (`handler.http.url`).
-    pub field: String,
-    /// What is wrong and the remedy.
-    pub message: String,
-}
-
-impl Invalid {
-    /// A refusal.
-    #[must_use]
-    pub fn new(field: &str, message: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            message: message.into(),
-        }
     }
 }
 
@@ -285,7 +273,7 @@ impl TaskSpec {
     /// # Errors
     /// As [`TaskSpec::compile`]; what can't be worked out with it names the field that makes it so long.
     pub fn compile_by(&self, created_at: Timestamp, fuel: &Fuel) -> Result<Schedule, Invalid> {
-        let options = schedule::Options {
+        let options = Options {
             dialect: self.dialect,
             timezone: TimeZoneName::parse(&self.timezone)
                 .map_err(|e| Invalid::new("timezone", e.to_string()))?,
@@ -317,7 +305,7 @@ impl TaskSpec {
         let most = if schedule.counts_by_arithmetic() {
             u32::MAX
         } else {
-            limits::MAX_COUNT_MAX
+            campanile_schedule::limits::MAX_COUNT_MAX
         };
         match self.max_count {
             Some(n) if n == 0 || n > most => Err(Invalid::new(
@@ -376,7 +364,7 @@ impl TaskSpec {
     /// occurrences and on every machine.
     #[must_use]
     pub fn jitter_offset(&self) -> Duration {
-        schedule::hash_spread(&self.name, self.jitter)
+        hash_spread(&self.name, self.jitter)
     }
 
     /// Checks every field against the limits.

@@ -17,7 +17,7 @@ use campanile::protocol::work::{Bid, DueKey, Fired, Firing, Owner, Term};
 use campanile::run::Reason;
 use campanile::system::{Pool, Random};
 use campanile::task::{Task, TaskSpec};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
 pub struct World {

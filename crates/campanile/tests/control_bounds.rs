@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use campanile::calendar::CalendarSpec;
 use campanile::control::{Apply, Backfill, Error};
 use campanile::port::store::Control as _;
 use campanile::protocol::work::{DueChange, DueKey, Edit, Owner, Upsert};
-use campanile::task::{OnExcluded, TaskSpec};
-use campanile::time::Timestamp;
+use campanile::task::TaskSpec;
+use campanile_schedule::OnExcluded;
+use campanile_schedule::calendar::CalendarSpec;
+use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
 use super::control::{World, at, spec, world};

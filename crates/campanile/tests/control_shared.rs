@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use campanile::calendar::CalendarSpec;
 use campanile::control::{Apply, Backfill, Definitions, Error, Verdict};
 use campanile::port::store::Control as _;
 use campanile::protocol::permits::LimitKey;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::Firing;
 use campanile::run::{Origin, Reason, Run, State};
-use campanile::task::{OnExcluded, Task};
-use campanile::time::Timestamp;
+use campanile::task::Task;
+use campanile_schedule::OnExcluded;
+use campanile_schedule::calendar::CalendarSpec;
+use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
 use crate::control::{World, at, spec, world};

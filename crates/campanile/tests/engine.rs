@@ -20,7 +20,7 @@ use campanile::protocol::work::{DueChange, DueKey, Edit, Owner, Submission, Upse
 use campanile::run::{Origin, Reason, Run, State};
 use campanile::system::{Random, SystemClock};
 use campanile::task::TaskSpec;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
 use crate::support::until;

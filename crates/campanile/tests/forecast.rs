@@ -10,10 +10,10 @@ use campanile::memory::clock::ManualClock;
 use campanile::memory::lock::MemoryLock;
 use campanile::memory::store::MemoryStore;
 use campanile::port::clock::Clock;
-use campanile::schedule::TimeZoneName;
 use campanile::system::{Pool, Random};
 use campanile::task::TaskSpec;
-use campanile::time::Timestamp;
+use campanile_schedule::TimeZoneName;
+use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
 fn control() -> Control {

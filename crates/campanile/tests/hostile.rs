@@ -12,7 +12,7 @@ use campanile::port::store::Control;
 use campanile::protocol::message::{Key, Secret};
 use campanile::run::State;
 use campanile::task::QueueName;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
 use crate::engine::World;

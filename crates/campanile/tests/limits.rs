@@ -278,7 +278,7 @@ async fn due_rows_of_older_zone_rules_are_moved() {
     );
     assert_eq!(world.store.next_due(task).await.unwrap(), Some(wrong));
     let node = world.node("n1", |_| {}).await;
-    let rules = campanile::schedule::zone_rules();
+    let rules = campanile::system::zone_rules();
     for _ in 0..4_000 {
         let kept = world.store.setting("zone_rules").await.unwrap();
         if kept.as_deref() == Some(rules) {

@@ -13,6 +13,7 @@ mod control_shared;
 mod control_silence;
 mod engine;
 mod forecast;
+mod guides;
 mod hostile;
 mod limits;
 mod lost;

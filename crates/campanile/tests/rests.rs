@@ -12,7 +12,7 @@ use campanile::port::clock::Clock;
 use campanile::protocol::invariants;
 use campanile::run::{Origin, Run, State};
 use campanile::system::{Pool, Random};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
 use crate::engine::World;

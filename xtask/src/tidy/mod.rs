@@ -5,6 +5,7 @@
 mod docs;
 mod lexer;
 mod rust;
+mod walls;
 mod words;
 
 use std::collections::BTreeSet;
@@ -114,6 +115,7 @@ fn check_files(
         if file.path.ends_with(".md") {
             findings.extend(docs::check(file, names));
         }
+        findings.extend(walls::check(file));
         findings.extend(words::check(file));
     }
     findings.extend(rust::sizes(files, long_files, long_functions));

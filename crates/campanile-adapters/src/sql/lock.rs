@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use campanile::id::Holder;
 use campanile::port::lock::{self, Acquired, Signal};
 use campanile::system::within;
-use campanile::time::duration_ms;
+use campanile_schedule::time::duration_ms;
 use tokio::sync::Mutex;
 
 use super::error::is_broken;

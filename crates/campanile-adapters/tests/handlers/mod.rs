@@ -17,7 +17,7 @@ use std::time::Duration;
 use campanile::id::RunId;
 use campanile::port::handler::{Context, Log};
 use campanile::system;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes on a busy machine.

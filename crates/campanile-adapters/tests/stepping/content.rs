@@ -9,7 +9,7 @@ use campanile::protocol::invariants::Snapshot;
 use campanile::protocol::permits::{LimitKey, Parked, Permit};
 use campanile::protocol::work::{LeaderRow, Node, Quarantined, RunFilter, ScanLimits};
 use campanile::run::{AttemptEnd, Run};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::ops::{plain, spelled};
 

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use campanile::id::RunId;
 use campanile::protocol::permits::Parked;
 use campanile::task::QueueName;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection};
 use std::sync::Arc;
 use xtask::servers::{Postgres, TempDir};

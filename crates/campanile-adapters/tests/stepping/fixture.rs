@@ -15,7 +15,7 @@ use campanile::protocol::work::{
 use campanile::run::{Reason, Run};
 use campanile::system::Random;
 use campanile::task::{QueueName, Task, TaskSpec};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::ops::Op;
 use super::scenes::Scene;

@@ -10,7 +10,7 @@ use campanile::protocol::work::{
     Submission, Term,
 };
 use campanile::run::Run;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 /// Every instant that the scenes name lies before this one, and the clocks of all stores behind it.
 const CLOCKS_FROM: Timestamp = Timestamp::from_ms(1_765_000_000_000);

@@ -10,7 +10,7 @@ use campanile::protocol::permits::LimitKey;
 use campanile::protocol::work::{Delete, DueChange, Edit, End, Firing, Move, Upsert};
 use campanile::run::{Reason, Run};
 use campanile::task::Task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::fixture::{AGAIN, FAR, LOST, WITHDRAWN, World, at, due, finish, spec};
 use super::ops::Op;

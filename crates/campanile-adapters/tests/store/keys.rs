@@ -10,8 +10,8 @@ use campanile::protocol::work::{DueChange, Edit, Submission, Upsert};
 use campanile::run::{Origin, RunSpec};
 use campanile::system::Random;
 use campanile::task::{HandlerSpec, TaskSpec};
-use campanile::time::Timestamp;
 use campanile_adapters::sql;
+use campanile_schedule::time::Timestamp;
 use sqlx::Executor as _;
 use xtask::servers::{Postgres, TempDir};
 

@@ -11,10 +11,10 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use campanile::control;
-use campanile::fuel::Fuel;
 use campanile::port::clock::Clock as _;
 use campanile::protocol::limits;
 use campanile::system::{self, Pool, SystemClock};
+use campanile_schedule::fuel::Fuel;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bulk::{Gather, Gathered, Reader};

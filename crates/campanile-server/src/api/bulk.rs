@@ -3,9 +3,9 @@
 //! itself. It knows no task and no run.
 
 use axum::http::StatusCode;
-use campanile::fuel::Fuel;
 use campanile::misread::nearest;
 use campanile::protocol::limits;
+use campanile_schedule::fuel::Fuel;
 
 use super::bodies::values_in;
 use super::problem::Problem;

@@ -5,7 +5,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use campanile::control::ForecastQuery;
 use campanile::forecast::Outage;
-use campanile::schedule::TimeZoneName;
+use campanile_schedule::TimeZoneName;
 use serde::Deserialize;
 use utoipa::IntoParams;
 

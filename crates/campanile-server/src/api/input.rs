@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use campanile::id::RunId;
 use campanile::misread::{self, Subject};
 use campanile::task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -4,7 +4,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use campanile::control::KeyQuery;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 

@@ -18,7 +18,7 @@ use campanile::id::{RunId, TaskId};
 use campanile::protocol::work;
 use campanile::run::Reason;
 use campanile::task::TaskSpec;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -274,7 +274,7 @@ impl From<RunStory> for RunDetail {
             handler: own.handler.and_then(|h| serde_json::to_value(h).ok()),
             payload: own.payload,
             retry: rules.retry.and_then(|r| serde_json::to_value(r).ok()),
-            timeout: rules.timeout.map(campanile::time::format_duration),
+            timeout: rules.timeout.map(campanile_schedule::time::format_duration),
             attempts: story
                 .detail
                 .attempts

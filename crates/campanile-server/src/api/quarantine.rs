@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use campanile::control::QuarantineRow;
 use campanile::protocol::work::Released as Outcome;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

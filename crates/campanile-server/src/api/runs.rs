@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use campanile::control::{Request, RunQuery};
-use campanile::fuel::Fuel;
 use campanile::id::RunId;
 use campanile::protocol::limits::SUBMIT_RUNS_MAX;
 use campanile::protocol::work::Cancel;
 use campanile::run::State as RunState;
 use campanile::task::{HandlerSpec, Retry};
-use campanile::time::Timestamp;
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -112,7 +112,7 @@ pub struct NewRun {
     #[schema(value_type = Option<Object>)]
     retry: Option<Retry>,
     /// How long one of its attempts may take: `30s`; absent = as its task says, or an hour.
-    #[serde(default, with = "campanile::time::optional_duration")]
+    #[serde(default, with = "campanile_schedule::time::optional_duration")]
     #[schema(value_type = Option<String>)]
     timeout: Option<Duration>,
     /// A second submission with the same key is answered with the first one's run. The key belongs to the task, or to the

@@ -10,7 +10,7 @@ use campanile::protocol::limits;
 use campanile::protocol::work::RunFilter;
 use campanile::system::pause;
 use campanile::task::Task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde::Serialize;
 
 use super::clock::{StoreClock, now_us, seconds_since};

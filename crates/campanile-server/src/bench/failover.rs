@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use campanile::port::store::Store;
 use campanile::system::{pause, within};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde::Serialize;
 
 use super::child::Child;

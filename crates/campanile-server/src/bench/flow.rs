@@ -17,7 +17,7 @@ use campanile::protocol::work::{
     Bid, Claim, End, Finish, Fired, Node, Scan, ScanLimits, Submission, Term,
 };
 use campanile::system::{spawn, wall_now};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use tokio::sync::{Mutex, mpsc};
 
 use super::clock::{now_us, seconds_since};

@@ -12,10 +12,10 @@ use campanile::control::Control;
 use campanile::engine::Meters;
 use campanile::id::TaskId;
 use campanile::protocol::work::RunFilter;
-use campanile::schedule::hash_spread;
 use campanile::system::{dedicated, pause};
-use campanile::time::{Timestamp, duration_ms, parse_duration};
 use campanile_adapters::sql;
+use campanile_schedule::hash_spread;
+use campanile_schedule::time::{Timestamp, duration_ms, parse_duration};
 use serde::Serialize;
 
 use super::burst::{ended, wait_ended};

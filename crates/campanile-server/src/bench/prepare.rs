@@ -7,7 +7,7 @@ use campanile::control::{self, Apply, Control, Request};
 use campanile::id::RunId;
 use campanile::port::handler::Handler as _;
 use campanile::task::{HandlerSpec, Task, TaskSpec};
-use campanile::time::{Timestamp, format_duration};
+use campanile_schedule::time::{Timestamp, format_duration};
 use serde_json::{Value, json};
 
 use super::Error;

@@ -15,7 +15,7 @@ use campanile::memory::store::MemoryStore;
 use campanile::port::clock::Clock;
 use campanile::port::store::Store;
 use campanile::system::{Pool, Random, SystemClock, pause, within};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::Error;
 use super::clock::{StoreClock, now_us};

@@ -8,7 +8,7 @@ use campanile::protocol::work::RunFilter;
 use campanile::run::Run;
 use campanile::system::within;
 use campanile::task::Task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 

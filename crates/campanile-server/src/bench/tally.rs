@@ -136,7 +136,9 @@ fn row(run: &Run, numbers: &Numbers) -> Row {
         losses: run.losses,
         succeeded: run.state == State::Succeeded,
         due_ms: run.due_at.as_ms(),
-        started_ms: run.started_at.map(campanile::time::Timestamp::as_ms),
+        started_ms: run
+            .started_at
+            .map(campanile_schedule::time::Timestamp::as_ms),
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
     use campanile::id::RunId;
     use campanile::protocol::run as transitions;
     use campanile::task::{HandlerSpec, TaskSpec};
-    use campanile::time::Timestamp;
+    use campanile_schedule::time::Timestamp;
 
     use super::*;
 

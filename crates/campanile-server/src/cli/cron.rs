@@ -7,12 +7,12 @@ use std::io::Read as _;
 use std::path::Path;
 
 use campanile::misread::{self, Subject};
-use campanile::schedule::{
+use campanile::system;
+use campanile_schedule::time::Timestamp;
+use campanile_schedule::{
     Cron, Dialect, Dst, Error, Line, LineKind, Options, Schedule, TimeZoneName, format_in_zone,
     weekday_in_zone,
 };
-use campanile::system;
-use campanile::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

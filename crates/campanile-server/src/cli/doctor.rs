@@ -14,8 +14,7 @@ use campanile::protocol::limits::PAGE_ROWS_MAX;
 use campanile::protocol::permits::LimitKey;
 use campanile::protocol::routing::Routes;
 use campanile::protocol::work::Quarantined;
-use campanile::schedule::zone_rules;
-use campanile::system;
+use campanile::system::{self, zone_rules};
 use campanile_adapters::sql;
 use serde::Serialize;
 

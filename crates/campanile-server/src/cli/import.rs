@@ -8,10 +8,10 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use campanile::calendar::{CalendarSpec, ics};
-use campanile::protocol::limits;
-use campanile::schedule::crontab::Form;
 use campanile::system;
+use campanile_schedule::calendar::{CalendarSpec, ics};
+use campanile_schedule::crontab::Form;
+use campanile_schedule::limits::CRONTAB_BYTES_MAX;
 use serde::Serialize;
 
 use super::Failure;
@@ -23,7 +23,7 @@ const YEARS_AHEAD: i32 = 10;
 
 /// `import crontab FILE`
 pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
-    let bytes = read(&import.file, limits::CRONTAB_BYTES_MAX)?;
+    let bytes = read(&import.file, CRONTAB_BYTES_MAX)?;
     let shown = import.file.display();
     let place = (import.file != Path::new("-")).then_some(import.file.as_path());
     let (form, told) = match (import.system, import.user) {
@@ -32,7 +32,7 @@ pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
         _ => (Form::detect(place, &String::from_utf8_lossy(&bytes)), false),
     };
     let zone = import.timezone.clone().unwrap_or_else(machine_zone);
-    let table = campanile::schedule::crontab::parse_bytes(&bytes, form);
+    let table = campanile_schedule::crontab::parse_bytes(&bytes, form);
     if let (false, Some(doubt)) = (told, form.doubt(&table)) {
         let (read_as, other) = match form {
             Form::User => (

@@ -122,7 +122,7 @@ fn out_of(global: &args::Global) -> Result<Out, Failure> {
     let zone = match &global.tz {
         None => None,
         Some(name) => {
-            let known = campanile::schedule::TimeZoneName::parse(name);
+            let known = campanile_schedule::TimeZoneName::parse(name);
             known.map_err(|e| Failure::Usage(format!("--tz: {e}")))?;
             // Once for the process.
             Some(&*name.clone().leak())

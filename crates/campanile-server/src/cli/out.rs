@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use campanile::control::is_utc;
 use campanile::system;
-use campanile::time::Timestamp;
+use campanile_schedule::instant::is_utc;
+use campanile_schedule::time::Timestamp;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 

@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use campanile::calendar::{Calendar, CalendarSpec};
-use campanile::control::parse_instant;
 use campanile::forecast::{Forecast, Forecaster, Outage, Query};
-use campanile::schedule::TimeZoneName;
 use campanile::system;
-use campanile::time::Timestamp;
+use campanile_schedule::TimeZoneName;
+use campanile_schedule::calendar::{Calendar, CalendarSpec};
+use campanile_schedule::instant;
+use campanile_schedule::time::Timestamp;
 
 use super::Failure;
 use super::args::{Form, Plan};
@@ -60,7 +60,7 @@ impl Asked {
         let zone = zone.map_err(|e| Failure::Usage(format!("--tz: {e}")))?;
         let now = system::wall_now();
         let instant = |name: &str, text: &str| {
-            parse_instant(text, zone.name(), now).map_err(|m| {
+            instant::parse(text, zone.name(), now).map_err(|m| {
                 Failure::Usage(format!(
                     "--{name}: {}",
                     m.replace("the task's zone", "--tz")
@@ -121,7 +121,7 @@ fn of_file(plan: &Plan, asked: &Asked, file: &TaskFile) -> Result<Forecast, Fail
         top: plan.top,
         zone: asked.zone.clone(),
     };
-    let refused = |e: campanile::task::Invalid| Failure::Usage(format!("--{e}"));
+    let refused = |e: campanile_schedule::Invalid| Failure::Usage(format!("--{e}"));
     let mut forecaster = Forecaster::new(&query).map_err(refused)?;
     let calendars = calendars(file)?;
     let calendar = |name: &str| calendars.get(name).cloned();

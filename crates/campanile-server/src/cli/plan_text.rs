@@ -2,9 +2,9 @@
 //! is worth a look. What there is nothing of is not mentioned; what limits cut off always is.
 
 use campanile::forecast::{CatchUp, Cell, ClockTask, Cut, Forecast, Minute, Names, Row};
-use campanile::schedule::format_in_zone;
 use campanile::task::{Misfire, Overlap as Policy};
-use campanile::time::{Timestamp, format_duration};
+use campanile_schedule::format_in_zone;
+use campanile_schedule::time::{Timestamp, format_duration};
 
 use super::out::{Out, short};
 use crate::heatmap::{grouped, wall};
@@ -205,7 +205,7 @@ fn clock_changes(out: Out, forecast: &Forecast) {
             out.line("no task names a time among them");
             continue;
         }
-        let zone = campanile::schedule::TimeZoneName::parse(&change.timezone).unwrap_or_default();
+        let zone = campanile_schedule::TimeZoneName::parse(&change.timezone).unwrap_or_default();
         let row = |task: &ClockTask| {
             let wall = listed(task.wall.clone(), task.wall_count);
             let instants = task.instants.iter().map(|t| format_in_zone(*t, &zone));

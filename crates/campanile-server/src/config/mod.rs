@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use campanile::protocol::limits;
-use campanile::task::{QueueName, check_name};
-use campanile::time::parse_duration;
+use campanile::task::QueueName;
 pub use campanile_adapters::service_url::{Scrub, ServiceUrl};
+use campanile_schedule::check_name;
+use campanile_schedule::time::parse_duration;
 
 use crate::http::proxies::Proxies;
 

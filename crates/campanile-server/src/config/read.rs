@@ -242,8 +242,8 @@ impl Written {
         let length = parse_duration(&text).map_err(|m| self.wrong(key, m))?;
         if length < least || length > most {
             let (least, most) = (
-                campanile::time::format_duration(least),
-                campanile::time::format_duration(most),
+                campanile_schedule::time::format_duration(least),
+                campanile_schedule::time::format_duration(most),
             );
             return Err(self.wrong(
                 key,

@@ -9,7 +9,7 @@ use campanile::control::{Control, Successes};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::engine::{Counter, LATENESS_BOUNDS_MS, Meters, Node, Status};
 use campanile::system;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use tokio::sync::watch;
 
 /// Queues whose blocked runs are told.

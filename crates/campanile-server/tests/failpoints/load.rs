@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::effects::{Effects, Manner};

@@ -13,7 +13,7 @@ use campanile::protocol::work::{
 };
 use campanile::run::Run;
 use campanile::task::Task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::FaultyStore;
 

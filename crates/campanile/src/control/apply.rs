@@ -5,6 +5,9 @@
 //! A pause is an operator's act: applying a file pauses where the file says so and never resumes. (A deploy that
 //! re-applies its file would otherwise undo a pause made during an incident.)
 
+use campanile_schedule::calendar::{Calendar, CalendarSpec};
+use campanile_schedule::check_name;
+use campanile_schedule::time::Timestamp;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,14 +17,12 @@ use super::delete::Gone;
 use super::due::{Draft, Ready};
 use super::shared::{check_limit, overlay};
 use super::{Control, EDIT_TRIES_MAX, Error};
-use crate::calendar::{Calendar, CalendarSpec};
 use crate::id::TaskId;
 use crate::port::Written;
 use crate::protocol::limits;
 use crate::protocol::permits::{LimitKey, Rules};
 use crate::protocol::work::{DueChange, Edit, Upsert};
-use crate::task::{Task, TaskSpec, check_name};
-use crate::time::Timestamp;
+use crate::task::{Task, TaskSpec};
 
 /// How to apply.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use campanile_schedule::What;
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
+
 use super::{Control, Error};
-use crate::fuel::Fuel;
 use crate::id::{RunId, TaskId};
 use crate::protocol::keys::Key;
 use crate::protocol::limits;
@@ -14,9 +17,7 @@ use crate::protocol::permits::Rules;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{RunFilter, Submission};
 use crate::run::{Origin, Run, State};
-use crate::schedule::What;
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// Starts in a second, if nothing else is asked for.
 pub const PER_SECOND: u32 = 10;

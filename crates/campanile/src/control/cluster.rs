@@ -1,11 +1,13 @@
 //! The cluster as people see it: its nodes, its leader, its queues; and what may be asked of the leader: to hand over.
 
+use campanile_schedule::check_name;
+use campanile_schedule::time::Timestamp;
+
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::id::NodeId;
 use crate::protocol::message::{Key, Secret};
 use crate::protocol::work::{Node, QueueCount, RunFilter};
-use crate::task::{QueueName, check_name};
-use crate::time::Timestamp;
+use crate::task::QueueName;
 
 /// Who leads.
 #[derive(Debug, Clone, PartialEq, Eq)]

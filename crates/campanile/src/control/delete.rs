@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::apply::{Diff, edited_meanwhile};
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::failpoint::{self, Failpoint};
@@ -13,7 +15,6 @@ use crate::protocol::limits;
 use crate::protocol::work::Edit;
 use crate::run::State;
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// Names that a refusal shows.
 const NAMES_SHOWN: usize = 5;

@@ -5,9 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::fuel::{Fuel, Spent};
+use campanile_schedule::time::Timestamp;
+use campanile_schedule::{TimeZoneName, Timetable};
+
 use super::{Control, Error};
 use crate::engine::ahead::{first_unplanned, planned_ahead};
-use crate::fuel::{Fuel, Spent};
 use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::occurrences::rested;
@@ -15,10 +18,8 @@ use crate::protocol::permits::Rules;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{Delete, DueChange, DueKey, Owner, Unplan, Upsert};
 use crate::run::{Reason, Run};
-use crate::schedule::{TimeZoneName, Timetable};
 use crate::system::PoolError;
 use crate::task::{Task, TaskSpec, Texts};
-use crate::time::Timestamp;
 
 /// A task to write, with the instants that will not run because of it.
 #[derive(Debug)]

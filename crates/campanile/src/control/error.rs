@@ -1,11 +1,12 @@
 //! What control answers when it can't do as asked: one enum, whose kinds every rendering tells apart (a status in HTTP,
 //! an exit code in the CLI, a sentence on a page). It never names a driver, an address or a status code.
 
-use crate::fuel::Spent;
+use campanile_schedule::Invalid;
+use campanile_schedule::fuel::Spent;
+
 use crate::id::RunId;
 use crate::port::store;
 use crate::system::PoolError;
-use crate::task;
 
 /// Why a request was not done. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -124,8 +125,8 @@ impl Error {
     }
 }
 
-impl From<task::Invalid> for Error {
-    fn from(e: task::Invalid) -> Self {
+impl From<Invalid> for Error {
+    fn from(e: Invalid) -> Self {
         Self::invalid(e.field, e.message)
     }
 }

@@ -4,19 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::TimeZoneName;
+use campanile_schedule::fuel::{CancelOnDrop, Fuel};
+use campanile_schedule::time::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::{Control, Error};
 use crate::forecast::{Forecast, Forecaster, Outage, Query};
-use crate::fuel::{CancelOnDrop, Fuel};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::work::RunFilter;
 use crate::run::State;
-use crate::schedule::TimeZoneName;
 use crate::system;
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// Recent runs whose middle duration stands for a task's.
 const SAMPLES: usize = 20;

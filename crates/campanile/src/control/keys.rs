@@ -1,13 +1,14 @@
 //! Runs by the key with which they were asked for, and their move to another instant. Whose a key is, and what may be
 //! moved, is [`crate::protocol`]'s to say.
 
+use campanile_schedule::time::Timestamp;
+
 use super::submit::check_key;
 use super::{Control, Error, RunQuery, RunRow};
 use crate::id::RunId;
 use crate::protocol::keys::Scope;
 use crate::protocol::limits;
 use crate::protocol::work::Moved;
-use crate::time::Timestamp;
 
 /// The key of a run, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

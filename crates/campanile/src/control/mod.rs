@@ -9,7 +9,6 @@ mod delete;
 mod due;
 mod error;
 mod forecast;
-mod instant;
 mod keys;
 mod quarantine;
 mod reach;
@@ -31,7 +30,6 @@ pub use self::cluster::{Leader, Stats, newest_record};
 pub use self::delete::Deletion;
 pub use self::error::Error;
 pub use self::forecast::ForecastQuery;
-pub use self::instant::{is_utc, parse as parse_instant, show as show_instant};
 pub use self::keys::KeyQuery;
 pub use self::quarantine::QuarantineRow;
 pub use self::reach::QueueRow;
@@ -42,6 +40,7 @@ pub use self::successes::Successes;
 pub use self::tasks::{TaskRow, TaskRows};
 pub use self::why::{Verdict, Why};
 
+use campanile_schedule::time::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::engine::Meters;
@@ -52,7 +51,7 @@ use crate::port::lock::{Lock, Signal};
 use crate::port::store::Store;
 use crate::protocol::limits;
 use crate::system::{self, Pool, Random};
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Monotonic;
 
 /// How often an edit is planned anew when somebody else edits the same tasks meanwhile.
 const EDIT_TRIES_MAX: usize = 8;

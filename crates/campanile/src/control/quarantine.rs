@@ -1,11 +1,12 @@
 //! What the store refused to record, as people see it: shown with names, released once the cause is mended, or dropped.
 
+use campanile_schedule::time::Timestamp;
+
 use super::{Control, Error};
 use crate::id::TaskId;
 use crate::port::store;
 use crate::protocol::limits;
 use crate::protocol::work::{Quarantined, Released};
-use crate::time::Timestamp;
 
 /// Something that is set aside, with its task's name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use campanile_schedule::time::Timestamp;
+
 use super::runs::RunRow;
 use super::{Control, Error};
 use crate::protocol::permits::LimitKey;
@@ -10,7 +12,6 @@ use crate::protocol::routing::Routes;
 use crate::protocol::work::{QueueCount, RunDetail};
 use crate::run::State;
 use crate::task::{HandlerSpec, QueueName, Task, TaskSpec};
-use crate::time::Timestamp;
 
 /// Warnings of one apply.
 const WARNINGS_MAX: usize = 20;

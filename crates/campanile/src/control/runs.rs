@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use campanile_schedule::time::Timestamp;
+
 use super::keys::KeyQuery;
 use super::submit::Request;
 use super::tasks::{bad_cursor, check_limit};
@@ -11,7 +13,6 @@ use crate::id::{NodeId, RunId, TaskId};
 use crate::protocol::limits;
 use crate::protocol::work::{Cancel, Named, RunDetail, RunFilter, Submitted};
 use crate::run::{AttemptEnd, Reason, Run, State};
-use crate::time::Timestamp;
 
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

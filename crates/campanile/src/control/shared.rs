@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
+use campanile_schedule::calendar::{Calendar, CalendarSpec};
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
+use campanile_schedule::{Timetable, check_name};
+
 use super::due::{due_key, too_dense};
 use super::{Control, EDIT_TRIES_MAX, Error};
-use crate::calendar::{Calendar, CalendarSpec};
 use crate::engine::ahead::{first_unplanned, planned_ahead};
-use crate::fuel::Fuel;
 use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::permits::{LimitKey, Rules};
 use crate::protocol::work::{Edit, Move, Unplan};
-use crate::schedule::Timetable;
-use crate::task::{Task, check_name};
-use crate::time::Timestamp;
+use crate::task::Task;
 
 /// A limit with its use.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 
-use super::instant::show;
+use campanile_schedule::time::{Timestamp, format_duration};
+
 use super::{Control, Error};
 use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::work::Quarantined;
 use crate::task::Task;
-use crate::time::{Timestamp, format_duration};
+use campanile_schedule::instant::show;
 
 /// What is known of it at one moment.
 #[derive(Debug, Default)]

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use campanile_schedule::check_name;
+use campanile_schedule::time::Timestamp;
 use serde_json::Value;
 
 use super::{Control, Error};
@@ -14,10 +16,8 @@ use crate::protocol::work::{Submission, Submitted};
 use crate::protocol::{limits, run as transitions};
 use crate::run::{RunRules, RunSpec};
 use crate::task::{
-    HandlerSpec, QueueName, Retry, Task, TaskSpec, check_attempts, check_handler, check_name,
-    check_payload,
+    HandlerSpec, QueueName, Retry, Task, TaskSpec, check_attempts, check_handler, check_payload,
 };
-use crate::time::Timestamp;
 
 /// A run that is asked for.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::{Control, Error};
 use crate::engine::matches;
 use crate::id::TaskId;
 use crate::protocol::limits;
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Monotonic;
 
 /// What was found is good for so long.
 const KEPT: Duration = Duration::from_secs(30);

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
+use campanile_schedule::{TimeZoneName, What, check_name};
+
 use super::apply::{check_owner, edited_meanwhile};
 use super::{Control, EDIT_TRIES_MAX, Error};
-use crate::fuel::Fuel;
 use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::work::Edit;
-use crate::schedule::{TimeZoneName, What};
-use crate::task::{Task, TaskSpec, check_name};
-use crate::time::Timestamp;
+use crate::task::{Task, TaskSpec};
 
 /// A task with what is known of its future.
 #[derive(Debug, Clone, PartialEq)]

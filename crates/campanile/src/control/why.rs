@@ -3,18 +3,19 @@
 
 mod told;
 
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::{Timestamp, format_duration};
+
 use self::told::{told_by_deletion, told_by_row, told_by_task};
-use super::instant::show;
 use super::runs::RunRow;
 use super::{Control, Error};
-use crate::fuel::Fuel;
 use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::work::RunFilter;
 use crate::run::Origin;
 use crate::task::Task;
-use crate::time::{Timestamp, format_duration};
+use campanile_schedule::instant::{self, show};
 
 /// What became of an instant, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +175,7 @@ impl Control {
         let wrong = |message| Error::invalid("at", message);
         let text = text.trim();
         if text != "last" && text != "next" {
-            return super::parse_instant(text, &task.spec.timezone, now).map_err(wrong);
+            return instant::parse(text, &task.spec.timezone, now).map_err(wrong);
         }
         let (asked, pool) = (task.clone(), &self.parts.pool);
         let look = move |fuel: &Fuel| around(&asked, now, fuel);

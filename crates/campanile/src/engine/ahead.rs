@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use crate::fuel::{Fuel, Spent};
+use campanile_schedule::Timetable;
+use campanile_schedule::fuel::{Fuel, Spent};
+use campanile_schedule::time::Timestamp;
+
 use crate::id::{RunId, TaskId};
 use crate::port::store::{Error, Store};
 use crate::protocol::ahead::is_ahead;
 use crate::protocol::limits;
 use crate::protocol::work::{RunFilter, Unplan};
 use crate::run::State;
-use crate::schedule::Timetable;
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// Instants up to this far ahead may have been planned already: they are looked up before a due row is put on one.
 pub(super) const PLANNED_AHEAD: Duration = Duration::from_secs(10);

@@ -2,6 +2,8 @@
 //! recorded of that one, or it is set aside. Every decision is [`crate::protocol::refusal`]'s. A store that is away, busy
 //! or full refuses nothing: then the callers ask again.
 
+use campanile_schedule::time::Timestamp;
+
 use super::elector::causes;
 use super::meters::Meters;
 use crate::id::{OutboxId, RunId, TaskId};
@@ -12,7 +14,6 @@ use crate::protocol::refusal::{Parts, with_less};
 use crate::protocol::work::{Aside, Claim, Claimed, Finish, Spoiled, Term, Thing};
 use crate::run::Run;
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// Who writes: a worker, or (with a term) the leader.
 pub struct Pen<'a> {

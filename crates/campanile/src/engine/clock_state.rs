@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::leader::{Duty, TermOver};
 use crate::port::store::{CLOCK_STATE, Error};
 use crate::protocol::clock_state::{ClockState, Settling};
 use crate::protocol::jump::PutBack;
 use crate::protocol::work::Fired;
-use crate::time::Timestamp;
 
 /// How often it looks at this node's own watch.
 const PERIOD: Duration = Duration::from_millis(250);

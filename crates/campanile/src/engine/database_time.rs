@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use crate::port::clock::Clock;
 use crate::protocol::clock::{Judgement, READ_WHILE_HELD, Reading, Watch};
 use crate::protocol::clock_state::Settling;
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Monotonic;
 
 /// The store's clock, as this node carries it on.
 #[derive(Clone)]

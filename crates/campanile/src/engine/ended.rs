@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use campanile_schedule::time::Timestamp;
+
 use super::running::About;
 use crate::protocol::limits;
 use crate::protocol::work::{End, Finish};
 use crate::run::{Reason, State};
 use crate::task::QueueName;
-use crate::time::Timestamp;
 
 /// How much of an error's text is logged; the run's row has more.
 const LOGGED_CHARS_MAX: usize = 300;

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
 use crate::id::RunId;
@@ -12,7 +14,6 @@ use crate::protocol::deletion::{Looked, Next};
 use crate::protocol::limits;
 use crate::protocol::work::Deletions;
 use crate::run::Run;
-use crate::time::Timestamp;
 
 /// How often it asks for deleted tasks.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -6,6 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
 use super::shelf::{CACHE_TASKS_MAX, Shelf};
@@ -20,7 +22,6 @@ use crate::protocol::plan::{CatchUp, Lookup, Moment, Planned, Planner};
 use crate::protocol::refusal::{self, Width};
 use crate::protocol::work::{DueRow, Fired, Firing, Owner, Scan, Thing};
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// Outbox rows of one read.
 const OUTBOX_PAGE: usize = 64;

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::ahead::PLANNED_AHEAD;
 use super::leader::{Duty, TermOver};
 use super::meters::Meters;
@@ -18,7 +20,6 @@ use crate::protocol::limits;
 use crate::protocol::work::{DueKey, Fired, Owner, RunFilter};
 use crate::run::Run;
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// How often it asks whether the clock went back.
 const PERIOD: Duration = Duration::from_millis(250);

@@ -217,7 +217,7 @@ fn if_lost(spec: &TaskSpec) -> StartMode {
 fn lost(
     run: &Run,
     starts: &HashMap<TaskId, StartMode>,
-    now: crate::time::Timestamp,
+    now: campanile_schedule::time::Timestamp,
 ) -> Option<Finish> {
     let start = run
         .task

@@ -126,7 +126,7 @@ pub fn error_text(outcome: &Outcome, timeout: Duration) -> Option<String> {
         Outcome::Failed(failure) => Some(failure.to_string()),
         Outcome::TimedOut => Some(format!(
             "took longer than its timeout of {}",
-            crate::time::format_duration(timeout)
+            campanile_schedule::time::format_duration(timeout)
         )),
         Outcome::Cancelled => Some("cancelled on request".to_owned()),
         Outcome::Drained => Some("its worker was stopped".to_owned()),

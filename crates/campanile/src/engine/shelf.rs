@@ -5,14 +5,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use campanile_schedule::Invalid;
+use campanile_schedule::fuel::{Fuel, Spent};
+
 use super::leader::Duty;
-use crate::fuel::{Fuel, Spent};
 use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::plan::{Compiled, Lookup};
 use crate::system;
-use crate::task::{Invalid, Task};
+use crate::task::Task;
 
 /// Tasks that the planner remembers; past this it forgets all and reads again.
 pub(super) const CACHE_TASKS_MAX: usize = 20_000;

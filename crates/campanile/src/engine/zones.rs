@@ -1,23 +1,25 @@
 //! The watch over the zone database: due rows were computed by the zone rules of the node that led then. When a term's
 //! own rules are others, the due rows that they move are moved, and which rules they are is kept with the cluster. Owns
-//! that comparison; what the rules are is [`crate::schedule::zone_rules`]'s.
+//! that comparison; what the rules are is [`zone_rules`]'s.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use campanile_schedule::Timetable;
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
 
 use super::ahead::{PLANNED_AHEAD, first_unplanned};
 use super::elector::causes;
 use super::leader::{Duty, TermOver};
 use crate::failpoint::{self, Failpoint};
-use crate::fuel::Fuel;
 use crate::id::TaskId;
 use crate::port::store::{Error, Store, ZONE_RULES};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
 use crate::protocol::work::{DueKey, Edit, Move, Owner};
-use crate::schedule::{Timetable, zone_rules};
+use crate::system::zone_rules;
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// The wait after the store was too busy.
 const BUSY_WAIT: Duration = Duration::from_millis(200);

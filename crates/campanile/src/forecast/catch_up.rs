@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use campanile_schedule::Timetable;
+use campanile_schedule::fuel::Fuel;
+
 use super::report::{CatchUp, CatchUpTask, Cut};
 use super::starts::{Budget, just_before};
 use super::{CATCH_UP_STEPS_MAX, Outage};
-use crate::fuel::Fuel;
 use crate::protocol::limits;
 use crate::protocol::occurrences::occurrences_by;
 use crate::run::Reason;
-use crate::schedule::Timetable;
 use crate::task::TaskSpec;
 
 /// Tasks that are kept while it is not yet known which are the worst.

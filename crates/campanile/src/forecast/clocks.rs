@@ -5,17 +5,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
+use campanile_schedule::{Dst, Schedule, Timetable, What};
 use jiff::tz::TimeZone;
 
 use super::CLOCK_STEPS_MAX;
 use super::days::{date_of, rules};
 use super::report::{ClockChange, ClockTask, Cut};
 use super::starts::{Budget, Window, just_before};
-use crate::fuel::Fuel;
 use crate::protocol::limits;
-use crate::schedule::{Dst, Schedule, Timetable, What};
 use crate::task::{TaskSpec, Texts};
-use crate::time::Timestamp;
 
 /// Changes that are listed.
 const CHANGES_MAX: usize = 100;

@@ -1,9 +1,10 @@
 //! Counts the starts of one task into the minutes of the window. Knows no other task; a plain interval is counted by
 //! arithmetic, so that its price is the number of minutes and not of starts.
 
+use campanile_schedule::What;
+
 use super::starts::{Budget, Grid, Subject, Window};
 use super::{MINUTE_MS, Timestamp};
-use crate::schedule::What;
 
 /// What one task comes to.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -2,11 +2,12 @@
 //! time; here they are put where the zone's clocks show them, so a day with a gap lacks cells and one with a repeat has
 //! some filled twice.
 
+use campanile_schedule::TimeZoneName;
+use campanile_schedule::time::Timestamp;
+
 use super::report::{Day, Forecast};
 use super::starts::Window;
 use super::{DAY_MS, MINUTE_MS};
-use crate::schedule::TimeZoneName;
-use crate::time::Timestamp;
 
 /// Minutes of a day.
 const DAY_MINUTES: i64 = DAY_MS / MINUTE_MS;

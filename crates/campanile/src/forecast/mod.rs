@@ -24,18 +24,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::calendar::Calendar;
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::{Timestamp, duration_ms};
+use campanile_schedule::{Invalid, TimeZoneName, Timetable};
+
 pub use self::days::{Cell, Row};
 pub use self::report::{
     CatchUp, CatchUpTask, ClockChange, ClockTask, Crowd, Cut, Day, Forecast, Minute, Names, Others,
     Overlap, Overlaps, Refused, Share, Tasks,
 };
 use self::starts::{Budget, Subject, Window};
-use crate::calendar::Calendar;
-use crate::fuel::Fuel;
 use crate::protocol::limits;
-use crate::schedule::{TimeZoneName, Timetable};
-use crate::task::{Invalid, TaskSpec};
-use crate::time::{Timestamp, duration_ms};
+use crate::task::TaskSpec;
 
 /// Days that one forecast covers.
 pub const DAYS_MAX: u16 = 366;

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use campanile_schedule::calendar::Calendar;
 use serde_json::json;
 
 use super::*;
-use crate::calendar::Calendar;
 
 fn t(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()

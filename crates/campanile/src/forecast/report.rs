@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use campanile_schedule::TimeZoneName;
+use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::NAMES_MAX;
-use crate::schedule::TimeZoneName;
 use crate::task::{Misfire, Overlap as Policy};
-use crate::time::Timestamp;
 
 /// What a set of tasks will start in a window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

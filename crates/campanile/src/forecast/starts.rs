@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
+use campanile_schedule::{Event, Schedule, Timetable, What};
+
 use super::ms_of;
-use crate::fuel::Fuel;
-use crate::schedule::{Event, Schedule, Timetable, What};
 use crate::task::{Overlap, TaskSpec};
-use crate::time::Timestamp;
 
 /// The time that is looked at: from the first (included) to the last (not included), in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

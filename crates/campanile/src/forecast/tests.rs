@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use campanile_schedule::fuel::Fuel;
 use serde_json::{Value, json};
 
 use super::starts::{Budget, Subject};
 use super::*;
-use crate::fuel::Fuel;
 use crate::protocol::limits;
 use crate::protocol::occurrences::occurrences;
 use crate::task::Overlap as Policy;

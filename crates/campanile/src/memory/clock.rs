@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use campanile_schedule::time::Timestamp;
 use tokio::sync::watch;
 
 use crate::port::clock::Clock;
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Monotonic;
 
 /// The clock. Share it as `Arc<ManualClock>`.
 #[derive(Debug)]

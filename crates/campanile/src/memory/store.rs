@@ -13,7 +13,9 @@ mod working;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::calendar::Calendar;
+use campanile_schedule::calendar::Calendar;
+use campanile_schedule::time::Timestamp;
+
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::port::clock::Clock;
 use crate::port::store::Error;
@@ -26,7 +28,6 @@ use crate::protocol::work::{
 };
 use crate::run::{AttemptEnd, Reason, Run, RunSpec};
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// The store. Share it as `Arc<MemoryStore>`.
 pub struct MemoryStore {

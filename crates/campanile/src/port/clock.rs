@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use campanile_schedule::time::Timestamp;
 
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Monotonic;
 
 /// This node's clocks. Whose wall time judges what is due is another matter: see [`crate::engine::database_time`].
 #[async_trait]

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use campanile_schedule::time::Timestamp;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::id::RunId;
 use crate::protocol::limits;
 use crate::task::{Class, HandlerSpec};
-use crate::time::Timestamp;
 
 /// All that a handler is told about its attempt.
 #[derive(Debug, Clone)]

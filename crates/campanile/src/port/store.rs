@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use campanile_schedule::time::Timestamp;
 
 use super::{Cause, Written};
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
@@ -29,7 +30,6 @@ use crate::protocol::work::{
 };
 use crate::run::Run;
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// What the leader asks of the store. Every write takes the [`Term`] and answers [`Written::Stale`] (or
 /// [`Fired::Fenced`]) once another term began.

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::run::waits;
 use super::work::DueKey;
 use crate::id::{RunId, TaskId};
 use crate::run::{Origin, Run};
-use crate::time::Timestamp;
 
 /// What happens to a task's due row when the task changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,14 @@
-//! Whether the store's clock may be believed. Each reading of it is compared with a clock of this machine that nobody
-//! sets and that goes on while the machine sleeps. A step back is followed at once: nothing is early by it, and what it
+//! Whether the store's clock may be believed. Each reading is compared with a clock of this machine that nobody sets
+//! and that goes on while the machine sleeps. A step back is followed at once: nothing is early by it, and what it
 //! means is said, with its end. A step forward is not followed before it has lasted: until then the time goes on as it
-//! was, so that a clock that was set wrong for a moment makes nobody's payroll run. Pure: readings in, judgements out;
-//! it reads no clock and decides nothing about any task.
+//! was, so that a clock set wrong for a moment makes nobody's payroll run. Pure: readings in, judgements out.
 
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::clock_state::Settling;
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Monotonic;
 
 /// A step forward by more than this is not followed before it has lasted.
 pub const JUMP_MIN: Duration = Duration::from_secs(60);

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::clock::JUMP_MIN;
-use crate::time::Timestamp;
 
 /// For how long after a step forward that was followed history is still removed by the time before it: what a clock that is
 /// years ahead takes for old can't be brought back.

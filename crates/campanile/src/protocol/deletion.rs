@@ -5,12 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::limits;
 use super::work::{Backlog, Deletions};
 use crate::id::{RunId, TaskId};
-use crate::time::Timestamp;
 
 /// How late a run of the schedule is before it counts as waiting: younger ones are made a moment ahead and start by
 /// themselves.

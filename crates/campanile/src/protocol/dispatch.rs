@@ -7,13 +7,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::limits;
 use super::routing::{Route, Routes};
 use super::run::is_past_deadline;
 use super::work::{DueRow, ScanLimits, Waiting};
 use crate::id::{OutboxId, RunId};
 use crate::task::{HandlerSpec, QueueName, Task};
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Monotonic;
 
 /// A queue gets room again once this part of it is free.
 const ROOM_PARTS: usize = 8;

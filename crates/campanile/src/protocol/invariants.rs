@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use campanile_schedule::time::Timestamp;
+
 use super::limits;
 use super::permits::{Parked, Permit};
 use super::work::{DueKey, Owner};
 use crate::id::{NodeId, RunId, TaskId};
 use crate::run::{Origin, Reason, Run, State};
-use crate::time::Timestamp;
 
 /// All of a store at one moment.
 #[derive(Debug, Clone, Default)]

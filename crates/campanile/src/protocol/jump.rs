@@ -7,12 +7,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::ahead::is_ahead;
 use super::limits;
 use super::work::DueKey;
 use crate::id::{RunId, TaskId};
 use crate::run::{Origin, Reason, Run, State};
-use crate::time::Timestamp;
 
 /// How long before the instants that it plans a row may have been minted: the look-ahead, and two clocks' difference. So
 /// what lies ahead of the clock has an id that is not far behind it.

@@ -5,12 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use campanile_schedule::time::{Timestamp, duration_ms};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::id::TaskId;
 use crate::task::{HandlerSpec, Retry};
-use crate::time::{Timestamp, duration_ms};
 
 /// To whom a key belongs: the same key means something else to another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,8 +13,6 @@ pub const SUCCESS_LOOK_AGAIN: usize = 50;
 pub const SUCCESS_NAMES_MAX: usize = 20_000;
 /// Patterns of the names of such tasks.
 pub const METRIC_PATTERNS_MAX: usize = 100;
-/// A task's, queue's or node's name.
-pub const NAME_BYTES_MAX: usize = 200;
 /// A payload, as JSON: checked before anything is stored, because a broker only closes the connection on a huge one.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 /// How deep lists and objects of a payload may lie in each other: readers of JSON stop at about 128 levels, and answers
@@ -31,10 +29,6 @@ pub const BULK_VALUES_MAX: usize = 1_000_000;
 
 /// A task's description.
 pub const DESCRIPTION_BYTES_MAX: usize = 10_000;
-/// One of a task's schedules, as it is written.
-pub const SCHEDULE_BYTES_MAX: usize = 4_000;
-/// The name of a time zone.
-pub const TIMEZONE_BYTES_MAX: usize = 100;
 /// Calendars that a task names.
 pub const CALENDARS_OF_TASK_MAX: usize = 50;
 /// The address of an `http` handler.
@@ -61,14 +55,6 @@ pub const STDIN_BYTES_MAX: usize = 256 * 1024;
 /// How deep lists and objects of a task file or of a request may lie in each other: a payload's own depth and what lies
 /// around it. Checked before anything is built.
 pub const DOCUMENT_DEPTH_MAX: usize = 110;
-/// A crontab to import.
-pub const CRONTAB_BYTES_MAX: u64 = 1024 * 1024;
-/// Events and other entries of a calendar file.
-pub const ICS_COMPONENTS_MAX: usize = 20_000;
-/// Days of events that repeat, spelled out of one calendar file: 500 that come each week for ten years are 260,000.
-pub const ICS_DAYS_MAX: usize = 300_000;
-/// Steps that are taken to spell them out.
-pub const ICS_STEPS_MAX: u64 = 300_000;
 /// A task file, in bytes: looked at before it is read.
 pub const TASK_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// An error's text in a run's row.
@@ -171,13 +157,6 @@ pub const BACKFILL_RUNS_MAX: usize = 10_000;
 /// Missed occurrences that `misfire = "all"` runs.
 pub const CATCH_UP_RUNS_MAX: usize = 100;
 
-/// Schedules of one task.
-pub const SCHEDULES_MAX: usize = 20;
-/// Occurrences that `max_count` (and COUNT of a recurrence) may ask for where they are counted one by one, whenever the
-/// task is read. Intervals are counted by arithmetic and have no such limit.
-pub const MAX_COUNT_MAX: u32 = 10_000;
-/// Days over which an excluded occurrence is moved; what finds no day within them is skipped.
-pub const MOVED_DAYS_MAX: i64 = 31;
 /// Permits of one limit (a task's, a queue's, a group's).
 pub const PERMITS_MAX: u32 = 1_000;
 /// Runs that may wait for one permit of an exclusive task.

@@ -84,7 +84,7 @@ pub fn beat_period(lease: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
+    use campanile_schedule::time::Timestamp;
 
     fn node(id: i64, beat_seq: i64) -> Node {
         Node {

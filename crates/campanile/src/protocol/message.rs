@@ -5,6 +5,7 @@
 //! handler and the payload that it runs come from the store. So a broker that was taken over can delay, and never
 //! execute or alter.
 
+use campanile_schedule::time::Timestamp;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -16,7 +17,6 @@ use crate::id::RunId;
 use crate::port::broker::Message;
 use crate::run::Origin;
 use crate::task::{ExternalBody, HandlerSpec, QueueName};
-use crate::time::Timestamp;
 
 /// The version of the envelope.
 pub const VERSION: u32 = 1;

@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
+use campanile_schedule::{Event, Schedule, Timetable, What};
+
 use super::limits;
-use crate::fuel::Fuel;
 use crate::run::Reason;
-use crate::schedule::{Event, Schedule, Timetable, What};
 use crate::task::{Misfire, TaskSpec};
-use crate::time::Timestamp;
 
 /// Occurrences that do not run, as one row: neighbours in the timetable, with one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use campanile_schedule::{OnExcluded, Options, Schedule, TimeZoneName};
+
 use super::*;
-use crate::schedule::{Options, Schedule, TimeZoneName};
-use crate::task::OnExcluded;
 
 fn spec(misfire: Misfire) -> TaskSpec {
     serde_json::from_value(serde_json::json!({

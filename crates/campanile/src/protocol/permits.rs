@@ -11,11 +11,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::calendar::Calendar;
+use campanile_schedule::calendar::Calendar;
+use campanile_schedule::time::Timestamp;
+
 use crate::id::{RunId, TaskId};
 use crate::run::{Run, State};
 use crate::task::{QueueName, Task};
-use crate::time::Timestamp;
 
 /// What a limit is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,6 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::Timetable;
+use campanile_schedule::fuel::Fuel;
+use campanile_schedule::time::Timestamp;
+
 use self::candidate::Candidate;
 use super::dispatch::Entry;
 use super::jump::Answered;
@@ -16,12 +20,9 @@ use super::permits::{Board, Full, LimitKey, Parked, Rules};
 use super::routing::{Need, Route, Routes};
 use super::work::{DueKey, DueRow, Firing, OutboxEntry, Owner, Replaced, Waiting};
 use super::{limits, run as transitions};
-use crate::fuel::Fuel;
 use crate::id::{OutboxId, RunId, TaskId};
 use crate::run::{Reason, Run, State};
-use crate::schedule::Timetable;
 use crate::task::{Misfire, Overlap, Task};
-use crate::time::Timestamp;
 
 /// A task with its compiled timetable.
 #[derive(Debug)]

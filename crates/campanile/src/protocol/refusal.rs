@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 
+use campanile_schedule::time::Timestamp;
+
 use super::limits;
 use super::routing::refusal_wait;
 use super::work::{End, Finish};
 use crate::run::Reason;
-use crate::time::Timestamp;
 
 /// The halves of a batch; `None` when it is one thing.
 #[must_use]

@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::limits::NAME_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -45,7 +46,7 @@ impl Need {
             HandlerSpec::Command(command) => {
                 let program = command.argv.first().map_or("", String::as_str);
                 let plain = program.bytes().all(|b| b.is_ascii_graphic());
-                if plain && (1..=limits::NAME_BYTES_MAX).contains(&program.len()) {
+                if plain && (1..=NAME_BYTES_MAX).contains(&program.len()) {
                     Self::Command(program.to_owned())
                 } else {
                     Self::AnyCommand

@@ -1,9 +1,10 @@
 //! Who is offered what: routes over members of every kind, and what a worker announces and remembers.
 
+use campanile_schedule::time::Timestamp;
+
 use super::*;
 use crate::id::NodeId;
 use crate::task::CommandSpec;
-use crate::time::Timestamp;
 
 fn queue() -> QueueName {
     QueueName::default()

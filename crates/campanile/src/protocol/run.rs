@@ -5,6 +5,8 @@
 mod backoff;
 
 pub use self::backoff::backoff;
+use campanile_schedule::time::Timestamp;
+
 use super::limits;
 use super::routing::refusal_wait;
 use super::work::{Cancel, End, Finish, Moved};
@@ -12,7 +14,6 @@ use crate::id::{ClaimId, NodeId, RunId};
 use crate::port::handler::{Failure, Verdict};
 use crate::run::{Origin, Reason, Run, State};
 use crate::task::{Class, StartMode, Task, TaskSpec};
-use crate::time::Timestamp;
 
 /// The run of an occurrence, born ready to be claimed once it is due.
 #[must_use]

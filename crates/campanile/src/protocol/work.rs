@@ -8,13 +8,14 @@ mod edits;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 pub use super::ahead::{DueChange, Unplan};
 use super::permits::{LimitKey, Parked, Permit};
 use super::routing::Abilities;
 use crate::id::{ClaimId, Holder, NodeId, OutboxId, RunId, TaskId};
 use crate::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
 use crate::task::{Class, QueueName, Task};
-use crate::time::Timestamp;
 
 pub use self::aside::{Aside, Quarantined, Released, Spoiled, Thing};
 pub use self::asked::{Cancel, Moved, Submission, Submitted};

@@ -10,9 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use campanile_schedule::fuel::{Cancel, CancelOnDrop, Fuel};
 use tokio::sync::oneshot;
 
-use crate::fuel::{Cancel, CancelOnDrop, Fuel};
 use crate::protocol::limits;
 
 /// Why work was not done.
@@ -280,7 +280,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::fuel::Spent;
+    use campanile_schedule::fuel::Spent;
 
     /// Burns until it is stopped, and tells when it began and how it ended.
     fn burn_on(

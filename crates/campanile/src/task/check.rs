@@ -1,47 +1,15 @@
 //! What a valid name, payload, duration and handler is: every refusal names the field and says what to write instead.
-//! It never looks at a schedule; [`crate::schedule`] has its own errors.
+//! It never looks at a schedule; [`campanile_schedule`] has its own errors.
 
 use std::time::Duration;
 
+use campanile_schedule::time::format_duration;
+use campanile_schedule::{Invalid, check_name};
+
 use super::{
-    CommandSpec, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec, Invalid, StartMode, TaskSpec,
-    lengths,
+    CommandSpec, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec, StartMode, TaskSpec, lengths,
 };
 use crate::protocol::limits;
-use crate::time::format_duration;
-
-/// Checks a name of a task, queue or node: it ends up in destinations, headers, addresses, files and on command lines,
-/// so it is plain ASCII, and nothing that one of them reads as something else (`.`, `..`, `-x`).
-///
-/// # Errors
-/// The field with what would be valid.
-pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || name.len() > limits::NAME_BYTES_MAX || !name.chars().all(plain) {
-        let shown: String = name
-            .chars()
-            .take(60)
-            .flat_map(char::escape_default)
-            .collect();
-        return Err(Invalid::new(
-            field,
-            format!(
-                "`{shown}` can't be a name: use letters, digits, `.`, `_`, `-`, 1 to {} characters",
-                limits::NAME_BYTES_MAX
-            ),
-        ));
-    }
-    if name.starts_with(['.', '-']) || name.ends_with('.') {
-        return Err(Invalid::new(
-            field,
-            format!(
-                "`{name}` can't be a name: addresses, files and command lines would read it as something else; begin it \
-                 with a letter, a digit or `_`, and don't end it with `.`"
-            ),
-        ));
-    }
-    Ok(())
-}
 
 /// Checks how often an attempt is made, how long it may take and how long the next one waits.
 ///

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use campanile_schedule::Invalid;
+use campanile_schedule::limits::NAME_BYTES_MAX;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::Invalid;
 use crate::protocol::limits;
 
 /// What kind of failure ended an attempt.
@@ -62,17 +63,13 @@ const KNOWN: &str = "a status (`503`, `5xx`, `500-504`), `exit:75`, `exit:64-78`
 
 impl Class {
     /// A class of a native handler's own; tasks name it as `class:NAME`. Letters, digits, `.`, `_` and `-`, as in
-    /// every name; what is over [`limits::NAME_BYTES_MAX`] is cut, any other character becomes `-`.
+    /// every name; what is over [`NAME_BYTES_MAX`] is cut, any other character becomes `-`.
     #[must_use]
     pub fn named(name: &str) -> Self {
         let plain = |c: char| {
             if is_plain(c) { c } else { '-' }
         };
-        let name: String = name
-            .chars()
-            .take(limits::NAME_BYTES_MAX)
-            .map(plain)
-            .collect();
+        let name: String = name.chars().take(NAME_BYTES_MAX).map(plain).collect();
         Self::Named(name.into())
     }
 }
@@ -129,9 +126,7 @@ impl Pattern {
             });
         }
         if let Some(name) = text.strip_prefix("class:") {
-            return if !name.is_empty()
-                && name.len() <= limits::NAME_BYTES_MAX
-                && name.chars().all(is_plain)
+            return if !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(is_plain)
             {
                 Ok(Self::One(Class::Named(name.to_owned().into())))
             } else {

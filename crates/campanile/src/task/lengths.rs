@@ -1,20 +1,11 @@
 //! How long the texts of a task may be, and how many of them there may be. Asked before anything else looks at a text, so
 //! that nothing works on what it would refuse; what a text means is checked elsewhere.
 
-use super::{CommandSpec, HandlerSpec, HttpSpec, Invalid, TaskSpec};
-use crate::protocol::limits;
+use campanile_schedule::limits as schedule_limits;
+use campanile_schedule::{Invalid, check_bytes, check_zone};
 
-/// Refuses a text of more bytes than its field takes.
-///
-/// # Errors
-/// The field with its length and its limit.
-pub fn check_bytes(field: &str, bytes: usize, most: usize, remedy: &str) -> Result<(), Invalid> {
-    if bytes <= most {
-        return Ok(());
-    }
-    let message = format!("{bytes} bytes are over the limit of {most}: {remedy}");
-    Err(Invalid::new(field, message))
-}
+use super::{CommandSpec, HandlerSpec, HttpSpec, TaskSpec};
+use crate::protocol::limits;
 
 fn check_count(field: &str, count: usize, most: usize, what: &str) -> Result<(), Invalid> {
     if count <= most {
@@ -34,11 +25,11 @@ pub(super) fn check_task(task: &TaskSpec) -> Result<(), Invalid> {
     check_count(
         "schedule",
         schedules.len(),
-        limits::SCHEDULES_MAX,
+        schedule_limits::SCHEDULES_MAX,
         "schedules",
     )?;
     for schedule in schedules {
-        let most = limits::SCHEDULE_BYTES_MAX;
+        let most = schedule_limits::SCHEDULE_BYTES_MAX;
         check_bytes(
             "schedule",
             schedule.len(),
@@ -53,13 +44,6 @@ pub(super) fn check_task(task: &TaskSpec) -> Result<(), Invalid> {
         limits::CALENDARS_OF_TASK_MAX,
         "calendars",
     )
-}
-
-/// The name of a zone.
-pub(crate) fn check_zone(name: &str) -> Result<(), Invalid> {
-    let most = limits::TIMEZONE_BYTES_MAX;
-    let remedy = "write a name as in Europe/Berlin";
-    check_bytes("timezone", name.len(), most, remedy)
 }
 
 /// The texts of a handler.
@@ -126,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::task::{Texts, check_handler};
-    use crate::time::Timestamp;
+    use campanile_schedule::time::Timestamp;
 
     fn long(bytes: usize) -> String {
         "x".repeat(bytes)

@@ -110,7 +110,7 @@ fn instant(found: &Value) -> String {
         19 => format!("{text}Z"),
         _ => String::new(),
     };
-    if crate::time::Timestamp::parse(&whole).is_ok() {
+    if campanile_schedule::time::Timestamp::parse(&whole).is_ok() {
         whole
     } else {
         "2026-12-01T08:00:00+01:00".to_owned()

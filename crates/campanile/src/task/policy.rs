@@ -36,19 +36,6 @@ pub enum Overlap {
     Replace,
 }
 
-/// What happens to an occurrence on an excluded day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum OnExcluded {
-    /// It is skipped.
-    #[default]
-    Skip,
-    /// It runs on the next day that is not excluded, at the same wall time.
-    Next,
-    /// It runs on the last day before that is not excluded, at the same wall time.
-    Previous,
-}
-
 /// Whether a run may start more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
@@ -69,10 +56,10 @@ pub struct Retry {
     /// How the wait grows.
     pub backoff: Backoff,
     /// The first wait.
-    #[serde(with = "crate::time::duration")]
+    #[serde(with = "campanile_schedule::time::duration")]
     pub initial: Duration,
     /// The longest wait between attempts of an exponential back-off. What a target asks for (`Retry-After`) may be longer.
-    #[serde(with = "crate::time::duration")]
+    #[serde(with = "campanile_schedule::time::duration")]
     pub max: Duration,
     /// Which failures are tried again; empty = those for which that may help (the word `default`).
     #[serde(skip_serializing_if = "Classes::is_empty")]

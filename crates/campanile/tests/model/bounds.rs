@@ -8,7 +8,7 @@ use campanile::id::TaskId;
 use campanile::protocol::permits::{LimitKey, Rules};
 use campanile::protocol::plan::Compiled;
 use campanile::task::{QueueName, Task, TaskSpec};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 /// The one task of the world.
 pub const TASK: i64 = 7;

@@ -8,7 +8,7 @@ use campanile::protocol::permits::{Board, Held, LimitKey, Parked, Permit, Standi
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{DueKey, Firing, Owner};
 use campanile::run::{Run, State};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::bounds::Guards;
 use super::store::Store;

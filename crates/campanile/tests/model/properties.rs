@@ -10,7 +10,7 @@ use campanile::protocol::invariants::{self, Snapshot, Start};
 use campanile::protocol::work::{DueKey, End, Finish, Owner, Term};
 use campanile::run::{Reason, Run, State};
 use campanile::task::StartMode;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use stateright::{Model as _, Property};
 
 use super::bounds::{TASK, occurrence};

@@ -17,7 +17,8 @@ use campanile::protocol::run as transitions;
 use campanile::protocol::work::{DueRow, Finish, Firing, Owner, Term, Waiting};
 use campanile::run::Run;
 use campanile::task::{StartMode, TaskSpec};
-use campanile::time::{Monotonic, Timestamp};
+use campanile::time::Monotonic;
+use campanile_schedule::time::Timestamp;
 
 use super::bounds::Guards;
 use super::store::{Row, Store, end_parts};

@@ -15,7 +15,7 @@ use campanile::protocol::permits::{LimitKey, Parked, Permit};
 use campanile::protocol::work::{DueKey, End, Finish, Fired, Firing, Owner, Term};
 use campanile::protocol::{ahead, run as transitions};
 use campanile::run::{Reason, Run, State};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::bounds::{Fence, Guards, TASK, occurrence};
 use super::world::Scene;
@@ -313,7 +313,7 @@ impl Store {
             from,
             until,
             Reason::Paused,
-            &campanile::fuel::Fuel::endless(),
+            &campanile_schedule::fuel::Fuel::endless(),
         ) {
             let id = RunId::from_i64(1_000 + self.edits);
             self.write(transitions::skip(id, &compiled.task, &range, 0, now));

@@ -6,7 +6,7 @@ use campanile::port::handler::Failure;
 use campanile::protocol::run::{self as transitions, Outcome};
 use campanile::protocol::work::{End, Finish};
 use campanile::run::Reason;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::bounds::Guards;
 use super::store::{Store, Won};

@@ -9,7 +9,7 @@ use campanile::protocol::permits::Rules;
 use campanile::protocol::plan::Compiled;
 use campanile::protocol::work::{DueKey, Finish, Fired, Owner, Term};
 use campanile::task::QueueName;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use stateright::{Model, Property};
 
 use super::actions::Action;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The oracles whose expressions the corpus begins with, and their dialect's number in the target.
 const DIALECTS: [(&str, u8); 3] = [("unix", 1), ("spring", 2), ("quartz", 3)];
-const ORACLES: &str = "crates/campanile/src/schedule/tests/oracle";
+const ORACLES: &str = "crates/campanile-schedule/src/tests/oracle";
 const TASKS: &str = "crates/campanile-server/assets/dev-tasks.toml";
 
 const RRULES: [&str; 6] = [

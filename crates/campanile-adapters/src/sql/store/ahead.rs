@@ -11,7 +11,7 @@ use campanile::protocol::ahead;
 use campanile::protocol::limits;
 use campanile::protocol::work::{DueChange, Edit};
 use campanile::run::Run;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::Tx;
 use super::super::error::Failure;

@@ -14,7 +14,7 @@ use campanile::protocol::work::{
 };
 use campanile::run::{Reason, Run, State};
 use campanile::task::Task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::transaction;
 use super::super::migration;

@@ -8,7 +8,7 @@ use campanile::id::RunId;
 use campanile::port::store::Error;
 use campanile::protocol::work::{DueKey, Fired, Firing, Owner, ScanLimits, Term, Waiting};
 use campanile::run::{Origin, Run};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::{Tx, Verdict};
 use super::super::dialect::Dialect;

@@ -11,7 +11,7 @@ use campanile::protocol::jump::{Answered, MINTED_BEFORE, PutBack, TaskBack};
 use campanile::protocol::limits;
 use campanile::protocol::work::{DueKey, Fired, Term};
 use campanile::run::Run;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::error::Failure;

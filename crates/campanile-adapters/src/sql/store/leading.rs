@@ -16,7 +16,7 @@ use campanile::protocol::work::{
     Scan, ScanLimits, Term,
 };
 use campanile::run::{Reason, Run, State};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::error::Failure;

@@ -6,7 +6,7 @@ use campanile::port::Written;
 use campanile::port::store::Error;
 use campanile::protocol::work::{Deletions, Orphans, Term};
 use campanile::run::{Reason, Run, State};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::{Verdict, transaction};
 use super::super::statement::Statement;

@@ -8,7 +8,7 @@ use campanile::protocol::work::{
     Aside, DueKey, End, Finish, Owner, Quarantined, Released, Spoiled, Term, Thing,
 };
 use campanile::run::{Reason, State};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::error::Failure;

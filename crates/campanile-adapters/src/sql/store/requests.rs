@@ -10,7 +10,7 @@ use campanile::protocol::limits;
 use campanile::protocol::run as transitions;
 use campanile::protocol::work::{DueKey, Moved, Owner, Submission, Submitted};
 use campanile::run::Run;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::error::Failure;

@@ -6,7 +6,7 @@ use campanile::protocol::limits;
 use campanile::protocol::work::{Former, Node, Spoiled, Waiting};
 use campanile::run::{AttemptEnd, Origin, Reason, Run, RunSpec, State};
 use campanile::task::{QueueName, Task};
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::outbox;
 use super::super::value::{Row, Table};

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use campanile::calendar::Calendar;
 use campanile::port::store::Error;
 use campanile::protocol::permits::{LimitKey, Rules};
 use campanile::protocol::work::{DueKey, Edit};
-use campanile::time::Timestamp;
+use campanile_schedule::calendar::Calendar;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::Tx;
 use super::super::error::Failure;

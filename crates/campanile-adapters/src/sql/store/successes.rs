@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use campanile::id::TaskId;
 use campanile::port::store::Error;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::statement::Statement;
 use super::super::value::Table;

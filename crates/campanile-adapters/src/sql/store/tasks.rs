@@ -10,7 +10,7 @@ use campanile::protocol::work::{
     Backlog, DueChange, DueKey, Edit, Former, Named, TaskPage, Upsert,
 };
 use campanile::task::Task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::error::Failure;

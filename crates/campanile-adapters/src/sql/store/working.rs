@@ -8,7 +8,7 @@ use campanile::protocol::routing::Abilities;
 use campanile::protocol::work::{Aside, Beaten, Claim, Claimed, Finish, Node, Spoiled, Term};
 use campanile::run::{Origin, RunSpec};
 use campanile::task::Task;
-use campanile::time::{Timestamp, duration_ms};
+use campanile_schedule::time::{Timestamp, duration_ms};
 use std::collections::HashMap;
 
 use super::super::statement::Statement;

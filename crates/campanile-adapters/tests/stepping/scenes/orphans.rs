@@ -5,7 +5,7 @@ use campanile::protocol::run as transitions;
 use campanile::protocol::work::{Delete, Edit, Submission};
 use campanile::run::Run;
 use campanile::task::Task;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::fixture::{World, at, spec};
 use super::super::ops::Op;

@@ -4,7 +4,7 @@ use campanile::id::{ClaimId, RunId};
 use campanile::protocol::permits::LimitKey;
 use campanile::protocol::work::{End, Firing, Replaced};
 use campanile::run::Run;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 
 use super::super::fixture::{AGAIN, World, acquiring, at, finish, parking};
 use super::super::ops::Op;

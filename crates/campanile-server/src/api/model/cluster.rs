@@ -2,7 +2,7 @@
 
 use campanile::control::{Deletion, Diff, Leader, QueueRow, Stats, Why};
 use campanile::protocol::work;
-use campanile::time::Timestamp;
+use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -56,7 +56,7 @@ impl From<work::Node> for Node {
             queues: node.queues.iter().map(ToString::to_string).collect(),
             slots: node.slots,
             busy: node.busy,
-            lease_ms: campanile::time::duration_ms(node.lease),
+            lease_ms: campanile_schedule::time::duration_ms(node.lease),
             started_at: node.started_at,
             beat_at: node.beat_at,
             version: node.version,

@@ -26,7 +26,7 @@ impl PartialSchema for Plan {
 mod tests {
     use campanile::forecast::{Outage, Query, forecast};
     use campanile::task::TaskSpec;
-    use campanile::time::Timestamp;
+    use campanile_schedule::time::Timestamp;
     use serde_json::{Value, json};
 
     use super::*;

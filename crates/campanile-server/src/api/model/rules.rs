@@ -1,8 +1,8 @@
 //! The shapes of what tasks share, and of backfills.
 
-use campanile::calendar::CalendarSpec;
 use campanile::control::{Backfilled, CalendarRow, LimitRow};
-use campanile::time::Timestamp;
+use campanile_schedule::calendar::CalendarSpec;
+use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use campanile::protocol::clock_state::ClockState;
 use campanile::protocol::work::LeaderRow;
-use campanile::time::{Timestamp, format_duration};
+use campanile_schedule::time::{Timestamp, format_duration};
 
 use super::Finding;
 

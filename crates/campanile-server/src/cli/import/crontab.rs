@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use campanile::schedule::crontab::{Crontab, Entry};
 use campanile::task::{CommandSpec, HandlerSpec};
-use campanile::time::Timestamp;
+use campanile_schedule::crontab::{Crontab, Entry};
+use campanile_schedule::time::Timestamp;
 use serde::Serialize;
 
 use crate::taskfile::TaskFile;

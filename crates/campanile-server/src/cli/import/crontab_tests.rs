@@ -1,7 +1,7 @@
 //! Crontabs as tasks: what cron gives a command is kept, every line is taken or named, and what is written is taken.
 
-use campanile::schedule::crontab::{Form, parse, parse_bytes};
 use campanile::task::{HandlerSpec, TaskSpec};
+use campanile_schedule::crontab::{Form, parse, parse_bytes};
 use proptest::prelude::*;
 
 use super::*;

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use campanile_schedule::time::Timestamp;
+
 use super::fixture::{Fixture, at, end, key, range, spec};
 use crate::port::Written;
 use crate::port::store::Store;
@@ -14,7 +16,6 @@ use crate::protocol::run;
 use crate::protocol::work::{Cancel, DueChange, Edit, End, Firing, QueueCount, RunFilter, Upsert};
 use crate::run::{Reason, RunSpec, State};
 use crate::task::{CommandSpec, HandlerSpec, QueueName, Task};
-use crate::time::Timestamp;
 
 fn change(task: &Task, version: i64, description: &str) -> Upsert {
     let mut spec = task.spec.clone();

@@ -9,6 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::fixture::{Fixture, at, end};
 use crate::id::RunId;
 use crate::port::Written;
@@ -16,7 +18,6 @@ use crate::port::store::Store;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{DueKey, End, Fired, Firing, Owner};
 use crate::run::{Reason, Run, State};
-use crate::time::Timestamp;
 
 /// No run starts after its deadline; one that has started once may try again.
 pub async fn nothing_starts_after_its_deadline(store: Arc<dyn Store>) {

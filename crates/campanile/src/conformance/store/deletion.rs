@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::fixture::{Fixture, at, end, spec};
 use crate::id::{RunId, TaskId};
 use crate::port::Written;
@@ -20,7 +22,6 @@ use crate::protocol::work::{
 };
 use crate::run::{Reason, Run, State};
 use crate::task::Task;
-use crate::time::Timestamp;
 
 impl Fixture {
     async fn delete(&self, task: &Task, when: Timestamp) {

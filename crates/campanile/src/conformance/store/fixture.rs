@@ -9,6 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use crate::id::{ClaimId, Mint, NodeId, RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::Store;
@@ -21,7 +23,6 @@ use crate::protocol::{occurrences, run};
 use crate::run::{Reason, Run, RunSpec};
 use crate::system::Random;
 use crate::task::{QueueName, Task, TaskSpec};
-use crate::time::Timestamp;
 
 pub(super) struct Fixture {
     pub(super) store: Arc<dyn Store>,

@@ -9,6 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::fixture::{Fixture, at, range, spec};
 use crate::port::Written;
 use crate::port::store::{CLOCK_STATE, Store};
@@ -17,7 +19,6 @@ use crate::protocol::run as transitions;
 use crate::protocol::work::{DueChange, DueKey, Edit, End, Fired, Firing, Term, Upsert};
 use crate::run::{Run, State};
 use crate::task::{Task, TaskSpec};
-use crate::time::Timestamp;
 
 /// A task of which a clock that was a day ahead has planned four instants: a skip of two, a run that waits, one that waits
 /// and counts as started here. Its due row is behind them.

@@ -11,8 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::OnExcluded;
+use campanile_schedule::calendar::CalendarSpec;
+use campanile_schedule::time::Timestamp;
+
 use super::fixture::{Fixture, end};
-use crate::calendar::CalendarSpec;
 use crate::id::{ClaimId, TaskId};
 use crate::port::store::Store;
 use crate::protocol::invariants;
@@ -22,8 +25,7 @@ use crate::protocol::plan::{CatchUp, Compiled, Lookup, Moment, Planner};
 use crate::protocol::routing::Routes;
 use crate::protocol::work::{Edit, End, Fired, RunFilter, ScanLimits, Term};
 use crate::run::{Reason, Run, State};
-use crate::task::{Misfire, OnExcluded, Overlap, Task, TaskSpec};
-use crate::time::Timestamp;
+use crate::task::{Misfire, Overlap, Task, TaskSpec};
 
 /// A day in Berlin, what the task says about changes of the clock, and when its 02:30 of that day is.
 struct Day {

@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::fixture::{Fixture, at, spec};
 use crate::port::Written;
 use crate::port::store::Store;
@@ -19,7 +21,6 @@ use crate::protocol::work::{
 };
 use crate::run::{Run, State};
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// Fires an occurrence ahead of its instant, as a leader does whose clock is the store's.
 async fn plan(f: &Fixture, term: &Term, task: &Task, due: Timestamp) -> Run {

@@ -19,7 +19,7 @@ use crate::run::{Reason, State};
 pub async fn an_edit_writes_what_tasks_share(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let task = f.task("t", at(10)).await;
-    let calendar: crate::calendar::CalendarSpec =
+    let calendar: campanile_schedule::calendar::CalendarSpec =
         serde_json::from_value(serde_json::json!({"name": "rest"})).unwrap();
     let mut edit = Edit {
         edits: Some(f.edits().await + 1),

@@ -9,6 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_schedule::time::Timestamp;
+
 use super::fixture::{Fixture, at, end};
 use super::policies::Leader;
 use crate::id::{ClaimId, NodeId};
@@ -19,7 +21,6 @@ use crate::protocol::run;
 use crate::protocol::work::{Edit, End, Submission};
 use crate::run::{Reason, Run, State};
 use crate::task::{Task, TaskSpec};
-use crate::time::Timestamp;
 
 /// A leader and a worker that ends what it started before it takes more.
 struct Stage {

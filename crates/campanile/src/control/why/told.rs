@@ -1,12 +1,13 @@
 //! The sentences of an answer to "why": what a row, a definition or a deletion says about an instant, on the wall of the
 //! task's zone. Reads nothing and decides nothing but the verdict that the sentences mean.
 
+use campanile_schedule::time::{Timestamp, format_duration};
+
 use super::{Verdict, Why};
-use crate::control::instant::show;
 use crate::control::runs::RunRow;
 use crate::run::{Reason, Run, State};
 use crate::task::Task;
-use crate::time::{Timestamp, format_duration};
+use campanile_schedule::instant::show;
 
 /// What the row of the instant says.
 pub(super) fn told_by_row(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
+use campanile_schedule::time::Timestamp;
 
 use super::editing::{edit_applies, edit_shared};
 use super::leading::due_of_task;
@@ -18,7 +19,6 @@ use crate::protocol::work::{
 };
 use crate::run::{Origin, Run, State};
 use crate::task::Task;
-use crate::time::Timestamp;
 
 /// The due row of a run that waits for its start.
 fn timer(run: &Run) -> DueKey {

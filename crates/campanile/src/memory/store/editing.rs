@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use campanile_schedule::calendar::Calendar;
+use campanile_schedule::time::Timestamp;
+
 use super::Tables;
 use super::leading::due_of_task;
-use crate::calendar::Calendar;
 use crate::id::TaskId;
 use crate::port::store::Error;
 use crate::protocol::ahead;
 use crate::protocol::work::{DueChange, Edit, Owner, Upsert};
 use crate::run::Run;
-use crate::time::Timestamp;
 
 /// Whether all that an edit rests on is still so.
 pub(super) fn edit_applies(tables: &Tables, edit: &Edit, now: Timestamp) -> bool {

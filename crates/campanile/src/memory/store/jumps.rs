@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use campanile_schedule::time::Timestamp;
+
 use super::Tables;
 use super::leading::due_of_task;
 use crate::id::{RunId, TaskId};
@@ -10,7 +12,6 @@ use crate::protocol::jump::{MINTED_BEFORE, PutBack, TaskBack, is_early};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{Fired, Owner};
 use crate::run::{Run, State};
-use crate::time::Timestamp;
 
 impl Tables {
     fn early(&self, beyond: Timestamp) -> impl Iterator<Item = &Run> {

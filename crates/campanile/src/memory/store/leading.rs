@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use campanile_schedule::time::Timestamp;
 
 use super::MemoryStore;
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
@@ -17,7 +18,6 @@ use crate::protocol::work::{
     Scan, ScanLimits, Term,
 };
 use crate::run::{Run, State};
-use crate::time::Timestamp;
 
 fn written(applied: bool) -> Written {
     if applied {

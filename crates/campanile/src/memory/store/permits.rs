@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use campanile_schedule::time::Timestamp;
+
 use super::Tables;
 use crate::id::RunId;
 use crate::port::store::Error;
@@ -9,7 +11,6 @@ use crate::protocol::permits::{Held, LimitKey, Parked, Standing};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{DueKey, Firing, Owner};
 use crate::run::{Run, State};
-use crate::time::Timestamp;
 
 /// The order in which parked runs of one limit go on.
 pub(super) type Place = (LimitKey, u8, Timestamp, RunId);

@@ -1,5 +1,7 @@
 //! What the memory store has set aside. It refuses nothing itself: whoever stands before it may.
 
+use campanile_schedule::time::Timestamp;
+
 use super::leading::due_of_task;
 use super::{MemoryStore, Tables};
 use crate::id::{ClaimId, RunId};
@@ -10,7 +12,6 @@ use crate::protocol::work::{
     Aside, DueKey, End, Finish, Owner, Quarantined, Released, Spoiled, Term, Thing,
 };
 use crate::run::{Run, State};
-use crate::time::Timestamp;
 
 impl MemoryStore {
     pub(super) fn put_aside(&self, term: Option<&Term>, aside: &Aside) -> Written {

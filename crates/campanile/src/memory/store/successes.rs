@@ -4,10 +4,11 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use campanile_schedule::time::Timestamp;
+
 use super::Tables;
 use crate::id::TaskId;
 use crate::run::{Origin, Run, State};
-use crate::time::Timestamp;
 
 impl Tables {
     pub(super) fn last_successes(

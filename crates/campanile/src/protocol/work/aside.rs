@@ -3,10 +3,11 @@
 
 use std::fmt;
 
+use campanile_schedule::time::Timestamp;
+
 use super::{DueKey, End, Finish};
 use crate::id::{OutboxId, RunId, TaskId};
 use crate::task::QueueName;
-use crate::time::Timestamp;
 
 /// A row that can't be read: what it is, or belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

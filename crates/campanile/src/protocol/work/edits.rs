@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use campanile_schedule::calendar::CalendarSpec;
+use campanile_schedule::time::Timestamp;
+
 use super::DueKey;
-use crate::calendar::CalendarSpec;
 use crate::id::{RunId, TaskId};
 use crate::protocol::ahead::{DueChange, Unplan};
 use crate::protocol::permits::LimitKey;
 use crate::run::Run;
 use crate::task::{Task, TaskSpec};
-use crate::time::Timestamp;
 
 /// A task to write.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,196 @@
+//! A schedule: text in, and from any instant the next and the previous occurrence. Owns the choice between its forms;
+//! what each of them means is the business of `cron`, `every` and `recur`.
+
+use std::fmt;
+
+use crate::bounds::Bounded;
+use crate::cron::Cron;
+use crate::error::{Error, quoted, too_much};
+use crate::every::Every;
+use crate::foreign;
+use crate::fuel::Fuel;
+use crate::limits;
+use crate::options::Options;
+use crate::recur::Recur;
+use crate::time::{Timestamp, parse_duration};
+
+/// What follows `every` and `at` is shorter than this, whatever it says.
+const AFTER_WORD_BYTES_MAX: usize = 100;
+
+/// When a task is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// At the times of a cron expression.
+    Cron(Cron),
+    /// At a fixed interval.
+    Every(Every),
+    /// At the times of an RFC 5545 recurrence.
+    Recur(Recur),
+    /// Once.
+    At(Timestamp),
+    /// At the times of each of several; an instant of two of them is one occurrence.
+    Union(Vec<Schedule>),
+    /// Only within bounds.
+    Bounded(Box<Bounded>),
+    /// Never by itself.
+    OnRequest,
+}
+
+impl Schedule {
+    /// Reads a schedule: a cron expression (`0 2 * * *`, `@daily`), `every 10s`, `at 2026-12-01T08:00:00+01:00`,
+    /// `rrule FREQ=WEEKLY;BYDAY=MO`, or nothing for only on request.
+    ///
+    /// # Errors
+    /// Names the field that can't be read and what would be right. What can never fire is refused as well.
+    pub fn parse(text: Option<&str>, options: &Options) -> Result<Self, Error> {
+        Self::parse_by(text, options, &Fuel::endless())
+    }
+
+    /// The same with fuel: what a recurrence counts, and whether it ever fires, is looked for with it.
+    ///
+    /// # Errors
+    /// As [`Schedule::parse`]; what can't be worked out with the fuel is refused as well.
+    pub fn parse_by(text: Option<&str>, options: &Options, fuel: &Fuel) -> Result<Self, Error> {
+        Self::read(text, options, fuel).map_err(|error| {
+            let named = text.and_then(|text| foreign::named(text, options));
+            named.filter(|_| !error.never_fires).unwrap_or(error)
+        })
+    }
+
+    fn read(text: Option<&str>, options: &Options, fuel: &Fuel) -> Result<Self, Error> {
+        let Some(text) = text else {
+            return Ok(Self::OnRequest);
+        };
+        let start = text.len() - text.trim_start().len();
+        let (word, rest) = text
+            .trim()
+            .split_once(|c: char| c.is_ascii_whitespace())
+            .unwrap_or((text.trim(), ""));
+        let rest_at = (start + word.len() + 1).min(text.len());
+        match word {
+            "every" | "at" if rest.len() > AFTER_WORD_BYTES_MAX => {
+                let message = format!(
+                    "{} is longer than {AFTER_WORD_BYTES_MAX} bytes: write `every 10s` or `at 2026-12-01T08:00:00Z`",
+                    quoted(rest)
+                );
+                Err(Error::new("schedule", rest_at, message))
+            }
+            "every" => {
+                let interval = parse_duration(rest)
+                    .map_err(|message| Error::new("interval", rest_at, message))?;
+                let every =
+                    Every::new(interval, options.anchor).map_err(|e| Error { at: rest_at, ..e })?;
+                Ok(Self::Every(every))
+            }
+            "at" => {
+                let instant = Timestamp::parse(rest.trim())
+                    .map_err(|message| Error::new("at", rest_at, message))?;
+                Ok(Self::At(instant))
+            }
+            _ if Recur::is_meant(word) => {
+                let recur = Recur::parse_by(text, options, fuel);
+                // Run out, it looks as if it never fired.
+                fuel.check().map_err(|spent| too_much(&spent))?;
+                recur.map(Self::Recur)
+            }
+            _ => Cron::parse(text, options).map(Self::Cron),
+        }
+    }
+
+    /// Reads the schedules of one task: none = only on request.
+    ///
+    /// # Errors
+    /// As [`Schedule::parse`]; of several, the one at fault is named by its number.
+    pub fn parse_all(texts: &[String], options: &Options) -> Result<Self, Error> {
+        Self::parse_all_by(texts, options, &Fuel::endless())
+    }
+
+    /// The same with fuel; see [`Schedule::parse_by`].
+    ///
+    /// # Errors
+    /// As [`Schedule::parse_by`]; of several, the one at fault is named by its number.
+    pub fn parse_all_by(texts: &[String], options: &Options, fuel: &Fuel) -> Result<Self, Error> {
+        if texts.len() > limits::SCHEDULES_MAX {
+            let message = format!(
+                "has {} entries: write {} at most",
+                texts.len(),
+                limits::SCHEDULES_MAX
+            );
+            return Err(Error::new("schedule", 0, message));
+        }
+        match texts {
+            [] => Ok(Self::OnRequest),
+            [one] => Self::parse_by(Some(one), options, fuel),
+            many => {
+                let one = |(n, text): (usize, &String)| {
+                    Self::parse_by(Some(text), options, fuel).map_err(|e| Error {
+                        message: format!("{} (in schedule {} of the list)", e.message, n + 1),
+                        ..e
+                    })
+                };
+                let all = many.iter().enumerate().map(one);
+                Ok(Self::Union(all.collect::<Result<_, _>>()?))
+            }
+        }
+    }
+
+    /// The first occurrence strictly after an instant; `None` when there is none any more.
+    #[must_use]
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        self.next_by(after, &Fuel::endless())
+    }
+
+    /// The last occurrence strictly before an instant; `None` when there was none.
+    #[must_use]
+    pub fn previous(&self, before: Timestamp) -> Option<Timestamp> {
+        self.previous_by(before, &Fuel::endless())
+    }
+
+    /// [`Schedule::next`] with fuel: the answer counts only if the fuel's check says so.
+    #[must_use]
+    pub fn next_by(&self, after: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        match self {
+            _ if !fuel.burn() => None,
+            Self::Cron(cron) => cron.next_by(after, fuel),
+            Self::Every(every) => every.next(after),
+            Self::Recur(recur) => recur.next_by(after, fuel),
+            Self::At(instant) => (*instant > after).then_some(*instant),
+            Self::Union(all) => all.iter().filter_map(|s| s.next_by(after, fuel)).min(),
+            Self::Bounded(bounded) => bounded.next_by(after, fuel),
+            Self::OnRequest => None,
+        }
+    }
+
+    /// [`Schedule::previous`] with fuel: the answer counts only if the fuel's check says so.
+    #[must_use]
+    pub fn previous_by(&self, before: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        match self {
+            _ if !fuel.burn() => None,
+            Self::Cron(cron) => cron.previous_by(before, fuel),
+            Self::Every(every) => every.previous(before),
+            Self::Recur(recur) => recur.previous_by(before, fuel),
+            Self::At(instant) => (*instant < before).then_some(*instant),
+            Self::Union(all) => all.iter().filter_map(|s| s.previous_by(before, fuel)).max(),
+            Self::Bounded(bounded) => bounded.previous_by(before, fuel),
+            Self::OnRequest => None,
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    /// What [`Schedule::parse`] reads back; `on request` where there is nothing to read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cron(cron) => cron.fmt(f),
+            Self::Every(every) => every.fmt(f),
+            Self::Recur(recur) => recur.fmt(f),
+            Self::At(instant) => write!(f, "at {instant}"),
+            Self::Union(all) => {
+                let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+                f.write_str(&texts.join("; "))
+            }
+            Self::Bounded(bounded) => bounded.inner().fmt(f),
+            Self::OnRequest => f.write_str("on request"),
+        }
+    }
+}
