@@ -32,11 +32,7 @@ impl Invalid {
 pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > limits::NAME_BYTES_MAX || !name.chars().all(plain) {
-        let shown: String = name
-            .chars()
-            .take(60)
-            .flat_map(char::escape_default)
-            .collect();
+        let shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
         return Err(Invalid::new(
             field,
             format!(

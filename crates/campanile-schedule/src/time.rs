@@ -65,10 +65,33 @@ impl Timestamp {
     /// # Errors
     /// A sentence that says what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.parse::<jiff::Timestamp>().map(|t| Self::from_ms(t.as_millisecond())).map_err(|_| {
-            format!("`{text}` is not an instant: write RFC 3339 with an offset, as in 2026-12-01T08:00:00+01:00")
-        })
+        text.parse::<jiff::Timestamp>()
+            .map(|t| Self::from_ms(t.as_millisecond()))
+            .map_err(|_| unreadable(text))
     }
+}
+
+/// What is wrong with a text that is no instant.
+fn unreadable(text: &str) -> String {
+    let is_wall = |text: &str| text.parse::<jiff::civil::DateTime>().is_ok();
+    let time = text.split(['T', 't', ' ']).nth(1).unwrap_or_default();
+    let is_whole = match text.strip_suffix(['Z', 'z']) {
+        Some(wall) => is_wall(wall),
+        None => time.contains(['+', '-']) && is_wall(text),
+    };
+    if is_whole {
+        return format!(
+            "`{text}` is out of range: write an instant from 0001-01-01T00:00:00Z to 9999-12-30T22:00:00Z"
+        );
+    }
+    if is_wall(text) {
+        return format!(
+            "`{text}` has no offset: write 2026-12-01T08:00:00+01:00, or 2026-12-01T07:00:00Z in UTC"
+        );
+    }
+    format!(
+        "`{text}` is not an instant: write RFC 3339 with an offset, as in 2026-12-01T08:00:00+01:00"
+    )
 }
 
 impl fmt::Display for Timestamp {

@@ -164,7 +164,12 @@ impl Timetable {
     /// What happened last, strictly before an instant; `None` when nothing did.
     #[must_use]
     pub fn previous(&self, before: Timestamp) -> Option<Event> {
-        let fuel = &Fuel::endless();
+        self.previous_by(before, &Fuel::endless())
+    }
+
+    /// The same with fuel; the answer counts only if the fuel's check says so.
+    #[must_use]
+    pub fn previous_by(&self, before: Timestamp, fuel: &Fuel) -> Option<Event> {
         let own = self.schedule.previous_by(before, fuel);
         let low = own.unwrap_or(Timestamp::MIN);
         match self.moved_into(low, Some(before), Pick::Last, fuel) {
@@ -177,11 +182,17 @@ impl Timetable {
     /// and where the schedule has this one itself.
     #[must_use]
     pub fn moved_from(&self, at: Timestamp) -> Option<Timestamp> {
-        if self.schedule.next(before(at)) == Some(at) {
+        self.moved_from_by(at, &Fuel::endless())
+    }
+
+    /// The same with fuel; the answer counts only if the fuel's check says so.
+    #[must_use]
+    pub fn moved_from_by(&self, at: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        if self.schedule.next_by(before(at), fuel) == Some(at) {
             return None;
         }
         let end = Timestamp::from_ms(at.as_ms() + 1);
-        let moved = self.moved_into(before(at), Some(end), Pick::First, &Fuel::endless())?;
+        let moved = self.moved_into(before(at), Some(end), Pick::First, fuel)?;
         Some(moved.from)
     }
 

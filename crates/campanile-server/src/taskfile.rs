@@ -141,6 +141,26 @@ impl TaskFile {
         Some(self.place(index, field))
     }
 
+    /// What control refuses of a calendar or a limit, in this file's words and with its place; `field` is as in the API
+    /// (`calendars[0].dates`).
+    #[must_use]
+    pub fn shared_place(&self, field: &str) -> Option<(String, String)> {
+        let steps = path::parse(field);
+        let [Step::Key(list), Step::Index(n), rest @ ..] = steps.as_slice() else {
+            return None;
+        };
+        let (kind, named) = match list.as_str() {
+            "calendars" => ("calendar", self.calendars.get(*n)?.name.clone()),
+            "limits" => ("limit", self.limits.get(*n)?.0.to_string()),
+            _ => return None,
+        };
+        let mut place = vec![Step::Key(kind.to_owned()), Step::Index(*n)];
+        place.extend(rest.iter().cloned());
+        let line = document::place(self.form, &self.text, &place).map(|at| at.line);
+        let shown = path::text(rest);
+        Some((at(&self.path, line), format!("{kind} `{named}`: {shown}")))
+    }
+
     /// Makes the tasks be as the file says.
     ///
     /// # Errors
@@ -303,6 +323,17 @@ impl TaskFile {
                 field,
                 ..
             } => self.place_of(task, Some(field)),
+            control::Error::Invalid { field, message, .. } => {
+                if let Some((place, field)) = self.shared_place(field) {
+                    return Error {
+                        place: Some(place),
+                        field: Some(field),
+                        message: message.clone(),
+                        ..Error::default()
+                    };
+                }
+                None
+            }
             _ => None,
         };
         Error {
@@ -353,7 +384,7 @@ fn at(path: &str, line: Option<usize>) -> String {
 
 fn name_of(value: &Value, index: usize) -> String {
     match value.get("name").and_then(Value::as_str) {
-        Some(name) => format!("`{}`", name.escape_default()),
+        Some(name) => format!("`{}`", name.escape_debug()),
         None => format!("{}", index + 1),
     }
 }

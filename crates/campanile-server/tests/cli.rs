@@ -7,7 +7,7 @@ use xtask::servers::TempDir;
 
 use crate::support::{Service, TOKEN, start};
 
-fn campanile(folder: &TempDir) -> Command {
+pub fn campanile(folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_campanile"));
     command.current_dir(folder.path()).env_clear();
     command

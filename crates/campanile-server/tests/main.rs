@@ -19,6 +19,7 @@ mod imports;
 mod injection;
 mod keys;
 mod lanes;
+mod mistyped;
 mod owners;
 mod plan;
 mod process;

@@ -328,7 +328,7 @@ const OTHERS: &[Case] = &[
         "/calendars/c",
         r#"{"dates":["someday"]}"#,
         422,
-        "calendar `c`: dates[0]",
+        "dates[0]",
         "someday",
     ),
     (
@@ -368,7 +368,7 @@ const OTHERS: &[Case] = &[
         "/apply",
         r#"{"tasks":[],"limits":[{"limit":"x","max_running":1}]}"#,
         400,
-        "limits",
+        "limits[0].limit",
         "write queue:NAME",
     ),
     (

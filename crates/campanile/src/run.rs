@@ -302,11 +302,23 @@ impl Run {
         self.in_turn || self.origin == Origin::Backfill
     }
 
-    /// Start minus due in milliseconds, once started.
+    /// Start minus due in milliseconds, once started ([`lateness_ms`]).
     #[must_use]
     pub fn lateness_ms(&self) -> Option<i64> {
-        self.started_at.map(|s| s.as_ms() - self.due_at.as_ms())
+        self.started_at
+            .map(|started| lateness_ms(self.origin, self.id, self.due_at, started))
     }
+}
+
+/// Start minus due in milliseconds. What people asked for after its instant, a backfill or a request for an instant that had
+/// passed, is late from the asking on.
+#[must_use]
+pub fn lateness_ms(origin: Origin, id: RunId, due_at: Timestamp, started_at: Timestamp) -> i64 {
+    let from = match origin {
+        Origin::Schedule => due_at,
+        Origin::Request | Origin::Backfill => due_at.max(id.minted_at()),
+    };
+    started_at.as_ms() - from.as_ms()
 }
 
 /// What a submitted run carries of its own, beside its task's definition.

@@ -1,6 +1,7 @@
 //! Tasks as values: the definition that people write, its limits and its defaults. Owns what a valid task is; never
 //! reads files and never computes an instant (that is [`campanile_schedule`]).
 
+mod address;
 mod check;
 mod classes;
 mod defaults;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::TaskId;
 use crate::protocol::limits;
 
+pub use self::address::FRAMING_HEADERS;
 use self::check::check_duration;
 pub use self::check::{check_attempts, check_handler, check_payload};
 pub use self::classes::{Class, Classes};
@@ -386,6 +388,13 @@ impl TaskSpec {
         lengths::check_task(self)?;
         if let Some(owner) = &self.owner {
             check_name("owner", owner)?;
+        }
+        if self.schedule.as_ref().is_some_and(Texts::is_empty) {
+            return Err(Invalid::new(
+                "schedule",
+                "is an empty list: leave it out for a task that runs on request alone, or write a schedule in it, as in \
+                 [\"0 2 * * *\"]",
+            ));
         }
         check_handler(&self.handler)?;
         check_payload(&self.payload)?;

@@ -11,6 +11,7 @@ mod control_bounds;
 mod control_owners;
 mod control_shared;
 mod control_silence;
+mod control_why;
 mod engine;
 mod forecast;
 mod guides;

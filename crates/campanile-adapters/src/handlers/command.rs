@@ -73,13 +73,13 @@ impl Command {
         if !program.starts_with('/') {
             return Err(Failure::fatal(format!(
                 "handler.command.argv: `{}` is not an absolute path: write it whole, as in /usr/bin/df",
-                program.escape_default()
+                program.escape_debug()
             )));
         }
         let Some(allowed) = &self.options.allowed else {
             return Err(Failure::not_allowed(format!(
                 "this worker runs no commands: start it with `--allow-commands {}` if it should run this one",
-                program.escape_default()
+                program.escape_debug()
             )));
         };
         let place = place(Path::new(program)).await;

@@ -11,7 +11,7 @@ use campanile::port::clock::Clock as _;
 use campanile::port::handler::{Context, Executor, Failure, Log};
 use campanile::protocol::limits;
 use campanile::system::SystemClock;
-use campanile::task::{Class, HandlerSpec, HttpSpec};
+use campanile::task::{Class, FRAMING_HEADERS, HandlerSpec, HttpSpec};
 use reqwest::header::{
     CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
@@ -23,15 +23,6 @@ use super::ssrf::{Guard, Refused, Unresolved};
 /// How long a connection is kept for the next run of a burst. Shorter than any common server's own keep-alive, so
 /// that no run fails because its connection was being closed on the other side.
 const IDLE_MAX: Duration = Duration::from_secs(1);
-
-/// Headers that say how the message is framed: ours to write, because a wrong one lets a request hide in another.
-const FRAMING_HEADERS: [&str; 5] = [
-    "connection",
-    "content-length",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// How HTTP handlers behave on this worker.
 #[derive(Debug, Clone, Copy)]
@@ -237,7 +228,7 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, Failure> {
 fn unfit(name: &str) -> Failure {
     Failure::fatal(format!(
         "handler.http.headers: `{}` is not a header that HTTP can carry",
-        name.escape_default()
+        name.escape_debug()
     ))
 }
 
@@ -288,7 +279,7 @@ fn date_ms(text: &str) -> Option<i64> {
     i64::try_from(since.as_millis()).ok()
 }
 
-/// Writes the answer to the log. What is over the log's size isn't even read; an answer that breaks off after its
+/// Writes the answer to the log. What is over the log's size isn't even read, and the log says so; an answer that breaks off after its
 /// status changes nothing, because the status is the target's word.
 async fn keep(mut response: Response, log: &Log) {
     let version = match response.version() {
@@ -315,6 +306,9 @@ async fn keep(mut response: Response, log: &Log) {
         }
     }
     output.end();
+    if output.is_over() {
+        log.push("\n[the rest of the answer is not read]\n");
+    }
 }
 
 /// The end of an attempt that got no answer.

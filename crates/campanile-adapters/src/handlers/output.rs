@@ -1,5 +1,5 @@
 //! Bytes from outside into an attempt's log: as UTF-8 whatever they are, without NUL (no database's TEXT holds one),
-//! and never more work than the log has room for.
+//! and in few steps, however much it is.
 
 use campanile::port::handler::Log;
 use campanile::protocol::limits;
@@ -22,33 +22,25 @@ impl Output {
         }
     }
 
-    /// Adds a piece. Cheap once the log is full.
+    /// Adds a piece.
     pub(super) fn push(&mut self, piece: &[u8]) {
-        if self.is_over() {
-            return;
-        }
-        self.taken += piece.len();
+        self.taken = self.taken.saturating_add(piece.len());
         let mut bytes = std::mem::take(&mut self.tail);
         bytes.extend_from_slice(piece);
-        let mut rest = bytes.as_slice();
-        loop {
-            match std::str::from_utf8(rest) {
-                Ok(text) => return self.write(text),
-                Err(error) => {
-                    let (good, bad) = rest.split_at(error.valid_up_to());
-                    self.write(&String::from_utf8_lossy(good));
-                    let Some(length) = error.error_len() else {
-                        self.tail = bad.to_vec();
-                        return;
-                    };
-                    self.write("\u{fffd}");
-                    rest = &bad[length..];
-                }
+        let mut text = String::with_capacity(bytes.len());
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            text.push_str(chunk.valid());
+            match chunk.invalid() {
+                [] => {}
+                bad if chunks.peek().is_none() && is_begun(bad) => self.tail = bad.to_vec(),
+                _ => text.push('\u{fffd}'),
             }
         }
+        self.write(&text);
     }
 
-    /// Whether more was taken than the log can hold, so that nothing that follows can show.
+    /// Whether more was taken than the log can hold.
     pub(super) const fn is_over(&self) -> bool {
         self.taken > limits::LOG_BYTES_MAX
     }
@@ -67,6 +59,11 @@ impl Output {
             self.log.push(text);
         }
     }
+}
+
+/// Whether bytes may become a character with those that follow.
+fn is_begun(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
 #[cfg(test)]
@@ -102,14 +99,23 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_log_holds_is_cut_and_said() {
-        let piece = vec![b'x'; 10_000];
-        let text = logged(&vec![piece.as_slice(); 20]);
-        assert!(text.len() < limits::LOG_BYTES_MAX + 100);
-        assert!(
-            text.ends_with("[cut at 65536 bytes]\n"),
-            "{}",
-            &text[65_500..]
-        );
+    fn of_more_than_the_log_holds_beginning_and_end_are_kept_and_the_rest_is_counted() {
+        // Whole pieces, one large one, and characters of three bytes that fall on every border.
+        let large = "x".repeat(200_000);
+        let wide = "€".repeat(70_000);
+        for (body, pieces_of) in [(&large, 10_000), (&large, 200_000), (&wide, 8_191)] {
+            let all = format!("begin {body} end");
+            let pieces: Vec<&[u8]> = all.as_bytes().chunks(pieces_of).collect();
+            let text = logged(&pieces);
+            assert!(text.len() <= limits::LOG_BYTES_MAX, "{}", text.len());
+            assert!(text.starts_with("begin ") && text.ends_with(" end"));
+            let (head, rest) = text.split_once("\n[").unwrap();
+            let (count, tail) = rest.split_once(" bytes are left out here]\n").unwrap();
+            let count: usize = count.parse().unwrap();
+            assert_eq!(head.len() + count + tail.len(), all.len());
+            assert!(tail.len() > 30_000, "{}", tail.len());
+        }
+        let whole = "y".repeat(limits::LOG_BYTES_MAX);
+        assert_eq!(logged(&[whole.as_bytes()]), whole);
     }
 }

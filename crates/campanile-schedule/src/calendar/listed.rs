@@ -159,11 +159,7 @@ fn second_of_week(wall_s: i64) -> i64 {
 }
 
 fn wrong(field: String, text: &str, remedy: &str) -> Invalid {
-    let shown: String = text
-        .chars()
-        .take(40)
-        .flat_map(char::escape_default)
-        .collect();
+    let shown: String = text.chars().take(40).flat_map(char::escape_debug).collect();
     Invalid {
         field,
         message: format!("`{shown}`: {remedy}"),

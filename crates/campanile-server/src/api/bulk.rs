@@ -149,11 +149,7 @@ fn one_is_too_large() -> Problem {
 /// The refusal of a field that a body does not have.
 #[must_use]
 pub fn unknown(name: &str, lists: &[List]) -> Problem {
-    let shown: String = name
-        .chars()
-        .take(60)
-        .flat_map(char::escape_default)
-        .collect();
+    let shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
     let known: Vec<String> = lists.iter().map(|l| format!("`{}`", l.name)).collect();
     let what = match nearest(name, lists.iter().map(|l| l.name)) {
         Some(near) => format!("did you mean `{near}`?"),

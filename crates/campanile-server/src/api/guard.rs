@@ -127,7 +127,7 @@ impl Guard {
         if self.loopback && !is_loopback_name(host) {
             let detail = format!(
                 "`{}` is not a name of this service: it listens on loopback and serves localhost alone",
-                host.escape_default()
+                host.escape_debug()
             );
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
         }

@@ -104,14 +104,17 @@ fn cut(mut detail: String) -> String {
     detail
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line; a cause whose text is in it already is not repeated.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        out.push_str(": ");
-        out.push_str(&inner.to_string());
+        let text = inner.to_string();
+        if !out.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
         cause = inner.source();
     }
     out

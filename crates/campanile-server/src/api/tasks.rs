@@ -351,11 +351,21 @@ impl Gather for Wanted {
                 let spec = definition(&value).map_err(|p| Problem { task: name, ..p })?;
                 self.0.tasks.push(spec);
             }
-            "calendars" => self.0.calendars.push(calendar_spec(&value)?),
+            "calendars" => {
+                let inside = |p: Problem| Problem {
+                    field: p.field.map(|field| format!("{of}.{field}")),
+                    ..p
+                };
+                self.0
+                    .calendars
+                    .push(calendar_spec(&value).map_err(inside)?);
+            }
             _ => {
                 let limit: LimitOf = input::fit(&of, &value)?;
                 let key = limit.limit.parse();
-                let key = key.map_err(|m: String| Problem::bad(Some("limits"), m))?;
+                let field = format!("{of}.limit");
+                let key =
+                    key.map_err(|m: String| Problem::bad(Some(&field), format!("{field}: {m}")))?;
                 self.0.limits.push((key, limit.max_running));
             }
         }

@@ -87,8 +87,8 @@ pub struct Global {
     /// Refused, with what to do instead
     #[arg(long, global = true, hide = true, num_args = 0..=1, default_missing_value = "")]
     pub token: Option<TokenTyped>,
-    /// The zone on whose wall instants are shown in tables (IANA); default: UTC, and beside it the wall of a task's own
-    /// zone
+    /// The zone on whose wall instants are shown in tables, and whose wall times are typed (IANA); default: UTC is shown,
+    /// and beside it the wall of a task's own zone
     #[arg(
         long,
         global = true,
@@ -297,10 +297,10 @@ pub enum Task {
 pub struct Backfill {
     /// The task
     pub name: String,
-    /// The first instant (RFC 3339)
+    /// The first instant (RFC 3339, or a wall time of --tz)
     #[arg(long, value_name = "INSTANT")]
     pub from: String,
-    /// The instant before which it ends (RFC 3339); not in the future
+    /// The instant before which it ends (RFC 3339, or a wall time of --tz); not in the future
     #[arg(long, value_name = "INSTANT")]
     pub until: String,
     /// Also instants that have a run already
@@ -383,7 +383,8 @@ pub enum Queue {
 pub struct Why {
     /// The task
     pub task: String,
-    /// The instant: RFC 3339, a wall time in the task's zone (2026-11-22T02:30; 02:30 is today's), last or next
+    /// The instant: RFC 3339, a wall time in the zone of --tz, by default the task's own (2026-11-22T02:30; 02:30 is
+    /// today's), last or next
     #[arg(default_value = "last")]
     pub instant: String,
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Failure;
 use super::args::Global;
 use super::out::waiting;
+use super::refusals;
 use super::target::Target;
 use crate::api::acts::USER_HEADER;
 use crate::api::problem::{Problem, chain};
@@ -275,33 +276,51 @@ impl Service {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Trouble {
-        let failure = Failure::Failed(format!(
-            "{} does not answer ({}): start a node with `campanile dev` or `campanile serve`, or set CAMPANILE_URL",
-            self.url,
-            chain(error)
-        ));
         Trouble::Gone {
             unsent: error.is_connect(),
-            failure,
+            failure: Failure::Failed(refusals::no_answer(&self.url, error)),
         }
     }
 }
 
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {
-    let wrong =
-        |e: String| Failure::Usage(format!("can't use the certificate {}: {e}", path.display()));
+    let wrong = |e: String| {
+        let path = path.display();
+        Failure::Usage(format!("--ca: can't use the certificate {path}: {e}"))
+    };
     let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-    reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))
+    let all = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(chain(&e)))?;
+    if all.is_empty() {
+        let message = "it holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned();
+        return Err(wrong(message));
+    }
+    // One that is no certificate is refused only where a client is built.
+    let tried = reqwest::Client::builder().tls_certs_merge(all.clone());
+    tried.build().map_err(|e| wrong(chain(&e)))?;
+    Ok(all)
+}
+
+/// Refuses a token that a header can't carry.
+fn check_token(token: &str, source: &str) -> Result<(), Failure> {
+    if token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{source}: the token has characters that no token has (spaces, line ends, letters beyond ASCII): write what the \
+         service's first start printed, or what `campanile token show` prints on its machine"
+    )))
 }
 
 /// The token that was given; else, for a service on this machine, those beside SQLite files that could be its.
 fn tokens(environment: &Environment, target: &Target) -> Result<Vec<String>, Failure> {
     if let Some(token) = environment.get("CAMPANILE_TOKEN") {
+        check_token(token, "CAMPANILE_TOKEN")?;
         return Ok(vec![token.clone()]);
     }
     if let Some(path) = environment.get("CAMPANILE_TOKEN_FILE") {
         let held = token::file::read(Path::new(path), Owner::Anybody);
         let held = held.map_err(|e| Failure::Usage(format!("CAMPANILE_TOKEN_FILE: {e}")))?;
+        check_token(held.first(), "CAMPANILE_TOKEN_FILE")?;
         return Ok(vec![held.first().to_owned()]);
     }
     if !target.is_local() {

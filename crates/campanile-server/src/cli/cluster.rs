@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Failure;
 use super::args::{Leader, Queue as QueueVerb, Why};
 use super::client::{Client, escape, query};
+use super::instants::typed;
 use super::out::Out;
 use crate::api::model::{LeaderView, Node, Page, Queue, QueueKey, WhyView};
 
@@ -97,10 +98,19 @@ pub async fn queue(client: &Client, verb: &QueueVerb, out: Out) -> Result<(), Fa
 
 /// `why TASK INSTANT`
 pub async fn why(client: &Client, why: &Why, out: Out) -> Result<(), Failure> {
-    let query = query(&[("at", Some(why.instant.clone()))]);
-    let answer: WhyView = client
-        .get(&format!("/tasks/{}/why{query}", escape(&why.task)))
-        .await?;
+    // A wall time is of the task's own zone, which the service knows, unless a zone was named.
+    let at = match why.instant.as_str() {
+        word @ ("last" | "next") => word.to_owned(),
+        text if out.zone.is_some() => typed("INSTANT", text, out)?,
+        text => text.to_owned(),
+    };
+    let path = format!(
+        "/tasks/{}/why{}",
+        escape(&why.task),
+        query(&[("at", Some(at))])
+    );
+    let asked = client.get::<WhyView>(&path).await;
+    let answer = asked.map_err(|f| f.renamed("at", "INSTANT"))?;
     out.show(&answer, |out, answer| {
         for sentence in &answer.sentences {
             out.line(sentence);

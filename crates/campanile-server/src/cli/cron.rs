@@ -8,6 +8,7 @@ use std::path::Path;
 
 use campanile::misread::{self, Subject};
 use campanile::system;
+use campanile_schedule::instant::parse as parse_instant;
 use campanile_schedule::time::Timestamp;
 use campanile_schedule::{
     Cron, Dialect, Dst, Error, Line, LineKind, Options, Schedule, TimeZoneName, format_in_zone,
@@ -63,12 +64,15 @@ pub fn explain(explain: &CronExplain, out: Out) -> Result<(), Failure> {
 
 /// What the options say, and the instant to begin after.
 fn read(reading: &CronReading) -> Result<(Options, Timestamp), Failure> {
-    let from = match &reading.from {
-        Some(text) => Timestamp::parse(text).map_err(|m| Failure::Usage(format!("--from: {m}")))?,
-        None => system::wall_now(),
-    };
     let zone =
         TimeZoneName::parse(&reading.tz).map_err(|e| Failure::Usage(format!("--tz: {e}")))?;
+    let now = system::wall_now();
+    let from = match &reading.from {
+        Some(text) => parse_instant(text, zone.name(), now).map_err(|m| {
+            Failure::Usage(format!("--from: {}", m.replace("the task's zone", "--tz")))
+        })?,
+        None => now,
+    };
     let dialect: Dialect = reading
         .dialect
         .parse()

@@ -9,12 +9,14 @@ mod dev;
 mod doctor;
 mod flags;
 mod import;
+mod instants;
 mod lines;
 mod out;
 mod panics;
 mod plan;
 mod plan_text;
 mod quarantine;
+mod refusals;
 mod reload;
 mod repeats;
 mod rules;
@@ -72,6 +74,36 @@ impl Failure {
         }
     }
 
+    /// The same, with one field of the service under another name.
+    fn renamed(self, field: &str, to: &str) -> Self {
+        let Self::Refused(mut problem) = self else {
+            return self;
+        };
+        let (from, to) = (format!("{field}: "), format!("{to}: "));
+        problem.detail = problem.detail.replacen(&from, &to, 1);
+        Self::Refused(problem)
+    }
+
+    /// The same, with a field that the service refuses under the name of the flag with which it was typed.
+    fn by_flag(self, typed: &[String]) -> Self {
+        let Self::Refused(mut problem) = self else {
+            return self;
+        };
+        if let Some(field) = problem.field.as_deref() {
+            let first = field.split(['.', '[']).next().unwrap_or_default();
+            let flag = format!("--{}", first.replace('_', "-"));
+            let given = |word: &String| {
+                word.strip_prefix(&flag)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            };
+            if !first.is_empty() && typed.iter().any(given) {
+                let named = format!("{flag}{}: ", &field[first.len()..]);
+                problem.detail = problem.detail.replacen(&format!("{field}: "), &named, 1);
+            }
+        }
+        Self::Refused(problem)
+    }
+
     /// Says it as a line of the log.
     fn log(&self) -> ExitCode {
         let (error, code) = self.parts();
@@ -111,7 +143,10 @@ pub fn run() -> ExitCode {
     };
     let code = runtime
         .block_on(dispatch(cli, out))
-        .unwrap_or_else(|failure| failure.say(out));
+        .unwrap_or_else(|failure| {
+            let typed: Vec<String> = std::env::args().collect();
+            failure.by_flag(&typed).say(out)
+        });
     // What still runs after a hard end is not waited for.
     runtime.shutdown_background();
     code
@@ -237,4 +272,50 @@ fn typed_json(name: &str, text: &str) -> Result<serde_json::Value, Failure> {
         let dot = if field.starts_with('[') { "" } else { "." };
         Failure::Usage(format!("{name}{dot}{field}: {}", wrong.message))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_service_refuses_is_named_by_the_flag_that_was_typed() {
+        for (typed, field, detail, expected) in [
+            (
+                "run list --since x",
+                "since",
+                "since: wrong",
+                "--since: wrong",
+            ),
+            (
+                "run submit --run-at=x",
+                "run_at",
+                "the body can't be taken: run_at: x",
+                "the body can't be taken: --run-at: x",
+            ),
+            (
+                "run submit --retry x",
+                "retry.max",
+                "retry.max: wrong",
+                "--retry.max: wrong",
+            ),
+            (
+                "run submit --file x",
+                "runs[3].run_at",
+                "runs[3].run_at: wrong",
+                "runs[3].run_at: wrong",
+            ),
+            (
+                "apply t.toml",
+                "queue",
+                "task `t`: queue: wrong",
+                "task `t`: queue: wrong",
+            ),
+        ] {
+            let words: Vec<String> = typed.split(' ').map(str::to_owned).collect();
+            let problem = Problem::bad(Some(field), detail);
+            let failure = Failure::Refused(Box::new(problem)).by_flag(&words);
+            assert_eq!(failure.parts().0, expected, "{typed}");
+        }
+    }
 }

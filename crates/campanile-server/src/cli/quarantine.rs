@@ -31,7 +31,7 @@ pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
             });
         }
         Verb::Release { id } => {
-            let path = format!("/quarantine/{id}/release");
+            let path = format!("/quarantine/{}/release", number(&id)?);
             let answer: Released = client.post(&path, &json!({})).await?;
             out.show(&answer, |out, answer| {
                 out.line(match answer.outcome.as_str() {
@@ -41,6 +41,7 @@ pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
             });
         }
         Verb::Drop { id } => {
+            let id = number(&id)?;
             client.delete(&format!("/quarantine/{id}")).await?;
             out.show(&json!({ "id": id, "outcome": "dropped" }), |out, _| {
                 out.line(format!("{id} is dropped"));
@@ -48,6 +49,14 @@ pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn number(id: &str) -> Result<i64, Failure> {
+    id.parse().map_err(|_| {
+        Failure::Usage(format!(
+            "`{id}` is no number of the quarantine: `campanile quarantine list` shows them"
+        ))
+    })
 }
 
 fn row(row: &Quarantined) -> Vec<String> {

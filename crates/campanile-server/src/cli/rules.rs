@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::args::{Backfill, Calendar, Limit};
 use super::client::{Client, escape};
+use super::instants::typed;
 use super::out::{Out, short};
 use crate::api::model::{BackfillView, LimitView, Page};
 
@@ -85,8 +86,8 @@ pub async fn calendar(client: &Client, verb: Calendar, out: Out) -> Result<(), F
 /// `task backfill`
 pub async fn backfill(client: &Client, what: Backfill, out: Out) -> Result<(), Failure> {
     let mut body = json!({
-        "from": what.from,
-        "until": what.until,
+        "from": typed("--from", &what.from, out)?,
+        "until": typed("--until", &what.until, out)?,
         "all": what.all,
         "dry_run": what.dry_run,
     });
@@ -98,7 +99,8 @@ pub async fn backfill(client: &Client, what: Backfill, out: Out) -> Result<(), F
     out.show(&answer, |out, b| {
         let range = match (b.first, b.last) {
             (Some(first), Some(last)) => {
-                format!(", from {} to {}", out.at(first, None), out.at(last, None))
+                let [first, last] = [first, last].map(|at| out.at(at, Some(&b.timezone)));
+                format!(", from {first} to {last}")
             }
             _ => String::new(),
         };

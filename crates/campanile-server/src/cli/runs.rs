@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{OneRun, Run as Verb, RunList, Submit};
 use super::client::{Client, escape, query};
+use super::instants::{typed, typed_or_none};
 use super::out::{Out, short};
 use super::tasks::more;
 use super::{Failure, typed_json};
@@ -33,9 +34,10 @@ pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
             });
         }
         Verb::Move { run: which, to } => {
-            let answer: Run = client
-                .post(&which.path_to("move"), &which.body(Some(to)))
-                .await?;
+            let to = typed("--to", &to, out)?;
+            let (path, body) = (which.path_to("move"), which.body(Some(to)));
+            let moved = client.post::<Run>(&path, &body).await;
+            let answer = moved.map_err(|f| f.renamed("run_at", "--to"))?;
             out.show(&answer, |out, run| {
                 let at = out.at(run.due_at, run.timezone.as_deref());
                 out.line(format!("{} starts at {at}", run.id));
@@ -163,7 +165,8 @@ async fn submit(client: &Client, submit: Submit, out: Out) -> Result<(), Failure
     );
     put("queue", submit.queue.map(Value::from));
     put("priority", submit.priority.map(Value::from));
-    put("run_at", submit.run_at.map(Value::from));
+    let run_at = typed_or_none("--run-at", submit.run_at.as_ref(), out)?;
+    put("run_at", run_at.map(Value::from));
     put(
         "retry",
         submit.retry.map(|r| typed_json("retry", &r)).transpose()?,
@@ -184,8 +187,8 @@ async fn list(client: &Client, list: RunList, out: Out) -> Result<(), Failure> {
     let query = query(&[
         ("task", list.task),
         ("state", list.state),
-        ("since", list.since),
-        ("until", list.until),
+        ("since", typed_or_none("--since", list.since.as_ref(), out)?),
+        ("until", typed_or_none("--until", list.until.as_ref(), out)?),
         ("key", list.key),
         ("limit", Some(list.page.limit.to_string())),
         ("cursor", list.page.cursor),

@@ -56,6 +56,14 @@ fn with_place(failure: Failure, file: &TaskFile) -> Failure {
         .task
         .as_ref()
         .and_then(|task| file.place_of(task, problem.field.as_deref()));
+    let shared = problem.field.as_deref().filter(|_| problem.task.is_none());
+    if let Some((field, (place, named))) =
+        shared.and_then(|field| Some((field, file.shared_place(field)?)))
+    {
+        let (from, to) = (format!("{field}: "), format!("{named}: "));
+        let detail = problem.detail.replacen(&from, &to, 1);
+        return Failure::Usage(format!("{place}: {detail}"));
+    }
     if let Some(place) = place {
         problem.detail = format!("{place}: {}", problem.detail);
         return Failure::Usage(problem.detail);
@@ -108,8 +116,13 @@ fn show_difference(out: Out, answer: &Applied) {
     if let Some(token) = &answer.confirm {
         out.line(format!("  to delete exactly these: --confirm {token}"));
     }
+    let shared = [(&answer.calendars, "calendars"), (&answer.limits, "limits")];
+    let shared = shared.iter().filter(|(all, _)| !all.is_empty());
+    let shared: String = shared
+        .map(|(all, what)| format!(", {} {what} to put", all.len()))
+        .collect();
     out.line(format!(
-        "{} to create, {} to change, {} to delete, {} unchanged{}",
+        "{} to create, {} to change, {} to delete, {} unchanged{shared}{}",
         answer.created.len(),
         answer.changed.len(),
         answer.deleted.len(),

@@ -134,8 +134,9 @@ impl Control {
         if let Some(owner) = &wanted.owner {
             check_name("owner", owner)?;
         }
-        for (key, most) in &wanted.limits {
-            check_limit(key, Some(*most))?;
+        for (n, (key, most)) in wanted.limits.iter().enumerate() {
+            let of_list = |e: Error| e.inside(&format!("limits[{n}]."));
+            check_limit(key, Some(*most)).map_err(of_list)?;
         }
         let warnings = self.troubles(&wanted.tasks).await;
         for _ in 0..EDIT_TRIES_MAX {
@@ -270,7 +271,10 @@ impl Control {
                 edit.limits.push((key.clone(), Some(*most)));
             }
         }
-        overlay(&mut rules, &wanted.calendars)?;
+        for (n, spec) in wanted.calendars.iter().enumerate() {
+            let of_list = |e: Error| e.inside(&format!("calendars[{n}]."));
+            overlay(&mut rules, spec).map_err(of_list)?;
+        }
         Ok((rules, edit, diff))
     }
 

@@ -54,6 +54,8 @@ pub struct Backfilled {
     pub created: usize,
     /// Whether nothing was done.
     pub dry_run: bool,
+    /// The task's zone.
+    pub timezone: String,
 }
 
 impl Control {
@@ -79,6 +81,7 @@ impl Control {
             last: wanted.last().copied(),
             created: 0,
             dry_run: what.dry_run,
+            timezone: task.spec.timezone.clone(),
         };
         if what.dry_run || wanted.is_empty() {
             return Ok(answer);

@@ -3,7 +3,7 @@
 
 use campanile_schedule::time::Timestamp;
 
-use super::submit::check_key;
+use super::submit::{check_key, check_run_at};
 use super::{Control, Error, RunQuery, RunRow};
 use crate::id::RunId;
 use crate::protocol::keys::Scope;
@@ -96,6 +96,7 @@ impl Control {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] when it can't be moved, with the reason.
     pub async fn move_run(&self, id: RunId, to: Timestamp) -> Result<RunRow, Error> {
+        check_run_at(to)?;
         let to = to.max(self.now().await?);
         let said = match self.parts.store.move_run(id, to).await? {
             Moved::Done => {

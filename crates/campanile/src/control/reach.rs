@@ -7,14 +7,16 @@ use campanile_schedule::time::Timestamp;
 
 use super::runs::RunRow;
 use super::{Control, Error};
-use crate::protocol::permits::LimitKey;
+use crate::protocol::permits::{Held, LimitKey};
 use crate::protocol::routing::Routes;
 use crate::protocol::work::{QueueCount, RunDetail};
-use crate::run::State;
-use crate::task::{HandlerSpec, QueueName, Task, TaskSpec};
+use crate::run::{Run, State};
+use crate::task::{HandlerSpec, Overlap, QueueName, Task, TaskSpec};
 
 /// Warnings of one apply.
 const WARNINGS_MAX: usize = 20;
+/// Runs that are named where another waits for them.
+const HOLDERS_SHOWN_MAX: usize = 3;
 
 /// A queue as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +120,31 @@ impl Control {
         Ok(trouble.map(|trouble| trouble.to_string()))
     }
 
+    /// Whom a run that is due waits for, because of its task's overlap policy or of a limit: a noun with the remedy's
+    /// name. `None` if it has its permits, needs none, or isn't due.
+    pub(super) async fn held_back(
+        &self,
+        run: &Run,
+        task: Option<&Task>,
+        now: Timestamp,
+    ) -> Result<Option<String>, Error> {
+        let waits = matches!(run.state, State::Scheduled | State::Queued) && run.ready_at <= now;
+        if !waits || !run.limited {
+            return Ok(None);
+        }
+        let rules = self.parts.store.rules().await?;
+        let keys = rules.keys(task, &run.queue);
+        let names: Vec<LimitKey> = keys.iter().map(|(key, _)| key.clone()).collect();
+        let standings = self.parts.store.standings(&names).await?;
+        let full = keys.iter().find_map(|(key, most)| {
+            let held = &standings.get(key)?.held;
+            let others = held.iter().filter(|h| h.run != run.id).count();
+            let is_full = others == held.len() && others >= usize::try_from(*most).ok()?;
+            is_full.then(|| held_by(key, *most, held, task))
+        });
+        Ok(full)
+    }
+
     /// The same for a run with all that is known of it.
     pub(super) async fn blocked_story(
         &self,
@@ -132,7 +159,41 @@ impl Control {
             Some(id) => self.parts.store.tasks_by_id(&[id]).await?.pop(),
             None => None,
         };
+        if let Some(held_back) = self.held_back(&row.run, task.as_ref(), now).await? {
+            return Ok(Some(format!("it waits for {held_back}")));
+        }
         let own = detail.spec.as_ref().and_then(|spec| spec.handler.as_ref());
         self.blocked_by(row, own, task.as_ref(), now).await
+    }
+}
+
+/// Those who have all permits of a limit, for a run that waits for one.
+fn held_by(key: &LimitKey, most: u32, held: &[Held], task: Option<&Task>) -> String {
+    let mut named: Vec<String> = held
+        .iter()
+        .take(HOLDERS_SHOWN_MAX)
+        .map(|h| h.run.to_string())
+        .collect();
+    let more = held.len() - named.len();
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    let who = named.join(", ");
+    match key {
+        LimitKey::Overlap(_) => {
+            let policy = task.map_or(Overlap::Queue, |t| t.spec.overlap);
+            let policy = match policy {
+                Overlap::Replace => "replace",
+                Overlap::Skip => "skip",
+                Overlap::Allow | Overlap::Queue => "queue",
+            };
+            format!("run {who} of the same task to end (`overlap = \"{policy}\"`)")
+        }
+        LimitKey::Task(_) => format!(
+            "one of the task's running runs to end: `max_running = {most}`, and these run: {who}"
+        ),
+        _ => {
+            format!("one of those to end that have the {most} permits of the limit `{key}`: {who}")
+        }
     }
 }

@@ -126,7 +126,7 @@ impl Control {
             if old.as_ref().is_some_and(|c| c.spec == *spec) {
                 return Ok(false);
             }
-            overlay(&mut rules, std::slice::from_ref(spec))?;
+            overlay(&mut rules, spec)?;
             let tasks = self.all_tasks(None).await?.into_values();
             let tasks = tasks.filter(|t| names(t, &spec.name)).collect();
             let (moves, unplans) = self.moves_of(&Arc::new(rules), tasks, now).await?;
@@ -256,23 +256,20 @@ fn first_event(task: Task, rules: &Rules, from: Timestamp, fuel: &Fuel) -> Resul
 }
 
 /// Puts calendars over those that are kept, as if they were.
-pub(super) fn overlay(rules: &mut Rules, specs: &[CalendarSpec]) -> Result<(), Error> {
-    for spec in specs {
-        let version = rules.calendar(&spec.name).map_or(1, |c| c.version + 1);
-        let calendar = Calendar::compile(spec.clone(), version)
-            .map_err(|e| Error::from(e).inside(&format!("calendar `{}`: ", spec.name)))?;
-        rules
-            .calendars
-            .insert(spec.name.clone(), Arc::new(calendar));
-    }
+pub(super) fn overlay(rules: &mut Rules, spec: &CalendarSpec) -> Result<(), Error> {
+    let version = rules.calendar(&spec.name).map_or(1, |c| c.version + 1);
+    let calendar = Calendar::compile(spec.clone(), version)?;
+    rules
+        .calendars
+        .insert(spec.name.clone(), Arc::new(calendar));
     Ok(())
 }
 
 /// Checks a limit of a queue or a group.
 pub(super) fn check_limit(key: &LimitKey, most: Option<u32>) -> Result<(), Error> {
     match key {
-        LimitKey::Queue(name) => check_name("queue", name.as_str())?,
-        LimitKey::Group(name) => check_name("group", name)?,
+        LimitKey::Queue(name) => check_name("limit", name.as_str())?,
+        LimitKey::Group(name) => check_name("limit", name)?,
         LimitKey::Ability(..) => {
             let message = format!("`{key}` is no limit: write queue:NAME or group:NAME");
             return Err(Error::invalid("limit", message));

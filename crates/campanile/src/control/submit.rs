@@ -343,10 +343,22 @@ fn check(request: &Request) -> Result<(), Error> {
             "is out of range: write 0 (last) to 9 (first)",
         ));
     }
+    request.run_at.map_or(Ok(()), check_run_at)?;
     request
         .idempotency_key
         .as_deref()
         .map_or(Ok(()), |key| check_key("idempotency_key", key))
+}
+
+/// Whether a run may be asked for at an instant: one that has passed means now, and one before 1970 is a mistake.
+pub(super) fn check_run_at(at: Timestamp) -> Result<(), Error> {
+    if at >= Timestamp::from_ms(0) {
+        return Ok(());
+    }
+    let message = format!(
+        "{at} is before 1970: write an instant from 1970-01-01T00:00:00Z on, or leave it out for now"
+    );
+    Err(Error::invalid("run_at", message))
 }
 
 /// Whether something can be a key.

@@ -1,21 +1,24 @@
 //! "Why did X not run at 02:30?" answered from the ledger: the row of that instant if there is one, and otherwise what
 //! the schedule, the task's history and the leader say. Every answer is a verdict for programs and sentences for people.
 
+mod look;
+mod meant;
 mod told;
 
 use campanile_schedule::fuel::Fuel;
 use campanile_schedule::time::{Timestamp, format_duration};
 
-use self::told::{told_by_deletion, told_by_row, told_by_task};
+use self::look::{Seen, around, seen};
+use self::meant::{Asked, by_clocks, other_of_two};
+use self::told::{told_by_deletion, told_by_jitter, told_by_move, told_by_row, told_by_task};
 use super::runs::RunRow;
 use super::{Control, Error};
 use crate::id::TaskId;
 use crate::protocol::limits;
-use crate::protocol::permits::Rules;
 use crate::protocol::work::RunFilter;
-use crate::run::Origin;
+use crate::run::{Origin, Run};
 use crate::task::Task;
-use campanile_schedule::instant::{self, show};
+use campanile_schedule::instant::{read, show};
 
 /// What became of an instant, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +98,7 @@ pub struct Why {
 const FORMER_TASKS_MAX: usize = 100;
 
 /// A task that is asked about, living or not.
-struct Asked {
+struct Subject {
     task: Task,
     deleted_at: Option<Timestamp>,
 }
@@ -109,15 +112,20 @@ impl Control {
     /// [`Error::NotFound`]; an instant that can't be read.
     pub async fn why(&self, name: &str, instant: &str) -> Result<Why, Error> {
         let now = self.now().await?;
-        let (asked, at) = self.asked(name, instant, now).await?;
-        let task = asked.task;
-        let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
-        let (looked_at, pool) = (task.clone(), &self.parts.pool);
-        let look = move |fuel: &Fuel| seen(&looked_at, at, &rules, fuel);
-        let seen = pool.run_with(limits::TASK_FUEL * 2, look).await??;
+        let (subject, asked) = self.subject(name, instant, now).await?;
+        let (rules, _) = self
+            .rules_for(std::slice::from_ref(&subject.task.spec))
+            .await?;
+        let (looked_at, pool) = (subject.task.clone(), &self.parts.pool);
+        let look = move |fuel: &Fuel| seen(&looked_at, asked.at, &rules, fuel);
+        let mut seen = pool.run_with(limits::TASK_FUEL * 2, look).await??;
+        let task = &subject.task;
+        if asked.dropped {
+            seen.what = None;
+        }
         let mut why = Why {
             task: task.spec.name.clone(),
-            instant: at,
+            instant: seen.at,
             timezone: task.spec.timezone.clone(),
             verdict: Verdict::NoRecord,
             run: None,
@@ -125,72 +133,108 @@ impl Control {
             next: seen.next,
             sentences: Vec::new(),
         };
-        if let Some(run) = self.parts.store.occurrence(task.id, at).await? {
-            let row = self.row(run).await?;
-            (why.verdict, why.sentences) = told_by_row(&row, &task, at, now);
-            let blocked = self.blocked_by(&row, None, Some(&task), now).await?;
+        let row = self.parts.store.occurrence(task.id, seen.at).await?;
+        match row.filter(|_| !asked.dropped) {
+            Some(run) => self.tell_row(&mut why, task, run, now).await?,
+            None => self.tell_rest(&mut why, &subject, &seen, now).await?,
+        }
+        if why.verdict == Verdict::NotAnInstant {
+            let other = other_of_two(task, seen.at).filter(|_| asked.told.is_none());
+            why.sentences.extend(other);
+        } else {
+            why.sentences.extend(told_by_jitter(task, seen.at));
+        }
+        why.sentences.extend(asked.told);
+        why.sentences.extend(told_by_move(task, &seen));
+        let backfills = self.told_by_backfills(task, seen.at).await?;
+        why.sentences.extend(backfills);
+        Ok(why)
+    }
+
+    /// What the row of the instant says.
+    async fn tell_row(
+        &self,
+        why: &mut Why,
+        task: &Task,
+        run: Run,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let row = self.row(run).await?;
+        let held_back = self.held_back(&row.run, Some(task), now).await?;
+        let instant = why.instant;
+        (why.verdict, why.sentences) = told_by_row(&row, task, instant, now, held_back.as_deref());
+        if held_back.is_none() {
+            let blocked = self.blocked_by(&row, None, Some(task), now).await?;
             let told = blocked.map(|trouble| format!("It is blocked: {trouble}"));
             why.sentences.extend(told);
-            why.sentences
-                .extend(self.told_by_backfills(&task, at).await?);
-            why.run = Some(row);
-            return Ok(why);
         }
-        let told = match asked.deleted_at {
-            Some(deleted_at) if at > deleted_at => Some(told_by_deletion(&task, deleted_at)),
-            _ => told_by_task(&task, &why, seen.is_instant, now),
+        why.run = Some(row);
+        Ok(())
+    }
+
+    /// What is known of an instant without a row.
+    async fn tell_rest(
+        &self,
+        why: &mut Why,
+        subject: &Subject,
+        seen: &Seen,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let (task, at) = (&subject.task, why.instant);
+        let told = match subject.deleted_at {
+            Some(deleted_at) if at > deleted_at => Some(told_by_deletion(task, deleted_at)),
+            _ => told_by_task(task, why, seen.what, now),
         };
-        let (verdict, sentences) = match told {
+        (why.verdict, why.sentences) = match told {
             Some(told) => told,
-            None if self.is_set_aside(task.id, at).await? => told_by_quarantine(&task),
-            None => self.told_by_plan(&task, at, now).await?,
+            None if self.is_set_aside(task.id, at).await? => told_by_quarantine(task),
+            None => self.told_by_plan(task, at, now).await?,
         };
-        (why.verdict, why.sentences) = (verdict, sentences);
-        if matches!(verdict, Verdict::NotDueYet | Verdict::NotPlannedYet) {
+        if matches!(why.verdict, Verdict::NotDueYet | Verdict::NotPlannedYet) {
             let next = self.parts.store.next_due(task.id).await?;
-            let clock = self.told_by_clock(&task, next);
+            let clock = self.told_by_clock(task, next);
             let sentence = |told: String| match told.strip_prefix("the store") {
                 Some(rest) => format!("The store{rest}."),
                 None => format!("It is {told}."),
             };
             why.sentences.extend(clock.map(sentence));
         }
-        if let Some((name, version)) = seen.excluded_by {
+        if let Some((name, version)) = &seen.excluded_by {
             why.sentences.push(format!(
                 "By the present calendar `{name}` (version {version}) the task does not run at that instant."
             ));
         }
-        why.sentences
-            .extend(self.told_by_backfills(&task, at).await?);
-        Ok(why)
+        Ok(())
     }
 
     /// The instant that is meant: by the schedule, whole, or on the wall of the task's zone.
-    async fn read_instant(
-        &self,
-        task: &Task,
-        text: &str,
-        now: Timestamp,
-    ) -> Result<Timestamp, Error> {
+    async fn read_instant(&self, task: &Task, text: &str, now: Timestamp) -> Result<Asked, Error> {
         let wrong = |message| Error::invalid("at", message);
         let text = text.trim();
         if text != "last" && text != "next" {
-            return instant::parse(text, &task.spec.timezone, now).map_err(wrong);
+            let meant = read(text, &task.spec.timezone, now).map_err(wrong)?;
+            return Ok(by_clocks(task, meant));
         }
-        let (asked, pool) = (task.clone(), &self.parts.pool);
-        let look = move |fuel: &Fuel| around(&asked, now, fuel);
-        let (last, next) = pool.run_with(limits::TASK_FUEL * 2, look).await??;
         let name = &task.spec.name;
+        if task.spec.schedule.is_none() {
+            return Err(wrong(told::has_no_schedule(name)));
+        }
+        let (rules, _) = self.rules_for(std::slice::from_ref(&task.spec)).await?;
+        let (asked, pool) = (task.clone(), &self.parts.pool);
+        let look = move |fuel: &Fuel| around(&asked, now, &rules, fuel);
+        let (last, next) = pool.run_with(limits::TASK_FUEL * 2, look).await??;
         let none = |which| {
             wrong(format!(
                 "`{name}` has {which}: name an instant, as in 2026-11-22T02:30 or 02:30"
             ))
         };
         if text == "next" {
-            return next.ok_or_else(|| none("no instant to come"));
+            return next
+                .map(Asked::from)
+                .ok_or_else(|| none("no instant to come"));
         }
         let last = last.filter(|at| *at > task.created_at);
-        last.ok_or_else(|| match next {
+        last.map(Asked::from).ok_or_else(|| match next {
             Some(next) => wrong(format!(
                 "`{name}` has had no instant yet: its first is {}; ask for `next`",
                 show(next, &task.spec.timezone)
@@ -201,36 +245,37 @@ impl Control {
 
     /// Who is asked about: the task that has the name and lived at the instant, or had it then; else the one that has
     /// it now, or had it last.
-    async fn asked(
+    async fn subject(
         &self,
         name: &str,
         instant: &str,
         now: Timestamp,
-    ) -> Result<(Asked, Timestamp), Error> {
-        let read = async |task: &Task| self.read_instant(task, instant, now).await;
+    ) -> Result<(Subject, Asked), Error> {
         let mut latest = None;
         if let Some(task) = self.lookup_task(name).await? {
-            let (at, created_at) = (read(&task).await?, task.created_at);
-            let asked = Asked {
+            let asked = self.read_instant(&task, instant, now).await?;
+            let lived = asked.at >= task.created_at;
+            let subject = Subject {
                 task,
                 deleted_at: None,
             };
-            if at >= created_at {
-                return Ok((asked, at));
+            if lived {
+                return Ok((subject, asked));
             }
-            latest = Some((asked, at));
+            latest = Some((subject, asked));
         }
         let former = self.parts.store.former_tasks(name, FORMER_TASKS_MAX);
         for former in former.await? {
-            let (at, created_at) = (read(&former.task).await?, former.task.created_at);
-            let asked = Asked {
+            let asked = self.read_instant(&former.task, instant, now).await?;
+            let lived = asked.at >= former.task.created_at;
+            let subject = Subject {
                 task: former.task,
                 deleted_at: Some(former.deleted_at),
             };
-            if at >= created_at {
-                return Ok((asked, at));
+            if lived {
+                return Ok((subject, asked));
             }
-            latest = latest.or(Some((asked, at)));
+            latest = latest.or(Some((subject, asked)));
         }
         latest.ok_or_else(|| Error::no_task(name))
     }
@@ -273,11 +318,12 @@ impl Control {
         at: Timestamp,
         now: Timestamp,
     ) -> Result<(Verdict, Vec<String>), Error> {
+        let offset = task.spec.jitter_offset();
         let stored = self.parts.store.next_due(task.id).await?;
         let told = show(at, &task.spec.timezone);
-        if stored.is_some_and(|due| due <= at) {
+        if stored.is_some_and(|due| due.minus(offset) <= at) {
             let leader = self.leader().await?;
-            let ago = format_duration(now.since(at));
+            let ago = format_duration(now.since(at.plus(offset)));
             let mut said = vec![format!(
                 "{told} was due {ago} ago and has not been planned yet: its due row is waiting for the leader."
             )];
@@ -313,52 +359,6 @@ impl Control {
         });
         Ok((Verdict::NoRecord, said))
     }
-}
-
-/// What a task's schedule and calendars say about an instant and around it.
-struct Seen {
-    previous: Option<Timestamp>,
-    next: Option<Timestamp>,
-    is_instant: bool,
-    /// The calendar's name and version.
-    excluded_by: Option<(String, i64)>,
-}
-
-fn seen(task: &Task, at: Timestamp, rules: &Rules, fuel: &Fuel) -> Result<Seen, Error> {
-    let find = |name: &str| rules.calendar(name);
-    let timetable = task.spec.timetable_by(task.created_at, &find, fuel)?;
-    let schedule = timetable.schedule();
-    let before = Timestamp::from_ms(at.as_ms().saturating_sub(1));
-    let calendar = timetable.excluded_by(at);
-    let seen = Seen {
-        previous: schedule.previous_by(at, fuel),
-        next: schedule.next_by(at, fuel),
-        is_instant: timetable
-            .next_by(before, fuel)
-            .is_some_and(|event| event.at == at),
-        excluded_by: calendar.map(|c| (c.spec.name.clone(), c.version)),
-    };
-    check(fuel)?;
-    Ok(seen)
-}
-
-/// The instants around another: what a schedule had last, and what it has next.
-fn around(
-    task: &Task,
-    now: Timestamp,
-    fuel: &Fuel,
-) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
-    let schedule = task.spec.compile_by(task.created_at, fuel)?;
-    let last = schedule.previous_by(Timestamp::from_ms(now.as_ms() + 1), fuel);
-    let next = schedule.next_by(now, fuel);
-    check(fuel)?;
-    Ok((last, next))
-}
-
-fn check(fuel: &Fuel) -> Result<(), Error> {
-    let remedy = "the task's schedules and calendars are too much for one question; give it fewer";
-    fuel.check()
-        .map_err(|spent| Error::spent("schedule", spent, remedy))
 }
 
 /// Its next occurrence can't be recorded, and so none is planned.

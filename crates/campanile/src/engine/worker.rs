@@ -24,6 +24,7 @@ use crate::port::store::Error;
 use crate::protocol::limits;
 use crate::protocol::run::conclude;
 use crate::protocol::work::{Claim, Claimed, End, Finish};
+use crate::run::lateness_ms;
 use crate::task::QueueName;
 
 /// The first wait after the store failed; doubles up to [`RETRY_MAX`].
@@ -188,7 +189,7 @@ pub async fn claim(
     }
     Meters::add(&worker.shared.meters.attempts_claimed, won.len());
     for run in &won {
-        let late = run.started_at.as_ms() - run.due_at.as_ms();
+        let late = lateness_ms(run.origin, run.run, run.due_at, run.started_at);
         worker
             .shared
             .meters

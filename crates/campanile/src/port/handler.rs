@@ -36,41 +36,81 @@ pub struct Context {
     pub log: Log,
 }
 
-/// The bounded log of one attempt.
+/// The bounded log of one attempt: of more than [`limits::LOG_BYTES_MAX`] its beginning and its end are kept, with a line
+/// between them.
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<LogText>>);
 
+/// Bytes of the beginning that are kept.
+const HEAD_BYTES: usize = limits::LOG_BYTES_MAX / 2;
+/// Bytes for the line between.
+const MARK_BYTES: usize = 64;
+/// Bytes that a log without anything left out has after its beginning.
+const REST_BYTES: usize = limits::LOG_BYTES_MAX - HEAD_BYTES;
+
 #[derive(Debug, Default)]
 struct LogText {
-    text: String,
-    cut: bool,
+    head: String,
+    /// What follows the head: the last of it, and up to as much again before some is let go.
+    rest: String,
+    head_is_full: bool,
+    left_out: usize,
+}
+
+impl LogText {
+    fn push(&mut self, text: &str) {
+        let mut text = text;
+        if !self.head_is_full {
+            let room = HEAD_BYTES - self.head.len();
+            let fit = text.floor_char_boundary(room.min(text.len()));
+            self.head.push_str(&text[..fit]);
+            text = &text[fit..];
+            self.head_is_full = !text.is_empty();
+        }
+        let skipped = text.ceil_char_boundary(text.len().saturating_sub(REST_BYTES));
+        if skipped > 0 {
+            self.left_out += self.rest.len() + skipped;
+            self.rest.clear();
+        }
+        self.rest.push_str(&text[skipped..]);
+        if self.rest.len() > 2 * REST_BYTES {
+            let gone = self.rest.ceil_char_boundary(self.rest.len() - REST_BYTES);
+            self.rest.drain(..gone);
+            self.left_out += gone;
+        }
+    }
+
+    fn text(&self) -> String {
+        let (head, rest) = (&self.head, &self.rest);
+        if self.left_out == 0 && rest.len() <= REST_BYTES {
+            return format!("{head}{rest}");
+        }
+        let kept = REST_BYTES - MARK_BYTES;
+        let from = rest.ceil_char_boundary(rest.len().saturating_sub(kept));
+        let line_end = if head.ends_with('\n') { "" } else { "\n" };
+        let left_out = self.left_out + from;
+        let end = &rest[from..];
+        format!("{head}{line_end}[{left_out} bytes are left out here]\n{end}")
+    }
 }
 
 impl Log {
-    /// Adds text; what goes over [`limits::LOG_BYTES_MAX`] is dropped and flagged.
+    /// Adds text.
     pub fn push(&self, text: &str) {
-        let mut log = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let room = limits::LOG_BYTES_MAX.saturating_sub(log.text.len());
-        let fit = text.floor_char_boundary(room.min(text.len()));
-        log.text.push_str(&text[..fit]);
-        log.cut |= fit < text.len();
+        self.lock().push(text);
     }
 
-    /// What was said, with a last line that tells if some was cut.
+    /// What was said: all of it, or its beginning and its end with a line between that tells how much was left out. Never
+    /// more than [`limits::LOG_BYTES_MAX`].
     #[must_use]
     pub fn text(&self) -> String {
-        let log = self
-            .0
+        self.lock().text()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LogText> {
+        self.0
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if log.cut {
-            format!("{}\n[cut at {} bytes]\n", log.text, limits::LOG_BYTES_MAX)
-        } else {
-            log.text.clone()
-        }
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -59,7 +59,7 @@ pub const DOCUMENT_DEPTH_MAX: usize = 110;
 pub const TASK_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// An error's text in a run's row.
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
-/// The log of one attempt; what is over is cut and flagged.
+/// The log of one attempt; of more, beginning and end are kept, with a line between that says so.
 pub const LOG_BYTES_MAX: usize = 64 * 1024;
 /// The body of a message.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use campanile_schedule::time::format_duration;
 use campanile_schedule::{Invalid, check_name};
 
+use super::address::{check_header, check_url};
 use super::{
     CommandSpec, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec, StartMode, TaskSpec, lengths,
 };
@@ -130,32 +131,15 @@ pub fn check_handler(handler: &HandlerSpec) -> Result<(), Invalid> {
 }
 
 fn check_http(http: &HttpSpec) -> Result<(), Invalid> {
-    if !(http.url.starts_with("http://") || http.url.starts_with("https://")) {
-        return Err(Invalid::new(
-            "handler.http.url",
-            "write an address that begins with http:// or https://",
-        ));
-    }
+    check_url(&http.url)?;
     if !["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"].contains(&http.method.as_str()) {
         return Err(Invalid::new(
             "handler.http.method",
             "write GET, POST, PUT, PATCH, DELETE or HEAD",
         ));
     }
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     for (name, value) in &http.headers {
-        if name.is_empty()
-            || !name.chars().all(token)
-            || value.chars().any(|c| c.is_control() && c != '\t')
-        {
-            return Err(Invalid::new(
-                "handler.http.headers",
-                format!(
-                    "`{}` is not a header that HTTP can carry",
-                    name.escape_default()
-                ),
-            ));
-        }
+        check_header(name, value)?;
     }
     match http.expect.iter().find(|code| !(100..600).contains(*code)) {
         Some(code) => Err(Invalid::new(
@@ -178,7 +162,7 @@ fn check_command(command: &CommandSpec) -> Result<(), Invalid> {
             "handler.command.argv",
             format!(
                 "`{}` is not an absolute path: write it whole, as in /usr/bin/df",
-                program.escape_default()
+                program.escape_debug()
             ),
         ));
     }

@@ -178,10 +178,7 @@ fn range<T: Copy + PartialOrd + std::str::FromStr>(
 }
 
 fn shown(text: &str) -> String {
-    text.chars()
-        .take(60)
-        .flat_map(char::escape_default)
-        .collect()
+    text.chars().take(60).flat_map(char::escape_debug).collect()
 }
 
 /// A list of classes as people write it: texts, and statuses as bare numbers too.

@@ -126,7 +126,7 @@ pub(super) fn unreadable(value: &str) -> String {
     let shown: String = value
         .chars()
         .take(40)
-        .flat_map(char::escape_default)
+        .flat_map(char::escape_debug)
         .collect();
     format!("has `{shown}`, which is not understood: write its days by hand")
 }

@@ -75,6 +75,8 @@ pub struct BackfillView {
     pub created: usize,
     /// Whether nothing was done.
     pub dry_run: bool,
+    /// The task's zone, on whose wall the instants are.
+    pub timezone: String,
 }
 
 impl From<Backfilled> for BackfillView {
@@ -87,6 +89,7 @@ impl From<Backfilled> for BackfillView {
             last: b.last,
             created: b.created,
             dry_run: b.dry_run,
+            timezone: b.timezone,
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct CronReading {
     /// The zone (IANA)
     #[arg(long, default_value = "UTC", value_name = "ZONE")]
     pub tz: String,
-    /// Strictly after this instant (RFC 3339); default: now
+    /// Strictly after this instant (RFC 3339, or a wall time of --tz); default: now
     #[arg(long, value_name = "INSTANT")]
     pub from: Option<String>,
     /// What happens to listed times that the clocks leave out

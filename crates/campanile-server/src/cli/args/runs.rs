@@ -21,7 +21,7 @@ pub enum Run {
     Move {
         #[command(flatten)]
         run: OneRun,
-        /// When instead (RFC 3339); what has passed means now
+        /// When instead (RFC 3339, or a wall time of --tz); what has passed means now
         #[arg(long, value_name = "INSTANT")]
         to: String,
     },
@@ -34,7 +34,8 @@ pub enum Run {
     Logs {
         /// Its id
         id: String,
-        /// Only what this attempt wrote, byte for byte
+        /// Only what this attempt wrote, without the lines that name attempts; of more than 64 KiB the beginning and the end,
+        /// with a line between that says how much is left out. What is not UTF-8 is shown as U+FFFD
         #[arg(long, value_name = "N")]
         attempt: Option<u32>,
     },
@@ -75,7 +76,7 @@ pub struct Submit {
     /// Its priority, 0 to 9
     #[arg(long)]
     pub priority: Option<u8>,
-    /// When (RFC 3339); default: now
+    /// When (RFC 3339, or a wall time of --tz); default: now
     #[arg(long, value_name = "INSTANT")]
     pub run_at: Option<String>,
     /// How often it is tried, and after which waits (JSON), as in '{"max_attempts": 5, "initial": "10s"}'
@@ -101,10 +102,10 @@ pub struct RunList {
     /// In this state
     #[arg(long)]
     pub state: Option<String>,
-    /// Due at or after (RFC 3339)
+    /// Due at or after (RFC 3339, or a wall time of --tz)
     #[arg(long, value_name = "INSTANT")]
     pub since: Option<String>,
-    /// Due before (RFC 3339)
+    /// Due before (RFC 3339, or a wall time of --tz)
     #[arg(long, value_name = "INSTANT")]
     pub until: Option<String>,
     /// Submitted with this idempotency key
@@ -122,11 +123,11 @@ pub enum Quarantine {
     /// Let it go on, once the cause is mended: its end is recorded, or it waits for its start again
     Release {
         /// Its number
-        id: i64,
+        id: String,
     },
     /// Forget it, and its run with it
     Drop {
         /// Its number
-        id: i64,
+        id: String,
     },
 }

@@ -3,10 +3,12 @@
 
 use campanile_schedule::time::{Timestamp, format_duration};
 
+use super::look::Seen;
 use super::{Verdict, Why};
 use crate::control::runs::RunRow;
 use crate::run::{Reason, Run, State};
 use crate::task::Task;
+use campanile_schedule::What;
 use campanile_schedule::instant::show;
 
 /// What the row of the instant says.
@@ -15,6 +17,7 @@ pub(super) fn told_by_row(
     task: &Task,
     at: Timestamp,
     now: Timestamp,
+    held_back: Option<&str>,
 ) -> (Verdict, Vec<String>) {
     let run = &row.run;
     let zone = &task.spec.timezone;
@@ -52,7 +55,7 @@ pub(super) fn told_by_row(
             Verdict::Cancelled
         }
         State::Scheduled | State::Queued => {
-            let when = waits_for(run, zone, now);
+            let when = waits_for(run, zone, now, held_back);
             said.push(format!(
                 "Run {} of {told_at} has not started: {when}.",
                 run.id
@@ -75,8 +78,11 @@ pub(super) fn told_by_row(
 }
 
 /// What a run that has not started waits for.
-fn waits_for(run: &Run, zone: &str, now: Timestamp) -> String {
-    if run.attempt > 1 {
+fn waits_for(run: &Run, zone: &str, now: Timestamp, held_back: Option<&str>) -> String {
+    if let Some(held_back) = held_back {
+        let due = format_duration(now.since(run.ready_at));
+        format!("it has been due for {due} and waits for {held_back}")
+    } else if run.attempt > 1 {
         format!(
             "attempt {} may start at {}, after {} failed and {} lost{}",
             run.attempt,
@@ -206,7 +212,7 @@ pub(super) fn told_by_deletion(task: &Task, deleted_at: Timestamp) -> (Verdict, 
 pub(super) fn told_by_task(
     task: &Task,
     why: &Why,
-    is_instant: bool,
+    what: Option<What>,
     now: Timestamp,
 ) -> Option<(Verdict, Vec<String>)> {
     let (at, name) = (why.instant, &task.spec.name);
@@ -224,10 +230,10 @@ pub(super) fn told_by_task(
         );
         return Some((Verdict::NotCreatedYet, vec![said]));
     }
-    if !is_instant {
+    let Some(what) = what else {
         let or_none = |t: Option<Timestamp>| t.map_or("none".to_owned(), told);
         let first = match &task.spec.schedule {
-            None => format!("`{name}` has no schedule: it runs on request alone."),
+            None => has_no_schedule(name),
             Some(text) => format!(
                 "{} is not an instant of `{text}` in {}: the one before is {}, the one after is {}.",
                 told(at),
@@ -241,7 +247,7 @@ pub(super) fn told_by_task(
             said.push(changed());
         }
         return Some((Verdict::NotAnInstant, said));
-    }
+    };
     let from = task.rests_from.unwrap_or(task.updated_at);
     if task.spec.rests() && at >= from {
         let (verdict, what, remedy) = if task.spec.enabled {
@@ -258,12 +264,53 @@ pub(super) fn told_by_task(
         );
         return Some((verdict, vec![said]));
     }
-    if at > now {
-        let wait = format_duration(at.since(now));
-        let mut said = vec![format!("{} is due in {wait}.", told(at))];
+    let start = at.plus(task.spec.jitter_offset());
+    if start > now {
+        let wait = format_duration(start.since(now));
+        let at = told(at);
+        let mut said = vec![match what {
+            What::Due => format!("{at} is due in {wait}."),
+            What::Excluded => format!("{at} comes in {wait}, and will be recorded as skipped."),
+            What::Moved(to) => format!(
+                "{at} comes in {wait}, and is moved to {} (`on_excluded = \"{}\"`).",
+                told(to),
+                word(&task.spec.on_excluded)
+            ),
+        }];
         let before = why.previous.filter(|t| *t >= task.created_at);
         said.extend(before.map(|t| format!("The instant before it was {}.", told(t))));
         return Some((Verdict::NotDueYet, said));
     }
     None
+}
+
+/// A task without a schedule has no instants; what it has are runs.
+pub(super) fn has_no_schedule(name: &str) -> String {
+    format!(
+        "`{name}` has no schedule: it runs on request alone, and has no instants. `campanile run list --task {name}` shows \
+         its runs, `campanile run show RUN` what one waits for or what became of it."
+    )
+}
+
+/// The start that the task's jitter makes of an instant.
+pub(super) fn told_by_jitter(task: &Task, at: Timestamp) -> Option<String> {
+    let offset = task.spec.jitter_offset();
+    (!offset.is_zero()).then(|| {
+        format!(
+            "The task starts {} after each of its instants, its own place in `jitter`: that is {}.",
+            format_duration(offset),
+            show(at.plus(offset), &task.spec.timezone)
+        )
+    })
+}
+
+/// Where an instant comes from that a calendar moved here.
+pub(super) fn told_by_move(task: &Task, seen: &Seen) -> Option<String> {
+    seen.moved_from.map(|from| {
+        format!(
+            "It is the schedule's instant {}, which a calendar excludes and `on_excluded = \"{}\"` moves here.",
+            show(from, &task.spec.timezone),
+            word(&task.spec.on_excluded)
+        )
+    })
 }
