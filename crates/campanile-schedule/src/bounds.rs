@@ -35,6 +35,16 @@ pub struct Bounded {
 
 impl Schedule {
     /// This schedule within bounds; itself where there are none.
+    ///
+    /// ```
+    /// use campanile_schedule::{Bounds, Options, Schedule, Timestamp};
+    ///
+    /// let hourly = Schedule::parse(Some("@hourly"), &Options::default())?;
+    /// let twice = hourly.bounded(&Bounds { max_count: Some(2), ..Bounds::default() });
+    /// let second = Timestamp::parse("1970-01-01T02:00:00Z").unwrap();
+    /// assert_eq!(twice.previous(Timestamp::MAX), Some(second));
+    /// # Ok::<(), campanile_schedule::Error>(())
+    /// ```
     #[must_use]
     pub fn bounded(self, bounds: &Bounds) -> Self {
         self.bounded_by(bounds, &Fuel::endless())

@@ -1,4 +1,4 @@
-//! Calendars: named sets of days and hours on which tasks rest. Owns what a calendar is, what a valid one looks like and
+//! Calendars: named sets of days and hours on which tasks (whatever is due) rest. Owns what a calendar is, what a valid one looks like and
 //! whether it excludes an instant; what becomes of an occurrence that it excludes is [`crate::Timetable`]'s.
 //! No clock, no file, no store.
 //!

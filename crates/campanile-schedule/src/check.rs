@@ -24,7 +24,7 @@ impl Invalid {
     }
 }
 
-/// Checks a name of a task, queue or node: it ends up in destinations, headers, addresses, files and on command lines,
+/// Checks a name, of a calendar here, of tasks, queues and nodes elsewhere: it ends up in destinations, headers, addresses, files and on command lines,
 /// so it is plain ASCII, and nothing that one of them reads as something else (`.`, `..`, `-x`).
 ///
 /// # Errors

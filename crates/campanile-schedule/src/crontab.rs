@@ -2,6 +2,16 @@
 //! Follows cron's rules for assignments, `%` and the user column; runs nothing, reads no file, expands no variable.
 //!
 //! What can't be taken over is never dropped in silence: each such line is in [`Crontab::refused`] with its reason.
+//!
+//! ```
+//! use campanile_schedule::crontab::{self, Form};
+//!
+//! let table = crontab::parse("CRON_TZ=Europe/Berlin\n0 2 * * 1 /bin/report\n0 26 * * * /bin/no\n", Form::User);
+//! let report = &table.entries[0];
+//! assert_eq!((report.line, &*report.schedule, &*report.command), (2, "0 2 * * 1", "/bin/report"));
+//! assert_eq!(report.timezone.as_ref().map(|zone| zone.name()), Some("Europe/Berlin"));
+//! assert_eq!(table.refused[0].line, 3);
+//! ```
 
 mod doubt;
 

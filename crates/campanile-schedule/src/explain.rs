@@ -37,6 +37,19 @@ pub enum LineKind {
 impl Schedule {
     /// The next occurrences after an instant, and for cron expressions and recurrences the changes of the clocks among them: those that
     /// touch the schedule, and the last one before an occurrence with another offset.
+    ///
+    /// ```
+    /// use campanile_schedule::{LineKind, Options, Schedule, TimeZoneName, Timestamp};
+    ///
+    /// let timezone = TimeZoneName::parse("Europe/Berlin")?;
+    /// let options = Options { timezone, ..Options::default() };
+    /// let schedule = Schedule::parse(Some("30 2 * * *"), &options)?;
+    /// let lines = schedule.explain(Timestamp::parse("2026-03-28T12:00:00Z").unwrap(), 1);
+    /// assert_eq!(lines[0].kind, LineKind::Change);
+    /// let note = "clocks go forward from 02:00 to 03:00; left out: 02:30, fires at the change";
+    /// assert_eq!(lines[0].note.as_deref(), Some(note));
+    /// # Ok::<(), campanile_schedule::Error>(())
+    /// ```
     #[must_use]
     pub fn explain(&self, after: Timestamp, count: usize) -> Vec<Line> {
         let mut lines = Vec::new();

@@ -4,6 +4,17 @@
 //!
 //! A walk that runs out answers "nothing", and the fuel stays empty: so whoever uses such an answer asks
 //! [`Fuel::check`] first, and an answer that was cut short never passes for a whole one.
+//!
+//! ```
+//! use campanile_schedule::fuel::{Fuel, Spent};
+//! use campanile_schedule::{Options, Schedule, Timestamp};
+//!
+//! let secondly = Schedule::parse(Some("* * * * * *"), &Options::default())?;
+//! let fuel = Fuel::of(1_000);
+//! assert!(secondly.steps(Timestamp::MIN, &fuel).count() < 1_000);
+//! assert_eq!(fuel.check(), Err(Spent::Empty { units: 1_000 }));
+//! # Ok::<(), campanile_schedule::Error>(())
+//! ```
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

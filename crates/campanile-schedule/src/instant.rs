@@ -1,4 +1,13 @@
-//! Instants as people say them: whole, or as a wall time in a task's zone. Reads text; never a clock.
+//! Instants as people say them: whole, or as a wall time in a zone. Reads text; never a clock.
+//!
+//! ```
+//! use campanile_schedule::{Timestamp, instant};
+//!
+//! let now = Timestamp::parse("2026-11-22T12:00:00Z")?;
+//! let at = instant::parse("02:30", "Europe/Berlin", now)?;
+//! assert_eq!(instant::show(at, "Europe/Berlin"), "2026-11-22T02:30:00+01:00 Europe/Berlin (2026-11-22T01:30:00.000Z)");
+//! # Ok::<(), String>(())
+//! ```
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};

@@ -21,6 +21,8 @@
 //! # }
 //! ```
 //!
+//! A *task*, here and in errors, is whatever is due: what has the schedule.
+//!
 //! # Where what is
 //!
 //! - [`Schedule`] is the interface: text in, and from any instant the next and the previous one. [`Options`] say what the

@@ -19,9 +19,10 @@ pub struct Options {
     pub timezone: TimeZoneName,
     /// What happens where the clocks are changed.
     pub dst: Dst,
-    /// What intervals are counted from: a task's creation, or what its `anchor` says.
+    /// What intervals are counted from, and recurrences without a start: when whatever is due was created, as a rule. The
+    /// default is the epoch.
     pub anchor: Timestamp,
-    /// What `H` in an expression is spread by: a task's name. Without one, `H` is refused.
+    /// What `H` in an expression is spread by: the name of whatever is due. Without one, `H` is refused.
     pub name_for_hash: String,
 }
 

@@ -17,7 +17,7 @@ use crate::time::{Timestamp, parse_duration};
 /// What follows `every` and `at` is shorter than this, whatever it says.
 const AFTER_WORD_BYTES_MAX: usize = 100;
 
-/// When a task is due.
+/// When something is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
     /// At the times of a cron expression.
@@ -97,7 +97,7 @@ impl Schedule {
         }
     }
 
-    /// Reads the schedules of one task: none = only on request.
+    /// Reads several schedules as one: none = only on request.
     ///
     /// # Errors
     /// As [`Schedule::parse`]; of several, the one at fault is named by its number.

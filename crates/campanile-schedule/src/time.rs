@@ -123,10 +123,17 @@ pub fn duration_ms(d: Duration) -> i64 {
     i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Reads a duration as people write it in a task file: `250ms`, `10s`, `5m`, `2h`, `1d`, or several parts (`1m30s`).
+/// Reads a duration as people write it: `250ms`, `10s`, `5m`, `2h`, `1d`, or several parts (`1m30s`).
 ///
 /// # Errors
 /// A sentence that says what was expected.
+///
+/// ```
+/// use campanile_schedule::time::{format_duration, parse_duration};
+///
+/// assert_eq!(format_duration(parse_duration("90m")?), "1h30m");
+/// # Ok::<(), String>(())
+/// ```
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || {
         format!(
@@ -184,7 +191,7 @@ pub fn format_duration(d: Duration) -> String {
     out
 }
 
-/// Serde for durations in a task file: `#[serde(with = "campanile_schedule::time::duration")]`.
+/// Serde for durations as people write them: `#[serde(with = "campanile_schedule::time::duration")]`.
 pub mod duration {
     use super::{
         Deserialize, Deserializer, Duration, Serializer, de, format_duration, parse_duration,

@@ -44,6 +44,16 @@ impl Cron {
     ///
     /// # Errors
     /// Says what the dialect lacks.
+    ///
+    /// ```
+    /// use campanile_schedule::{Cron, Dialect, Options};
+    ///
+    /// let cron = Cron::parse("0 2 * * MON-FRI", &Options::default())?;
+    /// assert_eq!(cron.translate(Dialect::Quartz).as_deref(), Ok("0 0 2 ? * MON-FRI"));
+    /// let every_second = Cron::parse("* * * * * *", &Options::default())?;
+    /// assert!(every_second.translate(Dialect::Unix).is_err());
+    /// # Ok::<(), campanile_schedule::Error>(())
+    /// ```
     pub fn translate(&self, to: Dialect) -> Result<String, NoTranslation> {
         if to == Dialect::Auto || to == self.dialect() {
             return Ok(self.to_string());

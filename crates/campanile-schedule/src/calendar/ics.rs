@@ -4,6 +4,16 @@
 //! Events that last whole days are taken; all else is named in the remarks, so that nothing is left out in silence: each
 //! event is counted as taken, or has its remark.
 //! Whether an event is shown as free or busy does not matter: lists of holidays mark theirs as free.
+//!
+//! ```
+//! use campanile_schedule::calendar::ics;
+//!
+//! let file = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:New Year\nDTSTART;VALUE=DATE:20260101\nRRULE:FREQ=YEARLY\n\
+//!             END:VEVENT\nEND:VCALENDAR\n";
+//! let imported = ics::parse(file, "holidays", 2036)?;
+//! assert_eq!((imported.taken, imported.spec.dates), (1, vec!["01-01".to_owned()]));
+//! # Ok::<(), campanile_schedule::Invalid>(())
+//! ```
 
 mod days;
 mod groups;

@@ -15,6 +15,14 @@ use crate::{Bounded, Cron, Schedule};
 
 impl Schedule {
     /// An English sentence, without a full stop.
+    ///
+    /// ```
+    /// use campanile_schedule::{Options, Schedule};
+    ///
+    /// let schedule = Schedule::parse(Some("*/15 9-17 L * *"), &Options::default())?;
+    /// assert_eq!(schedule.describe(), "Every 15 minutes from 09:00 to 17:59 on the last day of each month, in UTC");
+    /// # Ok::<(), campanile_schedule::Error>(())
+    /// ```
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
