@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::doubt::Doubt;
-use crate::{Cron, Dialect, Options, TimeZoneName};
+use crate::{Cron, Dialect, Options, TimeZoneName, foreign};
 
 /// Whether a crontab's lines name the user they run as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +239,10 @@ impl Reader {
             },
             ..Options::default()
         };
-        let cron = Cron::parse(&schedule, &options).map_err(|error| error.to_string())?;
+        let cron = Cron::parse(&schedule, &options).map_err(|error| {
+            let foreign = foreign::named(&schedule, &options).filter(|_| !error.never_fires());
+            foreign.unwrap_or(error).to_string()
+        })?;
         let (user, rest) = match self.form {
             Form::User => (None, rest),
             Form::System => {
@@ -275,7 +278,12 @@ impl Reader {
 /// "don't log this": it changes nothing here.)
 fn schedule_and_rest(line: &str) -> Result<(String, &str), String> {
     let line = line.strip_prefix('-').unwrap_or(line);
-    let fields = if line.starts_with('@') { 1 } else { 5 };
+    let fields = match take_word(line) {
+        // Go's: its second word is refused with it, with what to write.
+        Some(("@every", _)) => 2,
+        Some((word, _)) if word.starts_with('@') => 1,
+        _ => 5,
+    };
     let mut words = Vec::with_capacity(fields);
     let mut rest = line;
     for _ in 0..fields {

@@ -66,6 +66,22 @@ pub async fn open(settings: &Settings) -> Result<Ports, Error> {
     })
 }
 
+/// What is wrong with the URLs of store, lock and broker, each with its setting: what [`open`] would say, without touching any
+/// of them.
+#[must_use]
+pub fn wrongs(cluster: &config::Cluster) -> Vec<(&'static str, String)> {
+    let store = sql::check_url(cluster.store.reveal()).map_err(|e| e.to_string());
+    let lock = redis_lock(cluster).map(drop).map_err(|e| e.to_string());
+    let broker = stomp_broker(&cluster.broker).map(drop);
+    let all = [
+        ("store", store),
+        ("lock", lock),
+        ("broker", broker.map_err(|e| e.to_string())),
+    ];
+    let wrong = |(key, checked): (&'static str, Result<(), String>)| Some((key, checked.err()?));
+    all.into_iter().filter_map(wrong).collect()
+}
+
 /// Opens the store, and makes or upgrades its tables.
 ///
 /// # Errors

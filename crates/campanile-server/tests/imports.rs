@@ -9,7 +9,11 @@ fn a_crontab_of_the_other_form_is_asked_about_and_what_is_no_text_is_named() {
     let folder = TempDir::new("crontab-form").unwrap();
     let import = |text: &[u8], more: &[&str]| {
         std::fs::write(folder.join("table"), text).unwrap();
-        let args = [&["import", "crontab", "table", "-o", "t.toml"], more].concat();
+        let args = [
+            &["import", "crontab", "table", "--force", "-o", "t.toml"],
+            more,
+        ]
+        .concat();
         let got = run(&folder, &args);
         (got.status.code(), err(&got))
     };

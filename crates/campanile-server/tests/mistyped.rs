@@ -234,6 +234,62 @@ async fn a_service_that_speaks_otherwise_is_not_taken_for_one_that_is_down() {
     tls.stop().await;
 }
 
+#[test]
+fn config_check_names_all_that_is_wrong_as_serve_would() {
+    let folder = TempDir::new("wrongs").unwrap();
+    std::fs::write(
+        folder.join("c.toml"),
+        "slots = 0\nlease = \"soon\"\nlog = \"xml\"\nbroker = \"stomp://\"\n",
+    )
+    .unwrap();
+    let args = [
+        "config",
+        "check",
+        "--config",
+        "c.toml",
+        "--store",
+        "postgres://h:0x/d",
+        "--lock",
+        "redis://h:99999",
+    ];
+    let got = crate::cli::run(&folder, &args);
+    let said = err(&got);
+    for setting in ["slots", "lease", "log", "broker", "store", "lock"] {
+        assert!(
+            said.contains(&format!("error: setting `{setting}` (")),
+            "{setting}: {said}"
+        );
+    }
+    assert_eq!(got.status.code(), Some(2), "{said}");
+}
+
+#[test]
+fn an_import_names_its_shells_and_writes_over_nothing() {
+    let folder = TempDir::new("import").unwrap();
+    std::fs::write(
+        folder.join("tab"),
+        "SHELL=/bin/bash\n0 2 * * * x\n@every 5m y\n",
+    )
+    .unwrap();
+    let import = ["import", "crontab", "tab", "-o", "t.toml"];
+    let got = crate::cli::run(&folder, &import);
+    assert!(err(&got).contains("write `every 5m`"), "{}", err(&got));
+    let text = std::fs::read_to_string(folder.join("t.toml")).unwrap();
+    assert!(
+        text.lines().next().unwrap().ends_with("(/bin/bash)."),
+        "{text}"
+    );
+    let got = crate::cli::run(&folder, &import);
+    assert_eq!(got.status.code(), Some(2));
+    assert!(
+        err(&got).contains("t.toml is there already"),
+        "{}",
+        err(&got)
+    );
+    let got = crate::cli::run(&folder, &[&import[..], &["--force"]].concat());
+    assert_eq!(got.status.code(), Some(0), "{}", err(&got));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_no_header_can_carry_is_refused() {
     let s = start(&[]).await;

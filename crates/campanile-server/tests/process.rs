@@ -133,6 +133,35 @@ fn dev_shows_runs_logs_and_retries_within_its_first_minute() {
 }
 
 #[test]
+fn dev_leaves_a_store_that_was_there_as_it_is() {
+    let folder = TempDir::new("dev-again").unwrap();
+    let start = || {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let dev = Process::start(&folder, &["dev", "--listen", &listen]);
+        let url = format!("http://{listen}");
+        wait_until("dev answers", PATIENCE, || {
+            count(ask(&folder, &url, "task list")) > 0
+        });
+        (dev, url)
+    };
+    let stop = |mut dev: Process| {
+        dev.signal("INT");
+        assert_eq!(dev.status_within(PATIENCE), Some(0));
+    };
+    let (dev, url) = start();
+    let all = count(ask(&folder, &url, "task list"));
+    wait_until("an example is deleted", PATIENCE, || {
+        ask(&folder, &url, "task delete disk-usage").is_some()
+    });
+    stop(dev);
+    let (dev, url) = start();
+    assert_eq!(count(ask(&folder, &url, "task list")), all - 1);
+    let said = std::fs::read_to_string(folder.join("out")).unwrap();
+    assert!(said.contains("Its tasks are those that it had"), "{said}");
+    stop(dev);
+}
+
+#[test]
 fn a_node_that_is_asked_to_stop_drains_and_leaves_and_one_that_is_asked_twice_ends() {
     let folder = TempDir::new("stop").unwrap();
     let listen = format!("127.0.0.1:{}", free_port());

@@ -4,7 +4,7 @@ use campanile::port::handler::{Context, Failure, Handler};
 use serde_json::Value;
 
 use crate::cli::{client, done, err, out};
-use crate::support::{start, start_with};
+use crate::support::{Service, start, start_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_brings_its_own_payload_retry_and_timeout() {
@@ -70,7 +70,24 @@ async fn a_run_brings_its_own_payload_retry_and_timeout() {
     let started = events.iter().position(|e| *e == "started");
     let failed = events.iter().position(|e| *e == "failed-attempt");
     assert!(started < failed && started.is_some(), "{events:?}");
+    shows_which_attempt(&s, &id).await;
     s.stop().await;
+}
+
+/// Of a run with two attempts it is told which one started when.
+async fn shows_which_attempt(s: &Service, id: &str) {
+    let shown = done(s, &format!("run show {id}")).await;
+    let line = |name: &str| {
+        shown
+            .lines()
+            .find(|l| l.starts_with(name))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(line("first").ends_with(" ms late)"), "{shown}");
+    for name in ["started", "late"] {
+        assert!(line(name).ends_with(" (attempt 2)"), "{shown}");
+    }
 }
 
 /// Writes a line without its end, and fails.

@@ -329,6 +329,17 @@ async fn a_trigger_changes_fields_of_the_payload_that_the_task_has() {
         own.payload,
         Some(json!({ "day": "sunday", "n": { "a": 1, "b": 2 } }))
     );
+    task.payload = json!({ "n": { "list": [1, 2] } });
+    w.put(&task).await;
+    let refused = w
+        .control
+        .trigger_with("t", &json!({ "n": { "list": { "0": 3 } } }))
+        .await
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("`n.list` is a list"),
+        "{refused}"
+    );
     task.payload = json!("text");
     w.put(&task).await;
     let refused = w

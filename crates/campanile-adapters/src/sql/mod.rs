@@ -23,7 +23,7 @@ pub use error::OpenError;
 pub use gate::Gate;
 pub use lock::Lock;
 pub use migration::Migration;
-pub use open::{Options, open, pending};
+pub use open::{Options, check_url, open, pending};
 pub use session::statements;
 pub use space::Space;
 pub use store::{Description, Store, Unreadable};

@@ -157,6 +157,14 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<Store>, OpenError> 
     Ok(Arc::new(Store::new(place, pools, Random::from_system())))
 }
 
+/// Reads a store's URL and touches nothing.
+///
+/// # Errors
+/// As [`open`], for a URL that can't be one.
+pub fn check_url(url: &str) -> Result<(), OpenError> {
+    place(url, &Options::default()).map(drop)
+}
+
 /// The migrations that the store at `url` lacks; changes nothing.
 ///
 /// # Errors

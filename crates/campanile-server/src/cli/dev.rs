@@ -26,14 +26,23 @@ pub async fn run(dev: &Dev, out: Out) -> Result<ExitCode, Failure> {
     let store = format!("sqlite:{}/campanile-dev.db", dev.data.display());
     std::fs::create_dir_all(&dev.data)
         .map_err(|e| Failure::Usage(format!("--data: can't make {}: {e}", dev.data.display())))?;
+    let is_new = !dev.data.join("campanile-dev.db").exists();
     let settings = settings(dev, &store)?;
     drop(serve::log(&settings.log, settings.cluster.scrub()));
     let (app, signals) = serve::start(&settings).await?;
-    add_examples(&app).await?;
+    if is_new {
+        add_examples(&app).await?;
+    }
     let path = token::file_of(&store).unwrap_or_default();
     let held = token::file::read(&path, Owner::Us)
         .map_err(|e| Failure::Failed(format!("failed to read the token: {e}")))?;
-    greet(out, &app, held.first(), &dev.data.display().to_string());
+    greet(
+        out,
+        &app,
+        held.first(),
+        &dev.data.display().to_string(),
+        is_new,
+    );
     serve::seen(&path);
     Ok(lifecycle::run(app, signals, settings.node.drain, None).await)
 }
@@ -60,24 +69,21 @@ fn settings(dev: &Dev, store: &str) -> Result<Settings, Failure> {
     Ok(Written::gather(layer, &Environment::new(), None)?.settings()?)
 }
 
-/// Adds the examples that are not there: one that was changed, paused or tried out stays as it is. Those that were
-/// deleted come back, as an example should.
+/// Puts the examples into a store that was made for them: in one that was there, what was changed or deleted stays so.
 async fn add_examples(app: &App) -> Result<(), Failure> {
     let text = EXAMPLES.replace("{ADDRESS}", &app.address.to_string());
     let file = TaskFile::parse(&text, std::path::Path::new("examples.toml"))
         .map_err(|e| Failure::Failed(e.to_string()))?;
     for task in &file.tasks {
-        if app.control.task(&task.name).await.is_err() {
-            let put = app.control.put_task(task).await;
-            put.map_err(|e| {
-                Failure::Failed(format!("failed to add the example `{}`: {e}", task.name))
-            })?;
-        }
+        let put = app.control.put_task(task).await;
+        put.map_err(|e| {
+            Failure::Failed(format!("failed to add the example `{}`: {e}", task.name))
+        })?;
     }
     Ok(())
 }
 
-fn greet(out: Out, app: &App, token: &str, data: &str) {
+fn greet(out: Out, app: &App, token: &str, data: &str, is_new: bool) {
     let url = format!("http://{}", app.address);
     let (cd, set_url) = (
         if data == "." {
@@ -91,13 +97,23 @@ fn greet(out: Out, app: &App, token: &str, data: &str) {
             format!("CAMPANILE_URL={url} ")
         },
     );
+    let tasks = if is_new {
+        format!(
+            "Example tasks fire already: a check of this service every 2 s, the disks every 5 s, a cron line each minute,\n\
+             and one that fails on purpose, so that you see retries. For them, and here alone, http handlers may reach this\n\
+             machine and commands may run {COMMAND}."
+        )
+    } else {
+        format!(
+            "Its tasks are those that it had: examples come into a new store alone (another folder with --data makes one).\n\
+             Here alone, http handlers may reach this machine and commands may run {COMMAND}."
+        )
+    };
     out.line(format!(
         "Campanile runs: scheduler, worker and API in one process, on {data}/campanile-dev.db\n\n\
          \u{20} page   {url}/\n\
          \u{20} token  {token}\n\n\
-         Example tasks fire already: a check of this service every 2 s, the disks every 5 s, a cron line each minute,\n\
-         and one that fails on purpose, so that you see retries. For them, and here alone, http handlers may reach this\n\
-         machine and commands may run {COMMAND}.\n\n\
+         {tasks}\n\n\
          Try, in another terminal:\n\
          \u{20} {cd}{set_url}campanile run list\n\
          \u{20} {cd}{set_url}campanile task trigger disk-usage\n\

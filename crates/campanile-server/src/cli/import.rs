@@ -59,14 +59,15 @@ pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
         )));
     }
     let mut file = format!(
-        "# From {}. A worker runs these with `--allow-commands` naming the shell (/bin/sh).\n",
-        shown.to_string().escape_debug()
+        "# From {}. A worker runs these with `--allow-commands` naming the shell ({}).\n",
+        shown.to_string().escape_debug(),
+        converted.shells()
     );
     for task in &converted.tasks {
         file.push_str(&format!("\n{task}"));
     }
     let counts = (converted.tasks.len(), converted.refused);
-    write(import.out.as_deref(), &file, counts, out)?;
+    write(import.out.as_deref(), import.force, &file, counts, out)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,6 +98,7 @@ pub fn ics(import: &ImportIcs, out: Out) -> Result<ExitCode, Failure> {
     let left_out = imported.remarks.iter().filter(|r| r.left_out).count();
     write(
         import.out.as_deref(),
+        import.force,
         &file,
         (imported.taken, left_out),
         out,
@@ -119,6 +121,7 @@ struct CalendarDocument<'a> {
 /// To a file, or to standard output; `counts` are what was taken and what was not.
 fn write(
     to: Option<&Path>,
+    force: bool,
     file: &str,
     (taken, refused): (usize, usize),
     out: Out,
@@ -127,6 +130,12 @@ fn write(
         out.text(file);
         return Ok(());
     };
+    if !force && path.is_file() {
+        return Err(Failure::Usage(format!(
+            "{} is there already: name another file with --out, or say --force to write over it",
+            path.display()
+        )));
+    }
     std::fs::write(path, file)
         .map_err(|e| Failure::Failed(format!("can't write {}: {e}", path.display())))?;
     out.remark(format!(

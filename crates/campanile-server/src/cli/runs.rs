@@ -217,8 +217,7 @@ fn row(out: Out, run: &Run) -> Vec<String> {
         run.task.clone().unwrap_or_else(|| "-".to_owned()),
         state,
         out.at(run.due_at, run.timezone.as_deref()),
-        run.lateness_ms
-            .map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")),
+        millis(run.lateness_ms),
         run.attempt.to_string(),
         run.worker.clone().unwrap_or_else(|| "-".to_owned()),
         short(run.error.as_deref().unwrap_or_default(), 60),
@@ -238,6 +237,38 @@ fn last_class(detail: &RunDetail) -> String {
     class.unwrap_or_else(|| "-".to_owned())
 }
 
+fn millis(ms: Option<i64>) -> String {
+    ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"))
+}
+
+/// What is known of the last attempt alone, said so where there were others.
+fn of_attempt(run: &Run, text: String) -> String {
+    match run.attempt {
+        1 => text,
+        n if text == "-" => format!("- (attempt {n})"),
+        n => format!("{text} (attempt {n})"),
+    }
+}
+
+/// When its first attempt began that began at all, and how late that was.
+fn first_start(out: Out, detail: &RunDetail) -> String {
+    let run = &detail.run;
+    let ended = detail.attempts.iter().filter_map(|a| a.started_at);
+    let Some(first) = ended.chain(run.started_at).min() else {
+        return "-".to_owned();
+    };
+    // How late the last one is says from when on that is counted.
+    let from_ms = match (run.started_at, run.lateness_ms) {
+        (Some(last), Some(late)) => last.as_ms() - late,
+        _ => run.due_at.as_ms(),
+    };
+    let (at, late) = (
+        out.at(first, run.timezone.as_deref()),
+        first.as_ms() - from_ms,
+    );
+    format!("{at} ({late} ms late)")
+}
+
 fn show(out: Out, detail: &RunDetail) {
     let run = &detail.run;
     let zone = run.timezone.as_deref();
@@ -248,13 +279,13 @@ fn show(out: Out, detail: &RunDetail) {
         ("state", run.state.clone()),
         ("reason", text(&run.reason)),
         ("due", out.at(run.due_at, zone)),
-        ("started", out.instant(run.started_at, zone)),
-        ("finished", out.instant(run.finished_at, zone)),
         (
-            "late",
-            run.lateness_ms
-                .map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")),
+            "started",
+            of_attempt(run, out.instant(run.started_at, zone)),
         ),
+        ("first", first_start(out, detail)),
+        ("finished", out.instant(run.finished_at, zone)),
+        ("late", of_attempt(run, millis(run.lateness_ms))),
         (
             "attempt",
             format!(

@@ -155,8 +155,16 @@ pub fn check(args: Args, environment: &Environment, out: Out) -> Result<(), Fail
     for text in written.exposed() {
         out.remark(format!("warning: {text}"));
     }
-    written.settings()?;
-    Ok(())
+    let (mut wrongs, settings) = written.wrongs();
+    if let Some(settings) = settings {
+        let urls = ports::wrongs(&settings.cluster).into_iter();
+        wrongs.extend(urls.map(|(key, message)| written.refused(key, message)));
+    }
+    let all: Vec<String> = wrongs.iter().map(ToString::to_string).collect();
+    match all.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Usage(all.join("\nerror: "))),
+    }
 }
 
 /// `migrate`

@@ -267,6 +267,40 @@ impl Written {
         self.check_together(&settings)?;
         Ok(settings)
     }
+
+    /// All values that their settings can't take, and what the rest means. One that is wrong counts as not written, so that
+    /// the others are still looked at.
+    pub fn wrongs(&self) -> (Vec<Error>, Option<Settings>) {
+        let mut tried = self.clone();
+        let mut wrongs: Vec<Error> = Vec::new();
+        for _ in KEYS {
+            let wrong = match tried.settings() {
+                Ok(settings) => return (wrongs, Some(settings)),
+                Err(wrong) => wrong,
+            };
+            let Error::Wrong(Wrong { key: name, .. }) = &wrong else {
+                wrongs.push(wrong);
+                break;
+            };
+            let key = KEYS.iter().find(|key| key.name == *name);
+            let default = key.map(|k| (k.name, Raw::split(k.default, k.kind, Source::Default)));
+            let known = wrongs
+                .iter()
+                .any(|w| matches!(w, Error::Wrong(w) if w.key == *name));
+            let Some((name, default)) = default.filter(|_| !known) else {
+                break;
+            };
+            tried.all.insert(name, default);
+            wrongs.push(wrong);
+        }
+        (wrongs, None)
+    }
+
+    /// A refusal of one setting, with the place where it was written.
+    #[must_use]
+    pub fn refused(&self, key: &'static str, message: impl Into<String>) -> Error {
+        self.wrong(key, message).into()
+    }
 }
 
 #[cfg(test)]

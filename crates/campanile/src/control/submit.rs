@@ -140,7 +140,7 @@ impl Control {
             );
             return Err(Error::invalid("set", message));
         }
-        merge(&mut payload, patch, limits::PAYLOAD_DEPTH_MAX)?;
+        merge(&mut payload, patch, limits::PAYLOAD_DEPTH_MAX, "")?;
         self.trigger(name, Some(payload)).await
     }
 
@@ -169,7 +169,8 @@ impl Control {
 }
 
 /// Puts a merge patch over a value, as RFC 7396 says, at most so many levels deep.
-fn merge(value: &mut Value, patch: &Value, levels: usize) -> Result<(), Error> {
+/// Fields of a list there are none: what names one is refused, and does not put an object in the list's place.
+fn merge(value: &mut Value, patch: &Value, levels: usize, path: &str) -> Result<(), Error> {
     let Value::Object(patch) = patch else {
         *value = patch.clone();
         return Ok(());
@@ -183,6 +184,12 @@ fn merge(value: &mut Value, patch: &Value, levels: usize) -> Result<(), Error> {
             ),
         ));
     }
+    if value.is_array() && !path.is_empty() {
+        let message = format!(
+            "`{path}` is a list in the task's payload, which has no fields: give the whole list, as in --set '{path}=[1, 2]'"
+        );
+        return Err(Error::invalid("set", message));
+    }
     if !value.is_object() {
         *value = Value::Object(serde_json::Map::new());
     }
@@ -193,11 +200,9 @@ fn merge(value: &mut Value, patch: &Value, levels: usize) -> Result<(), Error> {
         if patch.is_null() {
             fields.remove(name);
         } else {
-            merge(
-                fields.entry(name.clone()).or_insert(Value::Null),
-                patch,
-                levels - 1,
-            )?;
+            let field = fields.entry(name.clone()).or_insert(Value::Null);
+            let dot = if path.is_empty() { "" } else { "." };
+            merge(field, patch, levels - 1, &format!("{path}{dot}{name}"))?;
         }
     }
     Ok(())
@@ -424,10 +429,10 @@ mod tests {
             (Value::Null, json!({"a": 1}), json!({"a": 1})),
         ] {
             let mut merged = value.clone();
-            merge(&mut merged, &patch, limits::PAYLOAD_DEPTH_MAX).unwrap();
+            merge(&mut merged, &patch, limits::PAYLOAD_DEPTH_MAX, "").unwrap();
             assert_eq!(merged, expected, "{value} with {patch}");
         }
         let deep = (0..200).fold(json!(1), |inner, _| json!({ "a": inner }));
-        assert!(merge(&mut json!({}), &deep, limits::PAYLOAD_DEPTH_MAX).is_err());
+        assert!(merge(&mut json!({}), &deep, limits::PAYLOAD_DEPTH_MAX, "").is_err());
     }
 }

@@ -58,6 +58,9 @@ pub(super) fn of(event: &Event) -> Result<(i64, i64), String> {
         .map(|p| Moment::read(&p.value))
         .transpose()?;
     let lasts = event.get("DURATION").map(duration_s).transpose()?;
+    if end.is_some_and(|end| end.day < start.day) {
+        return Err("ends before it begins: DTEND is before DTSTART".to_owned());
+    }
     if event.says("X-MICROSOFT-CDO-ALLDAYEVENT", "TRUE") {
         return all_day(start, end, lasts);
     }

@@ -103,6 +103,7 @@ fn what_can_not_be_taken_is_named() {
         "SUMMARY:From then on\nDTSTART;VALUE=DATE:20261225\nRECURRENCE-ID;RANGE=THISANDFUTURE;VALUE=DATE:20261224",
         "SUMMARY:Never",
         "SUMMARY:No such day\nDTSTART;VALUE=DATE:20260230",
+        "SUMMARY:Backwards\nDTSTART;VALUE=DATE:20261225\nDTEND;VALUE=DATE:20261220",
         "SUMMARY:Strange rule\nDTSTART;VALUE=DATE:20261225\nRRULE:FREQ=YEARLY;BYEASTER=1",
         "SUMMARY:Kept\nDTSTART;VALUE=DATE:20260101\nBEGIN:VALARM\nDTSTART:20200101T000000\nTRIGGER:-PT1H\nEND:VALARM",
     ]);
@@ -112,6 +113,7 @@ fn what_can_not_be_taken_is_named() {
         "all days after it",
         "no DTSTART",
         "20260230",
+        "DTEND is before DTSTART",
         "BYEASTER",
     ];
     assert_eq!(

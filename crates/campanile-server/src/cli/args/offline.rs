@@ -87,6 +87,9 @@ pub struct ImportIcs {
     /// Where the task file goes; default: standard output
     #[arg(short, long = "out", value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `import crontab`
@@ -106,4 +109,7 @@ pub struct ImportCrontab {
     /// Where the task file goes; default: standard output
     #[arg(short, long = "out", value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
 }

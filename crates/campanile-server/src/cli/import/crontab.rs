@@ -34,6 +34,16 @@ pub(super) struct Converted {
     pub(super) refused: usize,
     /// What there is to say, with the line, in their order.
     pub(super) remarks: Vec<(usize, String)>,
+    /// The shells that its tasks name.
+    shells: BTreeSet<String>,
+}
+
+impl Converted {
+    /// The shells that a worker has to allow, in one text.
+    pub(super) fn shells(&self) -> String {
+        let all: Vec<&str> = self.shells.iter().map(String::as_str).collect();
+        all.join(", ").escape_debug().to_string()
+    }
 }
 
 /// Makes tasks of a crontab's entries. What `apply` would refuse is refused here, with its line.
@@ -50,8 +60,14 @@ pub(super) fn convert(table: &Crontab, zone: &str, now: Timestamp) -> Converted 
     let (mut names, mut said) = (HashSet::new(), BTreeSet::new());
     for entry in &table.entries {
         let name = name(&entry.command, &names);
-        match written(&task(entry, zone, &name), now) {
-            Ok(text) => out.tasks.push(text),
+        let task = task(entry, zone, &name);
+        match written(&task, now) {
+            Ok(text) => {
+                out.tasks.push(text);
+                if let HandlerSpec::Command(command) = &task.handler {
+                    out.shells.extend(command.argv.first().cloned());
+                }
+            }
             Err(reason) => {
                 out.refused += 1;
                 let text = shown(&entry.command);
