@@ -1,5 +1,6 @@
-//! Every limit of the system, in one list, so that nobody looks for a bound and finds none. Sizes in bytes, times as
-//! durations. A limit lives here when two modules must agree on it.
+//! Every limit of the system but those of schedules and calendars ([`campanile_schedule::limits`]), in one list, so that
+//! nobody looks for a bound and finds none. Sizes in bytes, times as durations. A limit lives here when two modules must
+//! agree on it.
 
 use std::time::Duration;
 
