@@ -291,6 +291,51 @@ fn an_import_names_its_shells_and_writes_over_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_without_a_limit_and_a_limit_without_a_task_are_said() {
+    let s = start(&[]).await;
+    let task = "[[task]]\nname = \"t\"\nhandler = { native = \"x\" }\ngroup = \"databse\"\n";
+    std::fs::write(s.folder.join("t.toml"), task).unwrap();
+    let said = err(&client(&s, &["apply", "t.toml"]).await);
+    let expected = "task `t`: no limit `group:databse` is set, so runs of it are not limited";
+    assert!(said.contains(expected), "{said}");
+    for (limit, expected) in [
+        (
+            "group:database",
+            "group:database: no task is of group `database`; did you mean `databse`?",
+        ),
+        (
+            "queue:nobodys",
+            "queue:nobodys: nobody listens on queue `nobodys`",
+        ),
+        ("group:databse", ""),
+    ] {
+        let got = client(&s, &["limit", "set", limit, "2"]).await;
+        let said = err(&got);
+        assert!(
+            said.contains(expected) && said.is_empty() == expected.is_empty(),
+            "{said}"
+        );
+    }
+    crate::cli::done(&s, "limit lift group:databse").await;
+    let said = err(&client(&s, &["apply", "t.toml"]).await);
+    assert!(said.contains("did you mean `database`?"), "{said}");
+    let store = format!("sqlite:{}", s.folder.join("c.db").display());
+    let doctor = client(
+        &s,
+        &["doctor", "--store", &store, "--listen", "127.0.0.1:0"],
+    )
+    .await;
+    let said = crate::cli::out(&doctor);
+    for part in [
+        "no limit `group:databse` is set",
+        "limit `queue:nobodys`: nobody listens",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    s.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_no_header_can_carry_is_refused() {
     let s = start(&[]).await;
     let mut command = campanile(&s.folder);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use campanile::control::newest_record;
+use campanile::control::{Groups, newest_record};
 use campanile::port::store::{self, CLOCK_STATE, Control as _, Leading as _, ZONE_RULES};
 use campanile::protocol::limits::PAGE_ROWS_MAX;
 use campanile::protocol::permits::LimitKey;
@@ -189,10 +189,11 @@ fn room(free: u64) -> Finding {
 async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
     let routes = Routes::of(&store.nodes().await?);
     let mut troubles: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    let mut after: Option<String> = None;
+    let (mut after, mut groups): (Option<String>, _) = (None, Groups::default());
     for _ in 0..TASK_PAGES_MAX {
         let page = store.tasks(None, after.as_deref(), PAGE_ROWS_MAX).await?;
         for task in page.tasks.iter().filter(|task| !task.spec.rests()) {
+            groups.note(&task.spec);
             if let Some(trouble) = routes.trouble(&task.spec.queue, &task.spec.handler) {
                 let first = || (task.spec.name.clone(), 0);
                 troubles.entry(trouble.to_string()).or_insert_with(first).1 += 1;
@@ -214,6 +215,16 @@ async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
             Finding::warning("workers", format!("{tasks}: {trouble}"))
         });
     let mut found: Vec<Finding> = told.collect();
+    // Where not all tasks were looked at, a group may have one that was not.
+    let all_seen = after.is_none();
+    let rules = store.rules().await?;
+    let unused = rules.limits.keys().filter_map(|key| {
+        let why = groups.without_use(key, &routes)?;
+        (all_seen || !matches!(key, LimitKey::Group(_))).then(|| format!("limit `{key}`: {why}"))
+    });
+    let strays = groups.without_limit(&rules).into_iter().chain(unused);
+    let strays = strays.take(TROUBLES_MAX);
+    found.extend(strays.map(|text| Finding::warning("limits", text)));
     for (key, count) in store.blocked().await? {
         if let LimitKey::Ability(queue, need) = key {
             let need = need.replacen(':', ": ", 1);

@@ -24,6 +24,7 @@ pub async fn limit(client: &Client, verb: Limit, out: Out) -> Result<(), Failure
                     rows.collect(),
                 );
             });
+            limits.items.iter().for_each(|l| warn(l, out));
         }
         Limit::Set { limit, max_running } => {
             let body = json!({ "max_running": max_running });
@@ -32,6 +33,9 @@ pub async fn limit(client: &Client, verb: Limit, out: Out) -> Result<(), Failure
             out.show(&answer, |out, _| {
                 out.line(format!("{limit}: at most {max_running} at once"));
             });
+            let limits: Page<LimitView> = client.get("/limits").await?;
+            let set = limits.items.iter().find(|l| l.limit == limit);
+            set.into_iter().for_each(|l| warn(l, out));
         }
         Limit::Lift { limit } => {
             client.delete(&path_of(&limit)).await?;
@@ -40,6 +44,13 @@ pub async fn limit(client: &Client, verb: Limit, out: Out) -> Result<(), Failure
         }
     }
     Ok(())
+}
+
+/// Says that a limit limits nothing now.
+fn warn(limit: &LimitView, out: Out) {
+    if let Some(warning) = &limit.warning {
+        out.remark(format!("warning: {}: {warning}", limit.limit));
+    }
 }
 
 fn path_of(limit: &str) -> String {

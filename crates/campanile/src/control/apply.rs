@@ -138,7 +138,8 @@ impl Control {
             let of_list = |e: Error| e.inside(&format!("limits[{n}]."));
             check_limit(key, Some(*most)).map_err(of_list)?;
         }
-        let warnings = self.troubles(&wanted.tasks).await;
+        let mut warnings = self.troubles(&wanted.tasks).await;
+        warnings.extend(self.unlimited(wanted).await);
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;
             let (edit, mut diff, gone) = self.plan_apply(wanted, how, now).await?;

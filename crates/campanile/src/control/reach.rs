@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use campanile_schedule::time::Timestamp;
 
 use super::runs::RunRow;
-use super::{Control, Error};
+use super::strays::Groups;
+use super::{Control, Definitions, Error};
 use crate::protocol::permits::{Held, LimitKey};
 use crate::protocol::routing::Routes;
 use crate::protocol::work::{QueueCount, RunDetail};
@@ -98,6 +99,22 @@ impl Control {
                 n => format!("task `{first}` and {} more: {trouble}", n - 1),
             });
         told.take(WARNINGS_MAX).collect()
+    }
+
+    /// Groups of these tasks that no limit is set for, neither by them nor before. Never an error.
+    pub(super) async fn unlimited(&self, wanted: &Definitions) -> Vec<String> {
+        let mut groups = Groups::default();
+        wanted.tasks.iter().for_each(|spec| groups.note(spec));
+        if groups.is_empty() {
+            return Vec::new();
+        }
+        let Ok(mut rules) = self.parts.store.rules().await else {
+            return Vec::new();
+        };
+        rules.limits.extend(wanted.limits.iter().cloned());
+        let mut told = groups.without_limit(&rules);
+        told.truncate(WARNINGS_MAX);
+        told
     }
 
     /// Why nobody takes a run that is due; `None` if somebody may, or it isn't due.

@@ -9,6 +9,7 @@ use campanile_schedule::time::Timestamp;
 use campanile_schedule::{Timetable, check_name};
 
 use super::due::{due_key, too_dense};
+use super::strays::Groups;
 use super::{Control, EDIT_TRIES_MAX, Error};
 use crate::engine::ahead::{first_unplanned, planned_ahead};
 use crate::id::TaskId;
@@ -28,6 +29,8 @@ pub struct LimitRow {
     pub held: u32,
     /// How many wait for their turn.
     pub parked: u32,
+    /// That it limits nothing now: no task is of its group, or nobody listens on its queue.
+    pub warning: Option<String>,
 }
 
 /// A calendar with the tasks that name it.
@@ -49,6 +52,13 @@ impl Control {
         let mut keys: Vec<LimitKey> = rules.limits.keys().cloned().collect();
         keys.sort();
         let mut standings = self.parts.store.standings(&keys).await?;
+        let routes = self.routes().await?;
+        let mut groups = Groups::default();
+        if keys.iter().any(|key| matches!(key, LimitKey::Group(_))) {
+            for task in self.all_tasks(None).await?.values() {
+                groups.note(&task.spec);
+            }
+        }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let row = |key: LimitKey| {
             let standing = standings.remove(&key).unwrap_or_default();
@@ -56,6 +66,7 @@ impl Control {
                 max_running: rules.limits.get(&key).copied().unwrap_or(0),
                 held: count(standing.held.len()),
                 parked: standing.parked,
+                warning: groups.without_use(&key, &routes),
                 key,
             }
         };

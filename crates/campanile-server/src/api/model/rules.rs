@@ -18,6 +18,9 @@ pub struct LimitView {
     pub running: u32,
     /// How many wait for their turn.
     pub waiting: u32,
+    /// That it limits nothing now: no task is of its group, or nobody listens on its queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 impl From<LimitRow> for LimitView {
@@ -27,6 +30,7 @@ impl From<LimitRow> for LimitView {
             max_running: row.max_running,
             running: row.held,
             waiting: row.parked,
+            warning: row.warning,
         }
     }
 }
