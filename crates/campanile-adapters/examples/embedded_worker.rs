@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use campanile::actor::Actor;
 use campanile::control::{self, Apply, Control};
 use campanile::engine::{Handlers, Node, Parts, Settings};
 use campanile::memory::broker::MemoryBroker;
@@ -78,7 +79,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         pool: node.pool(),
         random,
         on_work: Arc::new(move || waker.notify_one()),
-    });
+    })
+    .by(Actor::new("the example", "this process"));
     let task: TaskSpec = serde_json::from_value(serde_json::json!({
         "name": "greeting", "schedule": "every 1s", "handler": {"native": "greet"}, "payload": {"name": "world"},
     }))?;

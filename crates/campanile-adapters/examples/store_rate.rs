@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile::conformance::somebody;
 use campanile::id::{Mint, NodeId};
 use campanile::port::clock::Clock as _;
 use campanile::port::store::{Control as _, Leading as _, Working as _};
@@ -147,7 +148,13 @@ impl Bench {
                     },
                 });
             }
-            assert!(self.store.edit(&edit, self.now).await.unwrap().is_applied());
+            assert!(
+                self.store
+                    .edit(somebody(), &edit, self.now)
+                    .await
+                    .unwrap()
+                    .is_applied()
+            );
         }
         all
     }
@@ -251,7 +258,7 @@ impl Bench {
                     key: None,
                 })
                 .collect();
-            self.store.submit(&batch).await.unwrap();
+            self.store.submit(somebody(), &batch).await.unwrap();
             all.extend(batch.into_iter().map(|s| s.run));
         }
         all

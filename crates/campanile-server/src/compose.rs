@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::control::{self, Control};
+use campanile::actor::Actor;
+use campanile::control::{self, Control, Editor};
 use campanile::engine::{Handlers, Node, Parts, Settings as NodeSettings};
 use campanile::port::clock::Clock;
 use campanile::port::store;
@@ -51,7 +52,7 @@ pub struct App {
     /// The token, as long as nobody has seen it.
     pub new_token: Option<Unseen>,
     /// What people ask of the system.
-    pub control: Arc<Control>,
+    pub control: Editor,
     /// The node.
     pub node: Node,
     /// The HTTP service.
@@ -107,7 +108,9 @@ pub async fn start_with(
         on_work: Arc::new(move || waker.notify_one()),
     }));
     if let Some(tasks) = tasks
-        && let Err(error) = tasks.apply(&control).await
+        && let Err(error) = tasks
+            .apply(&control.by(Actor::new("the file of tasks", "this process")))
+            .await
     {
         node.stop().await;
         return Err(error.into());
@@ -138,7 +141,7 @@ pub async fn start_with(
         address,
         tokens,
         new_token,
-        control,
+        control: control.by(Actor::new("this program", "this process")),
         node,
         serving,
     })

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 
-use campanile::control::{self, Apply, Control, Definitions};
+use campanile::control::{self, Apply, Definitions, Editor};
 use campanile::misread::{self, Misread, Subject, nearest};
 use campanile::protocol::limits;
 use campanile::protocol::permits::LimitKey;
@@ -165,7 +165,7 @@ impl TaskFile {
     ///
     /// # Errors
     /// What control refuses, with its place.
-    pub async fn apply(&self, control: &Control) -> Result<(), Error> {
+    pub async fn apply(&self, control: &Editor) -> Result<(), Error> {
         let diff = control
             .apply(&self.definitions(), &Apply::default())
             .await

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::control::{Apply, Backfill, Control, Definitions, Error, KeyQuery, Parts, Request};
+use campanile::actor::Actor;
+use campanile::control::{
+    Apply, Backfill, Control, Definitions, Editor, Error, KeyQuery, Parts, Request,
+};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::id::{Mint, RunId};
 use campanile::port::clock::Clock;
@@ -27,7 +30,7 @@ use crate::time::NodeClock;
 /// The people.
 pub struct People {
     net: Arc<Net>,
-    control: Control,
+    control: Editor,
     services: Arc<Services>,
     /// What they know of the tasks.
     pub known: Vec<Known>,
@@ -53,7 +56,7 @@ impl People {
         });
         Self {
             net: Arc::clone(net),
-            control,
+            control: control.by(Actor::new("people", "the simulation")),
             services: Arc::clone(services),
             known: Vec::new(),
             keyed: None,

@@ -20,8 +20,8 @@ use campanile::protocol::jump::{Answered, PutBack};
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::routing::Abilities;
 use campanile::protocol::work::{
-    Aside, Beaten, Bid, Claim, Claimed, Deletions, Finish, Fired, Firing, LeaderRow, Node, Orphans,
-    OutboxRow, Owner, Scan, ScanLimits, Term,
+    Aside, Beaten, Bid, Claim, Claimed, Deletions, Edit, Finish, Fired, Firing, LeaderRow, Node,
+    OnBehalfOf, Orphans, OutboxRow, Owner, Scan, ScanLimits, Term,
 };
 use campanile::run::Run;
 use campanile::task::Task;
@@ -46,6 +46,30 @@ pub struct FaultyStore {
     pub inner: Arc<MemoryStore>,
     /// The way there.
     pub link: Link,
+}
+
+/// Whether a leader's write was refused, because its term is over or what it rests on has changed.
+pub trait Refusable {
+    /// Whether nothing was written.
+    fn is_refused(&self) -> bool;
+}
+
+impl<T> Refusable for Option<T> {
+    fn is_refused(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl Refusable for Written {
+    fn is_refused(&self) -> bool {
+        !self.is_applied()
+    }
+}
+
+impl Refusable for Fired {
+    fn is_refused(&self) -> bool {
+        *self != Self::Applied
+    }
 }
 
 impl FaultyStore {
@@ -105,6 +129,23 @@ impl FaultyStore {
         self.link.way().await;
         answer
     }
+
+    /// A leader's write: I3 is judged, whatever it was, and what it did is noted. There is no other way for one.
+    async fn lead<T: Refusable + Send>(
+        &self,
+        term: &Term,
+        what: &str,
+        call: impl Future<Output = Result<T, Error>> + Send,
+        note: impl FnOnce(&T) + Send,
+    ) -> Result<T, Error> {
+        let call = async {
+            let answer = call.await?;
+            self.judge_term(term, answer.is_refused(), what).await?;
+            note(&answer);
+            Ok(answer)
+        };
+        self.write(what, call).await
+    }
 }
 
 #[async_trait]
@@ -156,15 +197,12 @@ impl Leading for FaultyStore {
         runs: &[Run],
         at: Timestamp,
     ) -> Result<Option<usize>, Error> {
-        let call = async {
-            let answer = self.inner.end_orphans(term, runs, at).await?;
-            self.judge_term(term, answer.is_none(), "end_orphans")
-                .await?;
-            let ended = answer.unwrap_or(0);
+        let call = self.inner.end_orphans(term, runs, at);
+        self.lead(term, "end_orphans", call, |ended| {
+            let ended = ended.unwrap_or(0);
             self.link.seen(Seen::OrphanEnded, ended, String::new);
-            Ok(answer)
-        };
-        self.write("end_orphans", call).await
+        })
+        .await
     }
 
     async fn forget_deletions(
@@ -173,13 +211,8 @@ impl Leading for FaultyStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<Option<usize>, Error> {
-        let call = async {
-            let answer = self.inner.forget_deletions(term, before, limit).await?;
-            self.judge_term(term, answer.is_none(), "forget_deletions")
-                .await?;
-            Ok(answer)
-        };
-        self.write("forget_deletions", call).await
+        let call = self.inner.forget_deletions(term, before, limit);
+        self.lead(term, "forget_deletions", call, |_| {}).await
     }
 
     async fn tasks_ahead(
@@ -201,33 +234,43 @@ impl Leading for FaultyStore {
         self.read("answered", self.inner.answered()).await
     }
 
+    async fn edit_for(
+        &self,
+        term: &Term,
+        on_behalf_of: OnBehalfOf,
+        edit: &Edit,
+        at: Timestamp,
+    ) -> Result<Fired, Error> {
+        let call = self.inner.edit_for(term, on_behalf_of, edit, at);
+        self.lead(term, "edit_for", call, |fired| {
+            let done = usize::from(*fired == Fired::Applied);
+            let told = || format!("{:?}, {} moves", edit.settings, edit.moves.len());
+            self.link.seen(Seen::EditedFor, done, told);
+        })
+        .await
+    }
+
     async fn put_back(&self, term: &Term, back: &PutBack) -> Result<Fired, Error> {
-        let call = async {
-            let fired = self.inner.put_back(term, back).await?;
-            self.judge_term(term, fired == Fired::Fenced, "put_back")
-                .await?;
-            if fired == Fired::Applied {
+        let call = self.inner.put_back(term, back);
+        self.lead(term, "put_back", call, |fired| {
+            if *fired == Fired::Applied {
                 let counts = back.counts();
                 self.link.seen(Seen::PutBack, counts.0, String::new);
                 self.link.seen(Seen::AnsweredAhead, counts.1, String::new);
                 let told = || format!("{:?}", back.settings);
                 self.link.seen(Seen::ClockTold, back.settings.len(), told);
             }
-            Ok(fired)
-        };
-        self.write("put_back", call).await
+        })
+        .await
     }
 
     async fn sweep_permits(&self, term: &Term) -> Result<Option<usize>, Error> {
-        let call = async {
-            let answer = self.inner.sweep_permits(term).await?;
-            self.judge_term(term, answer.is_none(), "sweep_permits")
-                .await?;
-            let found = answer.unwrap_or(0);
+        let call = self.inner.sweep_permits(term);
+        self.lead(term, "sweep_permits", call, |found| {
+            let found = found.unwrap_or(0);
             self.link.seen(Seen::StrandedFound, found, String::new);
-            Ok(answer)
-        };
-        self.write("sweep_permits", call).await
+        })
+        .await
     }
 
     async fn blocked(&self) -> Result<Vec<(LimitKey, u64)>, Error> {
@@ -235,24 +278,15 @@ impl Leading for FaultyStore {
     }
 
     async fn unblock(&self, term: &Term, keys: &[LimitKey]) -> Result<Option<usize>, Error> {
-        let call = async {
-            let answer = self.inner.unblock(term, keys).await?;
-            self.judge_term(term, answer.is_none(), "unblock").await?;
-            self.link
-                .seen(Seen::Unblocked, answer.unwrap_or(0), String::new);
-            Ok(answer)
-        };
-        self.write("unblock", call).await
+        let call = self.inner.unblock(term, keys);
+        self.lead(term, "unblock", call, |count| {
+            let count = count.unwrap_or(0);
+            self.link.seen(Seen::Unblocked, count, String::new);
+        })
+        .await
     }
 
     async fn fire(&self, term: &Term, firing: &Firing) -> Result<Fired, Error> {
-        let call = async {
-            let answer = self.inner.fire(term, firing).await?;
-            self.judge_term(term, answer == Fired::Fenced, "fire")
-                .await?;
-            self.note_fired(firing, answer);
-            Ok(answer)
-        };
         // Timers that are late: a rest takes back what is planned ahead, and knows nothing of what is set aside.
         let late = self.link.net.time.wall().as_ms() - 2_000;
         let chosen = firing.consumed.iter().any(|key| match key.owner {
@@ -262,7 +296,9 @@ impl Leading for FaultyStore {
         if chosen {
             return self.refused("fire").await;
         }
-        self.write("fire", call).await
+        let call = self.inner.fire(term, firing);
+        self.lead(term, "fire", call, |fired| self.note_fired(firing, *fired))
+            .await
     }
 
     async fn outbox(&self, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxRow>, Error> {
@@ -278,13 +314,8 @@ impl Leading for FaultyStore {
         term: &Term,
         runs: &[(RunId, u32)],
     ) -> Result<Option<Vec<RunId>>, Error> {
-        let call = async {
-            let answer = self.inner.still_wait(term, runs).await?;
-            self.judge_term(term, answer.is_none(), "still_wait")
-                .await?;
-            Ok(answer)
-        };
-        self.write("still_wait", call).await
+        let call = self.inner.still_wait(term, runs);
+        self.lead(term, "still_wait", call, |_| {}).await
     }
 
     async fn mark_sent(
@@ -294,13 +325,8 @@ impl Leading for FaultyStore {
         at: Timestamp,
         done: &[OutboxId],
     ) -> Result<Written, Error> {
-        let call = async {
-            let answer = self.inner.mark_sent(term, queued, at, done).await?;
-            self.judge_term(term, !answer.is_applied(), "mark_sent")
-                .await?;
-            Ok(answer)
-        };
-        self.write("mark_sent", call).await
+        let call = self.inner.mark_sent(term, queued, at, done);
+        self.lead(term, "mark_sent", call, |_| {}).await
     }
 
     async fn hand_over(
@@ -309,13 +335,8 @@ impl Leading for FaultyStore {
         runs: &[(RunId, u32)],
         at: Timestamp,
     ) -> Result<Written, Error> {
-        let call = async {
-            let answer = self.inner.hand_over(term, runs, at).await?;
-            self.judge_term(term, !answer.is_applied(), "hand_over")
-                .await?;
-            Ok(answer)
-        };
-        self.write("hand_over", call).await
+        let call = self.inner.hand_over(term, runs, at);
+        self.lead(term, "hand_over", call, |_| {}).await
     }
 
     async fn running_on(
@@ -329,15 +350,13 @@ impl Leading for FaultyStore {
     }
 
     async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error> {
-        let call = async {
-            let answer = self.inner.bury(term, node).await?;
-            self.judge_term(term, !answer.is_applied(), "bury").await?;
-            let buried = usize::from(answer.is_applied());
+        let call = self.inner.bury(term, node);
+        self.lead(term, "bury", call, |written| {
+            let buried = usize::from(written.is_applied());
             self.link
                 .seen(Seen::NodeBuried, buried, || node.to_string());
-            Ok(answer)
-        };
-        self.write("bury", call).await
+        })
+        .await
     }
 
     async fn finish_lost(
@@ -345,21 +364,18 @@ impl Leading for FaultyStore {
         term: &Term,
         ends: &[Finish],
     ) -> Result<Option<Vec<Written>>, Error> {
-        let call = async {
-            let answer = self.inner.finish_lost(term, ends).await?;
-            self.judge_term(term, answer.is_none(), "finish_lost")
-                .await?;
+        if self.refuses_end(ends) {
+            return self.refused("finish_lost").await;
+        }
+        let call = self.inner.finish_lost(term, ends);
+        self.lead(term, "finish_lost", call, |answer| {
             for (end, _) in ends.iter().zip(answer.iter().flatten()) {
                 self.note("given on", || {
                     format!("{}:{} {:?}", end.run, end.attempt, end.end)
                 });
             }
-            Ok(answer)
-        };
-        if self.refuses_end(ends) {
-            return self.refused("finish_lost").await;
-        }
-        self.write("finish_lost", call).await
+        })
+        .await
     }
 
     async fn prune(
@@ -368,8 +384,8 @@ impl Leading for FaultyStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<Option<usize>, Error> {
-        self.write("prune", self.inner.prune(term, before, limit))
-            .await
+        let call = self.inner.prune(term, before, limit);
+        self.lead(term, "prune", call, |_| {}).await
     }
 }
 
@@ -441,10 +457,17 @@ impl Working for FaultyStore {
     }
 
     async fn set_aside(&self, term: Option<&Term>, aside: &Aside) -> Result<Written, Error> {
-        let call = async {
-            let answer = self.inner.set_aside(term, aside).await?;
-            let done = usize::from(answer.is_applied());
+        let call = self.inner.set_aside(term, aside);
+        let note = |written: &Written| {
+            let done = usize::from(written.is_applied());
             self.link.seen(Seen::SetAside, done, || aside.what());
+        };
+        if let Some(term) = term {
+            return self.lead(term, "set_aside", call, note).await;
+        }
+        let call = async {
+            let answer = call.await?;
+            note(&answer);
             Ok(answer)
         };
         self.write("set_aside", call).await

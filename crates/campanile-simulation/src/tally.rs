@@ -153,6 +153,8 @@ kinds!(
         HandedOn = "parked run handed on",
         /// A waiting run of a deleted task was cancelled by the leader.
         OrphanEnded = "waiting run of a deleted task cancelled by the leader",
+        /// A leader edited on somebody's behalf: a step of a move to other zone rules.
+        EditedFor = "leader's edit on somebody's behalf",
         /// Planned while the store's clock was ahead, and taken back.
         PutBack = "run or skip of a wrong clock taken back",
         /// Started while the store's clock was ahead, and passed over when its instant came.

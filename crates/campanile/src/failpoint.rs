@@ -178,6 +178,16 @@ failpoints! {
     PruneCommitted = "prune.committed",
     /// The cluster's zone rules are not ours; no due row was moved.
     ZonesBefore = "zones.before",
+    /// The setting says that due rows are being moved; none has moved.
+    ZonesAnnounced = "zones.announced",
+    /// The leader edits on somebody's behalf: nothing is begun.
+    EditForBefore = "edit-for.before",
+    /// The fence holds the leader row, and the edit counter is increased.
+    EditForGuarded = "edit-for.guarded",
+    /// The edit is written, not committed.
+    EditForWritten = "edit-for.written",
+    /// The same, committed.
+    EditForCommitted = "edit-for.committed",
     /// A due row was moved; the rules are not kept.
     ZonesMoved = "zones.moved",
     /// The rules are kept.

@@ -6,6 +6,7 @@
 /// Whether this build has failpoints: off in everything but the tests of the program.
 const FAILPOINTS: bool = cfg!(feature = "failpoints");
 
+pub mod actor;
 pub mod conformance;
 pub mod control;
 pub mod engine;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::control::{Apply, Control, Error, Parts, Request, RunQuery, Verdict};
+use campanile::conformance::somebody;
+use campanile::control::{Apply, Control, Editor, Error, Parts, Request, RunQuery, Verdict};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::id::Mint;
 use campanile::memory::clock::ManualClock;
@@ -24,7 +25,7 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub store: Arc<MemoryStore>,
     pub mint: Arc<Mint>,
-    pub control: Control,
+    pub control: Editor,
 }
 
 pub fn at(text: &str) -> Timestamp {
@@ -53,7 +54,7 @@ pub fn world() -> World {
         clock,
         store,
         mint,
-        control,
+        control: control.by(somebody().clone()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Control under what has no natural size: counts, pages, walks over what calendars exclude. And tasks that are over:
 //! what is only kept is no mistake.
 
+use campanile::conformance::somebody;
 use std::time::Duration;
 
 use campanile::control::{Apply, Backfill, Error};
@@ -176,7 +177,13 @@ async fn a_page_is_one_look_at_each_due_row() {
         upserts: upserts.collect(),
         ..Edit::default()
     };
-    assert!(w.store.edit(&edit, now).await.unwrap().is_applied());
+    assert!(
+        w.store
+            .edit(somebody(), &edit, now)
+            .await
+            .unwrap()
+            .is_applied()
+    );
     let page = w.control.tasks(None, None, 1_000).await.unwrap();
     assert_eq!(page.items.len(), 1_000);
     for (n, row) in (0..).zip(&page.items) {

@@ -1,5 +1,6 @@
 //! What is said of a task that is silent though its schedule says otherwise: in its row, in the list, and by `why`.
 
+use campanile::conformance::somebody;
 use std::time::Duration;
 
 use campanile::control::Verdict;
@@ -125,6 +126,6 @@ async fn a_task_whose_next_occurrence_is_set_aside_says_so_and_how_to_go_on() {
         "{why:?}"
     );
     assert_ne!(why.verdict, Verdict::NoRecord);
-    w.store.release(id, due).await.unwrap();
+    w.store.release(somebody(), id, due).await.unwrap();
     assert_eq!(warning(&w, "m").await, None);
 }

@@ -1,6 +1,7 @@
 //! The engine end to end, in one process: occurrences fire and run, leaders change, workers die, runs retry, and after
 //! every history the invariants hold.
 
+use campanile::conformance::somebody;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -149,7 +150,13 @@ impl World {
             upserts: vec![upsert],
             ..Edit::default()
         };
-        assert!(self.store.edit(&edit, now).await.unwrap().is_applied());
+        assert!(
+            self.store
+                .edit(somebody(), &edit, now)
+                .await
+                .unwrap()
+                .is_applied()
+        );
         id
     }
 
@@ -163,7 +170,7 @@ impl World {
             spec: None,
             key: None,
         };
-        self.store.submit(&[submission]).await.unwrap()[0].run
+        self.store.submit(somebody(), &[submission]).await.unwrap()[0].run
     }
 
     /// A worker that claims these runs and is never heard of again.
@@ -339,7 +346,11 @@ async fn a_running_run_is_cancelled_and_a_timeout_ends_an_attempt() {
     let run = world.submit(task, world.clock.now()).await;
     node.wake();
     until("it runs", || world.count(State::Running) == 1).await;
-    world.store.cancel(run, world.clock.now()).await.unwrap();
+    world
+        .store
+        .cancel(somebody(), run, world.clock.now())
+        .await
+        .unwrap();
     until("it is cancelled", || world.count(State::Cancelled) == 1).await;
     let slow = world
         .task(json!({"name": "slow", "handler": {"native": "hang"}, "timeout": "50ms"}))

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::control::{Apply, Control, ForecastQuery, Parts};
+use campanile::conformance::somebody;
+use campanile::control::{Apply, Control, Editor, ForecastQuery, Parts};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::id::Mint;
 use campanile::memory::clock::ManualClock;
@@ -16,7 +17,7 @@ use campanile_schedule::TimeZoneName;
 use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
-fn control() -> Control {
+fn control() -> Editor {
     let now = Timestamp::parse("2026-11-26T12:00:30.001Z").unwrap();
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(now));
     let random = Arc::new(Random::from_seed(7));
@@ -31,6 +32,7 @@ fn control() -> Control {
         pool: Pool::inline(),
         on_work: Arc::new(|| {}),
     })
+    .by(somebody().clone())
 }
 
 fn asked() -> ForecastQuery {

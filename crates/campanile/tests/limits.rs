@@ -1,6 +1,7 @@
 //! Overlap, limits, deadlines and zone rules on the production engine: what must not run side by side does not, whatever
 //! dies in between, and whoever waits goes on.
 
+use campanile::conformance::somebody;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -127,7 +128,7 @@ async fn a_group_shares_its_limit_and_everybody_gets_a_turn() {
     assert!(
         world
             .store
-            .edit(&limit, world.clock.now())
+            .edit(somebody(), &limit, world.clock.now())
             .await
             .unwrap()
             .is_applied()
@@ -271,7 +272,7 @@ async fn due_rows_of_older_zone_rules_are_moved() {
     assert!(
         world
             .store
-            .edit(&edit, world.clock.now())
+            .edit(somebody(), &edit, world.clock.now())
             .await
             .unwrap()
             .is_applied()

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::control::{Control, Parts};
+use campanile::conformance::somebody;
+use campanile::control::{Control, Editor, Parts};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::id::{Mint, TaskId};
 use campanile::port::broker::Broker as _;
@@ -20,7 +21,7 @@ use crate::support::until;
 
 const LOOK_AHEAD: Duration = campanile::protocol::limits::LOOK_AHEAD;
 
-fn people(world: &World) -> Control {
+fn people(world: &World) -> Editor {
     let clock: Arc<dyn Clock> = Arc::clone(&world.clock) as _;
     let random = Arc::new(Random::from_seed(11));
     Control::new(Parts {
@@ -34,6 +35,7 @@ fn people(world: &World) -> Control {
         on_work: Arc::new(|| {}),
         pool: Pool::inline(),
     })
+    .by(somebody().clone())
 }
 
 fn of(world: &World, task: TaskId) -> Vec<Run> {

@@ -1,6 +1,7 @@
 //! Workers that can do different things, on the production engine: no worker ends a run that it can't carry out, runs
 //! find those who can, and what nobody can do waits without a stir until somebody comes.
 
+use campanile::conformance::somebody;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -117,7 +118,13 @@ impl World {
             ..Edit::default()
         };
         let now = self.clock.now();
-        assert!(self.store.edit(&edit, now).await.unwrap().is_applied());
+        assert!(
+            self.store
+                .edit(somebody(), &edit, now)
+                .await
+                .unwrap()
+                .is_applied()
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 //! It never fixes anything, and knows nothing that the compiler or clippy already checks.
 
 mod docs;
+mod inner_walls;
 mod lexer;
 mod rust;
 mod walls;
@@ -119,6 +120,7 @@ fn check_files(
         findings.extend(words::check(file));
     }
     findings.extend(rust::sizes(files, long_files, long_functions));
+    findings.extend(inner_walls::check(files));
     findings.extend(docs::changelog(names));
     findings.sort();
     findings

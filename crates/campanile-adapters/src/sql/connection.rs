@@ -289,7 +289,7 @@ impl Drop for Tx {
     }
 }
 
-fn no_answer() -> store::Error {
+pub(super) fn no_answer() -> store::Error {
     store::Error::Unreachable("no answer in time (setting `store`)".into())
 }
 

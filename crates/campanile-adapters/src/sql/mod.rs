@@ -13,6 +13,7 @@ mod migration;
 mod open;
 mod outage;
 mod outbox;
+mod pen;
 mod session;
 mod space;
 mod statement;

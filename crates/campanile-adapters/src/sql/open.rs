@@ -16,6 +16,7 @@ use super::error::{OpenError, remedy};
 use super::gate::Gate;
 use super::migration::{self, Broken, Migration};
 use super::outage::Outage;
+use super::pen::{Pens, Reader};
 use super::session::Session;
 use super::space::Space;
 use super::statement::Statement;
@@ -344,11 +345,11 @@ async fn check_settings(session: &mut Session) -> Result<(), OpenError> {
 /// The connections of one store, by who uses them. For SQLite the writers are one and the same.
 #[derive(Debug)]
 pub(super) struct Pools {
-    /// The leader's writes.
-    pub(super) leader: Pool,
+    /// What the leader and people decide is written with these.
+    pub(super) pens: Pens,
     /// The leader's reads.
-    pub(super) leader_reader: Pool,
-    /// Everybody else's writes.
+    pub(super) leader_reader: Reader,
+    /// Workers' writes, and what is nobody's decision.
     pub(super) main: Pool,
     /// Everybody else's reads.
     pub(super) reader: Pool,
@@ -379,8 +380,8 @@ impl Pools {
                 };
                 let (writer, reader) = (pool(1), pool(SQLITE_READERS));
                 Self {
-                    leader: writer.clone(),
-                    leader_reader: reader.clone(),
+                    pens: Pens::new(writer.clone(), writer.clone()),
+                    leader_reader: Reader::new(reader.clone()),
                     main: writer,
                     reader,
                 }
@@ -400,8 +401,8 @@ impl Pools {
                     pool(options.max_connections.max(1)),
                 );
                 Self {
-                    leader: leader.clone(),
-                    leader_reader: leader,
+                    pens: Pens::new(leader.clone(), main.clone()),
+                    leader_reader: Reader::new(leader),
                     main: main.clone(),
                     reader: main,
                 }
@@ -410,7 +411,7 @@ impl Pools {
     }
 
     pub(super) async fn close(&self) {
-        self.leader.close().await;
+        self.leader_reader.close().await;
         self.main.close().await;
         self.reader.close().await;
     }

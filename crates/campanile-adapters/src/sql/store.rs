@@ -31,7 +31,6 @@ use campanile::port::store::Error;
 use campanile::system::Random;
 use campanile::task::QueueName;
 
-use super::connection::Pool;
 use super::dialect::Dialect;
 use super::lock::Lock;
 use super::migration;
@@ -40,6 +39,7 @@ use super::space::Space;
 use super::statement::Statement;
 use super::value::{Row, Table};
 
+pub(super) use self::points::BEGIN_TERM as BIDDING;
 pub use self::unreadable::Unreadable;
 
 /// Rows of history that are remembered as not let go.
@@ -223,15 +223,15 @@ impl Store {
         if unknown.is_empty() {
             return Ok(());
         }
-        self.load_queues(&self.pools.main).await?;
+        self.know_queues(self.pools.main.rows(&QUEUES, &[]).await?)?;
         let args = [("names", Table::default().texts(unknown).into())];
         self.pools.main.write(&ADD_QUEUES, &args).await?;
         failpoint::reach(Failpoint::QueueNamed);
-        self.load_queues(&self.pools.main).await
+        self.know_queues(self.pools.main.rows(&QUEUES, &[]).await?)
     }
 
-    async fn load_queues(&self, pool: &Pool) -> Result<(), Error> {
-        let rows = pool.rows(&QUEUES, &[]).await?;
+    /// Takes over what [`QUEUES`] answered.
+    fn know_queues(&self, rows: Vec<Row>) -> Result<(), Error> {
         let mut known = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         for mut row in rows {
             let (id, name) = (row.int("queue")?, row.text("queue")?);
@@ -265,7 +265,7 @@ impl Store {
         if all_known {
             return Ok(());
         }
-        self.load_queues(&self.pools.reader).await
+        self.know_queues(self.pools.reader.rows(&QUEUES, &[]).await?)
     }
 
     fn queue_name(&self, id: i64) -> Result<QueueName, Error> {

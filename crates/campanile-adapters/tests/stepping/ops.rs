@@ -1,6 +1,7 @@
 //! The operations that sessions carry out, as values: the same one is given to a real store and to the reference. And
 //! their answers, in a spelling in which both can be compared: the store's own clock is taken out.
 
+use campanile::conformance::somebody;
 use campanile::id::{NodeId, OutboxId, RunId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Store};
@@ -186,7 +187,7 @@ impl Op {
             Self::Leave(node) => answer(store.leave(*node).await, |()| true),
             Self::Claim(claim) => answer(store.claim(claim).await.map(won), |w| !w.is_empty()),
             Self::Finish(ends) => answer(store.finish(ends).await, |w| any_applied(w)),
-            Self::Submit(all) => match store.submit(all).await {
+            Self::Submit(all) => match store.submit(somebody(), all).await {
                 // A refusal of the store's own, and nothing that the database rolled back.
                 Err(Error::Contended(why)) if why.to_string().contains(DELETED) => Answer {
                     kind: Kind::Stale,
@@ -194,7 +195,7 @@ impl Op {
                 },
                 other => answer(other, |s| s.iter().any(|s| s.created)),
             },
-            Self::Edit(edit) => answer(store.edit(edit, at).await, applied),
+            Self::Edit(edit) => answer(store.edit(somebody(), edit, at).await, applied),
             Self::Orphans(term, runs) => answer(store.end_orphans(term, runs, at).await, |n| {
                 n.is_some_and(|n| n > 0)
             }),
@@ -208,14 +209,14 @@ impl Op {
             }
             Self::Release(run) => {
                 let released = match number_of(store, *run).await {
-                    Some(id) => store.release(id, at).await,
+                    Some(id) => store.release(somebody(), id, at).await,
                     None => Ok(Released::Unknown),
                 };
                 answer(released, |r| *r == Released::Done)
             }
             Self::Drop(run) => {
                 let dropped = match number_of(store, *run).await {
-                    Some(id) => store.drop_quarantined(id).await,
+                    Some(id) => store.drop_quarantined(somebody(), id).await,
                     None => Ok(Written::Stale),
                 };
                 answer(dropped, applied)
@@ -223,10 +224,12 @@ impl Op {
             Self::Unblock(term, keys) => answer(store.unblock(term, keys).await, |n| {
                 n.is_some_and(|n| n > 0)
             }),
-            Self::Cancel(run) => answer(store.cancel(*run, at).await, |c| {
+            Self::Cancel(run) => answer(store.cancel(somebody(), *run, at).await, |c| {
                 matches!(c, Cancel::Cancelled | Cancel::Requested)
             }),
-            Self::Move(run, to) => answer(store.move_run(*run, *to).await, |m| *m == Moved::Done),
+            Self::Move(run, to) => answer(store.move_run(somebody(), *run, *to).await, |m| {
+                *m == Moved::Done
+            }),
         }
     }
 }

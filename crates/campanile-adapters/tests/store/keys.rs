@@ -1,5 +1,6 @@
 //! Keys that a program before scopes has kept: they go on to stand for their runs, for whatever task or handler those have.
 
+use campanile::conformance::somebody;
 use std::sync::Arc;
 
 use campanile::id::{Mint, RunId};
@@ -44,7 +45,13 @@ async fn submitted(store: &dyn Store) -> Before {
         upserts: vec![task],
         ..Edit::default()
     };
-    assert!(store.edit(&edit, now).await.unwrap().is_applied());
+    assert!(
+        store
+            .edit(somebody(), &edit, now)
+            .await
+            .unwrap()
+            .is_applied()
+    );
     let handlers = [
         serde_json::json!({"native": "send:\"ü\""}),
         serde_json::json!({"http": {"url": "http://127.0.0.1/"}}),
@@ -79,7 +86,7 @@ async fn submitted(store: &dyn Store) -> Before {
             }),
             key: None,
         };
-        store.submit(&[submission]).await.unwrap();
+        store.submit(somebody(), &[submission]).await.unwrap();
     }
     Before { runs, mint }
 }
@@ -115,7 +122,7 @@ async fn still_stand(store: &dyn Store, before: &Before) {
                 content: Some(Digest::from_spelling("whatever".to_owned())),
             }),
         };
-        let answer = store.submit(&[submission]).await.unwrap()[0];
+        let answer = store.submit(somebody(), &[submission]).await.unwrap()[0];
         assert_eq!(
             (answer.run, answer.created, answer.taken),
             (*run, false, false),

@@ -1,5 +1,6 @@
 //! Opening a store: what is made, what is refused and with which words, and that the session settings are in force.
 
+use campanile::conformance::somebody;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -273,7 +274,7 @@ async fn a_claim_asked_twice_gives_the_same_answer() {
         spec: None,
         key: None,
     };
-    store.submit(&[submission]).await.unwrap();
+    store.submit(somebody(), &[submission]).await.unwrap();
     let node = Node {
         id: mint.node(),
         name: "n".to_owned(),

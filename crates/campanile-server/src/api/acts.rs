@@ -2,34 +2,56 @@
 //! looking is none. Who it was is as much as is known: whoever holds the token, and the name that the client gives of
 //! itself, which nobody has proved.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
+use campanile::actor::Actor;
+use campanile::control::Editor;
 
+use super::Shared;
 use super::guard::Guard;
 
 /// The header in which a client says who sits before it.
 pub const USER_HEADER: &str = "campanile-user";
+/// Where a request came from that was made within the process.
+const THIS_PROCESS: &str = "this process";
 /// How much of that name, and of a path, is logged.
 const TEXT_CHARS_MAX: usize = 200;
 
-/// Logs a request that may change something, once it is answered.
-pub async fn note(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+/// Control in the hands of who asks.
+#[derive(Debug)]
+pub struct By(pub Editor);
+
+impl FromRequestParts<Shared> for By {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, control: &Shared) -> Result<Self, Infallible> {
+        let actor = parts.extensions.get::<Actor>().cloned();
+        let actor = actor.unwrap_or_else(|| Actor::new(&user(&parts.headers), THIS_PROCESS));
+        Ok(Self(control.by(actor)))
+    }
+}
+
+/// Gives a request that may change something its actor, and logs it once it is answered.
+pub async fn note(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     let Some(what) = act(request.method(), request.uri()) else {
         return next.run(request).await;
     };
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let from = peer.map_or_else(
-        || "this process".to_owned(),
+        || THIS_PROCESS.to_owned(),
         |peer| {
             let client = guard.proxies.client(peer.0.ip(), request.headers());
             client.address.to_string()
         },
     );
     let user = user(request.headers());
+    request.extensions_mut().insert(Actor::new(&user, &from));
     let response = next.run(request).await;
     let status = response.status().as_u16();
     tracing::info!(

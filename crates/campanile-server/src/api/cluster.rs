@@ -5,6 +5,7 @@ use axum::Json as Answer;
 use axum::extract::{Path, State};
 
 use super::Shared;
+use super::acts::By;
 use super::model::{LeaderView, Node, Page, Queue, QueueKey, StatsView};
 use super::problem::Problem;
 
@@ -28,7 +29,7 @@ pub async fn leader(State(control): State<Shared>) -> Result<Answer<LeaderView>,
 /// Asks the leader to hand over.
 #[utoipa::path(post, path = "/api/v1/leader/resign", tag = "cluster",
     responses((status = 200, body = LeaderView), (status = "default", body = Problem)))]
-pub async fn resign(State(control): State<Shared>) -> Result<Answer<LeaderView>, Problem> {
+pub async fn resign(By(control): By) -> Result<Answer<LeaderView>, Problem> {
     Ok(Answer(control.resign().await?.into()))
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
+use super::acts::By;
 use super::input::{Json, Params, RunPath};
 use super::model::{Cancelled, Run, RunDetail};
 use super::problem::Problem;
@@ -65,7 +66,7 @@ pub struct MoveOfKey {
 #[utoipa::path(post, path = "/api/v1/runs/{id}/move", tag = "runs", params(("id" = String, Path)), request_body = Move,
     responses((status = 200, body = Run), (status = "default", body = Problem)))]
 pub async fn move_run(
-    State(control): State<Shared>,
+    By(control): By,
     RunPath(id): RunPath,
     Json(body): Json<Move>,
 ) -> Result<Answer<Run>, Problem> {
@@ -86,10 +87,7 @@ pub async fn show(
 /// Ends the run that a key stands for.
 #[utoipa::path(post, path = "/api/v1/runs/by-key/cancel", tag = "runs", request_body = OfKey,
     responses((status = 200, body = Cancelled), (status = "default", body = Problem)))]
-pub async fn cancel(
-    State(control): State<Shared>,
-    Json(of): Json<OfKey>,
-) -> Result<Answer<Cancelled>, Problem> {
+pub async fn cancel(By(control): By, Json(of): Json<OfKey>) -> Result<Answer<Cancelled>, Problem> {
     let id = control.run_of_key(&of.into()).await?;
     Ok(Answer(cancelled(id, control.cancel(id).await?)))
 }
@@ -98,7 +96,7 @@ pub async fn cancel(
 #[utoipa::path(post, path = "/api/v1/runs/by-key/move", tag = "runs", request_body = MoveOfKey,
     responses((status = 200, body = Run), (status = "default", body = Problem)))]
 pub async fn move_of_key(
-    State(control): State<Shared>,
+    By(control): By,
     Json(body): Json<MoveOfKey>,
 ) -> Result<Answer<Run>, Problem> {
     let MoveOfKey {

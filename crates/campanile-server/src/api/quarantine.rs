@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
+use super::acts::By;
 use super::input::Params;
 use super::model::Page;
 use super::problem::Problem;
@@ -96,10 +97,7 @@ pub async fn list(
 /// Lets it go on, once the cause is mended: its end is recorded, or it waits for its start again.
 #[utoipa::path(post, path = "/api/v1/quarantine/{id}/release", tag = "quarantine", params(("id" = i64, Path)),
     responses((status = 200, body = Released), (status = "default", body = Problem)))]
-pub async fn release(
-    State(control): State<Shared>,
-    Path(id): Path<String>,
-) -> Result<Answer<Released>, Problem> {
+pub async fn release(By(control): By, Path(id): Path<String>) -> Result<Answer<Released>, Problem> {
     let id = number(&id)?;
     let outcome = match control.release(id).await? {
         Outcome::Superseded => "superseded",
@@ -114,10 +112,7 @@ pub async fn release(
 /// Forgets it, and its run with it.
 #[utoipa::path(delete, path = "/api/v1/quarantine/{id}", tag = "quarantine", params(("id" = i64, Path)),
     responses((status = 204), (status = "default", body = Problem)))]
-pub async fn drop_it(
-    State(control): State<Shared>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
+pub async fn drop_it(By(control): By, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     control.drop_quarantined(number(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -16,6 +16,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::Shared;
+use super::acts::By;
 use super::input::Json;
 use super::model::{BackfillView, CALENDAR_EXTRAS, CalendarView, LimitView, Page};
 use super::problem::Problem;
@@ -51,7 +52,7 @@ pub struct Limit {
 #[utoipa::path(put, path = "/api/v1/limits/{limit}", tag = "limits", params(("limit" = String, Path)),
     request_body = Limit, responses((status = 204), (status = "default", body = Problem)))]
 pub async fn set_limit(
-    State(control): State<Shared>,
+    By(control): By,
     Path(limit): Path<String>,
     Json(body): Json<Limit>,
 ) -> Result<StatusCode, Problem> {
@@ -64,10 +65,7 @@ pub async fn set_limit(
 /// Lifts the limit of a queue or a group.
 #[utoipa::path(delete, path = "/api/v1/limits/{limit}", tag = "limits", params(("limit" = String, Path)),
     responses((status = 204), (status = "default", body = Problem)))]
-pub async fn lift_limit(
-    State(control): State<Shared>,
-    Path(limit): Path<String>,
-) -> Result<StatusCode, Problem> {
+pub async fn lift_limit(By(control): By, Path(limit): Path<String>) -> Result<StatusCode, Problem> {
     control.set_limit(&key(&limit)?, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -105,7 +103,7 @@ pub async fn calendar(
     responses((status = 200, body = CalendarView), (status = 201, body = CalendarView, description = "it is new"),
         (status = "default", body = Problem)))]
 pub async fn put_calendar(
-    State(control): State<Shared>,
+    By(control): By,
     Path(name): Path<String>,
     Json(mut body): Json<Value>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -126,7 +124,7 @@ pub async fn put_calendar(
 #[utoipa::path(delete, path = "/api/v1/calendars/{name}", tag = "calendars", params(("name" = String, Path)),
     responses((status = 204), (status = "default", body = Problem)))]
 pub async fn delete_calendar(
-    State(control): State<Shared>,
+    By(control): By,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     control.delete_calendar(&name).await?;
@@ -164,7 +162,7 @@ pub struct BackfillBody {
     request_body = BackfillBody,
     responses((status = 200, body = BackfillView), (status = "default", body = Problem)))]
 pub async fn backfill(
-    State(control): State<Shared>,
+    By(control): By,
     Path(name): Path<String>,
     Json(body): Json<BackfillBody>,
 ) -> Result<Answer<BackfillView>, Problem> {

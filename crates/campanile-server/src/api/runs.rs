@@ -7,7 +7,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use campanile::control::{Request, RunQuery};
+use campanile::control::{Editor, Request, RunQuery};
 use campanile::id::RunId;
 use campanile::protocol::limits::SUBMIT_RUNS_MAX;
 use campanile::protocol::work::Cancel;
@@ -20,6 +20,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
+use super::acts::By;
 use super::bodies;
 use super::bulk::{self, Gather, Gathered, List};
 use super::input::{Bulk, Params, RunPath, instant};
@@ -174,7 +175,7 @@ pub enum OneOrMany {
     responses((status = 201, body = Submitted), (status = 200, body = Submitted, description = "the key named a run"),
         (status = "default", body = Problem)))]
 pub async fn submit(
-    State(control): State<Shared>,
+    By(control): By,
     Bulk(body): Bulk<Runs>,
 ) -> Result<axum::response::Response, Problem> {
     let requests = match asked(&control, body).await? {
@@ -220,7 +221,7 @@ impl Gather for Runs {
 }
 
 /// One run, or many.
-async fn asked(control: &Shared, body: Gathered<Runs>) -> Result<Asked, Problem> {
+async fn asked(control: &Editor, body: Gathered<Runs>) -> Result<Asked, Problem> {
     let Some(one) = body.one else {
         return match body.seen.unknown {
             Some(name) => Err(bulk::unknown(&name, Runs::LISTS)),
@@ -250,10 +251,7 @@ pub async fn show(
 /// Ends a run: at once if it has not started, by its worker if it runs.
 #[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path)),
     responses((status = 200, body = Cancelled), (status = "default", body = Problem)))]
-pub async fn cancel(
-    State(control): State<Shared>,
-    RunPath(id): RunPath,
-) -> Result<Answer<Cancelled>, Problem> {
+pub async fn cancel(By(control): By, RunPath(id): RunPath) -> Result<Answer<Cancelled>, Problem> {
     Ok(Answer(cancelled(id, control.cancel(id).await?)))
 }
 
@@ -272,10 +270,7 @@ pub(super) fn cancelled(id: RunId, answer: Cancel) -> Cancelled {
 /// Makes an ended run happen again, as a new run due now.
 #[utoipa::path(post, path = "/api/v1/runs/{id}/retry", tag = "runs", params(("id" = String, Path)),
     responses((status = 201, body = Submitted), (status = "default", body = Problem)))]
-pub async fn retry(
-    State(control): State<Shared>,
-    RunPath(id): RunPath,
-) -> Result<impl IntoResponse, Problem> {
+pub async fn retry(By(control): By, RunPath(id): RunPath) -> Result<impl IntoResponse, Problem> {
     let submitted = control.retry(id).await?;
     Ok((StatusCode::CREATED, Answer(Submitted::from(submitted))))
 }

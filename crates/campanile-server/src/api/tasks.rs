@@ -14,6 +14,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::Shared;
+use super::acts::By;
 use super::bulk::{self, Gather, Gathered, List};
 use super::input::{self, Bulk, Json, Params};
 use super::model::{
@@ -91,7 +92,7 @@ pub struct PutParams {
     responses((status = 200, body = Task), (status = 201, body = Task, description = "it is new"),
         (status = "default", body = Problem)))]
 pub async fn put(
-    State(control): State<Shared>,
+    By(control): By,
     Path(name): Path<String>,
     Params(params): Params<PutParams>,
     Json(mut body): Json<Value>,
@@ -146,7 +147,7 @@ pub struct DeleteParams {
         (status = 409, body = Problem, description = "runs wait for it: to be confirmed by the token of a dry run"),
         (status = "default", body = Problem)))]
 pub async fn delete(
-    State(control): State<Shared>,
+    By(control): By,
     Path(name): Path<String>,
     Params(params): Params<DeleteParams>,
 ) -> Result<Response, Problem> {
@@ -166,20 +167,14 @@ pub async fn delete(
 /// Lets a task's schedule rest; requests for it still run.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/pause", tag = "tasks", params(("name" = String, Path)),
     responses((status = 200, body = Task), (status = "default", body = Problem)))]
-pub async fn pause(
-    State(control): State<Shared>,
-    Path(name): Path<String>,
-) -> Result<Answer<Task>, Problem> {
+pub async fn pause(By(control): By, Path(name): Path<String>) -> Result<Answer<Task>, Problem> {
     Ok(Answer(control.pause(&name).await?.into()))
 }
 
 /// Lets a task's schedule go on, from its first instant after now.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/resume", tag = "tasks", params(("name" = String, Path)),
     responses((status = 200, body = Task), (status = "default", body = Problem)))]
-pub async fn resume(
-    State(control): State<Shared>,
-    Path(name): Path<String>,
-) -> Result<Answer<Task>, Problem> {
+pub async fn resume(By(control): By, Path(name): Path<String>) -> Result<Answer<Task>, Problem> {
     Ok(Answer(control.resume(&name).await?.into()))
 }
 
@@ -202,7 +197,7 @@ pub struct Trigger {
     request_body = Trigger,
     responses((status = 201, body = Submitted), (status = "default", body = Problem)))]
 pub async fn trigger(
-    State(control): State<Shared>,
+    By(control): By,
     Path(name): Path<String>,
     Json(body): Json<Trigger>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -299,7 +294,7 @@ pub struct ApplyParams {
         (status = 409, body = Problem, description = "to be confirmed, or a task of another owner"),
         (status = "default", body = Problem)))]
 pub async fn apply(
-    State(control): State<Shared>,
+    By(control): By,
     Params(params): Params<ApplyParams>,
     Bulk(body): Bulk<Wanted>,
 ) -> Result<impl IntoResponse, Problem> {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile::actor::Actor;
 use campanile::id::{Mint, NodeId, OutboxId, RunId};
 use campanile::port::store::Store;
 use campanile::protocol::limits;
@@ -116,7 +117,9 @@ impl Flow {
             let ids = self.mint.runs(now, some);
             let batch: Vec<Submission> =
                 ids.into_iter().map(|id| self.submission(id, now)).collect();
-            self.store.submit(&batch).await?;
+            self.store
+                .submit(&Actor::new("a benchmark", "this process"), &batch)
+                .await?;
             left -= some;
         }
         Ok(())

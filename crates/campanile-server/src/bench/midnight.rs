@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use campanile::control::Control;
+use campanile::control::Editor;
 use campanile::engine::Meters;
 use campanile::id::TaskId;
 use campanile::protocol::work::RunFilter;
@@ -205,7 +205,7 @@ fn share(part: u64, whole: usize) -> f64 {
 
 impl Crowd {
     /// Stores the tasks, due at one instant that is far enough ahead.
-    async fn gather(args: &Args, site: &Site, control: &Control) -> Result<Self, Error> {
+    async fn gather(args: &Args, site: &Site, control: &Editor) -> Result<Self, Error> {
         let _ = prepare::task(site, control, "none").await?;
         let progress = Progress::new("tasks", args.tasks);
         let far = site.now().await?.plus(EVERY * 2);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use campanile::control::{self, Apply, Control, Request};
+use campanile::control::{self, Apply, Editor, Request};
 use campanile::id::RunId;
 use campanile::port::handler::Handler as _;
 use campanile::task::{HandlerSpec, Task, TaskSpec};
@@ -45,7 +45,7 @@ pub fn spec(name: &str, schedule: Option<(Duration, Timestamp)>) -> TaskSpec {
 ///
 /// # Errors
 /// The store's.
-pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
+pub async fn tasks(site: &Site, control: &Editor, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
     let wanted = specs.to_vec().into();
     let dry = Apply {
         dry_run: true,
@@ -73,7 +73,7 @@ pub async fn tasks(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result
 ///
 /// # Errors
 /// The store's.
-pub async fn add(site: &Site, control: &Control, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
+pub async fn add(site: &Site, control: &Editor, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
     let _ = control
         .apply(&specs.to_vec().into(), &Apply::default())
         .await?;
@@ -95,7 +95,7 @@ async fn stored(site: &Site, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
 ///
 /// # Errors
 /// The store's.
-pub async fn task(site: &Site, control: &Control, name: &str) -> Result<Task, Error> {
+pub async fn task(site: &Site, control: &Editor, name: &str) -> Result<Task, Error> {
     let tasks = tasks(site, control, &[spec(name, None)]).await?;
     let missing = || Error::Impossible("the task that was just stored is not there".to_owned());
     tasks.into_iter().next().ok_or_else(missing)
@@ -123,7 +123,7 @@ pub fn request(task: &Task, at: Timestamp, payload: Option<&Value>) -> Request {
 /// # Errors
 /// The store's.
 pub async fn submit(
-    control: &Control,
+    control: &Editor,
     one: &Request,
     count: usize,
     batch: usize,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::control::{self, Control};
+use campanile::actor::Actor;
+use campanile::control::{self, Control, Editor};
 use campanile::engine::database_time::DatabaseTime;
 use campanile::id::Mint;
 use campanile::memory::broker::MemoryBroker;
@@ -202,7 +203,7 @@ impl Site {
 
     /// What people ask of the system, without a node.
     #[must_use]
-    pub fn control(&self) -> Control {
+    pub fn control(&self) -> Editor {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         Control::new(control::Parts {
             store: Arc::clone(&self.ports.store),
@@ -215,6 +216,7 @@ impl Site {
             pool: Pool::inline(),
             on_work: Arc::new(|| {}),
         })
+        .by(Actor::new("a benchmark", "this process"))
     }
 
     /// Starts the program over these ports, with the handler that notes its starts.

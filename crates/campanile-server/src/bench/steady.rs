@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use campanile::control::Control;
+use campanile::control::Editor;
 use campanile::protocol::work::RunFilter;
 use campanile::system::pause;
 use campanile::task::Task;
@@ -76,7 +76,7 @@ impl Beat {
     /// The store's.
     pub async fn start(
         site: &Site,
-        control: &Control,
+        control: &Editor,
         tasks: usize,
         aligned: bool,
     ) -> Result<Self, Error> {
@@ -112,7 +112,7 @@ impl Beat {
     ///
     /// # Errors
     /// The store's.
-    pub async fn end(&self, site: &Site, control: &Control) -> Result<(), Error> {
+    pub async fn end(&self, site: &Site, control: &Editor) -> Result<(), Error> {
         prepare::task(site, control, "none").await.map(drop)
     }
 

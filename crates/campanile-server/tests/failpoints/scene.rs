@@ -164,7 +164,8 @@ impl Scene<'_> {
         let after = self.facts.ended().await;
         self.check_old_run().await?;
         self.go_on().await?;
-        let kept = "SELECT COUNT(*) FROM setting WHERE name = 'zone_rules'";
+        let kept =
+            "SELECT COUNT(*) FROM setting WHERE name = 'zone_rules' AND value NOT LIKE 'moving%'";
         if !holds(PATIENCE, async || self.facts.number(kept).await == 1).await {
             return Err("the zone rules were never kept again".to_owned());
         }
@@ -240,7 +241,8 @@ impl Scene<'_> {
         if !holds(PATIENCE, is_held).await {
             return Err("the first process never held its runs".to_owned());
         }
-        let kept = "SELECT COUNT(*) FROM setting WHERE name = 'zone_rules'";
+        let kept =
+            "SELECT COUNT(*) FROM setting WHERE name = 'zone_rules' AND value NOT LIKE 'moving%'";
         if !holds(PATIENCE, async || self.facts.number(kept).await == 1).await {
             return Err("the first leader never kept its zone rules".to_owned());
         }

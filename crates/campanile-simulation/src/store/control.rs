@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use campanile::actor::Actor;
 use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Control, Error};
@@ -74,12 +75,17 @@ impl Control for FaultyStore {
         self.read("setting", self.inner.setting(name)).await
     }
 
-    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
-        self.write("edit", self.inner.edit(edit, at)).await
+    async fn edit(&self, actor: &Actor, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+        self.write("edit", self.inner.edit(actor, edit, at)).await
     }
 
-    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
-        self.write("submit", self.inner.submit(submissions)).await
+    async fn submit(
+        &self,
+        actor: &Actor,
+        submissions: &[Submission],
+    ) -> Result<Vec<Submitted>, Error> {
+        self.write("submit", self.inner.submit(actor, submissions))
+            .await
     }
 
     async fn runs(
@@ -105,8 +111,9 @@ impl Control for FaultyStore {
         self.read("next_due", self.inner.next_due(task)).await
     }
 
-    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
-        self.write("move_run", self.inner.move_run(id, to)).await
+    async fn move_run(&self, actor: &Actor, id: RunId, to: Timestamp) -> Result<Moved, Error> {
+        self.write("move_run", self.inner.move_run(actor, id, to))
+            .await
     }
 
     async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error> {
@@ -123,17 +130,18 @@ impl Control for FaultyStore {
             .await
     }
 
-    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
-        self.write("release", self.inner.release(id, at)).await
-    }
-
-    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {
-        self.write("drop_quarantined", self.inner.drop_quarantined(id))
+    async fn release(&self, actor: &Actor, id: i64, at: Timestamp) -> Result<Released, Error> {
+        self.write("release", self.inner.release(actor, id, at))
             .await
     }
 
-    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
-        self.write("cancel", self.inner.cancel(id, at)).await
+    async fn drop_quarantined(&self, actor: &Actor, id: i64) -> Result<Written, Error> {
+        self.write("drop_quarantined", self.inner.drop_quarantined(actor, id))
+            .await
+    }
+
+    async fn cancel(&self, actor: &Actor, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
+        self.write("cancel", self.inner.cancel(actor, id, at)).await
     }
 
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {
@@ -152,8 +160,8 @@ impl Control for FaultyStore {
         self.write("secret", self.inner.secret(fresh)).await
     }
 
-    async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
-        self.write("request_resign", self.inner.request_resign(epoch))
+    async fn request_resign(&self, actor: &Actor, epoch: i64) -> Result<Written, Error> {
+        self.write("request_resign", self.inner.request_resign(actor, epoch))
             .await
     }
 }

@@ -32,12 +32,12 @@ impl FaultyStore {
         refused: bool,
         what: &str,
     ) -> Result<(), Error> {
-        let seen = Seen::DeposedWriteRefused;
-        self.link
-            .seen(seen, usize::from(refused), || what.to_owned());
         // Nobody else's call comes between the write and this look: the memory adapter never waits.
         let row = self.inner.leader().await?;
         let leads = row.epoch == term.epoch && row.holder.as_ref() == Some(&term.holder);
+        let deposed = usize::from(refused && !leads);
+        self.link
+            .seen(Seen::DeposedWriteRefused, deposed, || what.to_owned());
         if !refused && !leads {
             let (wrote, now) = (term.epoch, row.epoch);
             let net = &self.link.net;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::delete::Gone;
 use super::due::{Draft, Ready};
 use super::shared::{check_limit, overlay};
-use super::{Control, EDIT_TRIES_MAX, Error};
+use super::{Control, EDIT_TRIES_MAX, Editor, Error};
 use crate::id::TaskId;
 use crate::port::Written;
 use crate::protocol::limits;
@@ -122,7 +122,7 @@ pub struct FieldChange {
     pub after: Option<Value>,
 }
 
-impl Control {
+impl Editor {
     /// Makes the store's tasks be as these say, or says what would change. What is defined is written all or not at
     /// all; what is pruned goes after that, in batches, and asking again goes on where the last request stopped.
     ///
@@ -166,7 +166,7 @@ impl Control {
     pub(super) async fn edit(&self, edit: &Edit, now: Timestamp) -> Result<Written, Error> {
         let rows = edit.upserts.len() + edit.deletes.len() + edit.moves.len() + edit.skipped.len();
         let seat = self.bulk_seat(rows).await;
-        let written = self.parts.store.edit(edit, now).await?;
+        let written = self.parts.store.edit(&self.actor, edit, now).await?;
         drop(seat);
         if written.is_applied() {
             self.parts.meters.skip_all(&edit.skipped);
@@ -299,6 +299,18 @@ impl Control {
         Ok(())
     }
 
+    async fn tasks_named(&self, specs: &[TaskSpec]) -> Result<HashMap<String, Task>, Error> {
+        let names: Vec<String> = specs.iter().map(|s| s.name.clone()).collect();
+        let mut out = HashMap::with_capacity(names.len());
+        for chunk in names.chunks(limits::PAGE_ROWS_MAX) {
+            let tasks = self.parts.store.tasks_by_name(chunk).await?;
+            out.extend(tasks.into_iter().map(|t| (t.spec.name.clone(), t)));
+        }
+        Ok(out)
+    }
+}
+
+impl Control {
     /// The calendars, if any of these names one: then the edit rests on them, and on the edit counter.
     pub(super) async fn rules_for(
         &self,
@@ -309,16 +321,6 @@ impl Control {
         }
         let edits = self.leader_row().await?.edits;
         Ok((self.parts.store.rules().await?, Some(edits)))
-    }
-
-    async fn tasks_named(&self, specs: &[TaskSpec]) -> Result<HashMap<String, Task>, Error> {
-        let names: Vec<String> = specs.iter().map(|s| s.name.clone()).collect();
-        let mut out = HashMap::with_capacity(names.len());
-        for chunk in names.chunks(limits::PAGE_ROWS_MAX) {
-            let tasks = self.parts.store.tasks_by_name(chunk).await?;
-            out.extend(tasks.into_iter().map(|t| (t.spec.name.clone(), t)));
-        }
-        Ok(out)
     }
 
     /// All tasks: of this owner, or with an empty name of none, or whosever.

@@ -9,7 +9,7 @@ use campanile_schedule::What;
 use campanile_schedule::fuel::Fuel;
 use campanile_schedule::time::Timestamp;
 
-use super::{Control, Error};
+use super::{Editor, Error};
 use crate::id::{RunId, TaskId};
 use crate::protocol::keys::Key;
 use crate::protocol::limits;
@@ -58,7 +58,7 @@ pub struct Backfilled {
     pub timezone: String,
 }
 
-impl Control {
+impl Editor {
     /// Makes runs for past instants of a task's schedule: all or none. They start spaced, and behind what is on time; of a
     /// task whose runs must not overlap, one after the other, and none of them is skipped or replaced for another.
     /// An instant whose run did not end well can be asked for again.

@@ -7,12 +7,13 @@ use std::task::{Context, Poll, Waker};
 use serde_json::json;
 
 use super::*;
+use crate::conformance::somebody;
 use crate::memory::clock::ManualClock;
 use crate::memory::lock::MemoryLock;
 use crate::memory::store::MemoryStore;
 use crate::task::HandlerSpec;
 
-fn control() -> Control {
+fn control() -> Editor {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::from_ms(1_000_000)));
     let random = Arc::new(Random::from_seed(7));
     Control::new(Parts {
@@ -26,6 +27,7 @@ fn control() -> Control {
         pool: Pool::inline(),
         on_work: Arc::new(|| {}),
     })
+    .by(somebody().clone())
 }
 
 fn requests(count: usize) -> Vec<Request> {

@@ -3,7 +3,7 @@
 use campanile_schedule::check_name;
 use campanile_schedule::time::Timestamp;
 
-use super::{Control, EDIT_TRIES_MAX, Error};
+use super::{Control, EDIT_TRIES_MAX, Editor, Error};
 use crate::id::NodeId;
 use crate::protocol::message::{Key, Secret};
 use crate::protocol::work::{Node, QueueCount, RunFilter};
@@ -104,33 +104,6 @@ impl Control {
         })
     }
 
-    /// Asks the present leader to hand over; answers the term that was asked to end.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] when nobody has led yet.
-    pub async fn resign(&self) -> Result<Leader, Error> {
-        for _ in 0..EDIT_TRIES_MAX {
-            let leader = self.leader().await?;
-            if leader.epoch == 0 {
-                return Err(Error::Conflict(
-                    "nobody has led yet: start a node with the role `scheduler`".to_owned(),
-                ));
-            }
-            let asked = self.parts.store.request_resign(leader.epoch).await?;
-            if asked.is_applied() {
-                self.work();
-                return Ok(Leader {
-                    resigning: true,
-                    ..leader
-                });
-            }
-        }
-        Err(Error::Conflict(
-            "the leader changed again and again meanwhile: look at `campanile leader show`"
-                .to_owned(),
-        ))
-    }
-
     /// Live runs by queue.
     ///
     /// # Errors
@@ -168,5 +141,38 @@ impl Control {
             clock_behind_until: self.parts.time.behind_until(),
             clock_held_ms: held_ms(self.parts.time.held()),
         })
+    }
+}
+
+impl Editor {
+    /// Asks the present leader to hand over; answers the term that was asked to end.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when nobody has led yet.
+    pub async fn resign(&self) -> Result<Leader, Error> {
+        for _ in 0..EDIT_TRIES_MAX {
+            let leader = self.leader().await?;
+            if leader.epoch == 0 {
+                return Err(Error::Conflict(
+                    "nobody has led yet: start a node with the role `scheduler`".to_owned(),
+                ));
+            }
+            let asked = self
+                .parts
+                .store
+                .request_resign(&self.actor, leader.epoch)
+                .await?;
+            if asked.is_applied() {
+                self.work();
+                return Ok(Leader {
+                    resigning: true,
+                    ..leader
+                });
+            }
+        }
+        Err(Error::Conflict(
+            "the leader changed again and again meanwhile: look at `campanile leader show`"
+                .to_owned(),
+        ))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use campanile_schedule::time::Timestamp;
 
 use super::apply::{Diff, edited_meanwhile};
-use super::{Control, EDIT_TRIES_MAX, Error};
+use super::{EDIT_TRIES_MAX, Editor, Error};
 use crate::failpoint::{self, Failpoint};
 use crate::protocol::deletion::{Doomed, OVERDUE, Token, must_be_confirmed, waiting};
 use crate::protocol::limits;
@@ -107,7 +107,7 @@ impl Gone {
     }
 }
 
-impl Control {
+impl Editor {
     /// What deleting a task would take along.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use campanile_schedule::fuel::{Fuel, Spent};
 use campanile_schedule::time::Timestamp;
 use campanile_schedule::{TimeZoneName, Timetable};
 
-use super::{Control, Error};
+use super::{Editor, Error};
 use crate::engine::ahead::{first_unplanned, planned_ahead};
 use crate::id::TaskId;
 use crate::protocol::limits;
@@ -70,7 +70,7 @@ struct Looked {
     first: Option<Timestamp>,
 }
 
-impl Control {
+impl Editor {
     /// Checks definitions and looks at their schedules, apart from what serves others. `units` is what all of them may
     /// burn together; it is lessened by what they do.
     pub(super) async fn ready(

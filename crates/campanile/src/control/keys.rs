@@ -4,7 +4,7 @@
 use campanile_schedule::time::Timestamp;
 
 use super::submit::{check_key, check_run_at};
-use super::{Control, Error, RunQuery, RunRow};
+use super::{Control, Editor, Error, RunQuery, RunRow};
 use crate::id::RunId;
 use crate::protocol::keys::Scope;
 use crate::protocol::limits;
@@ -90,7 +90,9 @@ impl Control {
         });
         self.rows(runs).await
     }
+}
 
+impl Editor {
     /// Lets a run that has not started start at another instant; one that has passed means now.
     ///
     /// # Errors
@@ -98,7 +100,7 @@ impl Control {
     pub async fn move_run(&self, id: RunId, to: Timestamp) -> Result<RunRow, Error> {
         check_run_at(to)?;
         let to = to.max(self.now().await?);
-        let said = match self.parts.store.move_run(id, to).await? {
+        let said = match self.parts.store.move_run(&self.actor, id, to).await? {
             Moved::Done => {
                 self.work();
                 return self.run(id).await.map(|story| story.row);

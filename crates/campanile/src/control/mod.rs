@@ -21,6 +21,7 @@ mod successes;
 mod tasks;
 mod why;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub use self::why::{Verdict, Why};
 use campanile_schedule::time::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::actor::Actor;
 use crate::engine::Meters;
 use crate::engine::database_time::DatabaseTime;
 use crate::id::Mint;
@@ -63,6 +65,7 @@ const SAMPLE_AGE_MAX: Duration = Duration::from_secs(10);
 const SIGNAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// What control is made of.
+#[derive(Clone)]
 pub struct Parts {
     /// The truth.
     pub store: Arc<dyn Store>,
@@ -90,16 +93,31 @@ impl std::fmt::Debug for Parts {
     }
 }
 
-/// What people ask of the system. Cheap to share behind an [`Arc`].
-#[derive(Debug)]
+/// What people ask of the system. Cheap to clone. What changes something is [`Editor`]'s.
+#[derive(Debug, Clone)]
 pub struct Control {
     parts: Parts,
     /// The monotonic reading of the last time sample, in milliseconds; 0 = none yet.
-    sampled_ms: AtomicU64,
+    sampled_ms: Arc<AtomicU64>,
     /// A hint is under way: another one would say the same.
     signalling: Arc<AtomicBool>,
     /// One seat, for who writes many rows at once.
-    bulk: Semaphore,
+    bulk: Arc<Semaphore>,
+}
+
+/// Control in the hands of somebody: what changes something, in the name of an [`Actor`].
+#[derive(Debug, Clone)]
+pub struct Editor {
+    control: Control,
+    actor: Actor,
+}
+
+impl Deref for Editor {
+    type Target = Control;
+
+    fn deref(&self) -> &Control {
+        &self.control
+    }
 }
 
 impl Control {
@@ -108,9 +126,18 @@ impl Control {
     pub fn new(parts: Parts) -> Self {
         Self {
             parts,
-            sampled_ms: AtomicU64::new(0),
+            sampled_ms: Arc::default(),
             signalling: Arc::default(),
-            bulk: Semaphore::new(1),
+            bulk: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// In the hands of somebody.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Editor {
+        Editor {
+            control: self.clone(),
+            actor,
         }
     }
 

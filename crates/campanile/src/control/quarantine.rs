@@ -2,7 +2,7 @@
 
 use campanile_schedule::time::Timestamp;
 
-use super::{Control, Error};
+use super::{Control, Editor, Error};
 use crate::id::TaskId;
 use crate::port::store;
 use crate::protocol::limits;
@@ -15,6 +15,72 @@ pub struct QuarantineRow {
     pub entry: Quarantined,
     /// Its task's name; `None` for a run with its own handler, or of a deleted task.
     pub task: Option<String>,
+}
+
+impl Editor {
+    /// Lets go on what is set aside: its end is recorded now, without its texts, or it waits for its start again.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] when the store refuses it still, with what it says.
+    pub async fn release(&self, id: i64) -> Result<Released, Error> {
+        let now = self.now().await?;
+        match self.parts.store.release(&self.actor, id, now).await {
+            Ok(Released::Unknown) => Err(not_aside(id)),
+            Ok(done) => {
+                self.work();
+                Ok(done)
+            }
+            Err(error) if error.is_refusal() => Err(Error::Conflict(format!(
+                "the store still refuses it: {}. Mend that and release it again, or drop it",
+                causes(&error)
+            ))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts the occurrences of these tasks that are set aside back to where they stood: whoever changes, pauses or deletes
+    /// a task decides over all of its instants, and none may be left without a record. Answers how many.
+    pub(super) async fn put_back(&self, tasks: &[TaskId], now: Timestamp) -> Result<usize, Error> {
+        let store = &self.parts.store;
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = store.quarantine(after, limits::PAGE_ROWS_MAX).await?;
+            let of_these = |entry: &&Quarantined| {
+                entry.run.is_none() && entry.task.is_some_and(|task| tasks.contains(&task))
+            };
+            for entry in page.iter().filter(of_these) {
+                match store.release(&self.actor, entry.id, now).await {
+                    Ok(released) => count += usize::from(released == Released::Done),
+                    // The change goes on: it must not wait for what the store refuses.
+                    Err(error) if error.is_refusal() => {
+                        let (id, error) = (entry.id, causes(&error));
+                        tracing::warn!(
+                            id,
+                            error,
+                            "what is set aside can't be put back: its instants have no record"
+                        );
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == limits::PAGE_ROWS_MAX => after = Some(last.id),
+                _ => return Ok(count),
+            }
+        }
+    }
+
+    /// Forgets what is set aside, and its run with it: of its instant there is no other record then.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn drop_quarantined(&self, id: i64) -> Result<(), Error> {
+        let answer = self.parts.store.drop_quarantined(&self.actor, id).await?;
+        answer
+            .is_applied()
+            .then_some(())
+            .ok_or_else(|| not_aside(id))
+    }
 }
 
 impl Control {
@@ -46,70 +112,6 @@ impl Control {
             entry,
         });
         Ok(rows.collect())
-    }
-
-    /// Lets go on what is set aside: its end is recorded now, without its texts, or it waits for its start again.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] when the store refuses it still, with what it says.
-    pub async fn release(&self, id: i64) -> Result<Released, Error> {
-        let now = self.now().await?;
-        match self.parts.store.release(id, now).await {
-            Ok(Released::Unknown) => Err(not_aside(id)),
-            Ok(done) => {
-                self.work();
-                Ok(done)
-            }
-            Err(error) if error.is_refusal() => Err(Error::Conflict(format!(
-                "the store still refuses it: {}. Mend that and release it again, or drop it",
-                causes(&error)
-            ))),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Puts the occurrences of these tasks that are set aside back to where they stood: whoever changes, pauses or deletes
-    /// a task decides over all of its instants, and none may be left without a record. Answers how many.
-    pub(super) async fn put_back(&self, tasks: &[TaskId], now: Timestamp) -> Result<usize, Error> {
-        let store = &self.parts.store;
-        let (mut after, mut count) = (None, 0);
-        loop {
-            let page = store.quarantine(after, limits::PAGE_ROWS_MAX).await?;
-            let of_these = |entry: &&Quarantined| {
-                entry.run.is_none() && entry.task.is_some_and(|task| tasks.contains(&task))
-            };
-            for entry in page.iter().filter(of_these) {
-                match store.release(entry.id, now).await {
-                    Ok(released) => count += usize::from(released == Released::Done),
-                    // The change goes on: it must not wait for what the store refuses.
-                    Err(error) if error.is_refusal() => {
-                        let (id, error) = (entry.id, causes(&error));
-                        tracing::warn!(
-                            id,
-                            error,
-                            "what is set aside can't be put back: its instants have no record"
-                        );
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            match page.last() {
-                Some(last) if page.len() == limits::PAGE_ROWS_MAX => after = Some(last.id),
-                _ => return Ok(count),
-            }
-        }
-    }
-
-    /// Forgets what is set aside, and its run with it: of its instant there is no other record then.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn drop_quarantined(&self, id: i64) -> Result<(), Error> {
-        let answer = self.parts.store.drop_quarantined(id).await?;
-        answer
-            .is_applied()
-            .then_some(())
-            .ok_or_else(|| not_aside(id))
     }
 }
 

@@ -8,7 +8,7 @@ use campanile_schedule::time::Timestamp;
 use super::keys::KeyQuery;
 use super::submit::Request;
 use super::tasks::{bad_cursor, check_limit};
-use super::{Control, Error};
+use super::{Control, Editor, Error};
 use crate::id::{NodeId, RunId, TaskId};
 use crate::protocol::limits;
 use crate::protocol::work::{Cancel, Named, RunDetail, RunFilter, Submitted};
@@ -163,53 +163,6 @@ impl Control {
         Ok(self.parts.store.logs(id).await?)
     }
 
-    /// Ends a run: at once if it has not started, by its worker if it runs. Answers which of the two.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] when it has ended already.
-    pub async fn cancel(&self, id: RunId) -> Result<Cancel, Error> {
-        let now = self.now().await?;
-        match self.parts.store.cancel(id, now).await? {
-            Cancel::Unknown => Err(Error::no_run(id)),
-            Cancel::Ended(state) => Err(Error::Conflict(format!(
-                "run {id} has ended already: {}",
-                state.as_str()
-            ))),
-            done => Ok(done),
-        }
-    }
-
-    /// Makes an ended run happen again, as a new run with the same task, queue, handler and payload, due now.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] when it has not ended, or its task is gone.
-    pub async fn retry(&self, id: RunId) -> Result<Submitted, Error> {
-        let RunDetail { run, spec, .. } = self.detail(id).await?;
-        if !run.state.is_terminal() {
-            return Err(Error::Conflict(not_ended(&run)));
-        }
-        let own = spec.unwrap_or_default();
-        let task = match run.task {
-            Some(task) => Some(self.name_of(task).await?.ok_or_else(|| {
-                Error::Conflict(format!(
-                    "the task of run {id} was deleted: submit a run with its own handler instead"
-                ))
-            })?),
-            None => None,
-        };
-        self.submit_one(&Request {
-            task,
-            handler: own.handler,
-            payload: own.payload,
-            retry: own.rules.as_ref().and_then(|r| r.retry.clone()),
-            timeout: own.rules.as_ref().and_then(|r| r.timeout),
-            queue: Some(run.queue.as_str().to_owned()),
-            priority: Some(run.priority),
-            ..Request::default()
-        })
-        .await
-    }
-
     async fn detail(&self, id: RunId) -> Result<RunDetail, Error> {
         self.parts
             .store
@@ -272,6 +225,55 @@ impl Control {
     async fn worker_names(&self) -> Result<HashMap<NodeId, String>, Error> {
         let nodes = self.parts.store.nodes().await?;
         Ok(nodes.into_iter().map(|n| (n.id, n.name)).collect())
+    }
+}
+
+impl Editor {
+    /// Ends a run: at once if it has not started, by its worker if it runs. Answers which of the two.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] when it has ended already.
+    pub async fn cancel(&self, id: RunId) -> Result<Cancel, Error> {
+        let now = self.now().await?;
+        match self.parts.store.cancel(&self.actor, id, now).await? {
+            Cancel::Unknown => Err(Error::no_run(id)),
+            Cancel::Ended(state) => Err(Error::Conflict(format!(
+                "run {id} has ended already: {}",
+                state.as_str()
+            ))),
+            done => Ok(done),
+        }
+    }
+
+    /// Makes an ended run happen again, as a new run with the same task, queue, handler and payload, due now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] when it has not ended, or its task is gone.
+    pub async fn retry(&self, id: RunId) -> Result<Submitted, Error> {
+        let RunDetail { run, spec, .. } = self.detail(id).await?;
+        if !run.state.is_terminal() {
+            return Err(Error::Conflict(not_ended(&run)));
+        }
+        let own = spec.unwrap_or_default();
+        let task = match run.task {
+            Some(task) => Some(self.name_of(task).await?.ok_or_else(|| {
+                Error::Conflict(format!(
+                    "the task of run {id} was deleted: submit a run with its own handler instead"
+                ))
+            })?),
+            None => None,
+        };
+        self.submit_one(&Request {
+            task,
+            handler: own.handler,
+            payload: own.payload,
+            retry: own.rules.as_ref().and_then(|r| r.retry.clone()),
+            timeout: own.rules.as_ref().and_then(|r| r.timeout),
+            queue: Some(run.queue.as_str().to_owned()),
+            priority: Some(run.priority),
+            ..Request::default()
+        })
+        .await
     }
 }
 

@@ -10,7 +10,7 @@ use campanile_schedule::{Timetable, check_name};
 
 use super::due::{due_key, too_dense};
 use super::strays::Groups;
-use super::{Control, EDIT_TRIES_MAX, Error};
+use super::{Control, EDIT_TRIES_MAX, Editor, Error};
 use crate::engine::ahead::{first_unplanned, planned_ahead};
 use crate::id::TaskId;
 use crate::protocol::limits;
@@ -73,21 +73,6 @@ impl Control {
         Ok(keys.into_iter().map(row).collect())
     }
 
-    /// Sets the limit of a queue or a group, or lifts it. Runs that wait for their turn are looked at again.
-    ///
-    /// # Errors
-    /// A key or a number that can't be.
-    pub async fn set_limit(&self, key: &LimitKey, most: Option<u32>) -> Result<(), Error> {
-        check_limit(key, most)?;
-        let now = self.now().await?;
-        let edit = Edit {
-            limits: vec![(key.clone(), most)],
-            ..Edit::default()
-        };
-        // Stale can't be: this edit rests on nothing.
-        self.edit(&edit, now).await.map(drop)
-    }
-
     /// The calendars, in the order of their names, with the tasks that name them.
     ///
     /// # Errors
@@ -121,68 +106,6 @@ impl Control {
         let mut rows = rows.into_iter();
         rows.find(|row| row.calendar.spec.name == name)
             .ok_or_else(|| no_calendar(name))
-    }
-
-    /// Puts a calendar under its name, whole, and moves the due rows of the tasks that name it. Answers whether it is
-    /// new.
-    ///
-    /// # Errors
-    /// The field at fault; [`Error::Conflict`] when others edit all the time.
-    pub async fn put_calendar(&self, spec: &CalendarSpec) -> Result<bool, Error> {
-        for _ in 0..EDIT_TRIES_MAX {
-            let now = self.now().await?;
-            let edits = self.leader_row().await?.edits;
-            let mut rules = self.parts.store.rules().await?;
-            let old = rules.calendar(&spec.name);
-            if old.as_ref().is_some_and(|c| c.spec == *spec) {
-                return Ok(false);
-            }
-            overlay(&mut rules, spec)?;
-            let tasks = self.all_tasks(None).await?.into_values();
-            let tasks = tasks.filter(|t| names(t, &spec.name)).collect();
-            let (moves, unplans) = self.moves_of(&Arc::new(rules), tasks, now).await?;
-            let edit = Edit {
-                edits: Some(edits),
-                calendars: vec![(spec.name.clone(), Some(spec.clone()))],
-                moves,
-                unplans,
-                ..Edit::default()
-            };
-            if self.edit(&edit, now).await?.is_applied() {
-                return Ok(old.is_none());
-            }
-        }
-        Err(super::apply::edited_meanwhile())
-    }
-
-    /// Deletes a calendar that no task names.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] with the tasks that name it.
-    pub async fn delete_calendar(&self, name: &str) -> Result<(), Error> {
-        for _ in 0..EDIT_TRIES_MAX {
-            let now = self.now().await?;
-            let edits = self.leader_row().await?.edits;
-            let row = self.calendar(name).await?;
-            if let Some(first) = row.tasks.first() {
-                let others = match row.tasks.len() - 1 {
-                    0 => String::new(),
-                    n => format!(" and {n} others"),
-                };
-                return Err(Error::Conflict(format!(
-                    "calendar `{name}` is named by task `{first}`{others}: take it out of their `calendars` first"
-                )));
-            }
-            let edit = Edit {
-                edits: Some(edits),
-                calendars: vec![(name.to_owned(), None)],
-                ..Edit::default()
-            };
-            if self.edit(&edit, now).await?.is_applied() {
-                return Ok(());
-            }
-        }
-        Err(super::apply::edited_meanwhile())
     }
 
     /// Where the due rows of tasks go under these rules, and what was planned ahead under the old ones. What is overdue
@@ -249,6 +172,85 @@ impl Control {
         let (all, burnt) = self.parts.pool.run_with(*units, work).await?;
         *units = units.saturating_sub(burnt);
         Ok(all)
+    }
+}
+
+impl Editor {
+    /// Sets the limit of a queue or a group, or lifts it. Runs that wait for their turn are looked at again.
+    ///
+    /// # Errors
+    /// A key or a number that can't be.
+    pub async fn set_limit(&self, key: &LimitKey, most: Option<u32>) -> Result<(), Error> {
+        check_limit(key, most)?;
+        let now = self.now().await?;
+        let edit = Edit {
+            limits: vec![(key.clone(), most)],
+            ..Edit::default()
+        };
+        // Stale can't be: this edit rests on nothing.
+        self.edit(&edit, now).await.map(drop)
+    }
+
+    /// Puts a calendar under its name, whole, and moves the due rows of the tasks that name it. Answers whether it is
+    /// new.
+    ///
+    /// # Errors
+    /// The field at fault; [`Error::Conflict`] when others edit all the time.
+    pub async fn put_calendar(&self, spec: &CalendarSpec) -> Result<bool, Error> {
+        for _ in 0..EDIT_TRIES_MAX {
+            let now = self.now().await?;
+            let edits = self.leader_row().await?.edits;
+            let mut rules = self.parts.store.rules().await?;
+            let old = rules.calendar(&spec.name);
+            if old.as_ref().is_some_and(|c| c.spec == *spec) {
+                return Ok(false);
+            }
+            overlay(&mut rules, spec)?;
+            let tasks = self.all_tasks(None).await?.into_values();
+            let tasks = tasks.filter(|t| names(t, &spec.name)).collect();
+            let (moves, unplans) = self.moves_of(&Arc::new(rules), tasks, now).await?;
+            let edit = Edit {
+                edits: Some(edits),
+                calendars: vec![(spec.name.clone(), Some(spec.clone()))],
+                moves,
+                unplans,
+                ..Edit::default()
+            };
+            if self.edit(&edit, now).await?.is_applied() {
+                return Ok(old.is_none());
+            }
+        }
+        Err(super::apply::edited_meanwhile())
+    }
+
+    /// Deletes a calendar that no task names.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] with the tasks that name it.
+    pub async fn delete_calendar(&self, name: &str) -> Result<(), Error> {
+        for _ in 0..EDIT_TRIES_MAX {
+            let now = self.now().await?;
+            let edits = self.leader_row().await?.edits;
+            let row = self.calendar(name).await?;
+            if let Some(first) = row.tasks.first() {
+                let others = match row.tasks.len() - 1 {
+                    0 => String::new(),
+                    n => format!(" and {n} others"),
+                };
+                return Err(Error::Conflict(format!(
+                    "calendar `{name}` is named by task `{first}`{others}: take it out of their `calendars` first"
+                )));
+            }
+            let edit = Edit {
+                edits: Some(edits),
+                calendars: vec![(name.to_owned(), None)],
+                ..Edit::default()
+            };
+            if self.edit(&edit, now).await?.is_applied() {
+                return Ok(());
+            }
+        }
+        Err(super::apply::edited_meanwhile())
     }
 }
 

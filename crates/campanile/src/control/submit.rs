@@ -8,7 +8,7 @@ use campanile_schedule::check_name;
 use campanile_schedule::time::Timestamp;
 use serde_json::Value;
 
-use super::{Control, Error};
+use super::{Editor, Error};
 use crate::id::RunId;
 use crate::port::store;
 use crate::protocol::keys::{Content, Key, Scope};
@@ -43,7 +43,7 @@ pub struct Request {
     pub idempotency_key: Option<String>,
 }
 
-impl Control {
+impl Editor {
     /// Submits runs: all or none. One answer for each, in order.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Control {
         submissions: &[Submission],
     ) -> Result<Vec<Submitted>, store::Error> {
         let _seat = self.bulk_seat(submissions.len()).await;
-        self.parts.store.submit(submissions).await
+        self.parts.store.submit(&self.actor, submissions).await
     }
 
     /// Starts a task out of turn, with its own payload or this one. Works for a paused task too.

@@ -8,7 +8,7 @@ use campanile_schedule::time::Timestamp;
 use campanile_schedule::{TimeZoneName, What, check_name};
 
 use super::apply::{check_owner, edited_meanwhile};
-use super::{Control, EDIT_TRIES_MAX, Error};
+use super::{Control, EDIT_TRIES_MAX, Editor, Error};
 use crate::id::TaskId;
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
@@ -120,6 +120,19 @@ impl Control {
         Ok(walked)
     }
 
+    pub(super) async fn find_task(&self, name: &str) -> Result<Task, Error> {
+        self.lookup_task(name)
+            .await?
+            .ok_or_else(|| Error::no_task(name))
+    }
+
+    pub(super) async fn lookup_task(&self, name: &str) -> Result<Option<Task>, Error> {
+        let mut found = self.parts.store.tasks_by_name(&[name.to_owned()]).await?;
+        Ok(found.pop())
+    }
+}
+
+impl Editor {
     /// Puts one task under its name, whole: what the definition leaves out has its default. Answers the task and whether
     /// it is new.
     ///
@@ -203,17 +216,6 @@ impl Control {
             edits,
             ..Edit::default()
         }))
-    }
-
-    pub(super) async fn find_task(&self, name: &str) -> Result<Task, Error> {
-        self.lookup_task(name)
-            .await?
-            .ok_or_else(|| Error::no_task(name))
-    }
-
-    pub(super) async fn lookup_task(&self, name: &str) -> Result<Option<Task>, Error> {
-        let mut found = self.parts.store.tasks_by_name(&[name.to_owned()]).await?;
-        Ok(found.pop())
     }
 }
 

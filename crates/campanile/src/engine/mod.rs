@@ -139,6 +139,8 @@ pub struct Settings {
     pub elector_thread: bool,
     /// The tasks that have figures of their own: names, in which `*` stands for anything.
     pub metrics_tasks: Vec<String>,
+    /// The name of the zone rules by which this node computes instants: those of its process, except in a simulation.
+    pub zone_rules: Arc<str>,
 }
 
 impl Default for Settings {
@@ -158,6 +160,7 @@ impl Default for Settings {
             retention: Duration::from_secs(30 * 86_400),
             elector_thread: true,
             metrics_tasks: Vec::new(),
+            zone_rules: crate::system::zone_rules().into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The watch over the zone database: due rows were computed by the zone rules of the node that led then. When a term's
-//! own rules are others, the due rows that they move are moved, and which rules they are is kept with the cluster. Owns
-//! that comparison; what the rules are is [`zone_rules`]'s.
+//! own rules are others, the due rows that they move are moved, and which rules they are is kept with the cluster. What
+//! comes next is decided by [`crate::protocol::zones`]; what the rules are is [`crate::system::zone_rules`]'s. Every
+//! write is an edit under the term's fence, so that a deposed leader moves nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,15 @@ use crate::id::TaskId;
 use crate::port::store::{Error, Store, ZONE_RULES};
 use crate::protocol::limits;
 use crate::protocol::permits::Rules;
-use crate::protocol::work::{DueKey, Edit, Move, Owner};
-use crate::system::zone_rules;
+use crate::protocol::refusal::Parts;
+use crate::protocol::work::{DueKey, Edit, Fired, Move, OnBehalfOf, Owner};
+use crate::protocol::zones::{Kept, Step};
 use crate::task::Task;
 
 /// The wait after the store was too busy.
 const BUSY_WAIT: Duration = Duration::from_millis(200);
+/// How often it asks whether the store's clock can be believed again.
+const CLOCK_PERIOD: Duration = Duration::from_millis(250);
 
 /// Looks once in a term, and stays until the term ends.
 pub async fn keep(duty: Arc<Duty>) {
@@ -31,16 +35,35 @@ pub async fn keep(duty: Arc<Duty>) {
     }
 }
 
+/// Why a look ended early.
+enum Stopped {
+    Over(TermOver),
+    Failed(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<TermOver> for Stopped {
+    fn from(over: TermOver) -> Self {
+        Self::Over(over)
+    }
+}
+
 async fn look(duty: &Duty) -> Result<(), TermOver> {
-    let ours = zone_rules();
+    let ours = &*duty.shared.settings.zone_rules;
     loop {
         match adopt(duty, ours).await {
             Ok(()) => return Ok(()),
+            Err(Stopped::Over(over)) => return Err(over),
             // The next term tries again; meanwhile everything is fired as it was computed.
-            Err(error) if error.is_refusal() => {
+            Err(Stopped::Failed(error)) if error.is_refusal() => {
                 return duty.put_off("to move due rows by the new zone rules", &error);
             }
-            Err(error) => {
+            Err(Stopped::Failed(error)) => {
                 duty.failed(&error)?;
                 duty.rest(BUSY_WAIT).await?;
             }
@@ -49,17 +72,28 @@ async fn look(duty: &Duty) -> Result<(), TermOver> {
 }
 
 /// Makes our rules the cluster's, unless they are already.
-async fn adopt(duty: &Duty, ours: &str) -> Result<(), Error> {
-    let kept = duty.shared.parts.store.setting(ZONE_RULES).await?;
-    if kept.as_deref() == Some(ours) {
-        return Ok(());
+async fn adopt(duty: &Duty, ours: &str) -> Result<(), Stopped> {
+    let store = &duty.shared.parts.store;
+    let mut before = None;
+    loop {
+        let kept = Kept::read(store.setting(ZONE_RULES).await?.as_deref());
+        match kept.next(ours, before.is_some()) {
+            Step::Done => return Ok(()),
+            Step::Announce => {
+                failpoint::reach(Failpoint::ZonesBefore);
+                say(duty, &Kept::MovingTo(ours.to_owned())).await?;
+                failpoint::reach(Failpoint::ZonesAnnounced);
+                before = Some(kept);
+            }
+            Step::Move => break,
+        }
     }
-    failpoint::reach(Failpoint::ZonesBefore);
-    let moved = recompute(duty, ours).await?;
+    let moved = recompute(duty).await?;
+    say(duty, &Kept::By(ours.to_owned())).await?;
     failpoint::reach(Failpoint::ZonesKept);
-    let before = kept.as_deref().unwrap_or("none");
+    let before = before.unwrap_or_default();
     tracing::info!(
-        before,
+        %before,
         now = ours,
         moved,
         "the zone rules are now {ours} (before: {before}); {moved} due rows were moved"
@@ -67,45 +101,84 @@ async fn adopt(duty: &Duty, ours: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Moves the due rows that stand elsewhere by our rules, page by page, and then keeps which rules they are.
-async fn recompute(duty: &Duty, ours: &str) -> Result<usize, Error> {
+/// Writes what the cluster's setting says.
+async fn say(duty: &Duty, kept: &Kept) -> Result<(), Stopped> {
+    let edit = Edit {
+        settings: vec![(ZONE_RULES, kept.to_string())],
+        ..Edit::default()
+    };
+    // It rests on nothing that an edit changes.
+    write(duty, &edit).await.map(drop)
+}
+
+/// Answers whether all was as the edit says.
+async fn write(duty: &Duty, edit: &Edit) -> Result<bool, Stopped> {
+    let store = &duty.shared.parts.store;
+    let (term, now) = (&duty.leadership.term, duty.shared.time.now());
+    match store
+        .edit_for(term, OnBehalfOf::ZoneRules, edit, now)
+        .await?
+    {
+        Fired::Applied => Ok(true),
+        Fired::Edited => Ok(false),
+        Fired::Fenced => Err(duty.fenced().into()),
+    }
+}
+
+/// Waits until the store's clock can be believed: by a wrong one, due rows would be moved to wrong instants.
+async fn believe_clock(duty: &Duty) -> Result<(), TermOver> {
+    let time = &duty.shared.time;
+    while time.held().is_some() || time.behind_until().is_some() || time.settling().is_some() {
+        duty.rest(CLOCK_PERIOD).await?;
+    }
+    Ok(())
+}
+
+/// Moves the due rows that stand elsewhere by our rules, page by page. Answers how many.
+async fn recompute(duty: &Duty) -> Result<usize, Stopped> {
     let store = &*duty.shared.parts.store;
     let rules = Arc::new(store.rules().await?);
     let (mut after, mut moved): (Option<String>, usize) = (None, 0);
     loop {
+        believe_clock(duty).await?;
         let page = store
             .tasks(None, after.as_deref(), limits::PAGE_ROWS_MAX)
             .await?;
         let now = duty.shared.time.now();
         let moves = moves_of(duty, &rules, page.tasks, now).await?;
-        // Somebody's edit, or a firing, that came between: that task's row was computed by rules as new as ours.
-        for one in moves {
-            let edit = Edit {
-                moves: vec![one],
-                ..Edit::default()
-            };
-            match store.edit(&edit, now).await {
-                Ok(written) => moved += usize::from(written.is_applied()),
-                // That task keeps its instant; the others are moved.
-                Err(error) if error.is_refusal() => {
-                    tracing::error!(?edit, error = %causes(&error), "a due row can't be moved by the new zone rules: it stays");
-                }
-                Err(error) => return Err(error),
-            }
-            failpoint::reach(Failpoint::ZonesMoved);
-        }
+        moved += write_moves(duty, &moves).await?;
         after = page.next;
         if after.is_none() {
-            break;
+            return Ok(moved);
         }
     }
-    let edit = Edit {
-        settings: vec![(ZONE_RULES, ours.to_owned())],
-        ..Edit::default()
-    };
-    let now = duty.shared.time.now();
-    // Stale can't be: this edit rests on nothing.
-    store.edit(&edit, now).await.map(|_| moved)
+}
+
+/// Moves due rows, as many at once as stand where they were seen. Answers how many.
+async fn write_moves(duty: &Duty, moves: &[Move]) -> Result<usize, Stopped> {
+    let (mut parts, mut moved) = (Parts::of(moves.len()), 0);
+    while let Some(part) = parts.take() {
+        let edit = Edit {
+            moves: moves[part.clone()].to_vec(),
+            ..Edit::default()
+        };
+        match write(duty, &edit).await {
+            Ok(true) => {
+                moved += part.len();
+                failpoint::reach(Failpoint::ZonesMoved);
+            }
+            // Somebody's edit, or a firing, came between; alone, that task's row was computed by rules as new as ours.
+            Ok(false) => drop(parts.refused(&part)),
+            Err(Stopped::Failed(error)) if error.is_refusal() => {
+                if parts.refused(&part).is_some() {
+                    // That task keeps its instant; the others are moved.
+                    tracing::error!(?edit, error = %causes(&error), "a due row can't be moved by the new zone rules: it stays");
+                }
+            }
+            Err(stopped) => return Err(stopped),
+        }
+    }
+    Ok(moved)
 }
 
 /// Where tasks' due rows have to go, if they stand elsewhere. What is due within moments, or overdue, stays. Schedules are

@@ -3,9 +3,9 @@
 //!
 //! What every adapter keeps:
 //! - READ COMMITTED or stronger; any error inside a transaction rolls the whole of it back.
-//! - Guard F: a leader write's first statement is `UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = :e AND
-//!   holder = :h`, and one row is demanded. Edits of tasks begin with the same statement without the condition on the
-//!   term: so edits and leader writes are serial, and the edit counter is exact.
+//! - The fence: a leader write's first statement is `UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = :e AND
+//!   holder = :h`, and one row is demanded. People's edits of tasks begin with the same statement without the condition
+//!   on the term: so edits and leader writes are serial, and the edit counter is exact.
 //! - Transitions are those of [`crate::protocol::run`], guarded in the statement itself by state, attempt and claim.
 //! - Terminal rows never change.
 //! - A run that ends, or waits for its next attempt, gives its permits back in the same transaction (see
@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use campanile_schedule::time::Timestamp;
 
 use super::{Cause, Written};
+use crate::actor::Actor;
 use crate::id::{NodeId, OutboxId, RunId, TaskId};
 use crate::protocol::jump::{Answered, PutBack};
 use crate::protocol::keys::Scope;
@@ -25,8 +26,9 @@ use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::routing::Abilities;
 use crate::protocol::work::{
     Aside, Backlog, Beaten, Bid, Cancel, Claim, Claimed, Deletions, Edit, Finish, Fired, Firing,
-    Former, LeaderRow, Moved, Named, Node, Orphans, OutboxRow, Quarantined, QueueCount, Released,
-    RunDetail, RunFilter, Scan, ScanLimits, Spoiled, Submission, Submitted, TaskPage, Term,
+    Former, LeaderRow, Moved, Named, Node, OnBehalfOf, Orphans, OutboxRow, Quarantined, QueueCount,
+    Released, RunDetail, RunFilter, Scan, ScanLimits, Spoiled, Submission, Submitted, TaskPage,
+    Term,
 };
 use crate::run::Run;
 use crate::task::Task;
@@ -157,6 +159,15 @@ pub trait Leading: Send + Sync + 'static {
     /// Those rows of these tasks ([`crate::protocol::jump::is_early`]), minted no earlier.
     async fn rows_ahead(&self, tasks: &[TaskId], beyond: Timestamp) -> Result<Vec<Run>, Error>;
 
+    /// A leader's edit on somebody's behalf: as [`Control::edit`], under the fence. [`Fired::Edited`] where that is stale.
+    async fn edit_for(
+        &self,
+        term: &Term,
+        on_behalf_of: OnBehalfOf,
+        edit: &Edit,
+        at: Timestamp,
+    ) -> Result<Fired, Error>;
+
     /// Takes back what was planned ahead of the clock: removes runs that wait at their first attempt, with their timers and
     /// permits, and skips; puts due rows back; keeps which instants are answered. All or nothing: [`Fired::Edited`] if
     /// something is not as it was seen.
@@ -206,7 +217,7 @@ pub trait Working: Send + Sync + 'static {
     async fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, Error>;
 }
 
-/// What API and CLI ask of the store.
+/// What API and CLI ask of the store. Every write names who asks for it.
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
     /// Tasks in the order of their names, after `after`: of this owner, or with an empty name of none, or all.
@@ -244,12 +255,16 @@ pub trait Control: Send + Sync + 'static {
 
     /// Changes tasks, calendars and limits: all or nothing. Stale if a version is another, a new name is taken, or a due
     /// row has moved.
-    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error>;
+    async fn edit(&self, actor: &Actor, edit: &Edit, at: Timestamp) -> Result<Written, Error>;
 
     /// Inserts runs with their timers: all or nothing; one answer for each, in order. If one of them is
     /// [`Submitted::taken`], nothing was stored. [`Error::Contended`]
     /// if a task of theirs was deleted meanwhile.
-    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error>;
+    async fn submit(
+        &self,
+        actor: &Actor,
+        submissions: &[Submission],
+    ) -> Result<Vec<Submitted>, Error>;
 
     /// Runs, live and finished, newest id first, with ids below `before`.
     async fn runs(
@@ -280,10 +295,10 @@ pub trait Control: Send + Sync + 'static {
     ) -> Result<HashMap<TaskId, Timestamp>, Error>;
 
     /// Cancels a run that has not started, or asks its worker to.
-    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error>;
+    async fn cancel(&self, actor: &Actor, id: RunId, at: Timestamp) -> Result<Cancel, Error>;
 
     /// Lets a run that waits for its timer start at another instant: the timer is replaced in the same transaction.
-    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error>;
+    async fn move_run(&self, actor: &Actor, id: RunId, to: Timestamp) -> Result<Moved, Error>;
 
     /// The runs that a key stands for, one for each scope but the engine's, at most `limit`.
     async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error>;
@@ -293,10 +308,10 @@ pub trait Control: Send + Sync + 'static {
     -> Result<Vec<Quarantined>, Error>;
 
     /// Lets go on what is set aside: its end is recorded now, or it waits for its start again.
-    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error>;
+    async fn release(&self, actor: &Actor, id: i64, at: Timestamp) -> Result<Released, Error>;
 
     /// Forgets what is set aside, and its run with it.
-    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error>;
+    async fn drop_quarantined(&self, actor: &Actor, id: i64) -> Result<Written, Error>;
 
     /// The logs of a run's attempts.
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error>;
@@ -312,7 +327,7 @@ pub trait Control: Send + Sync + 'static {
     async fn secret(&self, fresh: [u8; 32]) -> Result<[u8; 32], Error>;
 
     /// Asks the term with this epoch to end.
-    async fn request_resign(&self, epoch: i64) -> Result<Written, Error>;
+    async fn request_resign(&self, actor: &Actor, epoch: i64) -> Result<Written, Error>;
 }
 
 /// A store: all three.
@@ -411,7 +426,8 @@ fn of_row(row: Option<Spoiled>) -> String {
     row.map_or_else(String::new, |row| format!(" ({row})"))
 }
 
-/// The setting of the cluster that names the zone rules with which the due rows were computed.
+/// The setting of the cluster that names the zone rules with which the due rows were computed: a
+/// [`crate::protocol::zones::Kept`].
 pub const ZONE_RULES: &str = "zone_rules";
 
 /// The setting of the cluster that says what the leader makes of the store's clock: a

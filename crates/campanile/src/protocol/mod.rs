@@ -40,3 +40,4 @@ pub mod refusal;
 pub mod routing;
 pub mod run;
 pub mod work;
+pub mod zones;

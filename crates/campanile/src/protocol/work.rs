@@ -19,7 +19,9 @@ use crate::task::{Class, QueueName, Task};
 
 pub use self::aside::{Aside, Quarantined, Released, Spoiled, Thing};
 pub use self::asked::{Cancel, Moved, Submission, Submitted};
-pub use self::edits::{Backlog, Delete, Deletions, Edit, Former, Move, Named, Orphans, Upsert};
+pub use self::edits::{
+    Backlog, Delete, Deletions, Edit, Former, Move, Named, OnBehalfOf, Orphans, Upsert,
+};
 
 /// One holder's time as leader. Every leader write carries it and is refused once another term began.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -6,6 +6,7 @@ use campanile::id::RunId;
 use super::scheduler::{Post, Stage};
 use super::worker::Way;
 use super::world::{Scene, World};
+use super::zones;
 
 /// What can happen. Numbers are places in the lists of [`World`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +27,7 @@ pub enum Action {
     SeekOrphans(usize),
     EndLost(usize),
     WakeStranded(usize),
+    MoveZones(usize),
     Lose(usize),
     Duplicate(usize),
     Claim(usize, usize),
@@ -103,6 +105,9 @@ impl Scene {
             actions.push(Action::EndLost(n));
         } else if memory.sweep {
             actions.push(Action::SeekOrphans(n));
+        }
+        if self.bounds.zones && memory.zones != zones::Duty::Done {
+            actions.push(Action::MoveZones(n));
         }
         if !world.store.parked.is_empty() && self.guards.stranded_are_woken {
             actions.push(Action::WakeStranded(n));

@@ -54,6 +54,8 @@ pub struct Bounds {
     pub last_tick: u8,
     /// Whether leaders mark what nobody has taken as queued.
     pub marks: bool,
+    /// Whether the schedulers have zone rules of their own, and due rows stand by those of one of them.
+    pub zones: bool,
     /// What may go wrong, and how often.
     pub left: Left,
     /// Fields of the task beside its schedule.
@@ -113,6 +115,7 @@ impl Default for Bounds {
             first_tick: 1,
             last_tick: 1,
             marks: false,
+            zones: false,
             left: super::scenes::NONE,
             task: serde_json::json!({}),
             edited: serde_json::json!({"priority": 9}),
@@ -241,6 +244,10 @@ guards! {
     lost_end_is_fenced,
     /// A burial carries guard F.
     burial_is_fenced,
+    /// A move to other zone rules carries guard F.
+    zone_moves_carry_the_term,
+    /// The setting says that rows are being moved before the first one is.
+    zone_moves_are_announced,
     /// A requeue makes the next attempt.
     requeue_bumps_attempt,
     /// A requeue puts the timer of the next attempt.

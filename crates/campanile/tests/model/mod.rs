@@ -12,6 +12,7 @@ mod scheduler;
 mod store;
 mod worker;
 mod world;
+mod zones;
 
 use std::collections::BTreeSet;
 

@@ -132,14 +132,26 @@ const OF_LEADERS: &[Mutant] = &[
     (
         "lost runs end without guard F",
         |g| g.lost_end_is_fenced = false,
-        &["crash and change", "zombie"],
-        Survives("the claim in the row is enough: whoever writes, the worker was buried"),
+        &["crash and change"],
+        Killed(p::I3),
     ),
     (
         "burials carry no guard F",
         |g| g.burial_is_fenced = false,
         &["crash and change"],
         Killed(p::I9_WORK),
+    ),
+    (
+        "a move to other zone rules knows no term",
+        |g| g.zone_moves_carry_the_term = false,
+        &["zone rules"],
+        Killed(p::I3),
+    ),
+    (
+        "a move to other zone rules is not announced",
+        |g| g.zone_moves_are_announced = false,
+        &["zone rules"],
+        Killed(p::ZONES),
     ),
     (
         "a lost run may start again whatever its task says",

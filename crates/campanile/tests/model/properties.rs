@@ -8,6 +8,7 @@ use std::sync::Arc;
 use campanile::id::TaskId;
 use campanile::protocol::invariants::{self, Snapshot, Start};
 use campanile::protocol::work::{DueKey, End, Finish, Owner, Term};
+use campanile::protocol::zones::Kept;
 use campanile::run::{Reason, Run, State};
 use campanile::task::StartMode;
 use campanile_schedule::time::Timestamp;
@@ -17,6 +18,7 @@ use super::bounds::{TASK, occurrence};
 use super::scheduler::Scheduler;
 use super::store::{Row, Store};
 use super::world::{Scene, World};
+use super::zones::Duty;
 
 pub const I1: &str = "I1 an occurrence has one run";
 pub const I2: &str = "I2 terms and attempts grow";
@@ -37,9 +39,12 @@ pub const I13: &str = "I13 what counts as a failure was started";
 pub const G2: &str = "G2 no gap";
 pub const EDITS: &str = "edits: a firing rests on the present definitions";
 
+pub const ZONES: &str = "zones: rules that are named are those of every row";
+
 /// The properties that must always hold, in the order of their bits. The last is judged by what can happen next.
-const ALWAYS: [&str; 17] = [
+const ALWAYS: [&str; 18] = [
     I1, I2, I3, I4, I5, I6, I6_CLAIM, I7, I8, I8_ONE, I9, G2, EDITS, I5_HOLDER, I11, I12, I13,
+    ZONES,
 ];
 
 /// What a step broke: one bit for each of [`ALWAYS`].
@@ -81,6 +86,7 @@ impl Broken {
 pub fn judge(scene: &Scene, last: &World, world: &mut World) {
     let mut broken = world.broken;
     let (before, after) = (&last.store, &world.store);
+    broken.note(ZONES, after.zones.is_whole());
     let began = before.term != after.term;
     broken.note(I2, !began || after.epoch() > before.epoch());
     if let Err(violation) = forward(before, after) {
@@ -198,6 +204,8 @@ pub const RECOVERED: &str = "a lost run is recovered";
 pub const ZOMBIE: &str = "a zombie ends what others were given";
 pub const LATE_REAPER: &str = "a run ends before its worker's burial is seen through";
 pub const INHERITED: &str = "a leader publishes what another one fired";
+pub const MOVE_TAKEN_OVER: &str = "a move to other zone rules is left half done";
+pub const ZONES_MOVED: &str = "all rows stand by the rules of the second leader";
 pub const RETRIED: &str = "a failed run succeeds";
 pub const WAITS: &str = "a run waits for a permit";
 pub const REFUSED: &str = "an occurrence is refused";
@@ -257,9 +265,26 @@ fn sometimes() -> Vec<Sometimes> {
             w.schedulers.iter().any(inherited)
         }),
     ];
+    all.extend(of_zones());
     all.extend(of_runs());
     all.extend(of_turns_and_rests());
     all
+}
+
+fn of_zones() -> Vec<Sometimes> {
+    vec![
+        (MOVE_TAKEN_OVER, |_, w| {
+            let zones = &w.store.zones;
+            let mixed = zones.rows.iter().any(|row| *row != zones.rows[0]);
+            mixed && w.store.epoch() == 2 && matches!(zones.kept, Kept::MovingTo(_))
+        }),
+        (ZONES_MOVED, |_, w| {
+            let zones = &w.store.zones;
+            let all = !zones.rows.is_empty() && zones.rows.iter().all(|row| *row == 1);
+            let done = |s: &Scheduler| s.memory.zones == Duty::Done;
+            all && w.store.epoch() == 2 && done(&w.schedulers[1])
+        }),
+    ]
 }
 
 fn of_runs() -> Vec<Sometimes> {
@@ -322,7 +347,7 @@ pub fn all() -> Vec<Property<Scene>> {
             vec![$(Property::<Scene>::always(ALWAYS[$bit], |_, w| !w.broken.has($bit))),*]
         };
     }
-    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+    let mut all = always!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17);
     all.push(Property::always(I9_WORK, work_goes_on));
     let sometimes = sometimes().into_iter();
     all.extend(sometimes.map(|(name, is)| Property::sometimes(name, is)));

@@ -86,7 +86,18 @@ fn of_leaders() -> Vec<Named> {
         first_tick: 2,
         ..exclusive("skip", 2, change(left!(expiries: 1)))
     };
+    let zones = Bounds {
+        zones: true,
+        first_tick: 0,
+        last_tick: 0,
+        ..change(left!(expiries: 2, stops: 1))
+    };
     vec![
+        named(
+            "zone rules",
+            zones,
+            &[p::FENCED, p::MOVE_TAKEN_OVER, p::ZONES_MOVED],
+        ),
         named(
             "elections",
             elections,

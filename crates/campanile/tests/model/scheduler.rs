@@ -23,6 +23,7 @@ use campanile_schedule::time::Timestamp;
 use super::bounds::Guards;
 use super::store::{Row, Store, end_parts};
 use super::world::Scene;
+use super::zones;
 
 const LOCK: election::Config = election::Config {
     ttl: Duration::from_secs(5),
@@ -121,6 +122,8 @@ pub struct Memory {
     /// Whether the runs of the dead are to be looked for.
     pub sweep: bool,
     pub ends: Option<Ends>,
+    /// How far its look at the zone rules is.
+    pub zones: zones::Duty,
     /// Ids that this term has used up.
     minted: i64,
     rows: i64,
@@ -376,6 +379,21 @@ impl Scheduler {
         memory.marks.extend(marks);
         memory.done.extend(settled.done);
         changed
+    }
+
+    /// The next step of a move to its zone rules.
+    pub fn move_zones(
+        &mut self,
+        me: usize,
+        term: &Term,
+        scene: &Scene,
+        store: &mut Store,
+        lock: &mut Option<usize>,
+    ) {
+        match zones::step(self.memory.zones, me, term, store, &scene.guards) {
+            Some(next) => self.memory.zones = next,
+            None => self.guarded(me, false, lock),
+        }
     }
 
     /// Looks for runs that nobody living holds, and decides their ends. Answers whether anything changed.

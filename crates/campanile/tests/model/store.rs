@@ -19,6 +19,7 @@ use campanile_schedule::time::Timestamp;
 
 use super::bounds::{Fence, Guards, TASK, occurrence};
 use super::world::Scene;
+use super::zones::Zones;
 
 /// A run's row, shared between the worlds that have it in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct Store {
     pub parked: BTreeSet<(LimitKey, u8, Timestamp, Parked)>,
     /// While the task rests: the instant from which on it does.
     pub rests_from: Option<Timestamp>,
+    /// Zone rules.
+    pub zones: Zones,
 }
 
 /// What a claim won.

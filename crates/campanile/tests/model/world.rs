@@ -18,6 +18,7 @@ use super::properties::{self, Broken};
 use super::scheduler::{Scheduler, Stage, looks_present};
 use super::store::Store;
 use super::worker::{Way, Worker};
+use super::zones::Zones;
 
 /// What is the same in every world of one check.
 #[derive(Debug, Clone)]
@@ -109,9 +110,14 @@ impl Scene {
             | Action::Bury(n, _)
             | Action::SeekOrphans(n)
             | Action::EndLost(n)
-            | Action::WakeStranded(n) => {
+            | Action::WakeStranded(n)
+            | Action::MoveZones(n) => {
                 let term = world.schedulers[n].leads()?;
-                self.leader_step(&mut world, n, &term, action)
+                let done = self.leader_step(&mut world, n, &term, action);
+                // Whatever a leader's step has changed, its term was the store's.
+                let written = world.store != last.store;
+                world.broken.note_write(&last.store, &term, written);
+                done
             }
             _ => self.outer_step(&mut world, action),
         };
@@ -153,7 +159,6 @@ impl Scene {
                 let marks = std::mem::take(&mut node.memory.marks);
                 let done = std::mem::take(&mut node.memory.done);
                 let written = store.mark_sent(term, &marks, early, &done, guards);
-                world.broken.note_write(store, term, written.is_applied());
                 node.guarded(n, written.is_applied(), &mut world.lock);
             }
             Action::Bury(_, w) => {
@@ -169,6 +174,7 @@ impl Scene {
                 node.guarded(n, holds, &mut world.lock);
             }
             Action::SeekOrphans(_) => return node.seek_orphans(self, store, early),
+            Action::MoveZones(_) => node.move_zones(n, term, self, store, &mut world.lock),
             Action::EndLost(_) => {
                 let Some(ends) = node.memory.ends.take() else {
                     return false;
@@ -200,7 +206,6 @@ impl Scene {
         let present = firing.edits == store.edits;
         let fired = store.fire(term, firing, &self.guards);
         let applied = fired == Fired::Applied;
-        world.broken.note_write(store, term, applied);
         world.broken.note_edits(!applied || present);
         if !told {
             spend(&mut world.left.doubts);
@@ -348,6 +353,11 @@ impl Model for Scene {
         let workers: Vec<Worker> = (0..self.bounds.workers).map(Worker::new).collect();
         let mut store = Store {
             living: workers.iter().map(|w| w.node).collect(),
+            zones: if self.bounds.zones {
+                Zones::begin()
+            } else {
+                Zones::default()
+            },
             ..Store::default()
         };
         store.due.insert(DueKey {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
+use campanile::actor::Actor;
 use campanile::failpoint::{self, Failpoint};
 use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
@@ -16,11 +17,11 @@ use campanile::run::{Reason, Run, State};
 use campanile::task::Task;
 use campanile_schedule::time::Timestamp;
 
-use super::super::connection::transaction;
 use super::super::migration;
+use super::super::pen::as_editor;
 use super::super::statement::{Statement, Text};
 use super::super::value::{Arg, Table};
-use super::ends::{Ending, Outcome};
+use super::ends::{Ending, Hand, Outcome};
 use super::points::{CANCEL, SUBMIT};
 use super::rows::{QUEUE_AT, attempt_of, ended_run, live_run, node_of, small};
 use super::{Store, first};
@@ -133,8 +134,8 @@ impl Control for Store {
         self.former(name, limit).await
     }
 
-    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
-        self.edit_tasks(edit, at).await
+    async fn edit(&self, actor: &Actor, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+        self.edit_tasks(actor, edit, at).await
     }
 
     async fn check_schema(&self) -> Result<(), Error> {
@@ -150,7 +151,11 @@ impl Control for Store {
         self.setting_of(name).await
     }
 
-    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
+    async fn submit(
+        &self,
+        actor: &Actor,
+        submissions: &[Submission],
+    ) -> Result<Vec<Submitted>, Error> {
         let mut keys = submissions.iter().filter_map(|s| s.key.as_ref());
         if keys.any(|key| key.text.contains('\0')) {
             return Err(Error::Refused("an idempotency key holds NUL".into()));
@@ -160,8 +165,10 @@ impl Control for Store {
         }
         self.intern(submissions.iter().map(|s| &s.run.queue))
             .await?;
-        let answers = transaction!(SUBMIT, self.pools.main, &self.random, tx => self.submit_in(tx, submissions))?;
-        answers.ok_or_else(|| Error::Contended("a task was deleted meanwhile".into()))
+        let answers = as_editor!(SUBMIT, self, actor, None, tx => self.submit_in(tx, submissions))?;
+        answers
+            .flatten()
+            .ok_or_else(|| Error::Contended("a task was deleted meanwhile".into()))
     }
 
     async fn runs(
@@ -228,7 +235,7 @@ impl Control for Store {
         self.dues_of_tasks(tasks).await
     }
 
-    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
+    async fn cancel(&self, actor: &Actor, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
         let args = [("id", id.as_i64().into())];
         for _ in 0..CANCEL_LOOKS_MAX {
             let ending = Ending {
@@ -242,13 +249,11 @@ impl Control for Store {
                 log: None,
                 timer: None,
             };
-            let answer = self
-                .record(&CANCEL, &self.pools.main, None, &[ending])
-                .await?;
+            let answer = self.record(&CANCEL, Hand::Person(actor), &[ending]).await?;
             if answer.is_some_and(|written| written.contains(&Written::Applied)) {
                 return Ok(Cancel::Cancelled);
             }
-            if self.pools.main.write(&REQUEST_CANCEL, &args).await? > 0 {
+            if self.pools.pens.write(actor, &REQUEST_CANCEL, &args).await? > 0 {
                 failpoint::reach(Failpoint::CancelRequested);
                 return Ok(Cancel::Requested);
             }
@@ -277,8 +282,8 @@ impl Control for Store {
         ))
     }
 
-    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
-        self.move_timer(id, to).await
+    async fn move_run(&self, actor: &Actor, id: RunId, to: Timestamp) -> Result<Moved, Error> {
+        self.move_timer(actor, id, to).await
     }
 
     async fn runs_of_key(&self, key: &str, limit: usize) -> Result<Vec<(Scope, RunId)>, Error> {
@@ -293,12 +298,12 @@ impl Control for Store {
         self.all_aside(after, limit).await
     }
 
-    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
-        self.let_go(id, at).await
+    async fn release(&self, actor: &Actor, id: i64, at: Timestamp) -> Result<Released, Error> {
+        self.let_go(actor, id, at).await
     }
 
-    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {
-        self.forget(id).await
+    async fn drop_quarantined(&self, actor: &Actor, id: i64) -> Result<Written, Error> {
+        self.forget(actor, id).await
     }
 
     async fn logs(&self, id: RunId) -> Result<Vec<(u32, String)>, Error> {
@@ -352,12 +357,12 @@ impl Control for Store {
         Ok(secret)
     }
 
-    async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
+    async fn request_resign(&self, actor: &Actor, epoch: i64) -> Result<Written, Error> {
         failpoint::reach(Failpoint::ResignBefore);
         let changed = self
             .pools
-            .main
-            .write(&RESIGN, &[("epoch", epoch.into())])
+            .pens
+            .write(actor, &RESIGN, &[("epoch", epoch.into())])
             .await?;
         failpoint::reach(Failpoint::ResignRequested);
         Ok(if changed == 0 {

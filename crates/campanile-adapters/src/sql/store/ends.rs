@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use campanile::actor::Actor;
 use campanile::failpoint::{self, Around, Failpoint};
 use campanile::id::RunId;
 use campanile::port::Written;
@@ -12,13 +13,13 @@ use campanile::protocol::run::counts_as_failure;
 use campanile::protocol::work::{End, Finish, Term};
 use campanile::run::{Reason, State};
 
-use super::super::connection::{Pool, Tx, Verdict, transaction};
+use super::super::connection::{Tx, Verdict, transaction};
 use super::super::dialect::Dialect;
 use super::super::error::Failure;
+use super::super::pen::{Footing, as_editor, as_leader};
 use super::super::statement::Statement;
 use super::super::value::Table;
 use super::Store;
-use super::leading::guard;
 use super::permits::release;
 use super::requeue::requeue;
 use super::rows::{clean, clean_error};
@@ -233,23 +234,31 @@ impl Ending {
     }
 }
 
+/// Whose ends are recorded.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Hand<'a> {
+    /// The leader's, under the fence.
+    Leader(&'a Term),
+    /// A worker's, under the claims that the ends name.
+    Worker,
+    /// A person's.
+    Person(&'a Actor),
+}
+
 impl Store {
-    /// Records ends, under guard F if a term is given; `None` if it is over. An end of an occurrence whose run is in history
+    /// Records ends; `None` if they are a leader's whose term is over. An end of an occurrence whose run is in history
     /// already is refused with its batch; asked for alone, it is recorded beside the first, with an error in the log.
     pub(super) async fn record(
         &self,
         around: &Around,
-        pool: &Pool,
-        term: Option<&Term>,
+        hand: Hand<'_>,
         endings: &[Ending],
     ) -> Result<Option<Vec<Written>>, Error> {
-        let answer = self
-            .record_at_once(around, pool, term, endings, false)
-            .await;
+        let answer = self.record_at_once(around, hand, endings, false).await;
         let ([ending], true) = (endings, answer.as_ref().is_err_and(is_second_run)) else {
             return answer;
         };
-        let twice = self.record_at_once(around, pool, term, endings, true).await;
+        let twice = self.record_at_once(around, hand, endings, true).await;
         if twice.is_ok() {
             tracing::error!(run = %ending.run, "run {} is the second of its occurrence: recorded beside the first", ending.run);
         }
@@ -259,8 +268,7 @@ impl Store {
     async fn record_at_once(
         &self,
         around: &Around,
-        pool: &Pool,
-        term: Option<&Term>,
+        hand: Hand<'_>,
         endings: &[Ending],
         twice: bool,
     ) -> Result<Option<Vec<Written>>, Error> {
@@ -268,7 +276,22 @@ impl Store {
         let mut seen = HashSet::with_capacity(endings.len());
         let mut distinct: Vec<&Ending> = endings.iter().filter(|e| seen.insert(e.key())).collect();
         distinct.sort_by_key(|e| e.run);
-        let applied = transaction!(around, pool, &self.random, tx => record_in(around, tx, term, &distinct, twice))?;
+        let applied = match hand {
+            Hand::Leader(term) => {
+                let footing = Footing::TERM;
+                as_leader!(around, self, term, footing, tx => record_in(tx, &distinct, twice))?
+                    .unless_fenced()
+            }
+            Hand::Worker => {
+                let pool = &self.pools.main;
+                Some(
+                    transaction!(around, pool, &self.random, tx => record_in(tx, &distinct, twice))?,
+                )
+            }
+            Hand::Person(actor) => {
+                as_editor!(around, self, actor, None, tx => record_in(tx, &distinct, twice))?
+            }
+        };
         let Some(mut applied) = applied else {
             return Ok(None);
         };
@@ -296,17 +319,10 @@ pub(super) fn is_second_run(error: &Error) -> bool {
 pub(super) type Applied = HashSet<(RunId, Option<u32>, Option<i64>)>;
 
 async fn record_in(
-    around: &Around,
     tx: &mut Tx,
-    term: Option<&Term>,
     endings: &[&Ending],
     twice: bool,
-) -> Result<Verdict<Option<Applied>>, Failure> {
-    if let Some(term) = term
-        && !guard(tx, term, around).await?
-    {
-        return Ok(Verdict::Rollback(None));
-    }
+) -> Result<Verdict<Applied>, Failure> {
     let (over, again): (Vec<&Ending>, Vec<&Ending>) = endings
         .iter()
         .partition(|e| matches!(e.outcome, Outcome::Over(..)));
@@ -323,7 +339,7 @@ async fn record_in(
             .filter(|e| applied.contains(&e.key())),
     )
     .await?;
-    Ok(Verdict::Commit(Some(applied)))
+    Ok(Verdict::Commit(applied))
 }
 
 /// Moves runs into history, and gives their permits back.

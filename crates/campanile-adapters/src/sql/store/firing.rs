@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use campanile::failpoint::{self, Failpoint};
 use campanile::id::RunId;
 use campanile::port::store::Error;
-use campanile::protocol::work::{DueKey, Fired, Firing, Owner, ScanLimits, Term, Waiting};
+use campanile::protocol::work::{DueKey, Fired, Firing, Owner, ScanLimits, Waiting};
 use campanile::run::{Origin, Run};
 use campanile_schedule::time::Timestamp;
 
@@ -14,22 +14,16 @@ use super::super::connection::{Tx, Verdict};
 use super::super::dialect::Dialect;
 use super::super::error::Failure;
 use super::super::outbox;
+use super::super::pen::LeaderTx;
 use super::super::statement::{Statement, Text};
 use super::super::value::{Arg, Row, Table};
 use super::Store;
-use super::leading::guard;
-use super::points::FIRE;
 use super::rows::{IN_TURN, live_run};
 
 /// Queues that one scan statement names.
 pub(super) const SCAN_QUEUES_MAX: usize = 50;
 /// Rows that one statement inserts.
 pub(super) const INSERT_ROWS_MAX: usize = 2_000;
-
-/// Guard F, and no edit since the scan.
-static GUARD_EDITS: Statement = Statement::new(
-    "UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = :epoch AND holder = :holder AND edits = :edits",
-);
 
 /// Runs that still wait, with what they carry of their own.
 static WAITING: Statement = Statement::new(concat!(
@@ -163,24 +157,9 @@ impl Store {
 
     pub(super) async fn fire_in(
         &self,
-        tx: &mut Tx,
-        term: &Term,
+        tx: &mut LeaderTx,
         firing: &Firing,
     ) -> Result<Verdict<Fired>, Failure> {
-        let args = [
-            ("epoch", term.epoch.into()),
-            ("holder", term.holder.as_str().into()),
-            ("edits", firing.edits.into()),
-        ];
-        if tx.write(&GUARD_EDITS, &args).await? == 0 {
-            let fenced = !guard(tx, term, &FIRE).await?;
-            return Ok(Verdict::Rollback(if fenced {
-                Fired::Fenced
-            } else {
-                Fired::Edited
-            }));
-        }
-        FIRE.reach_guarded();
         if !firing.consumed.is_empty() {
             let args = [("rows", self.due_table(&firing.consumed)?.into())];
             let consumed = tx.write(&CONSUME, &args).await?;

@@ -13,12 +13,12 @@ use campanile::protocol::work::{DueKey, Fired, Term};
 use campanile::run::Run;
 use campanile_schedule::time::Timestamp;
 
-use super::super::connection::{Tx, Verdict, transaction};
+use super::super::connection::{Tx, Verdict};
 use super::super::error::Failure;
+use super::super::pen::{Footing, LeaderTx, as_leader};
 use super::super::statement::Statement;
 use super::super::value::{Arg, Table};
 use super::Store;
-use super::leading::guard;
 use super::points::PUT_BACK;
 use super::rows::{ended_run, live_run};
 use super::shared::put_settings;
@@ -51,12 +51,6 @@ static ENDED: Statement = Statement::new(concat!(
     " FROM run_history WHERE id >= :first AND origin = 1 AND COALESCE(skipped_last, due_at) > :beyond
      AND task IN (SELECT i FROM @ids(i int) AS v)",
 ));
-
-/// Guard F for decisions that rest on one value of the edit counter, and change what the leader's cache holds.
-static GUARD: Statement = Statement::new(
-    "UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1 AND epoch = :epoch AND holder = :holder
-     AND edits = :edits",
-);
 
 /// Forgets skips: their instants have not come.
 static UNSKIP: Statement = Statement::new(
@@ -157,28 +151,16 @@ impl Store {
             keys.push(next);
         }
         self.intern(keys.iter().map(|key| &key.queue)).await?;
-        transaction!(PUT_BACK, self.pools.leader, &self.random, tx => self.put_back_in(tx, term, back))
+        let footing = Footing::changes(Some(back.edits));
+        let led = as_leader!(PUT_BACK, self, term, footing, tx => self.put_back_in(tx, back))?;
+        Ok(led.fired())
     }
 
     async fn put_back_in(
         &self,
-        tx: &mut Tx,
-        term: &Term,
+        tx: &mut LeaderTx,
         back: &PutBack,
     ) -> Result<Verdict<Fired>, Failure> {
-        let args = [
-            ("epoch", term.epoch.into()),
-            ("holder", term.holder.as_str().into()),
-            ("edits", back.edits.into()),
-        ];
-        if tx.write(&GUARD, &args).await? == 0 {
-            let fenced = !guard(tx, term, &PUT_BACK).await?;
-            return Ok(Verdict::Rollback(match fenced {
-                true => Fired::Fenced,
-                false => Fired::Edited,
-            }));
-        }
-        PUT_BACK.reach_guarded();
         if !(self.take_runs(tx, back).await? && unskip(tx, back).await?) {
             return Ok(Verdict::Rollback(Fired::Edited));
         }

@@ -1,10 +1,9 @@
-//! What the leader asks of the store. Every write begins with guard F: nothing of a deposed leader commits after its
-//! successor's term began.
+//! What the leader asks of the store. Every write is a transaction of [`super::super::pen`], which begins with the fence:
+//! nothing of a deposed leader commits after its successor's term began.
 
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use campanile::failpoint::Around;
 use campanile::id::{Holder, NodeId, OutboxId, RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::{Error, Leading};
@@ -12,23 +11,21 @@ use campanile::protocol::jump::{Answered, PutBack};
 use campanile::protocol::permits::{LimitKey, Rules, Standing};
 use campanile::protocol::refusal::Parts;
 use campanile::protocol::work::{
-    Bid, Deletions, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, Orphans, OutboxRow, Owner,
-    Scan, ScanLimits, Term,
+    Bid, Deletions, DueKey, DueRow, Edit, Finish, Fired, Firing, LeaderRow, OnBehalfOf, Orphans,
+    OutboxRow, Owner, Scan, ScanLimits, Term,
 };
 use campanile::run::{Reason, Run, State};
 use campanile_schedule::time::Timestamp;
 
-use super::super::connection::{Tx, Verdict, transaction};
-use super::super::error::Failure;
+use super::super::connection::Verdict;
+use super::super::pen::{Footing, as_leader};
 use super::super::statement::Statement;
 use super::super::value::{Arg, Row, Table};
-use super::ends::{Ending, Outcome};
+use super::ends::{Ending, Hand, Outcome};
 use super::firing::{SCAN_QUEUES_MAX, scan_text};
-use super::points::{
-    BEGIN_TERM as BIDDING, BURY, FINISH_LOST, FIRE, HAND_OVER, PRUNE as PRUNING, SETTLE,
-};
+use super::points::{BURY, FINISH_LOST, FIRE, HAND_OVER, PRUNE as PRUNING, SETTLE};
 use super::rows::{live_run, outbox_of, pairs};
-use super::{Store, first};
+use super::{QUEUES, Store, first};
 
 /// How far a node's clock may be behind the store's: history is pruned in the order of ids, whose time is the node's.
 const SKEW_MAX_MS: i64 = 3_600_000;
@@ -36,17 +33,6 @@ const SKEW_MAX_MS: i64 = 3_600_000;
 /// The leader row and the store's clock.
 static LEADER: Statement = Statement::new(
     "SELECT epoch, holder, node, node_name, since, edits, resign_epoch, @now FROM leader WHERE id = 1",
-);
-
-/// Begins a term, if nobody else has begun one since the epoch was read.
-static BEGIN_TERM: Statement = Statement::new(
-    "UPDATE leader SET epoch = :epoch, holder = :holder, node = :node, node_name = :name, since = @now, seq = seq + 1,
-     resign_epoch = 0 WHERE id = 1 AND epoch = :read AND epoch < :epoch",
-);
-
-/// Guard F.
-static GUARD: Statement = Statement::new(
-    "UPDATE leader SET seq = seq + 1 WHERE id = 1 AND epoch = :epoch AND holder = :holder",
 );
 
 /// What a former leader may not have published.
@@ -107,28 +93,6 @@ static PRUNE: [Statement; 5] = [
     Statement::new("DELETE FROM run_history WHERE id IN (SELECT id FROM @ids(id int) AS v)"),
 ];
 
-/// Guard F: whether the term is still the one that may write. From here to the end of the transaction no other term
-/// begins.
-pub(super) async fn guard(tx: &mut Tx, term: &Term, around: &Around) -> Result<bool, Failure> {
-    let args = [
-        ("epoch", term.epoch.into()),
-        ("holder", term.holder.as_str().into()),
-    ];
-    let holds = tx.write(&GUARD, &args).await? == 1;
-    if holds {
-        around.reach_guarded();
-    }
-    Ok(holds)
-}
-
-fn written(rows: u64) -> Written {
-    if rows == 0 {
-        Written::Stale
-    } else {
-        Written::Applied
-    }
-}
-
 pub(super) fn cap(limit: usize) -> Arg {
     i64::try_from(limit).unwrap_or(i64::MAX).into()
 }
@@ -141,24 +105,14 @@ impl Leading for Store {
     }
 
     async fn begin_term(&self, bid: &Bid) -> Result<Written, Error> {
-        let args = [
-            ("read", bid.read_epoch.into()),
-            ("epoch", bid.term.epoch.into()),
-            ("holder", bid.term.holder.as_str().into()),
-            ("node", bid.node.as_i64().into()),
-            ("name", bid.node_name.as_str().into()),
-        ];
-        let changed = transaction!(BIDDING, self.pools.leader, &self.random, tx => async {
-            Ok(Verdict::Commit(tx.write(&BEGIN_TERM, &args).await?))
-        });
-        changed.map(written)
+        self.pools.pens.bid(bid, &self.random).await
     }
 
     async fn scan(&self, until: Timestamp, limits: &ScanLimits) -> Result<Scan, Error> {
         let pool = &self.pools.leader_reader;
         // The edits first: an edit after this makes the firing be refused, not unseen.
         let row = leader_of(first(pool.rows(&LEADER, &[]).await?, "leader")?)?;
-        self.load_queues(pool).await?;
+        self.know_queues(pool.rows(&QUEUES, &[]).await?)?;
         let queues = self.rooms(limits);
         let mut keys = Vec::new();
         for chunk in queues.chunks(SCAN_QUEUES_MAX) {
@@ -218,7 +172,9 @@ impl Leading for Store {
             .chain(&firing.skipped)
             .map(|run| &run.queue);
         self.intern(keys.chain(runs)).await?;
-        transaction!(FIRE, self.pools.leader, &self.random, tx => self.fire_in(tx, term, firing))
+        let footing = Footing::read_at(firing.edits);
+        let led = as_leader!(FIRE, self, term, footing, tx => self.fire_in(tx, firing))?;
+        Ok(led.fired())
     }
 
     async fn outbox(&self, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxRow>, Error> {
@@ -260,14 +216,12 @@ impl Leading for Store {
         term: &Term,
         runs: &[(RunId, u32)],
     ) -> Result<Option<Vec<RunId>>, Error> {
-        transaction!(SETTLE, self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term, &SETTLE).await? {
-                return Ok(Verdict::Rollback(None));
-            }
+        let led = as_leader!(SETTLE, self, term, Footing::TERM, tx => async {
             let rows = tx.rows(&STILL_WANTED, &[("runs", pairs(runs).into())]).await?;
             let waiting = rows.into_iter().map(|mut row| row.int("run").map(RunId::from_i64));
-            Ok(Verdict::Commit(Some(waiting.collect::<Result<Vec<_>, _>>()?)))
-        })
+            Ok(Verdict::Commit(waiting.collect::<Result<Vec<_>, _>>()?))
+        })?;
+        Ok(led.unless_fenced())
     }
 
     async fn mark_sent(
@@ -277,10 +231,7 @@ impl Leading for Store {
         at: Timestamp,
         done: &[OutboxId],
     ) -> Result<Written, Error> {
-        transaction!(SETTLE, self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term, &SETTLE).await? {
-                return Ok(Verdict::Rollback(Written::Stale));
-            }
+        let led = as_leader!(SETTLE, self, term, Footing::TERM, tx => async {
             if !queued.is_empty() {
                 let args = [("runs", pairs(queued).into()), ("at", at.as_ms().into())];
                 tx.write(&MARK_QUEUED, &args).await?;
@@ -290,7 +241,8 @@ impl Leading for Store {
                 tx.write(&DROP_OUTBOX, &[("ids", ids.into())]).await?;
             }
             Ok(Verdict::Commit(Written::Applied))
-        })
+        })?;
+        Ok(led.written())
     }
 
     async fn hand_over(
@@ -314,7 +266,7 @@ impl Leading for Store {
             })
             .collect();
         let answer = self
-            .record(&HAND_OVER, &self.pools.leader, Some(term), &endings)
+            .record(&HAND_OVER, Hand::Leader(term), &endings)
             .await?;
         Ok(if answer.is_some() {
             Written::Applied
@@ -344,13 +296,11 @@ impl Leading for Store {
     }
 
     async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error> {
-        transaction!(BURY, self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term, &BURY).await? {
-                return Ok(Verdict::Rollback(Written::Stale));
-            }
+        let led = as_leader!(BURY, self, term, Footing::TERM, tx => async {
             tx.write(&REMOVE_NODE, &[("node", node.as_i64().into())]).await?;
             Ok(Verdict::Commit(Written::Applied))
-        })
+        })?;
+        Ok(led.written())
     }
 
     async fn finish_lost(
@@ -359,7 +309,7 @@ impl Leading for Store {
         ends: &[Finish],
     ) -> Result<Option<Vec<Written>>, Error> {
         let endings: Vec<Ending> = ends.iter().map(Ending::from).collect();
-        self.record(&FINISH_LOST, &self.pools.leader, Some(term), &endings)
+        self.record(&FINISH_LOST, Hand::Leader(term), &endings)
             .await
     }
 
@@ -400,6 +350,16 @@ impl Leading for Store {
 
     async fn rows_ahead(&self, tasks: &[TaskId], beyond: Timestamp) -> Result<Vec<Run>, Error> {
         self.rows_planned_ahead(tasks, beyond).await
+    }
+
+    async fn edit_for(
+        &self,
+        term: &Term,
+        on_behalf_of: OnBehalfOf,
+        edit: &Edit,
+        at: Timestamp,
+    ) -> Result<Fired, Error> {
+        self.edit_as_leader(term, on_behalf_of, edit, at).await
     }
 
     async fn put_back(&self, term: &Term, back: &PutBack) -> Result<Fired, Error> {
@@ -457,10 +417,7 @@ impl Store {
     }
 
     async fn prune_some(&self, term: &Term, ids: &[i64]) -> Result<Written, Error> {
-        transaction!(PRUNING, self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term, &PRUNING).await? {
-                return Ok(Verdict::Rollback(Written::Stale));
-            }
+        let led = as_leader!(PRUNING, self, term, Footing::TERM, tx => async {
             if !ids.is_empty() {
                 let args = [("ids", Table::of(ids.iter().copied()).into())];
                 for statement in &PRUNE {
@@ -468,7 +425,8 @@ impl Store {
                 }
             }
             Ok(Verdict::Commit(Written::Applied))
-        })
+        })?;
+        Ok(led.written())
     }
 }
 

@@ -8,10 +8,11 @@ use campanile::protocol::work::{Deletions, Orphans, Term};
 use campanile::run::{Reason, Run, State};
 use campanile_schedule::time::Timestamp;
 
-use super::super::connection::{Verdict, transaction};
+use super::super::connection::Verdict;
+use super::super::pen::{Footing, as_leader};
 use super::super::statement::Statement;
-use super::ends::{Ending, Outcome};
-use super::leading::{cap, guard};
+use super::ends::{Ending, Hand, Outcome};
+use super::leading::cap;
 use super::points::{FORGET as FORGETTING, ORPHANS as ORPHANED};
 use super::rows::{live_run, small};
 use super::{Store, first};
@@ -91,9 +92,7 @@ impl Store {
             })
         });
         let endings = endings.collect::<Result<Vec<Ending>, Error>>()?;
-        let answer = self
-            .record(&ORPHANED, &self.pools.leader, Some(term), &endings)
-            .await?;
+        let answer = self.record(&ORPHANED, Hand::Leader(term), &endings).await?;
         let ended = |written: &Vec<Written>| written.iter().filter(|w| w.is_applied()).count();
         Ok(answer.as_ref().map(ended))
     }
@@ -105,12 +104,10 @@ impl Store {
         limit: usize,
     ) -> Result<Option<usize>, Error> {
         let args = [("before", before.as_ms().into()), ("limit", cap(limit))];
-        transaction!(FORGETTING, self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term, &FORGETTING).await? {
-                return Ok(Verdict::Rollback(None));
-            }
+        let led = as_leader!(FORGETTING, self, term, Footing::TERM, tx => async {
             let forgotten = tx.write(&FORGET, &args).await?;
-            Ok(Verdict::Commit(Some(usize::try_from(forgotten).unwrap_or(usize::MAX))))
-        })
+            Ok(Verdict::Commit(usize::try_from(forgotten).unwrap_or(usize::MAX)))
+        })?;
+        Ok(led.unless_fenced())
     }
 }

@@ -10,13 +10,13 @@ use campanile::protocol::permits::{Held, LimitKey, Parked, Permit, Standing};
 use campanile::protocol::work::{Firing, Replaced, Term};
 use campanile::run::{Reason, State};
 
-use super::super::connection::{Tx, Verdict, transaction};
+use super::super::connection::{Tx, Verdict};
 use super::super::error::Failure;
+use super::super::pen::{Footing, as_leader};
 use super::super::statement::Statement;
 use super::super::value::{Row, Table};
 use super::Store;
 use super::ends::{Ending, Outcome, PUT_TIMERS, end};
-use super::leading::guard;
 use super::points::{SWEEP, UNBLOCK};
 use super::rows::small;
 
@@ -158,17 +158,15 @@ impl Store {
         if keys.is_empty() {
             return Ok(Some(0));
         }
-        transaction!(SWEEP, self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term, &SWEEP).await? {
-                return Ok(Verdict::Rollback(None));
-            }
+        let led = as_leader!(SWEEP, self, term, Footing::TERM, tx => async {
             tx.write(&DROP_ORPHANED, &[]).await?;
             let mut count = 0;
             for key in &keys {
                 count += hand_on(tx, key, HAND_ON_MAX).await?;
             }
-            Ok(Verdict::Commit(Some(count)))
-        })
+            Ok(Verdict::Commit(count))
+        })?;
+        Ok(led.unless_fenced())
     }
 
     pub(super) async fn blocked_runs(&self) -> Result<Vec<(LimitKey, u64)>, Error> {
@@ -185,16 +183,14 @@ impl Store {
         term: &Term,
         keys: &[LimitKey],
     ) -> Result<Option<usize>, Error> {
-        transaction!(UNBLOCK, self.pools.leader, &self.random, tx => async {
-            if !guard(tx, term, &UNBLOCK).await? {
-                return Ok(Verdict::Rollback(None));
-            }
+        let led = as_leader!(UNBLOCK, self, term, Footing::TERM, tx => async {
             let mut count = 0;
             for key in keys {
                 count += hand_on(tx, &key.to_string(), HAND_ON_MAX).await?;
             }
-            Ok(Verdict::Commit(Some(count)))
-        })
+            Ok(Verdict::Commit(count))
+        })?;
+        Ok(led.unless_fenced())
     }
 
     /// What a firing says about permits. Answers whether its decisions still hold.

@@ -4,7 +4,7 @@
 use campanile::failpoint::{Around, Failpoint};
 
 /// A bid for a term: its one statement is its guard.
-pub(super) const BEGIN_TERM: Around = Around {
+pub(in super::super) const BEGIN_TERM: Around = Around {
     before: Failpoint::BeginTermBefore,
     guarded: None,
     written: Failpoint::BeginTermWritten,
@@ -121,6 +121,14 @@ pub(super) const FINISH: Around = Around {
     guarded: None,
     written: Failpoint::FinishWritten,
     committed: Failpoint::FinishCommitted,
+};
+
+/// The leader edits on somebody's behalf.
+pub(super) const EDIT_FOR: Around = Around {
+    before: Failpoint::EditForBefore,
+    guarded: Some(Failpoint::EditForGuarded),
+    written: Failpoint::EditForWritten,
+    committed: Failpoint::EditForCommitted,
 };
 
 /// Somebody ends a run.

@@ -1,6 +1,7 @@
 //! What the store itself refused to record, or can't read any more: set aside so that nothing waits for it, shown, released, dropped. A run stays
 //! in its row, in a state that no other statement asks for.
 
+use campanile::actor::Actor;
 use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::Error;
@@ -12,11 +13,11 @@ use campanile_schedule::time::Timestamp;
 
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::error::Failure;
+use super::super::pen::{Footing, as_editor, as_leader};
 use super::super::statement::Statement;
 use super::super::value::{Row, Table};
 use super::Store;
 use super::ends::{Ending, Outcome, PUT_TIMERS, end, is_second_run};
-use super::leading::guard;
 use super::permits::release;
 use super::points::{ASIDE, RELEASE};
 use super::requeue::requeue;
@@ -182,18 +183,12 @@ impl Store {
         if let Thing::Due(key) = &aside.thing {
             self.intern([&key.queue]).await?;
         }
-        let pool = match term {
-            Some(_) => &self.pools.leader,
-            None => &self.pools.main,
+        let Some(term) = term else {
+            let pool = &self.pools.main;
+            return transaction!(ASIDE, pool, &self.random, tx => self.aside_in(tx, aside));
         };
-        transaction!(ASIDE, pool, &self.random, tx => async {
-            if let Some(term) = term
-                && !guard(tx, term, &ASIDE).await?
-            {
-                return Ok(Verdict::Rollback(Written::Stale));
-            }
-            self.aside_in(tx, aside).await
-        })
+        let led = as_leader!(ASIDE, self, term, Footing::TERM, tx => self.aside_in(tx, aside))?;
+        Ok(led.written())
     }
 
     async fn aside_in(&self, tx: &mut Tx, aside: &Aside) -> Result<Verdict<Written>, Failure> {
@@ -314,26 +309,38 @@ impl Store {
     }
 
     /// A second run of one occurrence is recorded beside the first, as the ends of others are.
-    pub(super) async fn let_go(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
-        let answer = self.let_go_as(id, at, false).await;
+    pub(super) async fn let_go(
+        &self,
+        actor: &Actor,
+        id: i64,
+        at: Timestamp,
+    ) -> Result<Released, Error> {
+        let answer = self.let_go_as(actor, id, at, false).await;
         if answer.as_ref().is_err_and(is_second_run) {
-            return self.let_go_as(id, at, true).await;
+            return self.let_go_as(actor, id, at, true).await;
         }
         answer
     }
 
-    async fn let_go_as(&self, id: i64, at: Timestamp, twice: bool) -> Result<Released, Error> {
-        transaction!(RELEASE, self.pools.main, &self.random, tx => async {
+    async fn let_go_as(
+        &self,
+        actor: &Actor,
+        id: i64,
+        at: Timestamp,
+        twice: bool,
+    ) -> Result<Released, Error> {
+        let answer = as_editor!(RELEASE, self, actor, None, tx => async {
             let taken = tx.rows(&TAKE, &[("id", id.into())]).await?;
             match taken.into_iter().next() {
                 None => Ok(Verdict::Rollback(Released::Unknown)),
                 Some(row) => let_go_in(tx, row, at, twice).await.map(Verdict::Commit),
             }
-        })
+        })?;
+        Ok(answer.unwrap_or(Released::Unknown))
     }
 
-    pub(super) async fn forget(&self, id: i64) -> Result<Written, Error> {
-        transaction!(RELEASE, self.pools.main, &self.random, tx => async {
+    pub(super) async fn forget(&self, actor: &Actor, id: i64) -> Result<Written, Error> {
+        let answer = as_editor!(RELEASE, self, actor, None, tx => async {
             let taken = tx.rows(&TAKE, &[("id", id.into())]).await?;
             let Some(mut row) = taken.into_iter().next() else {
                 return Ok(Verdict::Rollback(Written::Stale));
@@ -346,7 +353,8 @@ impl Store {
                 }
             }
             Ok(Verdict::Commit(Written::Applied))
-        })
+        })?;
+        Ok(answer.unwrap_or(Written::Stale))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use campanile::actor::Actor;
 use campanile::failpoint::{self, Failpoint};
 use campanile::id::RunId;
 use campanile::port::store::Error;
@@ -12,8 +13,9 @@ use campanile::protocol::work::{DueKey, Moved, Owner, Submission, Submitted};
 use campanile::run::Run;
 use campanile_schedule::time::Timestamp;
 
-use super::super::connection::{Tx, Verdict, transaction};
+use super::super::connection::{Tx, Verdict};
 use super::super::error::Failure;
+use super::super::pen::{EditTx, as_editor};
 use super::super::statement::Statement;
 use super::super::value::{Row, Table};
 use super::Store;
@@ -113,7 +115,7 @@ impl Store {
     /// `None` if a task of theirs was deleted meanwhile.
     pub(super) async fn submit_in(
         &self,
-        tx: &mut Tx,
+        tx: &mut EditTx<'_>,
         submissions: &[Submission],
     ) -> Result<Verdict<Option<Vec<Submitted>>>, Failure> {
         let (known, kept) = keep_keys(tx, submissions).await?;
@@ -203,7 +205,12 @@ impl Store {
     }
 
     /// Replaces a run's timer, if it still waits for it.
-    pub(super) async fn move_timer(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
+    pub(super) async fn move_timer(
+        &self,
+        actor: &Actor,
+        id: RunId,
+        to: Timestamp,
+    ) -> Result<Moved, Error> {
         for _ in 0..MOVE_LOOKS_MAX {
             let args = [("id", id.as_i64().into())];
             let rows = self.pools.main.rows(&RUN, &args).await?;
@@ -214,8 +221,8 @@ impl Store {
             let Some(moved) = moved else {
                 return Ok(answer);
             };
-            let answer = transaction!(MOVE, self.pools.main, &self.random, tx => self.move_in(tx, &run, &moved))?;
-            if let Some(answer) = answer {
+            let answer = as_editor!(MOVE, self, actor, None, tx => self.move_in(tx, &run, &moved))?;
+            if let Some(answer) = answer.flatten() {
                 return Ok(answer);
             }
         }
@@ -227,7 +234,7 @@ impl Store {
     /// `None` if the run is not as it was seen. The timer comes first, as in a firing: so the two never wait for each other.
     async fn move_in(
         &self,
-        tx: &mut Tx,
+        tx: &mut EditTx<'_>,
         old: &Run,
         new: &Run,
     ) -> Result<Verdict<Option<Moved>>, Failure> {

@@ -3,23 +3,25 @@
 
 use std::collections::{HashMap, HashSet};
 
+use campanile::actor::Actor;
 use campanile::id::{RunId, TaskId};
 use campanile::port::Written;
 use campanile::port::store::Error;
 use campanile::protocol::work::{
-    Backlog, DueChange, DueKey, Edit, Former, Named, TaskPage, Upsert,
+    Backlog, DueChange, DueKey, Edit, Fired, Former, Named, OnBehalfOf, TaskPage, Term, Upsert,
 };
 use campanile::task::Task;
 use campanile_schedule::time::Timestamp;
 
-use super::super::connection::{Tx, Verdict, transaction};
+use super::super::connection::{Tx, Verdict};
 use super::super::error::Failure;
+use super::super::pen::{EditTx, Footing, Led, as_editor, as_leader};
 use super::super::statement::Statement;
 use super::super::value::Table;
 use super::Store;
 use super::ahead::Rests;
 use super::firing::INSERT_ROWS_MAX;
-use super::points::EDIT;
+use super::points::{EDIT, EDIT_FOR};
 use super::rows::{former_of, from_json, small, task_of, to_json};
 
 /// A page of living tasks.
@@ -78,15 +80,6 @@ static NEXT_DUE: Statement = Statement::new("SELECT at FROM due WHERE owner = :t
 /// Where tasks' due rows stand.
 pub(super) static DUE_OF: Statement = Statement::new(
     "SELECT owner, at FROM due WHERE n = 0 AND owner IN (SELECT i FROM @ids(i int) AS v)",
-);
-
-/// Edits and the leader's writes are serial; the leader's cache of tasks is as old as this counter.
-static TOUCH: Statement =
-    Statement::new("UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1");
-
-/// The same, for an edit that rests on all that was there when it was decided.
-static TOUCH_AT: Statement = Statement::new(
-    "UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1 AND edits = :edits",
 );
 
 /// Tasks as they are, living and deleted.
@@ -244,7 +237,41 @@ impl Store {
         Ok(at.transpose()?.map(Timestamp::from_ms))
     }
 
-    pub(super) async fn edit_tasks(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+    pub(super) async fn edit_tasks(
+        &self,
+        actor: &Actor,
+        edit: &Edit,
+        at: Timestamp,
+    ) -> Result<Written, Error> {
+        self.intern_of(edit).await?;
+        let footing = Some(Footing::changes(edit.edits));
+        let answer = as_editor!(EDIT, self, actor, footing, tx => self.edit_in(tx, edit, at))?;
+        Ok(answer.unwrap_or(Written::Stale))
+    }
+
+    /// The leader's edit on somebody's behalf.
+    pub(super) async fn edit_as_leader(
+        &self,
+        term: &Term,
+        on_behalf_of: OnBehalfOf,
+        edit: &Edit,
+        at: Timestamp,
+    ) -> Result<Fired, Error> {
+        self.intern_of(edit).await?;
+        let footing = Footing::changes(edit.edits);
+        let led = as_leader!(EDIT_FOR, self, term, footing, tx => async {
+            let tx = &mut tx.edit(on_behalf_of);
+            self.edit_in(tx, edit, at).await
+        })?;
+        Ok(match led {
+            Led::Done(Written::Applied) => Fired::Applied,
+            Led::Done(Written::Stale) | Led::Edited => Fired::Edited,
+            Led::Fenced => Fired::Fenced,
+        })
+    }
+
+    /// The queues of what an edit puts.
+    async fn intern_of(&self, edit: &Edit) -> Result<(), Error> {
         let keys = edit.upserts.iter().filter_map(|upsert| match &upsert.due {
             DueChange::Replace { next, .. } => next.as_ref().map(|key| &key.queue),
             DueChange::Keep | DueChange::Rest { .. } => None,
@@ -252,24 +279,15 @@ impl Store {
         let moved = edit.moves.iter().filter_map(|m| m.next.as_ref());
         let skipped = edit.skipped.iter().map(|run| &run.queue);
         self.intern(keys.chain(moved.map(|key| &key.queue)).chain(skipped))
-            .await?;
-        transaction!(EDIT, self.pools.main, &self.random, tx => self.edit_in(tx, edit, at))
+            .await
     }
 
     async fn edit_in(
         &self,
-        tx: &mut Tx,
+        tx: &mut EditTx<'_>,
         edit: &Edit,
         at: Timestamp,
     ) -> Result<Verdict<Written>, Failure> {
-        let touched = match edit.edits {
-            Some(edits) => tx.write(&TOUCH_AT, &[("edits", edits.into())]).await?,
-            None => tx.write(&TOUCH, &[]).await?,
-        };
-        if touched == 0 {
-            return Ok(Verdict::Rollback(Written::Stale));
-        }
-        EDIT.reach_guarded();
         let present = as_they_are(tx, edit).await?;
         if !is_as_expected(edit, &present)
             || names_are_taken(tx, edit).await?

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use super::super::statement::Statement;
 use super::super::value::{Row, Table};
-use super::ends::Ending;
+use super::ends::{Ending, Hand};
 use super::leading::REMOVE_NODE;
 use super::points::FINISH;
 use super::rows::{clean, pairs, small, spec_of, task_of, to_json};
@@ -161,9 +161,7 @@ impl Working for Store {
             return Ok(Vec::new());
         }
         let endings: Vec<Ending> = ends.iter().map(Ending::from).collect();
-        let answer = self
-            .record(&FINISH, &self.pools.main, None, &endings)
-            .await?;
+        let answer = self.record(&FINISH, Hand::Worker, &endings).await?;
         Ok(answer.unwrap_or_default())
     }
 

@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 
 use campanile_schedule::time::Timestamp;
@@ -42,7 +43,10 @@ pub async fn an_edit_makes_and_changes_tasks(store: Arc<dyn Store>) {
         upserts: vec![change(&task, 1, "new <b>words</b> 'n' \"all\" \\u0000")],
         ..Edit::default()
     };
-    assert_eq!(f.store.edit(&edit, at(5)).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.edit(somebody(), &edit, at(5)).await.unwrap(),
+        Written::Applied
+    );
     let changed = f.named("t").await.unwrap();
     assert_eq!(
         (changed.version, changed.created_at, changed.updated_at),
@@ -61,7 +65,10 @@ pub async fn due_rows_are_read_for_many_tasks(store: Arc<dyn Store>) {
         upserts: vec![f.creation(spec("none"), None)],
         ..Edit::default()
     };
-    assert_eq!(f.store.edit(&none, at(0)).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.edit(somebody(), &none, at(0)).await.unwrap(),
+        Written::Applied
+    );
     let nothing = f.named("none").await.unwrap();
     let ids = [b.id, nothing.id, a.id];
     let seen = f.store.next_dues(&ids).await.unwrap();
@@ -100,7 +107,10 @@ pub async fn an_edit_is_all_or_nothing(store: Arc<dyn Store>) {
         deletes: vec![f.deletion(a.id, 1).await, f.deletion(b.id, 7).await],
         ..Edit::default()
     };
-    assert_eq!(f.store.edit(&edit, at(1)).await.unwrap(), Written::Stale);
+    assert_eq!(
+        f.store.edit(somebody(), &edit, at(1)).await.unwrap(),
+        Written::Stale
+    );
     assert_eq!(
         (f.named("a").await, f.named("b").await, f.named("c").await),
         (Some(a), Some(b), None)
@@ -142,7 +152,7 @@ pub async fn a_name_has_one_living_task(store: Arc<dyn Store>) {
         ..Edit::default()
     };
     assert_eq!(
-        f.store.edit(&replace, at(1)).await.unwrap(),
+        f.store.edit(somebody(), &replace, at(1)).await.unwrap(),
         Written::Applied
     );
     assert_eq!(
@@ -161,8 +171,12 @@ pub async fn of_many_edits_one_is_done(store: Arc<dyn Store>) {
             ..Edit::default()
         })
         .collect();
-    let answers =
-        futures_util::future::join_all(edits.iter().map(|edit| f.store.edit(edit, at(1)))).await;
+    let answers = futures_util::future::join_all(
+        edits
+            .iter()
+            .map(|edit| f.store.edit(somebody(), edit, at(1))),
+    )
+    .await;
     let done = answers
         .iter()
         .filter(|answer| answer.as_ref().unwrap().is_applied())
@@ -258,13 +272,13 @@ pub async fn a_submission_is_all_or_nothing(store: Arc<dyn Store>) {
     let mut batch = f.requests(3);
     batch[1].key = Some(key("k"));
     batch[2].run.id = taken.id;
-    assert!(f.store.submit(&batch).await.is_err());
+    assert!(f.store.submit(somebody(), &batch).await.is_err());
     assert_eq!(f.all_runs().await, [taken]);
     assert_eq!(f.due(at(0)).await.len(), 1);
     let mut again = f.requests(1);
     again[0].key = Some(key("k"));
-    assert!(f.store.submit(&again).await.unwrap()[0].created);
-    assert!(f.store.submit(&[]).await.unwrap().is_empty());
+    assert!(f.store.submit(somebody(), &again).await.unwrap()[0].created);
+    assert!(f.store.submit(somebody(), &[]).await.unwrap().is_empty());
 }
 
 /// Thousands of runs go in with one submission and are all there.
@@ -435,7 +449,7 @@ pub async fn queues_are_counted(store: Arc<dyn Store>) {
         submission.run.due_at = at(100);
         submission.run.queue = QueueName::new("q");
     }
-    f.store.submit(&later).await.unwrap();
+    f.store.submit(somebody(), &later).await.unwrap();
     f.submit(3).await;
     f.running().await;
     let found = f.store.queues(at(1)).await.unwrap();

@@ -6,6 +6,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub async fn nothing_starts_after_its_deadline(store: Arc<dyn Store>) {
     submissions[0].run.deadline_at = Some(at(1));
     submissions[1].run.deadline_at = Some(f.tomorrow().await);
     submissions[2].run.deadline_at = Some(f.tomorrow().await);
-    f.store.submit(&submissions).await.unwrap();
+    f.store.submit(somebody(), &submissions).await.unwrap();
     // The timers of their deadlines, as a firing puts them.
     let (term, deadline) = (f.lead().await, submissions[2].run.deadline_at.unwrap());
     let timer = DueKey {
@@ -83,7 +84,7 @@ pub async fn a_deadline_binds_what_was_refused(store: Arc<dyn Store>) {
         for submission in &mut submissions {
             submission.run.deadline_at = Some(deadline);
         }
-        f.store.submit(&submissions).await.unwrap();
+        f.store.submit(somebody(), &submissions).await.unwrap();
         let (claim, won) = f.claim(node, &[(soon, 1), (late, 1)]).await;
         assert_eq!(won.len(), 2, "case {n}");
         let held = f.row(soon).await;

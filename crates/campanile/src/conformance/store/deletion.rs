@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl Fixture {
             deletes: vec![self.deletion(task.id, task.version).await],
             ..Edit::default()
         };
-        let done = self.store.edit(&edit, when).await.unwrap();
+        let done = self.store.edit(somebody(), &edit, when).await.unwrap();
         assert_eq!(done, Written::Applied);
     }
 
@@ -46,7 +47,7 @@ impl Fixture {
 
     async fn ask(&self, task: &Task, count: usize, due: Timestamp) -> Vec<Run> {
         let submissions = self.asked(task, count, due);
-        self.store.submit(&submissions).await.unwrap();
+        self.store.submit(somebody(), &submissions).await.unwrap();
         submissions.into_iter().map(|s| s.run).collect()
     }
 
@@ -115,7 +116,11 @@ pub async fn what_is_released_of_a_deleted_task_is_looked_for(store: Arc<dyn Sto
     let forgotten = f.store.forget_deletions(&term, at(30), 10).await.unwrap();
     assert_eq!(forgotten, Some(1));
     let aside = f.store.quarantine(None, 10).await.unwrap();
-    let released = f.store.release(aside[0].id, at(40)).await.unwrap();
+    let released = f
+        .store
+        .release(somebody(), aside[0].id, at(40))
+        .await
+        .unwrap();
     assert_eq!(released, Released::Done);
     let open = f.store.deletions().await.unwrap().unwrap();
     assert_eq!((open.count, open.last_at), (1, at(40)));
@@ -346,9 +351,9 @@ pub async fn nobody_asks_for_a_deleted_task(store: Arc<dyn Store>) {
     both.extend(f.asked(&task, 1, at(5)));
     both[0].key = Some(Key::of_engine("key".to_owned()));
     f.delete(&task, at(20)).await;
-    let refused = f.store.submit(&both).await.unwrap_err();
+    let refused = f.store.submit(somebody(), &both).await.unwrap_err();
     assert!(refused.is_contended(), "{refused:?}");
     assert_eq!(f.all_runs().await, []);
-    let answers = f.store.submit(&both[..1]).await.unwrap();
+    let answers = f.store.submit(somebody(), &both[..1]).await.unwrap();
     assert!(answers[0].created, "the key was not kept");
 }

@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -335,7 +336,7 @@ pub async fn last_successes_are_read_for_many_tasks(store: Arc<dyn Store>) {
         one.run.task = Some(if n == 5 { other.id } else { task.id });
         one.run.due_at = at(n * 10);
     }
-    f.store.submit(&asked).await.unwrap();
+    f.store.submit(somebody(), &asked).await.unwrap();
     let pairs: Vec<_> = asked.iter().map(|one| (one.run.id, 1)).collect();
     let (claim, won) = f.claim(node, &pairs).await;
     assert_eq!(won.len(), 5);

@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -279,8 +280,14 @@ pub async fn a_deleted_task_leaves_its_history(store: Arc<dyn Store>) {
         deletes: vec![delete],
         ..Edit::default()
     };
-    assert_eq!(f.store.edit(&late, at(11)).await.unwrap(), Written::Stale);
-    assert_eq!(f.store.edit(&edit, at(11)).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.edit(somebody(), &late, at(11)).await.unwrap(),
+        Written::Stale
+    );
+    assert_eq!(
+        f.store.edit(somebody(), &edit, at(11)).await.unwrap(),
+        Written::Applied
+    );
     assert_eq!(f.named("t").await, None);
     let former = f.store.former_tasks("t", 10).await.unwrap();
     let told = |f: &Former| (f.task.id, f.task.spec.clone(), f.deleted_at);
@@ -303,5 +310,8 @@ pub async fn a_deleted_task_leaves_its_history(store: Arc<dyn Store>) {
     assert_eq!(f.claim(node, &[(fired.id, 1)]).await.1[0].task, None);
     let again = f.task("t", at(20)).await;
     assert_ne!(again.id, task.id);
-    assert_eq!(f.store.edit(&edit, at(13)).await.unwrap(), Written::Stale);
+    assert_eq!(
+        f.store.edit(somebody(), &edit, at(13)).await.unwrap(),
+        Written::Stale
+    );
 }

@@ -6,6 +6,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ impl Fixture {
             upserts,
             ..Edit::default()
         };
-        self.store.edit(&edit, at(0)).await.unwrap()
+        self.store.edit(somebody(), &edit, at(0)).await.unwrap()
     }
 
     /// What deletes a task as it stands.
@@ -242,7 +243,7 @@ impl Fixture {
     /// Submits requests and gives their rows.
     pub(super) async fn submit(&self, count: usize) -> Vec<Run> {
         let submissions = self.requests(count);
-        let answers = self.store.submit(&submissions).await.unwrap();
+        let answers = self.store.submit(somebody(), &submissions).await.unwrap();
         assert!(answers.iter().all(|answer| answer.created));
         submissions.into_iter().map(|s| s.run).collect()
     }
@@ -250,7 +251,7 @@ impl Fixture {
     pub(super) async fn submit_with(&self, own: RunSpec) -> Run {
         let mut submissions = self.requests(1);
         submissions[0].spec = Some(own);
-        self.store.submit(&submissions).await.unwrap();
+        self.store.submit(somebody(), &submissions).await.unwrap();
         submissions[0].run.clone()
     }
 
@@ -293,7 +294,7 @@ impl Fixture {
     }
 
     pub(super) async fn cancel(&self, id: RunId) -> Cancel {
-        self.store.cancel(id, at(2)).await.unwrap()
+        self.store.cancel(somebody(), id, at(2)).await.unwrap()
     }
 
     pub(super) async fn all_runs(&self) -> Vec<Run> {

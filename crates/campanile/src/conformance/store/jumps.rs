@@ -6,6 +6,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ pub async fn what_lies_ahead_of_the_clock_is_found(store: Arc<dyn Store>) {
     let mut asked = s.f.requests(1);
     asked[0].run.due_at = plus(s.first, 5);
     asked[0].run.ready_at = plus(s.first, 5);
-    store.submit(&asked).await.unwrap();
+    store.submit(somebody(), &asked).await.unwrap();
     let now = store.leader().await.unwrap().now;
     assert_eq!(store.tasks_ahead(now, None, 10).await.unwrap(), [id]);
     assert!(
@@ -286,7 +287,7 @@ pub async fn answered_instants_are_forgotten_behind_the_due_row(store: Arc<dyn S
         ..Edit::default()
     };
     assert_eq!(
-        s.f.store.edit(&edit, at(0)).await.unwrap(),
+        s.f.store.edit(somebody(), &edit, at(0)).await.unwrap(),
         Written::Applied
     );
     assert!(!forget(plus(s.first, 31)).await);

@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, key};
@@ -36,7 +37,13 @@ pub async fn a_key_stands_for_one_run(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let keyed = |text: &str| f.keyed(key(text));
     let first = keyed("k");
-    assert!(f.store.submit(std::slice::from_ref(&first)).await.unwrap()[0].created);
+    assert!(
+        f.store
+            .submit(somebody(), std::slice::from_ref(&first))
+            .await
+            .unwrap()[0]
+            .created
+    );
     let batch = [
         keyed("k"),
         keyed("l"),
@@ -44,7 +51,7 @@ pub async fn a_key_stands_for_one_run(store: Arc<dyn Store>) {
         keyed("l"),
         first.clone(),
     ];
-    let answers = f.store.submit(&batch).await.unwrap();
+    let answers = f.store.submit(somebody(), &batch).await.unwrap();
     let expected = [
         (first.run.id, false),
         (batch[1].run.id, true),
@@ -58,7 +65,7 @@ pub async fn a_key_stands_for_one_run(store: Arc<dyn Store>) {
     assert_eq!(f.due(at(0)).await.len(), 3);
     f.cancel(first.run.id).await;
     assert_eq!(
-        f.store.submit(&[keyed("k")]).await.unwrap()[0].run,
+        f.store.submit(somebody(), &[keyed("k")]).await.unwrap()[0].run,
         first.run.id
     );
 }
@@ -72,7 +79,7 @@ pub async fn many_submit_one_key(store: Arc<dyn Store>) {
     }
     let calls = submissions
         .iter()
-        .map(|s| f.store.submit(std::slice::from_ref(s)));
+        .map(|s| f.store.submit(somebody(), std::slice::from_ref(s)));
     let answers = futures_util::future::join_all(calls).await;
     let answers: Vec<_> = answers
         .into_iter()
@@ -99,10 +106,10 @@ pub async fn a_key_belongs_to_its_scope(store: Arc<dyn Store>) {
         Scope::Engine,
     ];
     let batch: Vec<Submission> = scopes.iter().map(|s| f.keyed(of(s.clone()))).collect();
-    let answers = f.store.submit(&batch).await.unwrap();
+    let answers = f.store.submit(somebody(), &batch).await.unwrap();
     assert!(answers.iter().all(|answer| answer.created));
     let again: Vec<Submission> = scopes.iter().map(|s| f.keyed(of(s.clone()))).collect();
-    let answers = f.store.submit(&again).await.unwrap();
+    let answers = f.store.submit(somebody(), &again).await.unwrap();
     let firsts: Vec<_> = batch.iter().map(|s| (s.run.id, false)).collect();
     let told: Vec<_> = answers.iter().map(|a| (a.run, a.created)).collect();
     assert_eq!(told, firsts);
@@ -125,14 +132,14 @@ pub async fn a_taken_key_refuses_the_batch(store: Arc<dyn Store>) {
     let first = f.keyed(saying("this", key("k")));
     let unsaid = f.keyed(key("old"));
     let both = [first.clone(), unsaid.clone()];
-    f.store.submit(&both).await.unwrap();
+    f.store.submit(somebody(), &both).await.unwrap();
     let batch = [
         f.keyed(saying("new", key("l"))),
         f.keyed(saying("that", key("k"))),
         f.requests(1).remove(0),
         f.keyed(saying("this", key("k"))),
     ];
-    let answers = f.store.submit(&batch).await.unwrap();
+    let answers = f.store.submit(somebody(), &batch).await.unwrap();
     let told: Vec<_> = answers.iter().map(|a| (a.created, a.taken)).collect();
     assert_eq!(
         told,
@@ -149,18 +156,21 @@ pub async fn a_taken_key_refuses_the_batch(store: Arc<dyn Store>) {
         f.keyed(saying("this", key("m"))),
         f.keyed(saying("that", key("m"))),
     ];
-    let answers = f.store.submit(&batch).await.unwrap();
+    let answers = f.store.submit(somebody(), &batch).await.unwrap();
     assert!(!answers[0].created && answers[1].taken);
     assert_eq!(f.all_runs().await.len(), 2);
     assert_eq!(f.due(at(0)).await.len(), 2);
     // Nothing of theirs is kept: the keys are free.
     for free in ["l", "m"] {
         let later = f.keyed(saying("other", key(free)));
-        assert!(f.store.submit(&[later]).await.unwrap()[0].created, "{free}");
+        assert!(
+            f.store.submit(somebody(), &[later]).await.unwrap()[0].created,
+            "{free}"
+        );
     }
     // A key of which it was not kept what was said with it stands for anything.
     let later = f.keyed(saying("anything", key("old")));
-    let answer = f.store.submit(&[later]).await.unwrap()[0];
+    let answer = f.store.submit(somebody(), &[later]).await.unwrap()[0];
     assert_eq!((answer.run, answer.taken), (unsaid.run.id, false));
 }
 
@@ -173,7 +183,7 @@ pub async fn many_that_are_asked_for_again_are_answered(store: Arc<dyn Store>) {
     let all: Vec<Submission> = (0..count).map(|n| keyed(n, "this")).collect();
     assert!(
         f.store
-            .submit(&all)
+            .submit(somebody(), &all)
             .await
             .unwrap()
             .iter()
@@ -181,17 +191,17 @@ pub async fn many_that_are_asked_for_again_are_answered(store: Arc<dyn Store>) {
     );
     let ids: Vec<RunId> = all.iter().rev().map(|s| s.run.id).collect();
     let mut again: Vec<Submission> = (0..count).rev().map(|n| keyed(n, "this")).collect();
-    let answers = f.store.submit(&again).await.unwrap();
+    let answers = f.store.submit(somebody(), &again).await.unwrap();
     assert!(answers.iter().all(|a| !a.created && !a.taken));
     assert_eq!(answers.iter().map(|a| a.run).collect::<Vec<_>>(), ids);
     again[7] = keyed(count - 8, "that");
-    let answers = f.store.submit(&again).await.unwrap();
+    let answers = f.store.submit(somebody(), &again).await.unwrap();
     let taken: Vec<usize> = (0..count).filter(|n| answers[*n].taken).collect();
     assert_eq!((taken, answers[7].run), (vec![7], ids[7]));
     for odd in [f.requests(1).remove(0), keyed(count, "this")] {
         let before = f.all_runs().await.len();
         again[7] = odd;
-        let answers = f.store.submit(&again).await.unwrap();
+        let answers = f.store.submit(somebody(), &again).await.unwrap();
         let created: Vec<usize> = (0..count).filter(|n| answers[*n].created).collect();
         assert_eq!((created, answers[7].run), (vec![7], again[7].run.id));
         assert_eq!(f.all_runs().await.len(), before + 1);
@@ -204,7 +214,9 @@ pub async fn many_submit_one_key_with_other_content(store: Arc<dyn Store>) {
     let all: Vec<Submission> = (0..6)
         .map(|n| f.keyed(saying(&n.to_string(), key("k"))))
         .collect();
-    let calls = all.iter().map(|s| f.store.submit(std::slice::from_ref(s)));
+    let calls = all
+        .iter()
+        .map(|s| f.store.submit(somebody(), std::slice::from_ref(s)));
     let answers = futures_util::future::join_all(calls).await;
     let answers: Vec<_> = answers.into_iter().map(|a| a.unwrap()[0]).collect();
     let first: Vec<_> = answers.iter().filter(|a| a.created).collect();
@@ -221,14 +233,14 @@ pub async fn a_waiting_run_is_moved(store: Arc<dyn Store>) {
     let mut request = f.requests(1).remove(0);
     request.run.deadline_at = Some(at(7));
     f.store
-        .submit(std::slice::from_ref(&request))
+        .submit(somebody(), std::slice::from_ref(&request))
         .await
         .unwrap();
     let id = request.run.id;
     for to in [at(50), at(-20)] {
         let before = f.row(id).await;
         let (answer, expected) = run::move_to(&before, true, to);
-        assert_eq!(f.store.move_run(id, to).await.unwrap(), answer);
+        assert_eq!(f.store.move_run(somebody(), id, to).await.unwrap(), answer);
         let row = f.row(id).await;
         assert_eq!(Some(&row), expected.as_ref());
         assert_eq!((row.due_at, row.ready_at), (to, to));
@@ -239,7 +251,10 @@ pub async fn a_waiting_run_is_moved(store: Arc<dyn Store>) {
         assert_eq!(f.due(at(1_000)).await, [Fixture::run_key(&row)]);
     }
     let tomorrow = f.tomorrow().await;
-    assert_eq!(f.store.move_run(id, tomorrow).await.unwrap(), Moved::Done);
+    assert_eq!(
+        f.store.move_run(somebody(), id, tomorrow).await.unwrap(),
+        Moved::Done
+    );
     let node = f.node().await;
     assert!(f.claim(node, &[(id, 1)]).await.1.is_empty());
 }
@@ -276,14 +291,20 @@ pub async fn what_has_begun_is_not_moved(store: Arc<dyn Store>) {
     ];
     let before = (f.all_runs().await, f.due(at(1_000)).await);
     for (run, answer) in expected {
-        assert_eq!(f.store.move_run(run, at(500)).await.unwrap(), answer);
+        assert_eq!(
+            f.store.move_run(somebody(), run, at(500)).await.unwrap(),
+            answer
+        );
     }
     assert_eq!((f.all_runs().await, f.due(at(1_000)).await), before);
     let given_back = f.finish(super::fixture::end(&running, claim, again)).await;
     assert!(given_back.is_applied());
     let retries = Moved::Started(State::Scheduled);
     assert_eq!(
-        f.store.move_run(running.id, at(500)).await.unwrap(),
+        f.store
+            .move_run(somebody(), running.id, at(500))
+            .await
+            .unwrap(),
         retries
     );
 }
@@ -303,7 +324,7 @@ pub async fn a_move_and_a_firing_do_not_miss_each_other(store: Arc<dyn Store>) {
         };
         let (fired, moved) = futures_util::join!(
             f.store.fire(&term, &firing),
-            f.store.move_run(run.id, at(90))
+            f.store.move_run(somebody(), run.id, at(90))
         );
         let row = f.row(run.id).await;
         match (fired.unwrap(), moved.unwrap()) {

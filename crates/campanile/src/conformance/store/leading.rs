@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, end, key, limits};
@@ -53,11 +54,17 @@ pub async fn a_request_to_resign_is_for_one_term(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let term = f.lead().await;
     assert_eq!(
-        f.store.request_resign(term.epoch + 1).await.unwrap(),
+        f.store
+            .request_resign(somebody(), term.epoch + 1)
+            .await
+            .unwrap(),
         Written::Stale
     );
     assert_eq!(
-        f.store.request_resign(term.epoch).await.unwrap(),
+        f.store
+            .request_resign(somebody(), term.epoch)
+            .await
+            .unwrap(),
         Written::Applied
     );
     assert_eq!(f.store.leader().await.unwrap().resign_epoch, term.epoch);
@@ -259,7 +266,7 @@ pub async fn pruning_removes_old_history(store: Arc<dyn Store>) {
         submission.key = Some(key(&format!("key-{n}")));
         submission.spec = Some(RunSpec::default());
     }
-    f.store.submit(&keyed).await.unwrap();
+    f.store.submit(somebody(), &keyed).await.unwrap();
     for submission in &keyed[..2] {
         f.cancel(submission.run.id).await;
     }
@@ -277,7 +284,7 @@ pub async fn pruning_removes_old_history(store: Arc<dyn Store>) {
     let mut fresh = f.requests(2);
     fresh[0].key = Some(key("key-0"));
     fresh[1].key = Some(key("key-2"));
-    let answers = f.store.submit(&fresh).await.unwrap();
+    let answers = f.store.submit(somebody(), &fresh).await.unwrap();
     assert_eq!(
         answers.iter().map(|a| a.created).collect::<Vec<_>>(),
         [true, false]

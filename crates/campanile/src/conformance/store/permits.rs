@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, end};
@@ -241,7 +242,13 @@ pub async fn a_retry_keeps_only_the_tasks_own_permit(store: Arc<dyn Store>) {
             deletes: vec![s.f.deletion(s.task.id, 1).await],
             ..Edit::default()
         };
-        assert!(s.f.store.edit(&edit, at(1)).await.unwrap().is_applied());
+        assert!(
+            s.f.store
+                .edit(somebody(), &edit, at(1))
+                .await
+                .unwrap()
+                .is_applied()
+        );
     }
 }
 
@@ -261,7 +268,7 @@ pub async fn who_was_cancelled_gets_no_permit(store: Arc<dyn Store>) {
     let s = Scene::new(store, true).await;
     let submission = s.f.requests(1).remove(0);
     let run = submission.run.clone();
-    s.f.store.submit(&[submission]).await.unwrap();
+    s.f.store.submit(somebody(), &[submission]).await.unwrap();
     let timer = DueKey {
         queue: run.queue.clone(),
         at: run.ready_at,
@@ -393,7 +400,7 @@ pub async fn a_changed_limit_lets_who_waits_be_looked_at(store: Arc<dyn Store>) 
         ..Edit::default()
     };
     assert_eq!(
-        s.f.store.edit(&edit, at(1)).await.unwrap(),
+        s.f.store.edit(somebody(), &edit, at(1)).await.unwrap(),
         Written::Applied
     );
     assert!(s.goes_on(&waiter).await);
@@ -403,7 +410,13 @@ pub async fn a_changed_limit_lets_who_waits_be_looked_at(store: Arc<dyn Store>) 
         limits: vec![(s.key.clone(), None)],
         ..Edit::default()
     };
-    assert!(s.f.store.edit(&edit, at(1)).await.unwrap().is_applied());
+    assert!(
+        s.f.store
+            .edit(somebody(), &edit, at(1))
+            .await
+            .unwrap()
+            .is_applied()
+    );
     assert!(s.f.store.rules().await.unwrap().limits.is_empty());
 }
 

@@ -7,6 +7,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -242,7 +243,14 @@ impl Leader {
             ..Edit::default()
         };
         let now = super::fixture::at(0);
-        assert!(self.f.store.edit(&edit, now).await.unwrap().is_applied());
+        assert!(
+            self.f
+                .store
+                .edit(somebody(), &edit, now)
+                .await
+                .unwrap()
+                .is_applied()
+        );
     }
 
     /// Fires all that is due at an instant.
@@ -320,7 +328,14 @@ impl Leader {
             deletes: vec![self.f.deletion(task.id, task.version).await],
             ..Edit::default()
         };
-        assert!(self.f.store.edit(&edit, last).await.unwrap().is_applied());
+        assert!(
+            self.f
+                .store
+                .edit(somebody(), &edit, last)
+                .await
+                .unwrap()
+                .is_applied()
+        );
     }
 
     async fn compare(&self, case: &Case, task: &Task, active: &Run, name: &str) {

@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, end, key};
@@ -32,7 +33,7 @@ impl Fixture {
     }
 
     async fn let_go(&self, id: i64) -> Released {
-        self.store.release(id, at(7)).await.unwrap()
+        self.store.release(somebody(), id, at(7)).await.unwrap()
     }
 }
 
@@ -63,7 +64,7 @@ pub async fn an_end_is_set_aside_and_released(store: Arc<dyn Store>) {
         let ended = State::Quarantined;
         assert_eq!(f.cancel(run.id).await, Cancel::Ended(ended));
         assert_eq!(
-            f.store.move_run(run.id, at(9)).await.unwrap(),
+            f.store.move_run(somebody(), run.id, at(9)).await.unwrap(),
             Moved::Ended(ended)
         );
         let seen = f.store.quarantine(None, 10).await.unwrap();
@@ -102,7 +103,10 @@ pub async fn a_retry_is_set_aside_and_released(store: Arc<dyn Store>) {
         Written::Applied
     );
     let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
-    assert_eq!(f.store.release(id, at(7)).await.unwrap(), Released::Done);
+    assert_eq!(
+        f.store.release(somebody(), id, at(7)).await.unwrap(),
+        Released::Done
+    );
     let row = f.row(run.id).await;
     assert_eq!(
         (row.state, row.attempt, row.failures),
@@ -140,7 +144,10 @@ pub async fn a_withdrawal_is_set_aside_and_released(store: Arc<dyn Store>) {
         assert!(f.store.claim(&late).await.unwrap().is_empty());
         assert_eq!(f.row(run.id).await.state, State::Quarantined);
         let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
-        assert_eq!(f.store.release(id, at(7)).await.unwrap(), Released::Done);
+        assert_eq!(
+            f.store.release(somebody(), id, at(7)).await.unwrap(),
+            Released::Done
+        );
         let row = f.row(run.id).await;
         assert_eq!(
             (row.state, row.attempt, row.failures, row.losses),
@@ -209,7 +216,10 @@ pub async fn a_hand_over_is_set_aside_and_released(store: Arc<dyn Store>) {
     );
     assert!(f.store.waiting(&[(run.id, 1)]).await.unwrap().is_empty());
     let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
-    assert_eq!(f.store.release(id, at(7)).await.unwrap(), Released::Done);
+    assert_eq!(
+        f.store.release(somebody(), id, at(7)).await.unwrap(),
+        Released::Done
+    );
     let row = f.row(run.id).await;
     assert_eq!(
         (row.state, row.reason),
@@ -318,7 +328,7 @@ pub async fn a_row_that_can_not_be_read_is_set_aside(store: Arc<dyn Store>) {
     assert_eq!(seen.len(), 3);
     for entry in seen {
         assert_eq!(
-            f.store.release(entry.id, at(7)).await.unwrap(),
+            f.store.release(somebody(), entry.id, at(7)).await.unwrap(),
             Released::Done
         );
     }
@@ -336,7 +346,10 @@ pub async fn a_row_that_can_not_be_read_is_set_aside(store: Arc<dyn Store>) {
     assert_eq!(f.store.next_due(task.id).await.unwrap(), None);
     let seen = f.store.quarantine(None, 10).await.unwrap();
     assert_eq!((seen[0].task, seen[0].run), (Some(task.id), None));
-    f.store.release(seen[0].id, at(7)).await.unwrap();
+    f.store
+        .release(somebody(), seen[0].id, at(7))
+        .await
+        .unwrap();
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(10)));
 }
 
@@ -368,7 +381,7 @@ pub async fn what_is_dropped_is_gone(store: Arc<dyn Store>) {
     let mut request = f.requests(1).remove(0);
     request.key = Some(key("k"));
     f.store
-        .submit(std::slice::from_ref(&request))
+        .submit(somebody(), std::slice::from_ref(&request))
         .await
         .unwrap();
     let (claim, _) = f.claim(node, &[(request.run.id, 1)]).await;
@@ -380,10 +393,13 @@ pub async fn what_is_dropped_is_gone(store: Arc<dyn Store>) {
     );
     let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
     assert_eq!(
-        f.store.drop_quarantined(id).await.unwrap(),
+        f.store.drop_quarantined(somebody(), id).await.unwrap(),
         Written::Applied
     );
-    assert_eq!(f.store.drop_quarantined(id).await.unwrap(), Written::Stale);
+    assert_eq!(
+        f.store.drop_quarantined(somebody(), id).await.unwrap(),
+        Written::Stale
+    );
     assert!(f.store.run(row.id).await.unwrap().is_none());
     assert!(f.store.runs_of_key("k", 1).await.unwrap().is_empty());
     assert!(f.store.quarantine(None, 10).await.unwrap().is_empty());

@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,7 +139,11 @@ pub async fn a_rest_keeps_what_has_come_and_what_was_asked_for(store: Arc<dyn St
         created: true,
         taken: false,
     };
-    let answers = f.store.submit(std::slice::from_ref(&asked)).await.unwrap();
+    let answers = f
+        .store
+        .submit(somebody(), std::slice::from_ref(&asked))
+        .await
+        .unwrap();
     assert_eq!(answers, [created]);
     assert_eq!(f.edit(vec![rest(&task)]).await, Written::Applied);
     assert_eq!(f.row(come.id).await, come);
@@ -214,11 +219,19 @@ pub async fn a_change_takes_back_just_what_it_saw(store: Arc<dyn Store>) {
         }],
         ..Edit::default()
     };
-    let stale = f.store.edit(&edit(Vec::new()), at(0)).await.unwrap();
+    let stale = f
+        .store
+        .edit(somebody(), &edit(Vec::new()), at(0))
+        .await
+        .unwrap();
     assert_eq!(stale, Written::Stale);
     assert_eq!(f.row(run.id).await, run, "nothing was done");
     assert_eq!(f.edits().await, before);
-    let done = f.store.edit(&edit(vec![run.id]), at(0)).await.unwrap();
+    let done = f
+        .store
+        .edit(somebody(), &edit(vec![run.id]), at(0))
+        .await
+        .unwrap();
     assert_eq!(done, Written::Applied);
     assert_eq!(f.store.run(run.id).await.unwrap(), None);
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(due));

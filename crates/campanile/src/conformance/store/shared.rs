@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +33,16 @@ pub async fn an_edit_writes_what_tasks_share(store: Arc<dyn Store>) {
         settings: vec![("tzdb", "2026a".to_owned())],
         ..Edit::default()
     };
-    assert_eq!(f.store.edit(&edit, at(1)).await.unwrap(), Written::Stale);
+    assert_eq!(
+        f.store.edit(somebody(), &edit, at(1)).await.unwrap(),
+        Written::Stale
+    );
     assert_eq!(f.store.setting("tzdb").await.unwrap(), None);
     edit.edits = Some(f.edits().await);
-    assert_eq!(f.store.edit(&edit, at(1)).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.edit(somebody(), &edit, at(1)).await.unwrap(),
+        Written::Applied
+    );
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(17)));
     assert_eq!(
         f.store.setting("tzdb").await.unwrap().as_deref(),
@@ -45,9 +52,18 @@ pub async fn an_edit_writes_what_tasks_share(store: Arc<dyn Store>) {
     assert_eq!((&kept.spec, kept.version), (&calendar, 1));
     // The row has moved since: stale.
     edit.edits = None;
-    assert_eq!(f.store.edit(&edit, at(1)).await.unwrap(), Written::Stale);
+    assert_eq!(
+        f.store.edit(somebody(), &edit, at(1)).await.unwrap(),
+        Written::Stale
+    );
     edit.moves.clear();
-    assert!(f.store.edit(&edit, at(2)).await.unwrap().is_applied());
+    assert!(
+        f.store
+            .edit(somebody(), &edit, at(2))
+            .await
+            .unwrap()
+            .is_applied()
+    );
     assert_eq!(
         f.store
             .rules()
@@ -59,7 +75,13 @@ pub async fn an_edit_writes_what_tasks_share(store: Arc<dyn Store>) {
         2
     );
     edit.calendars = vec![("rest".to_owned(), None)];
-    assert!(f.store.edit(&edit, at(2)).await.unwrap().is_applied());
+    assert!(
+        f.store
+            .edit(somebody(), &edit, at(2))
+            .await
+            .unwrap()
+            .is_applied()
+    );
     assert!(f.store.rules().await.unwrap().calendars.is_empty());
 }
 
@@ -78,7 +100,10 @@ pub async fn a_rest_is_kept_and_recorded(store: Arc<dyn Store>) {
         skipped: vec![transitions::skip(id, &task, &range, 0, at(35))],
         ..Edit::default()
     };
-    assert_eq!(f.store.edit(&edit, at(35)).await.unwrap(), Written::Applied);
+    assert_eq!(
+        f.store.edit(somebody(), &edit, at(35)).await.unwrap(),
+        Written::Applied
+    );
     let found = f.store.occurrence(task.id, at(20)).await.unwrap().unwrap();
     assert_eq!(
         (found.state, found.reason),

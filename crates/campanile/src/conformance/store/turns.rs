@@ -6,6 +6,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +107,13 @@ impl Stage {
             key: None,
         };
         let submissions: Vec<_> = instants.iter().zip(ids).map(one).collect();
-        let answers = self.leader.f.store.submit(&submissions).await.unwrap();
+        let answers = self
+            .leader
+            .f
+            .store
+            .submit(somebody(), &submissions)
+            .await
+            .unwrap();
         assert!(answers.iter().all(|a| a.created));
     }
 
@@ -123,7 +130,7 @@ impl Stage {
             deletes: vec![f.deletion(self.task.id, self.task.version).await],
             ..Edit::default()
         };
-        let gone = f.store.edit(&edit, self.now).await.unwrap();
+        let gone = f.store.edit(somebody(), &edit, self.now).await.unwrap();
         assert!(gone.is_applied());
         self.leader
     }

@@ -5,6 +5,7 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
+use crate::conformance::somebody;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,7 @@ pub async fn only_what_may_start_is_won(store: Arc<dyn Store>) {
     let mut later = f.requests(1);
     later[0].run.due_at = f.tomorrow().await;
     later[0].run.ready_at = later[0].run.due_at;
-    f.store.submit(&later).await.unwrap();
+    f.store.submit(somebody(), &later).await.unwrap();
     let later = later[0].run.id;
     let runs = f.submit(2).await;
     let asked = [

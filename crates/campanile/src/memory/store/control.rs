@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use async_trait::async_trait;
 use campanile_schedule::time::Timestamp;
 
-use super::editing::{edit_applies, edit_shared};
 use super::leading::due_of_task;
 use super::{MemoryStore, Tables};
+use crate::actor::Actor;
 use crate::id::{RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::{Control, Error};
 use crate::protocol::keys::Scope;
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
-    Backlog, Cancel, DueChange, DueKey, Edit, Former, Moved, Named, Node, Owner, Quarantined,
-    QueueCount, Released, RunDetail, RunFilter, Submission, Submitted, TaskPage,
+    Backlog, Cancel, DueKey, Edit, Former, Moved, Named, Node, Owner, Quarantined, QueueCount,
+    Released, RunDetail, RunFilter, Submission, Submitted, TaskPage,
 };
 use crate::run::{Origin, Run, State};
 use crate::task::Task;
@@ -114,55 +114,9 @@ impl Control for MemoryStore {
             .collect())
     }
 
-    async fn edit(&self, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
+    async fn edit(&self, _actor: &Actor, edit: &Edit, at: Timestamp) -> Result<Written, Error> {
         let now = self.clock.now();
-        let mut tables = self.lock();
-        if !edit_applies(&tables, edit, now) {
-            return Ok(Written::Stale);
-        }
-        tables.edits += 1;
-        let rests = tables.take_back(edit, now);
-        for delete in &edit.deletes {
-            if let Some(task) = tables.tasks.remove(&delete.task) {
-                tables.names.remove(&task.spec.name);
-                tables.deletions.insert(task.id, at);
-                tables.former.push(Former {
-                    task,
-                    deleted_at: at,
-                });
-            }
-            for key in due_of_task(&tables.due, delete.task) {
-                tables.due.remove(&key);
-            }
-        }
-        for upsert in &edit.upserts {
-            let old_name = tables.tasks.get(&upsert.id).map(|t| t.spec.name.clone());
-            if let Some(name) = old_name {
-                tables.names.remove(&name);
-            }
-        }
-        for upsert in &edit.upserts {
-            let created_at = tables.tasks.get(&upsert.id).map_or(at, |t| t.created_at);
-            let version = upsert.expected.unwrap_or(0) + 1;
-            let task = Task {
-                id: upsert.id,
-                version,
-                spec: upsert.spec.clone(),
-                created_at,
-                updated_at: at,
-                rests_from: rests.get(&upsert.id).copied().or(upsert.rests_from),
-            };
-            tables.names.insert(task.spec.name.clone(), task.id);
-            tables.tasks.insert(task.id, task);
-            if let DueChange::Replace { next, .. } = &upsert.due {
-                for key in due_of_task(&tables.due, upsert.id) {
-                    tables.due.remove(&key);
-                }
-                tables.due.extend(next.iter().cloned());
-            }
-        }
-        edit_shared(&mut tables, edit)?;
-        Ok(Written::Applied)
+        self.lock().edit(edit, at, now)
     }
 
     async fn former_tasks(&self, name: &str, limit: usize) -> Result<Vec<Former>, Error> {
@@ -228,7 +182,11 @@ impl Control for MemoryStore {
         Ok(self.lock().settings.get(name).cloned())
     }
 
-    async fn submit(&self, submissions: &[Submission]) -> Result<Vec<Submitted>, Error> {
+    async fn submit(
+        &self,
+        _actor: &Actor,
+        submissions: &[Submission],
+    ) -> Result<Vec<Submitted>, Error> {
         let mut tables = self.lock();
         if let Some(refused) = tables.refusal(submissions)? {
             return Ok(refused);
@@ -338,7 +296,7 @@ impl Control for MemoryStore {
         Ok(of_task.collect())
     }
 
-    async fn cancel(&self, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
+    async fn cancel(&self, _actor: &Actor, id: RunId, at: Timestamp) -> Result<Cancel, Error> {
         let mut tables = self.lock();
         let Some(run) = tables.live.get(&id) else {
             return Ok(tables
@@ -353,7 +311,7 @@ impl Control for MemoryStore {
         Ok(answer)
     }
 
-    async fn move_run(&self, id: RunId, to: Timestamp) -> Result<Moved, Error> {
+    async fn move_run(&self, _actor: &Actor, id: RunId, to: Timestamp) -> Result<Moved, Error> {
         let mut tables = self.lock();
         let Some(run) = tables.live.get(&id) else {
             let ended = tables.history.get(&id);
@@ -389,11 +347,11 @@ impl Control for MemoryStore {
         Ok(self.all_aside(after, limit))
     }
 
-    async fn release(&self, id: i64, at: Timestamp) -> Result<Released, Error> {
+    async fn release(&self, _actor: &Actor, id: i64, at: Timestamp) -> Result<Released, Error> {
         self.let_go(id, at)
     }
 
-    async fn drop_quarantined(&self, id: i64) -> Result<Written, Error> {
+    async fn drop_quarantined(&self, _actor: &Actor, id: i64) -> Result<Written, Error> {
         Ok(self.forget(id))
     }
 
@@ -430,7 +388,7 @@ impl Control for MemoryStore {
         Ok(*self.lock().secret.get_or_insert(fresh))
     }
 
-    async fn request_resign(&self, epoch: i64) -> Result<Written, Error> {
+    async fn request_resign(&self, _actor: &Actor, epoch: i64) -> Result<Written, Error> {
         let mut tables = self.lock();
         if tables.epoch != epoch || tables.holder.is_none() {
             return Ok(Written::Stale);

@@ -9,10 +9,12 @@ use campanile_schedule::time::Timestamp;
 use super::Tables;
 use super::leading::due_of_task;
 use crate::id::TaskId;
+use crate::port::Written;
 use crate::port::store::Error;
 use crate::protocol::ahead;
-use crate::protocol::work::{DueChange, Edit, Owner, Upsert};
+use crate::protocol::work::{DueChange, Edit, Former, Owner, Upsert};
 use crate::run::Run;
+use crate::task::Task;
 
 /// Whether all that an edit rests on is still so.
 pub(super) fn edit_applies(tables: &Tables, edit: &Edit, now: Timestamp) -> bool {
@@ -66,6 +68,61 @@ impl Tables {
         mine.filter(|r| ahead::is_ahead(r, offset, now))
             .cloned()
             .collect()
+    }
+
+    /// Changes tasks and what they share: all or nothing.
+    pub(super) fn edit(
+        &mut self,
+        edit: &Edit,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Written, Error> {
+        if !edit_applies(self, edit, now) {
+            return Ok(Written::Stale);
+        }
+        self.edits += 1;
+        let rests = self.take_back(edit, now);
+        for delete in &edit.deletes {
+            if let Some(task) = self.tasks.remove(&delete.task) {
+                self.names.remove(&task.spec.name);
+                self.deletions.insert(task.id, at);
+                self.former.push(Former {
+                    task,
+                    deleted_at: at,
+                });
+            }
+            for key in due_of_task(&self.due, delete.task) {
+                self.due.remove(&key);
+            }
+        }
+        for upsert in &edit.upserts {
+            let old_name = self.tasks.get(&upsert.id).map(|t| t.spec.name.clone());
+            if let Some(name) = old_name {
+                self.names.remove(&name);
+            }
+        }
+        for upsert in &edit.upserts {
+            let created_at = self.tasks.get(&upsert.id).map_or(at, |t| t.created_at);
+            let version = upsert.expected.unwrap_or(0) + 1;
+            let task = Task {
+                id: upsert.id,
+                version,
+                spec: upsert.spec.clone(),
+                created_at,
+                updated_at: at,
+                rests_from: rests.get(&upsert.id).copied().or(upsert.rests_from),
+            };
+            self.names.insert(task.spec.name.clone(), task.id);
+            self.tasks.insert(task.id, task);
+            if let DueChange::Replace { next, .. } = &upsert.due {
+                for key in due_of_task(&self.due, upsert.id) {
+                    self.due.remove(&key);
+                }
+                self.due.extend(next.iter().cloned());
+            }
+        }
+        edit_shared(self, edit)?;
+        Ok(Written::Applied)
     }
 
     /// Takes back what was planned ahead for the tasks of an edit that rest from now on, or whose instants change.

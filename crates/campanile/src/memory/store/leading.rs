@@ -14,8 +14,8 @@ use crate::protocol::jump::{Answered, PutBack};
 use crate::protocol::permits::{LimitKey, Rules, Standing};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
-    Bid, Deletions, DueKey, DueRow, Finish, Fired, Firing, LeaderRow, Orphans, OutboxRow, Owner,
-    Scan, ScanLimits, Term,
+    Bid, Deletions, DueKey, DueRow, Edit, Finish, Fired, Firing, LeaderRow, OnBehalfOf, Orphans,
+    OutboxRow, Owner, Scan, ScanLimits, Term,
 };
 use crate::run::{Run, State};
 
@@ -379,6 +379,24 @@ impl Leading for MemoryStore {
 
     async fn rows_ahead(&self, tasks: &[TaskId], beyond: Timestamp) -> Result<Vec<Run>, Error> {
         Ok(self.lock().rows_ahead(tasks, beyond))
+    }
+
+    async fn edit_for(
+        &self,
+        term: &Term,
+        _on_behalf_of: OnBehalfOf,
+        edit: &Edit,
+        at: Timestamp,
+    ) -> Result<Fired, Error> {
+        let now = self.clock.now();
+        let mut tables = self.lock();
+        if !tables.holds(term) {
+            return Ok(Fired::Fenced);
+        }
+        Ok(match tables.edit(edit, at, now)? {
+            Written::Applied => Fired::Applied,
+            Written::Stale => Fired::Edited,
+        })
     }
 
     async fn put_back(&self, term: &Term, back: &PutBack) -> Result<Fired, Error> {

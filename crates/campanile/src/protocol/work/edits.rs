@@ -28,6 +28,13 @@ pub struct Upsert {
     pub due: DueChange,
 }
 
+/// For whom a leader edits what people define.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBehalfOf {
+    /// Nobody: the zone rules have changed, and due rows move with them.
+    ZoneRules,
+}
+
 /// A change of tasks, calendars and limits: all of it or nothing. Runs that are parked under a limit of a task that
 /// changes, or under a limit that changes, are looked at again.
 #[derive(Debug, Clone, PartialEq, Default)]
