@@ -11,7 +11,7 @@ use campanile::control::{self, Control, Editor};
 use campanile::engine::{Handlers, Node, Parts, Settings as NodeSettings};
 use campanile::port::clock::Clock;
 use campanile::port::store;
-use campanile::system::{Random, SystemClock};
+use campanile::system::{self, Random, SystemClock};
 use campanile_adapters::handlers::{self, Command, CommandOptions, Http, HttpOptions};
 
 use crate::api::bodies::Bodies;
@@ -108,9 +108,7 @@ pub async fn start_with(
         on_work: Arc::new(move || waker.notify_one()),
     }));
     if let Some(tasks) = tasks
-        && let Err(error) = tasks
-            .apply(&control.by(Actor::new("the file of tasks", "this process")))
-            .await
+        && let Err(error) = apply(&tasks, &control).await
     {
         node.stop().await;
         return Err(error.into());
@@ -145,6 +143,31 @@ pub async fn start_with(
         node,
         serving,
     })
+}
+
+/// How long a start waits until this process knows the time, and how often it looks.
+const CLOCK_WAIT: Duration = Duration::from_secs(60);
+const CLOCK_LOOK: Duration = Duration::from_millis(200);
+
+/// Applies the file of tasks that the node was started with.
+async fn apply(tasks: &TaskFile, control: &Control) -> Result<(), taskfile::Error> {
+    know_the_time(control).await;
+    let actor = Actor::new("the file of tasks", "this process");
+    tasks.apply(&control.by(actor)).await
+}
+
+/// Waits, for a while, until this process knows whether the store's clock is right: what is written before is refused.
+pub async fn know_the_time(control: &Control) {
+    let known = async {
+        while !control.knows_the_time() {
+            system::pause(CLOCK_LOOK).await;
+        }
+    };
+    if system::within(CLOCK_WAIT, known).await.is_none() {
+        tracing::warn!(
+            "this node does not know yet whether the store's clock is right; `campanile doctor` compares the two"
+        );
+    }
 }
 
 /// `memory:` carries runs inside one process: two of them on one store would each wait for what lies in the other.

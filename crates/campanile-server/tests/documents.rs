@@ -163,3 +163,15 @@ fn every_test_that_the_page_of_sharp_edges_names_is_there() {
     }
     assert!(seen >= 100, "{seen} names");
 }
+
+/// A place in the code that a page names with its line is the line that it means.
+#[test]
+fn the_line_that_makes_a_paused_leader_harmless_is_where_the_readme_says() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, behind) = readme.split_once("the line that does it: `").unwrap();
+    let (path, line) = behind.split('`').next().unwrap().rsplit_once(':').unwrap();
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    let line: usize = line.parse().unwrap();
+    let there = text.lines().nth(line - 1).unwrap();
+    assert!(there.starts_with("static FENCE"), "{path}:{line}: {there}");
+}

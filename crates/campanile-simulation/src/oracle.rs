@@ -268,7 +268,9 @@ fn nothing_invented(task: &Known, runs: &[Run], moments: Moments) -> Result<(), 
     let allowed = task.allowed(now_ms + AHEAD_MS, moments.furthest_ms);
     let mine = runs
         .iter()
-        .filter(|r| r.task == Some(task.id) && r.origin == Origin::Schedule);
+        .filter(|r| r.task == Some(task.id) && r.origin == Origin::Schedule)
+        // Planned ahead, and cancelled by somebody before its schedule was replaced: it is over, and stays.
+        .filter(|r| !(r.state == State::Cancelled && r.finished_at.is_some_and(|t| t < r.due_at)));
     match mine.into_iter().find(|r| !allowed.contains(&r.due_at)) {
         Some(run) => Err(format!(
             "G2: {} has a run or a skip for {}, which is none of its instants",

@@ -385,7 +385,12 @@ impl Leading for FaultyStore {
         limit: usize,
     ) -> Result<Option<usize>, Error> {
         let call = self.inner.prune(term, before, limit);
-        self.lead(term, "prune", call, |_| {}).await
+        self.lead(term, "prune", call, |removed| {
+            if let Some(removed) = removed.filter(|n| *n > 0) {
+                self.note("pruned", || format!("{removed}, ended before {before}"));
+            }
+        })
+        .await
     }
 }
 

@@ -74,7 +74,7 @@ failpoints! {
     TermEnded = "term.ended",
     /// A firing is planned.
     FireBefore = "fire.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     FireGuarded = "fire.guarded",
     /// The due rows are deleted.
     FireConsumed = "fire.consumed",
@@ -94,7 +94,7 @@ failpoints! {
     PublishConfirmed = "publish.confirmed",
     /// What became of published runs is known and not recorded.
     SettleBefore = "settle.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     SettleGuarded = "settle.guarded",
     /// Runs are marked queued and outbox rows removed, not committed.
     SettleWritten = "settle.written",
@@ -102,7 +102,7 @@ failpoints! {
     SettleCommitted = "settle.committed",
     /// The broker has an external listener's messages; no run has ended.
     HandOverBefore = "hand-over.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     HandOverGuarded = "hand-over.guarded",
     /// The runs are in history, not committed.
     HandOverWritten = "hand-over.written",
@@ -110,7 +110,7 @@ failpoints! {
     HandOverCommitted = "hand-over.committed",
     /// A node is believed dead.
     BuryBefore = "bury.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     BuryGuarded = "bury.guarded",
     /// The node is removed, not committed.
     BuryWritten = "bury.written",
@@ -118,7 +118,7 @@ failpoints! {
     BuryCommitted = "bury.committed",
     /// Runs of nobody living are about to be given on.
     FinishLostBefore = "finish-lost.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     FinishLostGuarded = "finish-lost.guarded",
     /// They are given on or ended, not committed.
     FinishLostWritten = "finish-lost.written",
@@ -126,7 +126,7 @@ failpoints! {
     FinishLostCommitted = "finish-lost.committed",
     /// Permits are left over.
     SweepBefore = "sweep.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     SweepGuarded = "sweep.guarded",
     /// They are taken back, not committed.
     SweepWritten = "sweep.written",
@@ -134,7 +134,7 @@ failpoints! {
     SweepCommitted = "sweep.committed",
     /// Somebody can carry blocked runs out; they do not go on yet.
     UnblockBefore = "unblock.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     UnblockGuarded = "unblock.guarded",
     /// They have their timers, not committed.
     UnblockWritten = "unblock.written",
@@ -142,7 +142,7 @@ failpoints! {
     UnblockCommitted = "unblock.committed",
     /// Runs that wait for deleted tasks are found; none is cancelled.
     OrphansBefore = "orphans.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     OrphansGuarded = "orphans.guarded",
     /// They are in history, not committed.
     OrphansWritten = "orphans.written",
@@ -150,7 +150,7 @@ failpoints! {
     OrphansCommitted = "orphans.committed",
     /// No run waits for a deleted task, and none can come any more.
     ForgetBefore = "forget.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     ForgetGuarded = "forget.guarded",
     /// The task is not looked after any more, not committed.
     ForgetWritten = "forget.written",
@@ -158,7 +158,7 @@ failpoints! {
     ForgetCommitted = "forget.committed",
     /// What was planned while the store's clock was ahead is found; nothing is taken back.
     PutBackBefore = "put-back.before",
-    /// Guard F holds the leader row, and the edit counter is increased.
+    /// The fence holds the leader row, and the edit counter is increased.
     PutBackGuarded = "put-back.guarded",
     /// Runs and skips are gone; due rows stand where they stood.
     PutBackRemoved = "put-back.removed",
@@ -170,7 +170,7 @@ failpoints! {
     PutBackBatched = "put-back.batched",
     /// Old history is about to be removed.
     PruneBefore = "prune.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     PruneGuarded = "prune.guarded",
     /// It is removed, not committed.
     PruneWritten = "prune.written",
@@ -238,7 +238,7 @@ failpoints! {
     PermitsHandedOn = "permits.handed-on",
     /// The store refuses something; it is not set aside.
     AsideBefore = "aside.before",
-    /// Guard F holds the leader row.
+    /// The fence holds the leader row.
     AsideGuarded = "aside.guarded",
     /// It is set aside, not committed.
     AsideWritten = "aside.written",

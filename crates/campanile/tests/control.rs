@@ -64,6 +64,25 @@ pub fn spec(name: &str, schedule: &str) -> TaskSpec {
 }
 
 impl World {
+    /// What people ask through another process over the same store, whose time begins at this moment.
+    pub fn another(&self, begins: Option<Timestamp>) -> Editor {
+        let dynamic: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
+        let time = DatabaseTime::new(Arc::clone(&dynamic));
+        time.anchor(begins);
+        let control = Control::new(Parts {
+            store: Arc::<MemoryStore>::clone(&self.store),
+            lock: Arc::new(MemoryLock::new(Arc::clone(&dynamic))),
+            time,
+            clock: dynamic,
+            random: Arc::new(Random::from_seed(8)),
+            mint: Arc::clone(&self.mint),
+            meters: Arc::default(),
+            pool: Pool::inline(),
+            on_work: Arc::new(|| {}),
+        });
+        control.by(somebody().clone())
+    }
+
     pub async fn put(&self, spec: &TaskSpec) -> Task {
         self.control.put_task(spec).await.unwrap().0.task
     }

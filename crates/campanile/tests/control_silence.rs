@@ -4,6 +4,7 @@ use campanile::conformance::somebody;
 use std::time::Duration;
 
 use campanile::control::Verdict;
+use campanile::port::clock::Clock as _;
 use campanile::port::store::{Control as _, Working as _};
 use campanile::protocol::work::{Aside, Thing};
 use campanile::task::Task;
@@ -128,4 +129,24 @@ async fn a_task_whose_next_occurrence_is_set_aside_says_so_and_how_to_go_on() {
     assert_ne!(why.verdict, Verdict::NoRecord);
     w.store.release(somebody(), id, due).await.unwrap();
     assert_eq!(warning(&w, "m").await, None);
+}
+
+#[tokio::test]
+async fn who_has_just_started_and_doubts_the_clock_writes_nothing_by_its_own_time() {
+    let w = crate::control::world();
+    let task = w.put(&spec("m", "* * * * *")).await;
+    // Another process, whose wall clock is an hour behind: it begins there, and does not follow the store's at once.
+    let behind = w.clock.now().minus(Duration::from_secs(3_600));
+    let late = w.another(Some(behind));
+    let refused = late.pause("m").await.unwrap_err().to_string();
+    assert!(refused.contains("3600 s ahead of its own"), "{refused}");
+    let refused = late.trigger("m", None).await.unwrap_err().to_string();
+    assert!(refused.contains("ask another node"), "{refused}");
+    assert_eq!(late.task("m").await.unwrap().task, task, "it still answers");
+    // Once the clock has been seen to be right for a while, it takes part.
+    for _ in 0..4 {
+        w.clock.advance(Duration::from_secs(4));
+        late.leader().await.unwrap();
+    }
+    late.pause("m").await.unwrap();
 }

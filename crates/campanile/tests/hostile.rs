@@ -15,8 +15,8 @@ use campanile::task::QueueName;
 use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
-use crate::engine::World;
 use crate::support::until;
+use crate::world::World;
 
 const REPLAYS: u64 = 10;
 

@@ -15,8 +15,8 @@ use campanile::protocol::work::{DueKey, Edit, Move, Owner};
 use campanile::run::{Reason, Run, State};
 use serde_json::json;
 
-use crate::engine::World;
 use crate::support::until;
+use crate::world::World;
 
 /// Waits for a fact, and asks at every look whether at most one run of the task runs.
 async fn until_alone(world: &World, task: TaskId, what: &str, mut fact: impl FnMut() -> bool) {

@@ -7,7 +7,7 @@ use campanile::port::store::Leading as _;
 use campanile::run::State;
 use serde_json::json;
 
-use crate::engine::World;
+use crate::world::World;
 
 /// The dead worker's lease; every term is much shorter.
 const LEASE: Duration = Duration::from_millis(1_500);

@@ -16,12 +16,13 @@ use campanile::system::{Pool, Random};
 use campanile_schedule::time::Timestamp;
 use serde_json::json;
 
-use crate::engine::World;
 use crate::support::until;
+use crate::world::World;
 
 const LOOK_AHEAD: Duration = campanile::protocol::limits::LOOK_AHEAD;
 
-fn people(world: &World) -> Editor {
+/// What people ask.
+pub fn people(world: &World) -> Editor {
     let clock: Arc<dyn Clock> = Arc::clone(&world.clock) as _;
     let random = Arc::new(Random::from_seed(11));
     Control::new(Parts {

@@ -23,8 +23,8 @@ use campanile::system::Random;
 use campanile::task::{HandlerSpec, QueueName};
 use serde_json::json;
 
-use crate::engine::{Starts, World};
 use crate::support::until;
+use crate::world::{Starts, World};
 
 /// A handler under a name of its own.
 macro_rules! named {
@@ -264,7 +264,7 @@ async fn what_was_published_finds_another_worker_when_the_able_one_is_gone() {
         &world,
         "able",
         false,
-        x(&world).native(crate::engine::Hang(
+        x(&world).native(crate::world::Hang(
             Arc::clone(&world.starts),
             Arc::clone(&world.gate),
         )),

@@ -13,6 +13,7 @@ mod orphans;
 mod permits;
 mod points;
 mod quarantine;
+mod release;
 mod requests;
 mod requeue;
 mod rows;

@@ -77,7 +77,9 @@ impl From<control::Error> for Problem {
                 task,
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             },
-            Error::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            Error::Busy(_) | Error::ClockInDoubt { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            }
             Error::Unavailable(cause) => {
                 tracing::warn!(error = %chain(&cause), "a request could not be served by the store");
                 let detail = match cause {

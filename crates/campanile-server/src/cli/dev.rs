@@ -7,7 +7,7 @@ use super::Failure;
 use super::args::Dev;
 use super::out::Out;
 use super::serve;
-use crate::compose::App;
+use crate::compose::{self, App};
 use crate::config::{Environment, Layer, Raw, Settings, Source, Written, find_key};
 use crate::lifecycle;
 use crate::taskfile::TaskFile;
@@ -74,6 +74,7 @@ async fn add_examples(app: &App) -> Result<(), Failure> {
     let text = EXAMPLES.replace("{ADDRESS}", &app.address.to_string());
     let file = TaskFile::parse(&text, std::path::Path::new("examples.toml"))
         .map_err(|e| Failure::Failed(e.to_string()))?;
+    compose::know_the_time(&app.control).await;
     for task in &file.tasks {
         let put = app.control.put_task(task).await;
         put.map_err(|e| {

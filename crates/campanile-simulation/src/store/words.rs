@@ -36,9 +36,15 @@ pub(super) fn describe(firing: &Firing) -> String {
         .iter()
         .map(|r| format!("{} replaced", r.run));
     let over: Vec<String> = dropped.chain(replaced).collect();
+    let skips = firing.skipped.iter();
+    let skips: Vec<String> = skips
+        .map(|r| {
+            let last = r.skipped.map_or(r.due_at, |(last, _)| last);
+            format!("{} {} to {last}: {}", r.id, r.due_at, r.reason.as_str())
+        })
+        .collect();
     format!(
-        "new {runs:?} timers {timers:?} out {sent:?} parked {parked:?} permits {got:?} over {over:?}, {} skips",
-        firing.skipped.len()
+        "new {runs:?} timers {timers:?} out {sent:?} parked {parked:?} permits {got:?} over {over:?} skips {skips:?}"
     )
 }
 

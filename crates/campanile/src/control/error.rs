@@ -49,6 +49,16 @@ pub enum Error {
         /// The run that it stands for.
         run: RunId,
     },
+    /// This node has just started, its own clock and the store's are far apart, and it does not know yet which is right; the
+    /// same request may be made again, in a moment.
+    #[error(
+        "this node does not know yet whether the store's clock is right, which is {ahead_s} s ahead of its own: ask again in \
+         a few seconds, or ask another node"
+    )]
+    ClockInDoubt {
+        /// By how much the store's clock is ahead, in seconds.
+        ahead_s: u64,
+    },
     /// The store did not do as asked; the same request may be made again.
     #[error("the store is not available")]
     Unavailable(#[source] store::Error),

@@ -112,6 +112,22 @@ pub struct Editor {
     actor: Actor,
 }
 
+impl Editor {
+    /// As [`Control::now`], for what is written: not by the time of a node that has just started and may be far behind. By that
+    /// what is running would be ahead, and be taken back.
+    ///
+    /// # Errors
+    /// [`Error::ClockInDoubt`]; as [`Control::now`].
+    async fn now(&self) -> Result<Timestamp, Error> {
+        let now = self.control.now().await?;
+        if self.parts.time.has_followed() {
+            return Ok(now);
+        }
+        let ahead_s = self.parts.time.held().unwrap_or_default().as_secs();
+        Err(Error::ClockInDoubt { ahead_s })
+    }
+}
+
 impl Deref for Editor {
     type Target = Control;
 
@@ -167,6 +183,12 @@ impl Control {
             self.leader_row().await?;
         }
         Ok(self.parts.time.now())
+    }
+
+    /// Whether what is written is not refused for [`Error::ClockInDoubt`].
+    #[must_use]
+    pub fn knows_the_time(&self) -> bool {
+        self.parts.time.has_followed()
     }
 
     async fn leader_row(&self) -> Result<crate::protocol::work::LeaderRow, Error> {

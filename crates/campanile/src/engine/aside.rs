@@ -21,7 +21,7 @@ pub struct Pen<'a> {
     pub store: &'a dyn Store,
     /// Counters.
     pub meters: &'a Meters,
-    /// Under guard F, if there is a term.
+    /// Under the fence, if there is a term.
     pub term: Option<&'a Term>,
 }
 

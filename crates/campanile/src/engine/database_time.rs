@@ -117,6 +117,20 @@ impl DatabaseTime {
         self.watch().held()
     }
 
+    /// Whether this process does not know yet whether it may believe the store's clock: nothing is decided then that more
+    /// time could prove wrong, save what is not early by either clock.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        !self.has_followed() || self.held().is_some()
+    }
+
+    /// Whether this process has followed the store's clock at all. One that has just started does not where the store's clock
+    /// is far ahead of its own wall clock: either may be wrong, and its time may be far behind until it knows.
+    #[must_use]
+    pub fn has_followed(&self) -> bool {
+        self.sampled.load(Ordering::Relaxed)
+    }
+
     /// When whoever reads every `period` is to read again: soon, while a step forward is not followed.
     #[must_use]
     pub fn read_again(&self, period: Duration) -> Duration {

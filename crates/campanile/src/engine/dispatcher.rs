@@ -90,16 +90,12 @@ impl Publisher<'_> {
             // Without room it is the end of a publish that is waited for: what is ready already must not be asked about
             // again and again meanwhile.
             let room = self.under_way.len() < self.publishes_max();
+            let (clock, time) = (&self.duty.shared.parts.clock, &self.duty.shared.time);
+            // Not for longer than what is planned lies ahead: meanwhile the store's clock may have been followed forwards.
+            let longest = clock.monotonic().plus(limits::LOOK_AHEAD);
             let sleep = async {
                 match next.filter(|_| room) {
-                    Some(at) => {
-                        self.duty
-                            .shared
-                            .parts
-                            .clock
-                            .sleep_until(self.duty.shared.time.when(at))
-                            .await;
-                    }
+                    Some(at) => clock.sleep_until(time.when(at).min(longest)).await,
                     None => std::future::pending().await,
                 }
             };

@@ -34,6 +34,10 @@ pub async fn keep(duty: Arc<Duty>) {
 }
 
 async fn keep_for_ever(duty: &Duty) -> Result<(), TermOver> {
+    // By a clock that is not believed yet, what was planned in time would be ahead, and be taken back.
+    while duty.shared.time.is_in_doubt() {
+        duty.rest(PERIOD).await?;
+    }
     let mut seen = duty.shared.time.steps_back();
     if is_something_far_ahead(duty).await? {
         put_back_all(duty).await?;

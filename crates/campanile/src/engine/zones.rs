@@ -128,7 +128,7 @@ async fn write(duty: &Duty, edit: &Edit) -> Result<bool, Stopped> {
 /// Waits until the store's clock can be believed: by a wrong one, due rows would be moved to wrong instants.
 async fn believe_clock(duty: &Duty) -> Result<(), TermOver> {
     let time = &duty.shared.time;
-    while time.held().is_some() || time.behind_until().is_some() || time.settling().is_some() {
+    while time.is_in_doubt() || time.behind_until().is_some() || time.settling().is_some() {
         duty.rest(CLOCK_PERIOD).await?;
     }
     Ok(())
@@ -136,39 +136,65 @@ async fn believe_clock(duty: &Duty) -> Result<(), TermOver> {
 
 /// Moves the due rows that stand elsewhere by our rules, page by page. Answers how many.
 async fn recompute(duty: &Duty) -> Result<usize, Stopped> {
-    let store = &*duty.shared.parts.store;
-    let rules = Arc::new(store.rules().await?);
     let (mut after, mut moved): (Option<String>, usize) = (None, 0);
     loop {
         believe_clock(duty).await?;
-        let page = store
-            .tasks(None, after.as_deref(), limits::PAGE_ROWS_MAX)
-            .await?;
-        let now = duty.shared.time.now();
-        let moves = moves_of(duty, &rules, page.tasks, now).await?;
-        moved += write_moves(duty, &moves).await?;
-        after = page.next;
+        let (next, written) = look_at_page(duty, after.as_deref()).await?;
+        moved += written.moved;
+        if !written.is_whole {
+            // Somebody's edit, or a firing, came between: the page is looked at anew, as it is now.
+            duty.rest(BUSY_WAIT).await?;
+            continue;
+        }
+        after = next;
         if after.is_none() {
             return Ok(moved);
         }
     }
 }
 
-/// Moves due rows, as many at once as stand where they were seen. Answers how many.
-async fn write_moves(duty: &Duty, moves: &[Move]) -> Result<usize, Stopped> {
-    let (mut parts, mut moved) = (Parts::of(moves.len()), 0);
+/// How far the moves of a page came.
+#[derive(Default)]
+struct Moved {
+    moved: usize,
+    /// Whether nothing has changed meanwhile.
+    is_whole: bool,
+}
+
+/// Moves what stands elsewhere on the page behind this name. Answers the name that the next page is behind.
+async fn look_at_page(
+    duty: &Duty,
+    after: Option<&str>,
+) -> Result<(Option<String>, Moved), Stopped> {
+    let store = &*duty.shared.parts.store;
+    // The edits first: an edit after this makes the writes be refused, not unseen. A due row of another schedule than the
+    // one that was looked at may stand where this one's would.
+    let edits = store.leader().await?.edits;
+    let rules = Arc::new(store.rules().await?);
+    let page = store.tasks(None, after, limits::PAGE_ROWS_MAX).await?;
+    let now = duty.shared.time.now();
+    let moves = moves_of(duty, &rules, page.tasks, now).await?;
+    Ok((page.next, write_moves(duty, &moves, edits).await?))
+}
+
+/// Moves due rows, all at once unless the store refuses one of them, as long as nothing else changes.
+async fn write_moves(duty: &Duty, moves: &[Move], mut edits: i64) -> Result<Moved, Stopped> {
+    let mut parts = Parts::of(moves.len());
+    let mut so_far = Moved::default();
     while let Some(part) = parts.take() {
         let edit = Edit {
             moves: moves[part.clone()].to_vec(),
+            edits: Some(edits),
             ..Edit::default()
         };
         match write(duty, &edit).await {
             Ok(true) => {
-                moved += part.len();
+                so_far.moved += part.len();
+                // Ours was the next.
+                edits += 1;
                 failpoint::reach(Failpoint::ZonesMoved);
             }
-            // Somebody's edit, or a firing, came between; alone, that task's row was computed by rules as new as ours.
-            Ok(false) => drop(parts.refused(&part)),
+            Ok(false) => return Ok(so_far),
             Err(Stopped::Failed(error)) if error.is_refusal() => {
                 if parts.refused(&part).is_some() {
                     // That task keeps its instant; the others are moved.
@@ -178,7 +204,8 @@ async fn write_moves(duty: &Duty, moves: &[Move]) -> Result<usize, Stopped> {
             Err(stopped) => return Err(stopped),
         }
     }
-    Ok(moved)
+    so_far.is_whole = true;
+    Ok(so_far)
 }
 
 /// Where tasks' due rows have to go, if they stand elsewhere. What is due within moments, or overdue, stays. Schedules are

@@ -171,7 +171,7 @@ impl Tables {
         }
     }
 
-    /// Guard F.
+    /// The fence.
     fn holds(&self, term: &Term) -> bool {
         self.epoch == term.epoch && self.holder.as_ref() == Some(&term.holder)
     }

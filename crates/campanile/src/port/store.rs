@@ -74,7 +74,7 @@ pub trait Leading: Send + Sync + 'static {
     /// Which of these still wait to be claimed, at that attempt.
     async fn waiting(&self, runs: &[(RunId, u32)]) -> Result<Vec<RunId>, Error>;
 
-    /// The same, under guard F, so that no edit is under way meanwhile: what waits at its instant can't be taken back any
+    /// The same, under the fence, so that no edit is under way meanwhile: what waits at its instant can't be taken back any
     /// more. `None` if fenced. Asked for runs that start by being published, and for no others.
     async fn still_wait(
         &self,
@@ -113,7 +113,7 @@ pub trait Leading: Send + Sync + 'static {
     /// Takes a node out of the living. From its commit on no claim by it succeeds.
     async fn bury(&self, term: &Term, node: NodeId) -> Result<Written, Error>;
 
-    /// Records the ends that the leader decides (lost runs): as [`Working::finish`], under guard F.
+    /// Records the ends that the leader decides (lost runs): as [`Working::finish`], under the fence.
     async fn finish_lost(
         &self,
         term: &Term,
@@ -209,7 +209,7 @@ pub trait Working: Send + Sync + 'static {
     async fn finish(&self, ends: &[Finish]) -> Result<Vec<Written>, Error>;
 
     /// Sets aside what the store refuses to record, so that nothing waits for it and people see it: a run ends its part in
-    /// everything (state [`crate::run::State::Quarantined`], permits given back), a task's due row is taken away. Under guard F if a
+    /// everything (state [`crate::run::State::Quarantined`], permits given back), a task's due row is taken away. Under the fence if a
     /// term is given; stale if it is over, or the thing is not as it was seen.
     async fn set_aside(&self, term: Option<&Term>, aside: &Aside) -> Result<Written, Error>;
 

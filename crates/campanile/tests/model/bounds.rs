@@ -167,7 +167,7 @@ impl Bounds {
 /// What a leader's transaction demands of the leader row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {
-    /// Guard F: the transaction's own first statement, a write.
+    /// The fence: the transaction's own first statement, a write.
     Write,
     /// The term is looked up when the decision is made, and not again at the commit.
     Look,
@@ -198,7 +198,7 @@ guards! {
     begin_demands_epoch,
     /// A holder asks for its lock again before it bids.
     lock_is_verified,
-    /// Guard F and the others compare the term's random name beside its number.
+    /// The fence and the others compare the term's random name beside its number.
     holder_is_compared,
     /// A firing finds every due row that it consumes.
     consume_demands_rows,
@@ -240,11 +240,11 @@ guards! {
     end_demands_claim,
     /// An end demands a run that runs.
     end_demands_running,
-    /// The ends that a leader writes for the dead carry guard F.
+    /// The ends that a leader writes for the dead carry the fence.
     lost_end_is_fenced,
-    /// A burial carries guard F.
+    /// A burial carries the fence.
     burial_is_fenced,
-    /// A move to other zone rules carries guard F.
+    /// A move to other zone rules carries the fence.
     zone_moves_carry_the_term,
     /// The setting says that rows are being moved before the first one is.
     zone_moves_are_announced,

@@ -25,13 +25,13 @@ type Mutant = (&'static str, fn(&mut Guards), &'static [&'static str], Fate);
 /// Guards of leaders: what it is, how it is made, the scenes that judge it, its fate.
 const OF_LEADERS: &[Mutant] = &[
     (
-        "leaders write without guard F",
+        "leaders write without the fence",
         |g| g.fence = Fence::Off,
         &["change"],
         Killed(p::I3),
     ),
     (
-        "guard F is a look at the time of the plan",
+        "the fence is a look at the time of the plan",
         |g| g.fence = Fence::Look,
         &["change"],
         Killed(p::I3),
@@ -51,7 +51,7 @@ const OF_LEADERS: &[Mutant] = &[
         ),
     ),
     (
-        "guard F compares the epoch alone",
+        "the fence compares the epoch alone",
         |g| g.holder_is_compared = false,
         &["change"],
         Survives(
@@ -63,11 +63,11 @@ const OF_LEADERS: &[Mutant] = &[
         |g| g.consume_demands_rows = false,
         &["change", "doubt", "skip"],
         Survives(
-            "under guard F one leader plans at a time, from what it read after its own last commit",
+            "under the fence one leader plans at a time, from what it read after its own last commit",
         ),
     ),
     (
-        "no guard F, and due rows need not be there",
+        "no fence, and due rows need not be there",
         |g| {
             g.fence = Fence::Off;
             g.consume_demands_rows = false;
@@ -130,13 +130,13 @@ const OF_LEADERS: &[Mutant] = &[
         Killed(p::I4),
     ),
     (
-        "lost runs end without guard F",
+        "lost runs end without the fence",
         |g| g.lost_end_is_fenced = false,
         &["crash and change"],
         Killed(p::I3),
     ),
     (
-        "burials carry no guard F",
+        "burials carry no fence",
         |g| g.burial_is_fenced = false,
         &["crash and change"],
         Killed(p::I9_WORK),
@@ -278,10 +278,10 @@ const OF_PERMITS: &[Mutant] = &[
         "a permit may have two holders",
         |g| g.permit_is_unique = false,
         &["skip", "queue", "exclusive and change"],
-        Survives("the leader alone gives permits out, and under guard F there is one"),
+        Survives("the leader alone gives permits out, and under the fence there is one"),
     ),
     (
-        "no guard F, no due rows demanded, and a permit may have two holders",
+        "no fence, no due rows demanded, and a permit may have two holders",
         |g| {
             g.fence = Fence::Off;
             g.consume_demands_rows = false;

@@ -86,7 +86,7 @@ impl Store {
         self.term.as_deref() == Some(term)
     }
 
-    /// Guard F, as far as it is switched on.
+    /// The fence, as far as it is switched on.
     pub fn holds(&self, term: &Term, guards: &Guards) -> bool {
         match guards.fence {
             Fence::Write if guards.holder_is_compared => self.is_present(term),

@@ -1,0 +1,199 @@
+//! What is set aside goes on, or is forgotten: its row, its run, and what hangs on them.
+
+use campanile::actor::Actor;
+use campanile::id::RunId;
+use campanile::port::Written;
+use campanile::port::store::Error;
+use campanile::protocol::work::Released;
+use campanile::run::{Reason, State};
+use campanile_schedule::time::Timestamp;
+
+use super::super::connection::{Tx, Verdict};
+use super::super::error::Failure;
+use super::super::pen::as_editor;
+use super::super::statement::Statement;
+use super::super::value::{Row, Table};
+use super::Store;
+use super::ends::{Ending, Outcome, PUT_TIMERS, end, is_second_run};
+use super::points::RELEASE;
+use super::requeue::requeue;
+use super::rows::small;
+
+/// Takes one thing out, with all that it needs to go on.
+static TAKE: Statement = Statement::new(
+    "DELETE FROM quarantine WHERE id = :id
+     RETURNING task, run, attempt, queue, due_at, claim, state, reason, ended_at, ready_at",
+);
+
+/// A run goes on from where it was.
+static GO_ON: Statement = Statement::new(
+    "UPDATE run SET state = :state WHERE id = :run AND state = 8 RETURNING queue, ready_at",
+);
+
+/// A task that was deleted meanwhile is looked after again, for its run waits.
+static LOOK_AGAIN: Statement = Statement::new(
+    "INSERT INTO deletion (task, at) SELECT :task, :at
+     WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = :task AND live_name IS NOT NULL)
+     ON CONFLICT (task) DO UPDATE SET at = excluded.at",
+);
+
+/// Whether a task is there and has no next occurrence.
+static LACKS_DUE: Statement = Statement::new(
+    "SELECT 1 FROM task WHERE id = :task AND live_name IS NOT NULL
+     AND NOT EXISTS (SELECT 1 FROM due WHERE due.owner = task.id AND due.n = 0)",
+);
+
+/// A task's next occurrence, where it was.
+static PUT_NEXT: Statement =
+    Statement::new("INSERT INTO due (queue, at, owner, n) VALUES (:queue, :at, :task, 0)");
+
+/// A run that is dropped, with what hangs on it; what hangs on one in history under the same id stays.
+static DROP_RUN: [Statement; 5] = [
+    Statement::new(
+        "DELETE FROM run_spec WHERE run = :run AND NOT EXISTS (SELECT 1 FROM run_history WHERE id = :run)",
+    ),
+    Statement::new(
+        "DELETE FROM run_attempt WHERE run = :run AND NOT EXISTS (SELECT 1 FROM run_history WHERE id = :run)",
+    ),
+    Statement::new(
+        "DELETE FROM run_log WHERE run = :run AND NOT EXISTS (SELECT 1 FROM run_history WHERE id = :run)",
+    ),
+    Statement::new(
+        "DELETE FROM run_key WHERE run = :run AND NOT EXISTS (SELECT 1 FROM run_history WHERE id = :run)",
+    ),
+    Statement::new("DELETE FROM run WHERE id = :run AND state = 8"),
+];
+
+impl Store {
+    /// A second run of one occurrence is recorded beside the first, as the ends of others are.
+    pub(super) async fn let_go(
+        &self,
+        actor: &Actor,
+        id: i64,
+        at: Timestamp,
+    ) -> Result<Released, Error> {
+        let answer = self.let_go_as(actor, id, at, false).await;
+        if answer.as_ref().is_err_and(is_second_run) {
+            return self.let_go_as(actor, id, at, true).await;
+        }
+        answer
+    }
+
+    async fn let_go_as(
+        &self,
+        actor: &Actor,
+        id: i64,
+        at: Timestamp,
+        twice: bool,
+    ) -> Result<Released, Error> {
+        let answer = as_editor!(RELEASE, self, actor, None, tx => async {
+            let taken = tx.rows(&TAKE, &[("id", id.into())]).await?;
+            match taken.into_iter().next() {
+                None => Ok(Verdict::Rollback(Released::Unknown)),
+                Some(row) => let_go_in(tx, row, at, twice).await.map(Verdict::Commit),
+            }
+        })?;
+        Ok(answer.unwrap_or(Released::Unknown))
+    }
+
+    pub(super) async fn forget(&self, actor: &Actor, id: i64) -> Result<Written, Error> {
+        let answer = as_editor!(RELEASE, self, actor, None, tx => async {
+            let taken = tx.rows(&TAKE, &[("id", id.into())]).await?;
+            let Some(mut row) = taken.into_iter().next() else {
+                return Ok(Verdict::Rollback(Written::Stale));
+            };
+            row.int("quarantine")?;
+            let run = row.int("quarantine")?;
+            if run != 0 {
+                for statement in &DROP_RUN {
+                    tx.write(statement, &[("run", run.into())]).await?;
+                }
+            }
+            Ok(Verdict::Commit(Written::Applied))
+        })?;
+        Ok(answer.unwrap_or(Written::Stale))
+    }
+}
+
+/// What became of the attempt whose end is recorded now.
+fn outcome_of(state: State, claim: Option<i64>, ready_at: i64, why: Reason) -> Outcome {
+    match (state, claim) {
+        (State::Scheduled, None) => Outcome::Withdrawn { ready_at },
+        (State::Scheduled, Some(_)) => Outcome::Again { ready_at, why },
+        (state, _) => Outcome::Over(state, why),
+    }
+}
+
+async fn let_go_in(
+    tx: &mut Tx,
+    mut row: Row,
+    at: Timestamp,
+    twice: bool,
+) -> Result<Released, Failure> {
+    const TABLE: &str = "quarantine";
+    let (task, run) = (row.int(TABLE)?, row.int(TABLE)?);
+    let (attempt, queue, due_at) = (row.int(TABLE)?, row.int(TABLE)?, row.int(TABLE)?);
+    if run == 0 {
+        let args = [("task", task.into())];
+        if tx.rows(&LACKS_DUE, &args).await?.is_empty() {
+            return Ok(Released::Superseded);
+        }
+        let args = [
+            ("queue", queue.into()),
+            ("at", due_at.into()),
+            ("task", task.into()),
+        ];
+        tx.write(&PUT_NEXT, &args).await?;
+        return Ok(Released::Done);
+    }
+    let (claim, state) = (row.opt_int(TABLE)?, row.opt_int(TABLE)?);
+    let (reason, ended_at, ready_at) = (
+        row.opt_int(TABLE)?,
+        row.opt_int(TABLE)?,
+        row.opt_int(TABLE)?,
+    );
+    let from = if claim.is_some() {
+        State::Running
+    } else {
+        State::Scheduled
+    };
+    let args = [("run", run.into()), ("state", from.as_i64().into())];
+    let went_on = tx.rows(&GO_ON, &args).await?;
+    let Some(mut due) = went_on.into_iter().next() else {
+        return Ok(Released::Superseded);
+    };
+    let state = state.and_then(State::from_i64);
+    if task != 0 && state.is_none_or(|state| state == State::Scheduled) {
+        let args = [("task", task.into()), ("at", at.as_ms().into())];
+        tx.write(&LOOK_AGAIN, &args).await?;
+    }
+    let Some(state) = state else {
+        let timer = Table::of([due.int("run")?])
+            .ints([due.int("run")?])
+            .ints([run]);
+        tx.write(&PUT_TIMERS, &[("rows", timer.into())]).await?;
+        return Ok(Released::Done);
+    };
+    let reason = reason.and_then(Reason::from_i64).unwrap_or_default();
+    let ended_at = ended_at.unwrap_or(due_at);
+    let ending = Ending {
+        run: RunId::from_i64(run),
+        attempt: Some(small(attempt)?),
+        claim,
+        at: ended_at,
+        outcome: outcome_of(state, claim, ready_at.unwrap_or(ended_at), reason),
+        error: None,
+        class: None,
+        log: None,
+        timer: None,
+    };
+    let applied = if state == State::Scheduled {
+        requeue(tx, &[&ending]).await?
+    } else {
+        end(tx, &[&ending], twice).await?
+    };
+    if applied.is_empty() {
+        return Err(Error::Contended("the run went from state to state meanwhile".into()).into());
+    }
+    Ok(Released::Done)
+}
