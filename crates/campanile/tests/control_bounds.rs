@@ -1,9 +1,9 @@
 //! Control under what has no natural size: counts, pages, walks over what calendars exclude. And tasks that are over:
 //! what is only kept is no mistake.
 
-use campanile::conformance::somebody;
 use std::time::Duration;
 
+use campanile::conformance::somebody;
 use campanile::control::{Apply, Backfill, Error};
 use campanile::port::store::Control as _;
 use campanile::protocol::work::{DueChange, DueKey, Edit, Owner, Upsert};

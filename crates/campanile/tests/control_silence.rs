@@ -1,8 +1,8 @@
 //! What is said of a task that is silent though its schedule says otherwise: in its row, in the list, and by `why`.
 
-use campanile::conformance::somebody;
 use std::time::Duration;
 
+use campanile::conformance::somebody;
 use campanile::control::Verdict;
 use campanile::port::clock::Clock as _;
 use campanile::port::store::{Control as _, Working as _};

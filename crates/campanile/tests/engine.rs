@@ -1,10 +1,10 @@
 //! The engine end to end, in one process: occurrences fire and run, leaders change, workers die, runs retry, and after
 //! every history the invariants hold.
 
-use campanile::conformance::somebody;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use campanile::conformance::somebody;
 use campanile::port::clock::Clock;
 use campanile::port::store::Control;
 use campanile::protocol::invariants::{self};

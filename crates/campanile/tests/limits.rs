@@ -1,11 +1,11 @@
 //! Overlap, limits, deadlines and zone rules on the production engine: what must not run side by side does not, whatever
 //! dies in between, and whoever waits goes on.
 
-use campanile::conformance::somebody;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use campanile::conformance::somebody;
 use campanile::id::TaskId;
 use campanile::port::clock::Clock;
 use campanile::port::store::Control;

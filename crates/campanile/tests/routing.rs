@@ -1,7 +1,6 @@
 //! Workers that can do different things, on the production engine: no worker ends a run that it can't carry out, runs
 //! find those who can, and what nobody can do waits without a stir until somebody comes.
 
-use campanile::conformance::somebody;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use campanile::conformance::somebody;
 use campanile::engine::{Handlers, Node, Parts, Settings};
 use campanile::id::TaskId;
 use campanile::port::clock::Clock;

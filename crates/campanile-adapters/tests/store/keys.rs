@@ -1,8 +1,8 @@
 //! Keys that a program before scopes has kept: they go on to stand for their runs, for whatever task or handler those have.
 
-use campanile::conformance::somebody;
 use std::sync::Arc;
 
+use campanile::conformance::somebody;
 use campanile::id::{Mint, RunId};
 use campanile::port::store::Store;
 use campanile::protocol::keys::{Digest, Key, Scope};

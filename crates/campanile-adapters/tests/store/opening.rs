@@ -1,10 +1,10 @@
 //! Opening a store: what is made, what is refused and with which words, and that the session settings are in force.
 
-use campanile::conformance::somebody;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile::conformance::somebody;
 use campanile::id::Mint;
 use campanile::port::Written;
 use campanile::port::store::{self, Control as _, Leading as _, Working as _};

@@ -139,6 +139,7 @@ macro_rules! __conformance_store {
             a_retry_is_set_aside_and_released
             a_withdrawal_is_set_aside_and_released
             what_is_released_of_a_deleted_task_is_looked_for
+            what_is_lost_of_a_deleted_task_is_looked_for
             nothing_waits_for_what_is_set_aside
             a_hand_over_is_set_aside_and_released
             a_due_row_is_set_aside_and_released

@@ -125,7 +125,7 @@ impl Editor {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] when runs wait for it and `confirm` is not the token of
-    /// [`Control::deletion`].
+    /// [`Editor::deletion`].
     pub async fn delete_task(&self, name: &str, confirm: Option<&str>) -> Result<Deletion, Error> {
         for _ in 0..EDIT_TRIES_MAX {
             let now = self.now().await?;

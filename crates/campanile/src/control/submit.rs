@@ -111,7 +111,7 @@ impl Editor {
     /// Submits one run.
     ///
     /// # Errors
-    /// As [`Control::submit`].
+    /// As [`Editor::submit`].
     pub async fn submit_one(&self, request: &Request) -> Result<Submitted, Error> {
         let answers = self.submit(std::slice::from_ref(request)).await?;
         answers

@@ -145,7 +145,7 @@ impl Editor {
     /// The same; with `take_over` also where the task belongs to another owner.
     ///
     /// # Errors
-    /// As [`Control::put_task`].
+    /// As [`Editor::put_task`].
     pub async fn put_task_as(
         &self,
         spec: &TaskSpec,

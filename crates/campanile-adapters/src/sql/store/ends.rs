@@ -16,7 +16,7 @@ use campanile::run::{Reason, State};
 use super::super::connection::{Tx, Verdict, transaction};
 use super::super::dialect::Dialect;
 use super::super::error::Failure;
-use super::super::pen::{Footing, as_editor, as_leader};
+use super::super::pen::{Footing, LeaderTx, as_editor, as_leader};
 use super::super::statement::Statement;
 use super::super::value::Table;
 use super::Store;
@@ -234,6 +234,14 @@ impl Ending {
     }
 }
 
+/// Deleted tasks of which these runs wait are looked after again: while they ran, it may have been forgotten.
+static LOOK_AFTER: Statement = Statement::new(
+    "INSERT INTO deletion (task, at) SELECT DISTINCT run.task, :at FROM run
+     WHERE run.id IN (SELECT r FROM @runs(r int) AS v) AND run.state IN (1, 2) AND run.task <> 0
+     AND NOT EXISTS (SELECT 1 FROM task WHERE task.id = run.task AND task.live_name IS NOT NULL)
+     ON CONFLICT (task) DO UPDATE SET at = excluded.at",
+);
+
 /// Whose ends are recorded.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Hand<'a> {
@@ -279,7 +287,7 @@ impl Store {
         let applied = match hand {
             Hand::Leader(term) => {
                 let footing = Footing::TERM;
-                as_leader!(around, self, term, footing, tx => record_in(tx, &distinct, twice))?
+                as_leader!(around, self, term, footing, tx => record_lost_in(tx, &distinct, twice))?
                     .unless_fenced()
             }
             Hand::Worker => {
@@ -317,6 +325,24 @@ pub(super) fn is_second_run(error: &Error) -> bool {
 }
 
 pub(super) type Applied = HashSet<(RunId, Option<u32>, Option<i64>)>;
+
+/// The same of a leader: a deleted task of which a run waits again is looked after again.
+async fn record_lost_in(
+    tx: &mut LeaderTx,
+    endings: &[&Ending],
+    twice: bool,
+) -> Result<Verdict<Applied>, Failure> {
+    let recorded = record_in(tx, endings, twice).await?;
+    let again = endings
+        .iter()
+        .filter(|e| matches!(e.outcome, Outcome::Again { .. }));
+    if let Some(at) = again.clone().map(|e| e.at).max() {
+        let runs = Table::of(again.map(|e| e.run.as_i64()));
+        let args = [("runs", runs.into()), ("at", at.into())];
+        tx.write(&LOOK_AFTER, &args).await?;
+    }
+    Ok(recorded)
+}
 
 async fn record_in(
     tx: &mut Tx,

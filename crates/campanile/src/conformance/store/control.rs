@@ -5,12 +5,12 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 
 use campanile_schedule::time::Timestamp;
 
 use super::fixture::{Fixture, at, end, key, range, spec};
+use crate::conformance::somebody;
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::run;

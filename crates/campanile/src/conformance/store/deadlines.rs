@@ -6,13 +6,13 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_schedule::time::Timestamp;
 
 use super::fixture::{Fixture, at, end};
+use crate::conformance::somebody;
 use crate::id::RunId;
 use crate::port::Written;
 use crate::port::store::Store;

@@ -5,13 +5,13 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_schedule::time::Timestamp;
 
 use super::fixture::{Fixture, at, end, spec};
+use crate::conformance::somebody;
 use crate::id::{RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::Store;
@@ -19,7 +19,7 @@ use crate::protocol::keys::Key;
 use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::run as transitions;
 use crate::protocol::work::{
-    Aside, Backlog, Edit, End, Firing, Named, Released, RunFilter, Submission, Term, Thing,
+    Aside, Backlog, Edit, End, Finish, Firing, Named, Released, RunFilter, Submission, Term, Thing,
 };
 use crate::run::{Reason, Run, State};
 use crate::task::Task;
@@ -132,6 +132,39 @@ pub async fn what_is_released_of_a_deleted_task_is_looked_for(store: Arc<dyn Sto
         (row.state, row.reason),
         (State::Cancelled, Reason::TaskDeleted)
     );
+}
+
+/// A run ran on while its task was deleted and forgotten, and its worker died: it is looked for once it waits again.
+pub async fn what_is_lost_of_a_deleted_task_is_looked_for(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let term = f.lead().await;
+    let (gone, stays) = (f.task("t", at(10)).await, f.task("stays", at(10)).await);
+    let runs = [
+        f.fire(&term, &gone, at(10)).await,
+        f.fire(&term, &stays, at(10)).await,
+    ];
+    let node = f.node().await;
+    let (claim, won) = f.claim(node, &runs.each_ref().map(|r| (r.id, 1))).await;
+    assert_eq!(won.len(), 2);
+    let lost = |run: &Run| {
+        let (ready_at, why) = (at(50), Reason::Lost);
+        Finish {
+            at: at(40),
+            ..end(run, claim, End::Again { ready_at, why })
+        }
+    };
+    let ends = runs.each_ref().map(lost);
+    f.delete(&gone, at(20)).await;
+    assert_eq!(f.orphans(None, 10).await.0, Vec::new());
+    let forgotten = f.store.forget_deletions(&term, at(30), 10).await.unwrap();
+    assert_eq!(forgotten, Some(1));
+    let answers = f.store.finish_lost(&term, &ends).await.unwrap().unwrap();
+    assert_eq!(answers, [Written::Applied; 2]);
+    let open = f.store.deletions().await.unwrap().unwrap();
+    assert_eq!((open.count, open.last_at), (1, at(40)));
+    let found = f.orphans(None, 10).await.0;
+    assert_eq!(found, vec![f.row(runs[0].id).await]);
+    assert_eq!(f.end_orphans(&term, &found).await, 1);
 }
 
 /// What a task was called is known after its deletion, and whose name it is now does not matter; all that had a name

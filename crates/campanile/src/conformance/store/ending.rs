@@ -5,11 +5,11 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, end, limits};
+use crate::conformance::somebody;
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::limits::ERROR_BYTES_MAX;

@@ -6,12 +6,12 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_schedule::time::Timestamp;
 
+use crate::conformance::somebody;
 use crate::id::{ClaimId, Mint, NodeId, RunId, TaskId};
 use crate::port::Written;
 use crate::port::store::Store;

@@ -5,10 +5,10 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, key};
+use crate::conformance::somebody;
 use crate::id::RunId;
 use crate::port::store::Store;
 use crate::protocol::keys::{Digest, Key, Scope};

@@ -7,7 +7,6 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use campanile_schedule::calendar::CalendarSpec;
 use campanile_schedule::time::Timestamp;
 
 use super::fixture::{Fixture, end};
+use crate::conformance::somebody;
 use crate::id::{ClaimId, TaskId};
 use crate::port::store::Store;
 use crate::protocol::invariants;

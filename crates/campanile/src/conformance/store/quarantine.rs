@@ -5,10 +5,10 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 
 use super::fixture::{Fixture, at, end, key};
+use crate::conformance::somebody;
 use crate::id::RunId;
 use crate::port::Written;
 use crate::port::store::Store;

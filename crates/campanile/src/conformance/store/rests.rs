@@ -5,13 +5,13 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_schedule::time::Timestamp;
 
 use super::fixture::{Fixture, at, spec};
+use crate::conformance::somebody;
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::limits::TAKE_BACK_ROWS_MAX;

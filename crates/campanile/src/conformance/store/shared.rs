@@ -5,11 +5,11 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::fixture::{Fixture, at, spec};
+use crate::conformance::somebody;
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::run as transitions;

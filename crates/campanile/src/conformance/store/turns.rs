@@ -6,7 +6,6 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use campanile_schedule::time::Timestamp;
 
 use super::fixture::{Fixture, at, end};
 use super::policies::Leader;
+use crate::conformance::somebody;
 use crate::id::{ClaimId, NodeId};
 use crate::port::store::Store;
 use crate::protocol::invariants;

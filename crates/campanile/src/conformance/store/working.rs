@@ -5,12 +5,12 @@
     reason = "a suite of tests: a panic is how it fails"
 )]
 
-use crate::conformance::somebody;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::fixture::{Fixture, at, spec};
+use crate::conformance::somebody;
 use crate::port::Written;
 use crate::port::store::Store;
 use crate::protocol::run;

@@ -283,10 +283,19 @@ impl Leading for MemoryStore {
         if !tables.holds(term) {
             return Ok(None);
         }
-        ends.iter()
-            .map(|end| tables.finish_one(end).map(written))
-            .collect::<Result<_, _>>()
-            .map(Some)
+        let mut answers = Vec::with_capacity(ends.len());
+        for end in ends {
+            let applied = tables.finish_one(end)?;
+            let row = tables.live.get(&end.run).filter(|_| applied);
+            let waits = row.filter(|r| transitions::waits(r, r.attempt));
+            // A deleted task is looked after again: while its run ran, it may have been forgotten.
+            let task = waits.and_then(|r| r.task);
+            if let Some(task) = task.filter(|task| !tables.tasks.contains_key(task)) {
+                tables.deletions.insert(task, end.at);
+            }
+            answers.push(written(applied));
+        }
+        Ok(Some(answers))
     }
 
     async fn deletions(&self) -> Result<Option<Deletions>, Error> {
