@@ -1,7 +1,8 @@
 //! What the developer verbs and the tests of every crate share: private servers, a proxy that breaks connections on
-//! purpose, and the report of what could not run. It never holds product code, and no product code depends on it.
+//! purpose, the pages that people follow, and the report of what could not run. It never holds product code, and no product code depends on it.
 
 pub mod liar;
+pub mod pages;
 pub mod proxy;
 pub mod servers;
 pub mod skip;

@@ -1,9 +1,8 @@
 //! The program `campanile`: settings, the composition of the engine with its adapters, the API, the pages and the CLI.
 //! It decides nothing about tasks and runs: that is `campanile`, the library. It is a library itself only so that its
-//! tests can start the very composition that the program starts.
+//! tests and `campanile-bench` can start the very composition that the program starts.
 
 pub mod api;
-pub mod bench;
 pub mod cli;
 pub mod compose;
 pub mod config;

@@ -1,33 +1,18 @@
 //! The committed documents are those that the program makes.
 
-use std::path::Path;
-
 use campanile_server::{api, cli};
-
-/// Compares with a committed page; writes what it should be where it can be copied from.
-fn is_committed(name: &str, made: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let committed = root.join("docs/reference").join(name);
-    let fresh = root.join("target/reference").join(name);
-    std::fs::create_dir_all(fresh.parent().unwrap()).unwrap();
-    std::fs::write(&fresh, made).unwrap();
-    let there = std::fs::read_to_string(&committed).unwrap_or_default();
-    assert!(
-        there == made,
-        "docs/reference/{name} is not what the program makes: cp target/reference/{name} docs/reference/{name}"
-    );
-}
+use xtask::pages::is_committed;
 
 #[test]
 fn the_api_document() {
     let document = serde_json::to_string_pretty(&api::document()).unwrap();
-    is_committed("openapi.json", &(document + "\n"));
+    is_committed("openapi.json", &(document + "\n")).unwrap();
 }
 
 #[test]
 fn the_pages_of_help() {
     let page = format!("# The command line\n\n{}\n", cli::reference().trim_end());
-    is_committed("cli.md", &page);
+    is_committed("cli.md", &page).unwrap();
 }
 
 #[test]

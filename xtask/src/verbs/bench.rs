@@ -94,11 +94,14 @@ pub fn run(groups: &[String]) -> bool {
         "--profile",
         PROFILE,
         "--package",
-        "campanile-server",
+        "campanile-bench",
     ];
     steps.program("build", &mut cargo(&build));
     let mut bench = Bench {
-        program: tidy::root().join("target").join(PROFILE).join("campanile"),
+        program: tidy::root()
+            .join("target")
+            .join(PROFILE)
+            .join("campanile-bench"),
         servers,
         steps,
         figures: Vec::new(),
@@ -186,11 +189,7 @@ impl Bench {
     fn measure(&mut self, name: &str, place: Place, arguments: &[&str]) -> Option<Value> {
         let place = self.place(place)?;
         let mut command = Command::new(&self.program);
-        command
-            .arg("bench")
-            .args(arguments)
-            .args(&place)
-            .stdout(Stdio::piped());
+        command.args(arguments).args(&place).stdout(Stdio::piped());
         let mut line = None;
         self.steps.step(name, || {
             let Ok(output) = command.output() else {

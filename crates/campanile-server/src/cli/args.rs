@@ -13,7 +13,6 @@ pub use self::offline::{
 };
 pub use self::runs::{OneRun, Quarantine, Run, RunList, Submit};
 use super::flags::SettingFlags;
-use crate::bench;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
@@ -161,8 +160,6 @@ pub enum Command {
     /// Look at the settings
     #[command(subcommand)]
     Config(Config),
-    /// Measure: one workload, one line of JSON
-    Bench(bench::Args),
     /// Stands between a worker and a command; not for people
     #[command(name = super::SUPERVISE, hide = true)]
     Supervise,

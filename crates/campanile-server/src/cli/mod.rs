@@ -34,9 +34,8 @@ use clap::{CommandFactory as _, Parser as _};
 
 use self::args::{Cli, Command};
 use self::client::Client;
-use self::out::Out;
+pub use self::out::Out;
 use crate::api::problem::Problem;
-use crate::bench;
 use crate::config;
 use crate::document::{self, Form, path};
 
@@ -194,29 +193,29 @@ async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
         Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,
         Command::Doctor(settings) => return doctor::run(settings, &environment, out).await,
         Command::Config(args::Config::Check(settings)) => serve::check(settings, &environment, out),
-        Command::Bench(bench) => return measure(&bench, out).await,
         Command::Supervise => return Ok(campanile_adapters::handlers::supervise::main()),
     };
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// `bench`
-async fn measure(args: &bench::Args, out: Out) -> Result<ExitCode, Failure> {
-    drop(serve::log(&bench::log(), config::Scrub::default()));
-    let failed = |e: bench::Error| Failure::Failed(e.to_string());
-    match bench::run(args).await.map_err(failed)? {
-        bench::Done::Node(code) => Ok(code),
-        bench::Done::Measured(figures) => {
-            out.line(figures.line());
-            figures.promises_kept().map_err(failed)?;
-            Ok(ExitCode::SUCCESS)
-        }
-    }
+/// From now on what goes wrong goes to the log, as with `serve`: for another program that starts nodes.
+pub fn log_warnings() {
+    let log = config::Log {
+        json: false,
+        filter: "warn".to_owned(),
+    };
+    drop(serve::log(&log, config::Scrub::default()));
 }
 
 /// The help of every command, as one text: what the reference page is made of.
 #[must_use]
 pub fn reference() -> String {
+    reference_of(Cli::command())
+}
+
+/// The same for another program.
+#[must_use]
+pub fn reference_of(command: clap::Command) -> String {
     fn add(out: &mut String, command: &mut clap::Command, path: &str) {
         let path = format!("{path}{}", command.get_name());
         let help = command
@@ -239,7 +238,7 @@ pub fn reference() -> String {
             }
         }
     }
-    let mut command = Cli::command().term_width(100);
+    let mut command = command.term_width(100);
     command.build();
     let mut out = String::new();
     add(&mut out, &mut command, "");

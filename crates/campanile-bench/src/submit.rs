@@ -21,8 +21,8 @@ use super::record::Record;
 use super::site::{self, Place, Site};
 use super::tally::{self, Numbers};
 use super::{Error, Line};
-use crate::api::problem::chain;
-use crate::compose::App;
+use campanile_server::api::problem::chain;
+use campanile_server::compose::App;
 
 /// How far ahead the second half is asked for.
 const AHEAD: Duration = Duration::from_millis(50);
@@ -37,7 +37,7 @@ const REST: Duration = Duration::from_millis(5);
 /// The longest of the random rests between two samples: none falls into step with a period of the engine's.
 const REST_MS: u64 = 30;
 
-/// `bench submit`.
+/// `campanile-bench submit`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 
 use super::kinds::{self, Kind, Request};
 use super::process::client;
-use crate::bench::Error;
-use crate::bench::clock::now_us;
-use crate::bench::figures::ms;
+use crate::Error;
+use crate::clock::now_us;
+use crate::figures::ms;
 
 /// How long an answer is waited for.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);

@@ -23,7 +23,7 @@ use super::site::{self, Place, Site};
 use super::tally::{self, Numbers};
 use super::usage::{self, Cpu, Memory, Watched};
 use super::{Error, Line};
-use crate::compose::App;
+use campanile_server::compose::App;
 
 /// Runs that go through the whole engine first, so that connections, plans and caches are warm.
 const WARM_UP: usize = 1_000;
@@ -32,7 +32,7 @@ const MARGIN: Duration = Duration::from_millis(3_000);
 /// Without any end recorded for so long, the rest is counted as missed.
 const STALL: Duration = Duration::from_secs(30);
 
-/// `bench burst`.
+/// `campanile-bench burst`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -16,7 +16,7 @@ use super::record::Record;
 use super::site::{self, Place, Site};
 use super::usage::{Memory, memory};
 use super::{Error, Line};
-use crate::compose::App;
+use campanile_server::compose::App;
 
 /// Waiting runs under the bursts, step by step.
 const WAITING: [usize; 5] = [0, 10_000, 100_000, 1_000_000, 10_000_000];
@@ -27,7 +27,7 @@ const BATCH: usize = campanile::protocol::limits::SUBMIT_RUNS_MAX;
 /// Finished runs that are made in one go.
 const FINISHED_AT_ONCE: usize = 50_000;
 
-/// `bench growth`.
+/// `campanile-bench growth`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -1,7 +1,7 @@
-//! `campanile bench`: one workload, one JSON line. It drives the engine from outside: through the library's calls, over
-//! the same ports as `serve`, with a handler that only notes its starts. Missed, doubled and early starts are counted
-//! from the store's rows and from the handler's record, and unless both agree no figure is printed: read `history`
-//! first. It never runs in a store that holds somebody's tasks.
+//! The program `campanile-bench`: one workload, one JSON line. It drives the engine from outside: through the library's
+//! calls, over the same ports as `serve`, with a handler that only notes its starts. Missed, doubled and early starts are
+//! counted from the store's rows and from the handler's record, and unless both agree no figure is printed: read
+//! `history` first. It never runs in a store that holds somebody's tasks.
 
 mod burst;
 mod child;
@@ -16,6 +16,7 @@ mod idle;
 mod limit;
 mod midnight;
 mod prepare;
+mod program;
 mod progress;
 mod record;
 mod redis_info;
@@ -25,21 +26,33 @@ mod submit;
 mod tally;
 mod usage;
 
+#[cfg(test)]
+mod documents;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use campanile::control;
 use campanile::port::store;
+use campanile_server::cli::{self, Out};
+use campanile_server::config;
+use clap::Parser as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::history::{Counts, Disagreement};
 use self::site::Site;
-use crate::config;
 
-/// `campanile bench`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+/// Measures Campanile: one workload, one line of JSON.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(
+    name = "campanile-bench",
+    version,
+    max_term_width = 100,
+    after_help = "Exit status: 0 measured, 1 failed, or a promise is broken, 2 wrongly called."
+)]
+struct Args {
+    /// What to measure
     #[command(subcommand)]
     workload: Workload,
 }
@@ -82,6 +95,12 @@ pub enum Error {
     /// What was asked of the system was refused.
     #[error("failed to prepare the workload: {0}")]
     Control(#[from] control::Error),
+    /// What is to be measured was not built.
+    #[error(
+        "there is no program {}: build it beside this one, with `cargo build --release` (or the profile of this one), or \
+         name one with --program FILE", .0.display()
+    )]
+    NoProgram(PathBuf),
     /// A setting can't be taken.
     #[error(transparent)]
     Setting(#[from] config::Error),
@@ -119,7 +138,7 @@ pub enum Error {
 
 /// What came of it.
 #[derive(Debug)]
-pub enum Done {
+enum Done {
     /// A workload's figures.
     Measured(Line),
     /// A node of `failover` has ended.
@@ -204,20 +223,11 @@ impl Line {
     }
 }
 
-/// How a bench logs: only what goes wrong.
-#[must_use]
-pub fn log() -> config::Log {
-    config::Log {
-        json: false,
-        filter: "warn".to_owned(),
-    }
-}
-
 /// Runs one workload.
 ///
 /// # Errors
 /// Why there are no figures.
-pub async fn run(args: &Args) -> Result<Done, Error> {
+async fn run(args: &Args) -> Result<Done, Error> {
     let line = match &args.workload {
         Workload::Burst(args) => burst::run(args).await,
         Workload::Steady(args) => steady::run(args).await,
@@ -232,4 +242,39 @@ pub async fn run(args: &Args) -> Result<Done, Error> {
         Workload::Node(args) => return child::run(args).await.map(Done::Node),
     };
     line.map(Done::Measured)
+}
+
+fn main() -> ExitCode {
+    // The error is that it was installed before, which is as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return say(format!("failed to start: {error}")),
+    };
+    let code = runtime.block_on(measure(&args)).unwrap_or_else(say);
+    // What still runs after a hard end is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+fn say(error: impl std::fmt::Display) -> ExitCode {
+    Out::default().remark(format!("error: {error}"));
+    ExitCode::FAILURE
+}
+
+/// Runs the workload, and writes its line.
+async fn measure(args: &Args) -> Result<ExitCode, Error> {
+    cli::log_warnings();
+    match run(args).await? {
+        Done::Node(code) => Ok(code),
+        Done::Measured(figures) => {
+            Out::default().line(figures.line());
+            figures.promises_kept()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }

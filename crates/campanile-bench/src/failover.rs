@@ -30,7 +30,7 @@ const AROUND: Duration = Duration::from_secs(4);
 /// After the last instant: leases of killed workers run out meanwhile.
 const TAIL: Duration = Duration::from_secs(20);
 
-/// `bench failover`.
+/// `campanile-bench failover`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -10,10 +10,10 @@ use axum::extract::Request;
 use campanile::system;
 use tokio::net::TcpListener;
 
-use crate::bench::Error;
-use crate::bench::child::parent_gone;
+use crate::Error;
+use crate::child::parent_gone;
 
-/// `bench stub`.
+/// `campanile-bench stub`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Where to listen

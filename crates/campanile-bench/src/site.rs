@@ -22,10 +22,12 @@ use super::Error;
 use super::clock::{StoreClock, now_us};
 use super::record::{Noop, Record};
 use super::usage::Watched;
-use crate::api::problem::chain;
-use crate::compose::{self, App};
-use crate::config::{Environment, Hidden, Layer, Raw, Settings, Source, Written, find_key};
-use crate::ports::{self, Ports};
+use campanile_server::api::problem::chain;
+use campanile_server::compose::{self, App};
+use campanile_server::config::{
+    Environment, Hidden, Layer, Raw, Settings, Source, Written, find_key,
+};
+use campanile_server::ports::{self, Ports};
 
 /// Every task of the bench has a name that begins so.
 pub const PREFIX: &str = "bench-";

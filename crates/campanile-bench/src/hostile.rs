@@ -9,7 +9,7 @@ mod process;
 mod stand;
 pub mod stub;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use campanile::system::{pause, wall_now};
@@ -21,7 +21,7 @@ use self::stand::Stand;
 use super::figures::Percentiles;
 use super::history::Counts;
 use super::site::{Place, Site};
-use super::{Error, Line};
+use super::{Error, Line, program};
 
 /// Tasks, each every second.
 const TASKS: usize = 10;
@@ -30,7 +30,7 @@ const WARM_UP: Duration = Duration::from_secs(5);
 /// After the last instant, what has not started by then is counted as missed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `bench hostile`.
+/// `campanile-bench hostile`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// For how long
@@ -45,7 +45,7 @@ pub struct Args {
     /// Only these kinds of request
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     kinds: Vec<String>,
-    /// Another program to measure, such as an older one [default: this one]
+    /// The program to measure, such as an older one [default: `campanile` beside this one]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 }
@@ -72,6 +72,10 @@ struct Figures {
 /// # Errors
 /// What kept it from being measured.
 pub async fn run(args: &Args) -> Result<Line, Error> {
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => program::campanile()?,
+    };
     clients::raise_descriptors(args.silent + 1_024)?;
     let place = Place {
         store: None,
@@ -83,8 +87,8 @@ pub async fn run(args: &Args) -> Result<Line, Error> {
     };
     let site = Site::join(&place, "bench", &[]).await?;
     let line = Line::new("hostile", &site);
-    let control = measure(args, &site, true).await?;
-    let hostile = measure(args, &site, false).await?;
+    let control = measure(args, &program, &site, true).await?;
+    let hostile = measure(args, &program, &site, false).await?;
     let counts = hostile.counts;
     let program = args.program.as_ref().map(|p| p.display().to_string());
     Ok(line
@@ -98,9 +102,14 @@ pub async fn run(args: &Args) -> Result<Line, Error> {
 }
 
 /// One time: a fresh node with its tasks, and the clients against it or against the stub.
-async fn measure(args: &Args, site: &Site, against_stub: bool) -> Result<Figures, Error> {
+async fn measure(
+    args: &Args,
+    program: &Path,
+    site: &Site,
+    against_stub: bool,
+) -> Result<Figures, Error> {
     let stub = Process::stub().await?;
-    let stand = Stand::start(site, args.program.as_deref(), &stub.url).await?;
+    let stand = Stand::start(site, program, &stub.url).await?;
     stand.put_tasks(TASKS).await?;
     stand.prepare().await?;
     pause(WARM_UP).await;

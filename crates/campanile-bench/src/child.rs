@@ -1,4 +1,4 @@
-//! A node as a process of its own: `bench node`, the same program again, which starts what `serve` starts and notes its
+//! A node as a process of its own: `campanile-bench node`, the same program again, which starts what `serve` starts and notes its
 //! starts in a file. It ends when its parent does: it reads from a pipe that only the parent holds.
 
 use std::os::fd::AsFd as _;
@@ -14,11 +14,12 @@ use tokio::net::unix::pipe;
 use tokio::process::{ChildStdin, Command};
 
 use super::Error;
+use super::program::own_program;
 use super::record::Record;
 use super::site::{Place, Site};
-use crate::lifecycle::{self, Signals};
+use campanile_server::lifecycle::{self, Signals};
 
-/// `bench node`.
+/// `campanile-bench node`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -92,11 +93,11 @@ impl Child {
             path: log.clone(),
             source,
         };
-        let program = std::env::current_exe().map_err(file)?;
+        let program = own_program()?;
         let errors = std::fs::File::create(&log).map_err(file)?;
         let mut command = Command::new(program);
         command
-            .args(["bench", "node", "--name", name])
+            .args(["node", "--name", name])
             .arg("--record")
             .arg(record);
         for (flag, value) in [("--lock", &place.lock), ("--broker", &place.broker)] {

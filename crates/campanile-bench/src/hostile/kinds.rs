@@ -5,7 +5,7 @@ use axum::body::Bytes;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::bench::Error;
+use crate::Error;
 
 /// Requests of each kind that are made once, before anything is measured: making them is no work of the node's.
 const VARIANTS: usize = 8;

@@ -12,11 +12,11 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::process::{Process, client, this_program};
-use crate::bench::Error;
-use crate::bench::clock::seconds_since;
-use crate::bench::site::{Scratch, Site};
-use crate::bench::usage;
+use super::process::{Process, client};
+use crate::Error;
+use crate::clock::seconds_since;
+use crate::site::{Scratch, Site};
+use crate::usage;
 
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const ANSWER_LIMIT: Duration = Duration::from_secs(300);
@@ -58,12 +58,8 @@ impl Stand {
     ///
     /// # Errors
     /// What it lacks.
-    pub async fn start(site: &Site, program: Option<&Path>, stub: &str) -> Result<Self, Error> {
+    pub async fn start(site: &Site, program: &Path, stub: &str) -> Result<Self, Error> {
         let folder = Scratch::new(&site.random)?;
-        let program = match program {
-            Some(program) => program.to_owned(),
-            None => this_program()?,
-        };
         let store = folder.path().join("store.db");
         let log = folder.path().join("log");
         let file = |source| Error::File {
@@ -156,7 +152,7 @@ impl Stand {
             let anchor =
                 anchor.ok_or_else(|| Error::Impossible(format!("{task} has no anchor")))?;
             let expected = expected(anchor, from, until);
-            let waited_from = crate::bench::clock::now_us();
+            let waited_from = crate::clock::now_us();
             loop {
                 let rows = self.rows(&name, from, until).await?;
                 let all = expected.iter().all(|at| rows.contains_key(at));

@@ -1,6 +1,5 @@
 //! Processes of the workload, each on a free port of loopback and ended with its value, and who asks for a node's health.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +9,10 @@ use campanile::system::{pause, spawn, within};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::api::problem::chain;
-use crate::bench::Error;
-use crate::bench::clock::now_us;
+use crate::Error;
+use crate::clock::now_us;
+use crate::program::own_program;
+use campanile_server::api::problem::chain;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const HEALTH_LIMIT: Duration = Duration::from_secs(10);
@@ -32,8 +32,8 @@ impl Process {
     /// # Errors
     /// The operating system's.
     pub async fn stub() -> Result<Self, Error> {
-        let mut command = Command::new(this_program()?);
-        command.args(["bench", "stub", "--listen"]);
+        let mut command = Command::new(own_program()?);
+        command.args(["stub", "--listen"]);
         let started = Self::start(command)?;
         started.answers("/").await?;
         Ok(started)
@@ -50,7 +50,10 @@ impl Process {
         drop(free);
         command.arg(address.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::null());
-        let child = command.kill_on_drop(true).spawn().map_err(failed)?;
+        let child = command.kill_on_drop(true).spawn().map_err(|e| {
+            let program = command.as_std().get_program().display();
+            Error::Unavailable(format!("failed to start {program}: {e}"))
+        })?;
         let url = format!("http://{address}");
         Ok(Self { child, url })
     }
@@ -151,12 +154,4 @@ pub fn client() -> Result<reqwest::Client, Error> {
         .pool_max_idle_per_host(0)
         .build();
     built.map_err(|e| Error::Unavailable(e.to_string()))
-}
-
-/// The program that runs.
-///
-/// # Errors
-/// The operating system's.
-pub fn this_program() -> Result<PathBuf, Error> {
-    std::env::current_exe().map_err(|e| Error::Unavailable(e.to_string()))
 }

@@ -14,14 +14,14 @@ use super::redis_info;
 use super::site::{self, Place, Site};
 use super::usage::{self, Cpu, Memory};
 use super::{Error, Line};
-use crate::compose::App;
+use campanile_server::compose::App;
 
 /// How far away the runs are due.
 const DAY: Duration = Duration::from_secs(86_400);
 /// After the last run was stored: what that costs is not what idleness costs.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// `bench idle`.
+/// `campanile-bench idle`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -20,7 +20,7 @@ use super::site::{self, Place, Site};
 use super::tally::{self, Numbers};
 use super::usage::{self, Cpu, Memory};
 use super::{Error, Line};
-use crate::compose::App;
+use campanile_server::compose::App;
 
 /// The tasks' interval.
 pub const EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// After the last instant, what has not started by then is counted as missed.
 const PATIENCE_S: f64 = 30.0;
 
-/// `bench steady`.
+/// `campanile-bench steady`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -29,7 +29,7 @@ use super::site::{self, Place, Site};
 use super::tally::{self, Numbers};
 use super::usage::{self, Cpu, Memory};
 use super::{Error, Line};
-use crate::compose::App;
+use campanile_server::compose::App;
 
 /// The tasks' interval: nobody waits for the second midnight.
 const EVERY: Duration = Duration::from_secs(86_400);
@@ -46,7 +46,7 @@ const STALL: Duration = Duration::from_secs(30);
 /// Looks at the leader's counter between two looks at memory.
 const LOOKS_PER_MEMORY: u32 = 50;
 
-/// `bench midnight`.
+/// `campanile-bench midnight`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -34,7 +34,7 @@ const PREFETCH: usize = limits::CLAIM_ROWS_MAX;
 /// How long all messages may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
 
-/// `bench limit`.
+/// `campanile-bench limit`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
