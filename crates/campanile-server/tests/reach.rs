@@ -97,8 +97,16 @@ async fn every_view_says_why_nobody_takes_a_run() {
     );
     let shown = s.get(&format!("/runs/{}", ids[2])).await.body;
     assert_eq!(shown["blocked"], NOBODY);
-    let metrics = s.raw("GET", "/metrics").bearer_auth(crate::support::TOKEN);
-    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    // The leader counts them when it looks next.
+    let mut metrics = String::new();
+    for _ in 0..4_000 {
+        let asked = s.raw("GET", "/metrics").bearer_auth(crate::support::TOKEN);
+        metrics = asked.send().await.unwrap().text().await.unwrap();
+        if metrics.contains("campanile_runs_blocked{queue=\"default\"} 2") {
+            break;
+        }
+        campanile::system::pause(std::time::Duration::from_millis(5)).await;
+    }
     assert!(
         metrics.contains("campanile_runs_blocked{queue=\"default\"} 2"),
         "{metrics}"
