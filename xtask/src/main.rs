@@ -30,7 +30,7 @@ usage: cargo xtask VERB
                    real processes and servers, broken on purpose while they work; judged from outside
   chaos [--minutes N] [--store postgres|sqlite|both] [--seed N] [--no-lock] [--keep]
                    faults that never stop and overlap, by the seed's dice, over both stores; then schedulers without a lock
-  evidence         writes docs/evidence.md from what the instruments above (and their last runs) have counted
+  evidence         writes docs/contribute/evidence.md from what the instruments above (and their last runs) have counted
 ";
 
 /// 0 = passed, 1 = failed, 2 = not a verb.

@@ -69,7 +69,7 @@ fn what_a_page_shows_as_an_answer_is_the_answer() {
 
 #[test]
 fn every_test_that_the_page_of_sharp_edges_names_is_there() {
-    let page = std::fs::read_to_string(root().join("docs/guide/sharp-edges.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/contribute/sharp-edges.md")).unwrap();
     let mut seen = 0;
     let marked: Vec<&str> = page.split('`').collect();
     for three in marked

@@ -1,6 +1,6 @@
 //! The production engine over the memory adapters, on simulated time, with everything around it broken by the dice of a
 //! seed: one seed, one history. Every process has its own runtime on the one thread, so that to crash it is to drop the
-//! runtime at whatever await its tasks stand, and to pause it is not to run it. `docs/guide/simulation.md` says what is
+//! runtime at whatever await its tasks stand, and to pause it is not to run it. `docs/contribute/simulation.md` says what is
 //! simulated and what is not.
 //!
 //! Read `world.rs` for the driver, `plan.rs` for what a seed decides, `faults.rs` for what strikes, `net.rs`, `store.rs`,

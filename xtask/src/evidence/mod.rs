@@ -1,6 +1,6 @@
 //! What was measured, and the page that says so. Each instrument (the model, the simulation, the campaigns, …) prints lines
 //! of JSON; the verb that runs it keeps them under `target/evidence`. `cargo xtask evidence` takes what is there over into
-//! `docs/evidence`, and writes `docs/evidence.md` from all of it. No figure on that page is written by hand.
+//! `docs/contribute/evidence`, and writes `docs/contribute/evidence.md` from all of it. No figure on that page is written by hand.
 
 mod page;
 mod promises;
@@ -65,7 +65,7 @@ fn fresh() -> PathBuf {
 
 /// Where it is kept with the project.
 fn kept(root: &Path) -> PathBuf {
-    root.join("docs/evidence")
+    root.join("docs/contribute/evidence")
 }
 
 /// Keeps what an instrument said, for the page. `command` is what a reader types to run it again.

@@ -10,7 +10,7 @@ use super::promises::PROMISES;
 use super::{MARK, Record, Records};
 
 /// Where the page stands.
-pub const PATH: &str = "docs/evidence.md";
+pub const PATH: &str = "docs/contribute/evidence.md";
 
 /// An instrument, in the order of the page.
 struct Instrument {
@@ -24,43 +24,43 @@ const INSTRUMENTS: &[Instrument] = &[
     Instrument {
         name: "model",
         title: "The model",
-        guide: "docs/guide/model.md",
+        guide: "docs/contribute/model.md",
         says: "Every order of steps that the bounds allow; every guard taken away once.",
     },
     Instrument {
         name: "simulation",
         title: "The simulation",
-        guide: "docs/guide/simulation.md",
+        guide: "docs/contribute/simulation.md",
         says: "The production engine on simulated time; a seed's dice break everything around it.",
     },
     Instrument {
         name: "stepping",
         title: "Real engines, statement by statement",
-        guide: "docs/guide/interleavings.md",
+        guide: "docs/contribute/interleavings.md",
         says: "The stores' own statements, sent by two and three sessions in chosen orders, against the store in memory.",
     },
     Instrument {
         name: "failpoints",
         title: "Failpoints",
-        guide: "docs/guide/failpoints.md",
+        guide: "docs/contribute/failpoints.md",
         says: "A process killed, or stopped, at every named step; the next one finds what it left.",
     },
     Instrument {
         name: "chaos",
         title: "The chaos campaign",
-        guide: "docs/guide/chaos.md",
+        guide: "docs/contribute/chaos.md",
         says: "Real processes and servers under faults that never stop, and three schedulers without any lock.",
     },
     Instrument {
         name: "cluster",
         title: "The cluster test",
-        guide: "docs/guide/cluster-test.md",
+        guide: "docs/contribute/cluster-test.md",
         says: "One fault after another on a whole cluster, with the time that service was away.",
     },
     Instrument {
         name: "fuzz",
         title: "Hostile input",
-        guide: "docs/guide/hostile-input.md",
+        guide: "docs/contribute/hostile-input.md",
         says: "Any bytes as what comes from outside, on a build with a sanitizer.",
     },
 ];
@@ -69,7 +69,7 @@ const HEAD: &str = "\
 # Evidence
 
 What each promise rests on, and what was counted when it was last put to the test. `cargo xtask evidence` writes this page
-from what the instruments printed (`docs/evidence/`); no figure here is written by hand, and `cargo xtask check` refuses the
+from what the instruments printed (`docs/contribute/evidence/`); no figure here is written by hand, and `cargo xtask check` refuses the
 page if it says anything else. All of it was run on one virtual machine with two cores, some of it while other work ran
 beside it: the counts say what was tried, not how fast this is.
 
@@ -79,7 +79,7 @@ with the seeds, is in `CHANGELOG.md`; that they find known bugs, put in on purpo
 ## From the promise to its test
 
 The invariants are predicates in `crates/campanile/src/protocol/invariants.rs` and in the sources named in the table;
-`docs/protocol.md` has the list.
+`docs/contribute/protocol.md` has the list.
 ";
 
 /// The whole page.
@@ -222,12 +222,12 @@ mod tests {
         let records = Records::from([("chaos".to_owned(), record)]);
         let page = render(&records);
         for line in [
-            "| The chaos campaign (`docs/guide/chaos.md`) | 2026-11-26 | 60 s | `cargo xtask chaos` |",
+            "| The chaos campaign (`docs/contribute/chaos.md`) | 2026-11-26 | 60 s | `cargo xtask chaos` |",
             "|  | postgres | sqlite |",
             "| runs | 1,200 | 7 |",
             "| faults | postgres | sqlite |",
             "| disk full |  | 1 |",
-            "| The model (`docs/guide/model.md`) | not run yet | |  |",
+            "| The model (`docs/contribute/model.md`) | not run yet | |  |",
         ] {
             assert!(page.contains(line), "{line}\n{page}");
         }

@@ -1,6 +1,6 @@
 //! `bench`: the workloads on private servers that write to the disk for true, each burst beside the limits that store and
 //! broker reach in the same minutes. Every line that the program prints goes to `target/bench.jsonl` and to the output;
-//! at the end the medians and ratios. It judges nothing: the goals stand in `docs/performance.md`.
+//! at the end the medians and ratios. It judges nothing: the goals stand in `docs/contribute/performance.md`.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

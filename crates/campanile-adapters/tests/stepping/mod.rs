@@ -1,5 +1,5 @@
 //! The real SQL stores, stepped: sessions meet on one database, and a driver decides which of them may send its next
-//! statement (`docs/guide/interleavings.md`). Every interleaving's answers and rows must be those of the store in
+//! statement (`docs/contribute/interleavings.md`). Every interleaving's answers and rows must be those of the store in
 //! memory after the same operations one after another.
 //!
 //! `CAMPANILE_STEP_ROUNDS` (interleavings by dice of each scene of three) and `CAMPANILE_STEP_SEED` make it longer or

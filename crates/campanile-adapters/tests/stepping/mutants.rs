@@ -1,5 +1,5 @@
 //! Statements with one guard taken away, put in the place of the store's own by the turnstile: what the stepping must
-//! notice. A mutant that nothing can notice is in the list with its reason in `docs/guide/interleavings.md`, and the
+//! notice. A mutant that nothing can notice is in the list with its reason in `docs/contribute/interleavings.md`, and the
 //! test asserts that it survives.
 
 /// A guard that is taken away.

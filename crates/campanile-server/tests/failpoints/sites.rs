@@ -92,7 +92,7 @@ fn table() -> String {
 
 #[test]
 fn the_page_lists_every_failpoint() {
-    let page = xtask::tidy::root().join("docs/guide/failpoints.md");
+    let page = xtask::tidy::root().join("docs/contribute/failpoints.md");
     let text = std::fs::read_to_string(page).unwrap();
     let table = table();
     assert!(

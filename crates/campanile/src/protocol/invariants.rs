@@ -1,5 +1,5 @@
 //! What must hold always, as predicates. The memory store checks them after every step of the tests; the model checker
-//! and the history checker ask the same questions. Numbers are those of `docs/protocol.md`.
+//! and the history checker ask the same questions. Numbers are those of `docs/contribute/protocol.md`.
 
 use std::collections::{HashMap, HashSet};
 

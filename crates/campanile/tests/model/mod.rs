@@ -1,5 +1,5 @@
 //! The model: the protocol's own functions, checked in every order of steps that small bounds allow. `world` says what
-//! can happen, `properties` what must hold, `mutants` what each guard is good for. `docs/guide/model.md` explains it.
+//! can happen, `properties` what must hold, `mutants` what each guard is good for. `docs/contribute/model.md` explains it.
 
 mod actions;
 mod bounds;
