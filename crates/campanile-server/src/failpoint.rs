@@ -39,8 +39,9 @@ pub enum Way {
 pub fn read(text: &str) -> Result<Wanted, String> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default();
-    let point = Failpoint::find(name)
-        .ok_or_else(|| format!("`{name}` is no failpoint: docs/contribute/failpoints.md lists them"))?;
+    let point = Failpoint::find(name).ok_or_else(|| {
+        format!("`{name}` is no failpoint: docs/contribute/failpoints.md lists them")
+    })?;
     let count = match parts.next().map(str::parse) {
         None => 1,
         Some(Ok(count)) if count > 0 => count,

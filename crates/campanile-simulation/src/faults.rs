@@ -84,6 +84,11 @@ fn step_clock(world: &World, node: usize) {
         .net
         .fault(node, Fault::ClockStep, || format!("to {skew} ms ahead"));
     world.processes[node].step_clock(skew);
+    let store_ms = world.store_clock.skew_ms();
+    // One that has read nothing yet believes two clocks that agree, though both are wrong.
+    if store_ms > 0 && skew >= store_ms {
+        world.net.set_ahead(store_ms);
+    }
 }
 
 /// For less than the time after which a step is followed. Between two steps it is right for long enough that nobody who

@@ -156,7 +156,12 @@ impl NodeClock {
 
     /// Whether the wall clock shows the true time.
     pub fn is_right(&self) -> bool {
-        self.skew_ms.load(Ordering::Relaxed) == 0
+        self.skew_ms() == 0
+    }
+
+    /// How far the wall clock is ahead of the true time, in milliseconds.
+    pub fn skew_ms(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
     }
 
     /// Sets the wall clock apart from the true time by this much.
