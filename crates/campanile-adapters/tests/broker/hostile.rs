@@ -67,8 +67,17 @@ fn messages(stream: &mut TcpStream, id: &str) {
     begin(stream, b"campanile_sig:s\n\ngood\0");
 }
 
-/// Waits for the broker's end. It has a thread of its own: what waits for a connection that never comes must not keep a
-/// test that has failed from saying so.
+/// A broker on a thread of its own: what waits for a connection that never comes must not keep a test that has failed from
+/// saying so.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a runtime waits for its own threads at its end, whatever has failed"
+)]
+pub fn aside(broker: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(broker)
+}
+
+/// Waits for such a broker's end.
 async fn ended(peer: std::thread::JoinHandle<()>) {
     let joined = tokio::task::spawn_blocking(move || peer.join());
     joined.await.unwrap().unwrap();
@@ -93,7 +102,7 @@ fn taken_over(listener: &TcpListener) {
 async fn bodies_of_64_mib_are_passed_by_in_little_memory() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let peer = std::thread::spawn(move || taken_over(&listener));
+    let peer = aside(move || taken_over(&listener));
     let broker = connect(&format!("stomp://127.0.0.1:{port}"));
     let mut consumer = broker.consume("q", 100).await.unwrap();
     let before = memory_kib("VmRSS:");
@@ -216,7 +225,7 @@ fn misbehaves(listener: &TcpListener) {
 async fn a_broker_that_breaks_the_protocol_is_left_named_counted_and_dialled_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let peer = std::thread::spawn(move || misbehaves(&listener));
+    let peer = aside(move || misbehaves(&listener));
     let broker = connect(&format!("stomp://127.0.0.1:{port}"));
     for (said, _) in misdeeds() {
         let mut consumer = consume_at_last(&*broker, "q", 100).await;
