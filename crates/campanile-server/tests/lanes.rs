@@ -177,9 +177,12 @@ async fn waits_and_says_why(s: &Service, queue: &str) {
     let unable = format!("no living worker of queue `{queue}` can do `native: lanes.z`");
     for run in in_state(s, "z", "scheduled", NOBODYS).await {
         let id = run["id"].as_str().unwrap();
-        let shown = s.get(&format!("/runs/{id}")).await.body;
-        let blocked = shown["blocked"].as_str().unwrap_or_default();
-        assert!(blocked.contains(&unable), "{shown:#}");
+        // One that is planned ahead is blocked already, and is said to be once its instant has come.
+        let says = |run: &Value| {
+            let blocked = run["blocked"].as_str().unwrap_or_default();
+            blocked.contains(&unable)
+        };
+        let shown = s.until(&format!("/runs/{id}"), says).await;
         assert_eq!(shown["attempts"], json!([]));
     }
     let why = s.get("/tasks/z/why?at=last").await.body;
