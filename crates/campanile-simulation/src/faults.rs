@@ -85,8 +85,9 @@ fn step_clock(world: &World, node: usize) {
         .fault(node, Fault::ClockStep, || format!("to {skew} ms ahead"));
     world.processes[node].step_clock(skew);
     let store_ms = world.store_clock.skew_ms();
-    // One that has read nothing yet believes two clocks that agree, though both are wrong.
-    if store_ms > 0 && skew >= store_ms {
+    // One that has read nothing yet believes two clocks that agree, though both are wrong. (Not by years: what that plans
+    // has too many instants to judge.)
+    if (1..=HOUR_MS).contains(&store_ms) && skew >= store_ms {
         world.net.set_ahead(store_ms);
     }
 }
