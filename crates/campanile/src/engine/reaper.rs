@@ -5,6 +5,7 @@
 //! term would never see a whole lease of silence while terms are shorter than leases, and nobody's runs would be given on.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,16 +33,24 @@ const RETENTION_PERIOD: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Silent {
     nodes: Mutex<Vec<(NodeId, String)>>,
+    /// Somebody has gone since the last look.
+    gone: AtomicBool,
     found: Notify,
 }
 
 impl Silent {
-    fn tell(&self, nodes: Vec<(NodeId, String)>) {
-        let some = !nodes.is_empty();
+    fn tell(&self, nodes: Vec<(NodeId, String)>, gone: bool) {
+        let some = gone || !nodes.is_empty();
+        self.gone.fetch_or(gone, Ordering::AcqRel);
         *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
         if some {
             self.found.notify_one();
         }
+    }
+
+    /// Whether somebody has gone since this was asked last.
+    fn take_gone(&self) -> bool {
+        self.gone.swap(false, Ordering::AcqRel)
     }
 
     /// Takes them: who is still silent at the next look is told of again.
@@ -61,16 +70,18 @@ pub async fn look_on(shared: &Shared, silent: &Silent) {
             .await;
         match shared.parts.store.nodes().await {
             Ok(nodes) => {
+                let gone = watch.misses(&nodes);
                 let (seen, dead) = watch.look(&nodes, shared.parts.clock.monotonic());
                 watch = seen;
                 let dead = nodes.into_iter().filter(|node| dead.contains(&node.id));
-                silent.tell(dead.map(|node| (node.id, node.name)).collect());
+                silent.tell(dead.map(|node| (node.id, node.name)).collect(), gone);
             }
             Err(error) => {
                 Meters::add(&shared.meters.store_failures, 1);
                 tracing::debug!(error = %causes(&error), "the living could not be read");
                 watch = watch.blind();
-                silent.tell(Vec::new());
+                // Whoever goes meanwhile is not missed afterwards.
+                silent.tell(Vec::new(), true);
             }
         }
     }
@@ -85,7 +96,8 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
     // A node may have left, or been buried by an earlier term, with runs in its hands.
     give_on(duty).await?;
     loop {
-        let mut buried = false;
+        // A worker that left in order may have left a run behind that it could not record.
+        let mut look = duty.silent.take_gone();
         for (node, name) in duty.silent.take() {
             let store = &duty.shared.parts.store;
             let answer = match store.bury(&duty.leadership.term, node).await {
@@ -98,10 +110,10 @@ async fn sweep_for_ever(duty: &Duty) -> Result<(), TermOver> {
             if duty.guarded(answer)? {
                 tracing::warn!(%node, name, "node `{name}` was silent for its lease: its runs are given on");
                 Meters::add(&duty.shared.meters.nodes_buried, 1);
-                buried = true;
+                look = true;
             }
         }
-        if buried {
+        if look {
             give_on(duty).await?;
         }
         tokio::select! {

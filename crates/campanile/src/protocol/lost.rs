@@ -61,6 +61,13 @@ impl Watch {
         }
     }
 
+    /// Whether somebody who was seen before is not among these: whoever left, or was buried, may have left runs behind.
+    #[must_use]
+    pub fn misses(&self, nodes: &[Node]) -> bool {
+        let there = |id: &NodeId| nodes.iter().any(|node| node.id == *id);
+        self.seen.keys().any(|id| !there(id))
+    }
+
     /// The store could not be read: what was seen before proves nothing.
     #[must_use]
     pub fn blind(self) -> Self {
@@ -120,6 +127,14 @@ mod tests {
             dead.is_empty(),
             "after a failed read every wait starts anew"
         );
+    }
+
+    #[test]
+    fn who_was_there_and_is_not_any_more_is_missed() {
+        let (w, _) = Watch::default().look(&[node(1, 1), node(2, 1)], s(0));
+        assert!(!w.misses(&[node(2, 2), node(1, 1), node(3, 1)]));
+        assert!(w.misses(&[node(2, 2), node(3, 1)]));
+        assert!(!Watch::default().misses(&[]));
     }
 
     #[test]
