@@ -25,9 +25,10 @@ static TAKE: Statement = Statement::new(
      RETURNING task, run, attempt, queue, due_at, claim, state, reason, ended_at, ready_at",
 );
 
-/// A run goes on from where it was.
+/// A run goes on from where it was. One that waits again waits at another attempt: its permits went back, and a message of
+/// before must not start it beside who has them now.
 static GO_ON: Statement = Statement::new(
-    "UPDATE run SET state = :state WHERE id = :run AND state = 8 RETURNING queue, ready_at",
+    "UPDATE run SET state = :state, attempt = attempt + :more WHERE id = :run AND state = 8 RETURNING queue, ready_at",
 );
 
 /// A task that was deleted meanwhile is looked after again, for its run waits.
@@ -157,12 +158,16 @@ async fn let_go_in(
     } else {
         State::Scheduled
     };
-    let args = [("run", run.into()), ("state", from.as_i64().into())];
+    let state = state.and_then(State::from_i64);
+    let args = [
+        ("run", run.into()),
+        ("state", from.as_i64().into()),
+        ("more", i64::from(state.is_none()).into()),
+    ];
     let went_on = tx.rows(&GO_ON, &args).await?;
     let Some(mut due) = went_on.into_iter().next() else {
         return Ok(Released::Superseded);
     };
-    let state = state.and_then(State::from_i64);
     if task != 0 && state.is_none_or(|state| state == State::Scheduled) {
         let args = [("task", task.into()), ("at", at.as_ms().into())];
         tx.write(&LOOK_AGAIN, &args).await?;

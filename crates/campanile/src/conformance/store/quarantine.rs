@@ -17,7 +17,7 @@ use crate::protocol::permits::{LimitKey, Permit};
 use crate::protocol::work::{
     Aside, Cancel, Claim, DueKey, End, Firing, Moved, Owner, Released, Spoiled, Term, Thing,
 };
-use crate::run::{Reason, State};
+use crate::run::{Reason, Run, State};
 
 fn aside(thing: Thing) -> Aside {
     Aside {
@@ -262,7 +262,14 @@ pub async fn a_due_row_is_set_aside_and_released(store: Arc<dyn Store>) {
         keys.sort();
         keys
     });
-    assert_eq!(f.row(run.id).await, run);
+    // At another attempt: its permits went back, and a message of before must not start it beside who has them now.
+    let again = Run {
+        attempt: 2,
+        ..run.clone()
+    };
+    assert_eq!(f.row(run.id).await, again);
+    let node = f.node().await;
+    assert!(f.claim(node, &[(run.id, 1)]).await.1.is_empty());
     // Set aside again; then its task is given another instant.
     assert_eq!(
         f.put_aside(Some(&term), &of(&of_task)).await,

@@ -211,6 +211,8 @@ impl Tables {
     fn wait_again(&mut self, id: RunId) {
         if let Some(run) = self.live.get_mut(&id) {
             run.state = State::Scheduled;
+            // Its permits went back: a message of before must not start it beside who has them now.
+            run.attempt += 1;
             let timer = timer_of(run);
             self.due.insert(timer);
         }
