@@ -125,6 +125,21 @@ fn outcome_of(state: State, claim: Option<i64>, ready_at: i64, why: Reason) -> O
     }
 }
 
+/// A task's next occurrence is due again, unless it has another one.
+async fn put_next(tx: &mut Tx, task: i64, queue: i64, at: i64) -> Result<Released, Failure> {
+    let args = [("task", task.into())];
+    if tx.rows(&LACKS_DUE, &args).await?.is_empty() {
+        return Ok(Released::Superseded);
+    }
+    let args = [
+        ("queue", queue.into()),
+        ("at", at.into()),
+        ("task", task.into()),
+    ];
+    tx.write(&PUT_NEXT, &args).await?;
+    Ok(Released::Done)
+}
+
 async fn let_go_in(
     tx: &mut Tx,
     mut row: Row,
@@ -135,17 +150,7 @@ async fn let_go_in(
     let (task, run) = (row.int(TABLE)?, row.int(TABLE)?);
     let (attempt, queue, due_at) = (row.int(TABLE)?, row.int(TABLE)?, row.int(TABLE)?);
     if run == 0 {
-        let args = [("task", task.into())];
-        if tx.rows(&LACKS_DUE, &args).await?.is_empty() {
-            return Ok(Released::Superseded);
-        }
-        let args = [
-            ("queue", queue.into()),
-            ("at", due_at.into()),
-            ("task", task.into()),
-        ];
-        tx.write(&PUT_NEXT, &args).await?;
-        return Ok(Released::Done);
+        return put_next(tx, task, queue, due_at).await;
     }
     let (claim, state) = (row.opt_int(TABLE)?, row.opt_int(TABLE)?);
     let (reason, ended_at, ready_at) = (
