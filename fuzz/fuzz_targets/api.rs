@@ -13,14 +13,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use campanile::control::{Control, Parts};
-use campanile::engine::database_time::DatabaseTime;
-use campanile::id::Mint;
-use campanile::memory::clock::ManualClock;
-use campanile::memory::lock::MemoryLock;
-use campanile::memory::store::MemoryStore;
-use campanile::port::clock::Clock;
-use campanile::system::{Pool, Random};
+use campanile_ask::{Control, Parts};
+use campanile_core::time::database::DatabaseTime;
+use campanile_core::id::Mint;
+use campanile_core::memory::clock::ManualClock;
+use campanile_core::memory::lock::MemoryLock;
+use campanile_core::memory::store::MemoryStore;
+use campanile_core::port::clock::Clock;
+use campanile_core::system::{Pool, Random};
 use campanile_schedule::time::Timestamp;
 use campanile_server::api::guard::Guard;
 use campanile_server::api::{self, problem::Problem};
@@ -32,7 +32,7 @@ use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
 const TOKEN: &str = "cmp_fuzz-0123456789abcdef";
-/// After so many a server begins anew, so that what is found does not hang on all that was before.
+/// After so many a server begins again, so that what is found does not hang on all that was before.
 const INPUTS_MAX: usize = 100;
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const REFUSAL_BYTES_MAX: usize = 16_000;
@@ -141,7 +141,7 @@ fn service() -> Router {
         clock,
         mint: Arc::new(Mint::new(Arc::clone(&random))),
         random,
-        meters: Arc::default(),
+        metrics: Arc::default(),
         pool: Pool::inline(),
         on_work: Arc::new(|| {}),
     });

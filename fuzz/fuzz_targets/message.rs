@@ -4,13 +4,14 @@
 
 #![no_main]
 
-use campanile::id::{OutboxId, RunId};
-use campanile::protocol::dispatch::Entry;
-use campanile::protocol::message::{self, Key, Refusal, Secret};
-use campanile::protocol::run as transitions;
-use campanile::protocol::work::Waiting;
-use campanile::run::RunSpec;
-use campanile::task::{HandlerSpec, QueueName, TaskSpec};
+use campanile_core::id::{OutboxId, RunId};
+use campanile_core::decide::publish::Entry;
+use campanile_core::decide::publish::message;
+use campanile_core::decide::publish::message::{Key, Refusal, Secret};
+use campanile_core::decide::attempt as transitions;
+use campanile_core::port::fire::Waiting;
+use campanile_core::run::RunSpec;
+use campanile_core::task::{HandlerSpec, QueueName, TaskSpec};
 use campanile_schedule::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

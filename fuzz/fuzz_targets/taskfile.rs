@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use campanile_schedule::calendar::Calendar;
-use campanile::task::TaskSpec;
+use campanile_core::task::TaskSpec;
 use campanile_schedule::time::Timestamp;
 use campanile_server::taskfile::TaskFile;
 use libfuzzer_sys::fuzz_target;
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
         }
     };
     let now = Timestamp::from_ms(1_790_000_000_000);
-    for task in &file.tasks {
+    for task in &file.definitions.tasks {
         let stored = serde_json::to_string(task).unwrap();
         let again: TaskSpec = serde_json::from_str(&stored).unwrap();
         assert_eq!(&again, task);
@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(invalid.to_string().len() < REFUSAL_BYTES_MAX);
         }
     }
-    for calendar in file.calendars {
+    for calendar in file.definitions.calendars {
         if let Err(invalid) = Calendar::compile(calendar, 1) {
             assert!(!invalid.field.is_empty());
         }

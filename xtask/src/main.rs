@@ -1,10 +1,7 @@
 //! `cargo xtask VERB`: every thing a developer does, one command each. This file owns the list of verbs and the exit
 //! code; what a verb does stands in `verbs`. Needs nothing but Rust to start.
 
-mod chaos;
-mod cluster;
 mod evidence;
-mod field;
 mod verbs;
 
 use std::process::ExitCode;
@@ -12,7 +9,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask VERB
 
-  check            formatting, clippy, tidy and the API docs, warnings as errors
+  check            formatting, clippy, tidy and the API docs, warnings as errors; then cargo-deny: licences, bans, sources,
+                   and advisories where a database of them is here; what it could not ask, it says
   tidy             the rules of the house: heads, sizes, names in docs, words
   test [FILTER…]   every test, with private servers started for the run; lists what could not run
   model [--deep]   every order of steps that small bounds allow, and every guard removed; --deep: large bounds, minutes
@@ -30,6 +28,7 @@ usage: cargo xtask VERB
                    real processes and servers, broken on purpose while they work; judged from outside
   chaos [--minutes N] [--store postgres|sqlite|both] [--seed N] [--no-lock] [--keep]
                    faults that never stop and overlap, by the seed's dice, over both stores; then schedulers without a lock
+  provider         people log in by an identity provider that others wrote (npm's oidc-provider; needs node and npm)
   evidence         writes docs/contribute/evidence.md from what the instruments above (and their last runs) have counted
 ";
 
@@ -50,18 +49,13 @@ fn main() -> ExitCode {
             Some(options) => verbs::step::run(&options),
             None => return usage(),
         },
-        ("cluster", options) => match cluster::Options::read(options) {
-            Some(options) => cluster::run(&options),
-            None => return usage(),
-        },
-        ("chaos", options) => match chaos::Options::read(options) {
-            Some(options) => chaos::run(&options),
-            None => return usage(),
-        },
+        ("cluster", options) => verbs::field::run("cluster", options),
+        ("chaos", options) => verbs::field::run("chaos", options),
         ("fuzz", options) => match verbs::fuzz::Options::read(options) {
             Some(options) => verbs::fuzz::run(&options),
             None => return usage(),
         },
+        ("provider", []) => verbs::provider::run(),
         ("failpoints", []) => verbs::failpoints::run(),
         ("evidence", []) => evidence::write(),
         ("ci", []) => verbs::check::run() & verbs::test::run(&[]),

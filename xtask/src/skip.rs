@@ -9,14 +9,19 @@ use crate::servers::Error;
 /// The environment variable that names the file of skips.
 pub const FILE_VARIABLE: &str = "CAMPANILE_SKIPS";
 
+/// Whether this is CI's run, in which nothing may be left out.
+#[must_use]
+pub fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+}
+
 /// Records that the running test can't run here and why. The caller returns right after it.
 ///
 /// # Panics
 /// When nobody would read the record: `CAMPANILE_SKIPS` isn't set or can't be written, or `CI=true`.
 #[track_caller]
 pub fn skip(reason: &str) {
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
-    let file = std::env::var_os(FILE_VARIABLE).filter(|_| !in_ci);
+    let file = std::env::var_os(FILE_VARIABLE).filter(|_| !in_ci());
     let Some(file) = file else {
         panic!(
             "can't run here: {reason}\n(`cargo xtask test` outside CI runs the rest and lists what it skipped)"

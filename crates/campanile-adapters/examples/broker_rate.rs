@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use campanile::memory::broker::MemoryBroker;
-use campanile::port::broker::{Broker, Error, Message};
-use campanile::port::clock::Clock as _;
-use campanile::protocol::limits;
-use campanile::system::{self, SystemClock};
 use campanile_adapters::stomp::{self, Options};
+use campanile_core::limits;
+use campanile_core::memory::broker::MemoryBroker;
+use campanile_core::port::broker::{Broker, Error, Message};
+use campanile_core::port::clock::Clock as _;
+use campanile_core::system::{self, SystemClock};
 use xtask::servers::{ActiveMq, ActiveMqOptions};
 
 const BATCHES: usize = 200;

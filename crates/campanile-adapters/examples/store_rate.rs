@@ -8,19 +8,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::conformance::somebody;
-use campanile::id::{Mint, NodeId};
-use campanile::port::clock::Clock as _;
-use campanile::port::store::{Control as _, Leading as _, Working as _};
-use campanile::protocol::run;
-use campanile::protocol::work::{
-    Bid, Claim, DueChange, DueKey, Edit, End, Finish, Fired, Firing, Node, OutboxEntry, Owner,
-    ScanLimits, Submission, Term, Upsert,
-};
-use campanile::run::Run;
-use campanile::system::{Random, SystemClock};
-use campanile::task::{Task, TaskSpec};
 use campanile_adapters::sql;
+use campanile_conformance::somebody;
+use campanile_core::decide::attempt;
+use campanile_core::decide::edit::ahead::DueChange;
+use campanile_core::id::{Mint, NodeId};
+use campanile_core::port::attempt::AttemptStore as _;
+use campanile_core::port::attempt::{Claim, End, Finish};
+use campanile_core::port::clock::Clock as _;
+use campanile_core::port::edit::EditStore as _;
+use campanile_core::port::edit::{Edit, Submission, Upsert};
+use campanile_core::port::fire::FireStore as _;
+use campanile_core::port::fire::{DueKey, Fired, Firing, OutboxEntry, Owner, ScanLimits};
+use campanile_core::port::lead::LeadStore as _;
+use campanile_core::port::lead::{Bid, Term};
+use campanile_core::port::member::MemberStore as _;
+use campanile_core::port::member::Node;
+
+use campanile_core::run::Run;
+use campanile_core::system::{Random, SystemClock};
+use campanile_core::task::{Task, TaskSpec};
 use campanile_schedule::time::Timestamp;
 
 struct Bench {
@@ -94,8 +101,8 @@ impl Bench {
             busy: 0,
             lease: Duration::from_secs(10),
             started_at: row.now,
-            beat_seq: 0,
-            beat_at: row.now,
+            heartbeat_seq: 0,
+            heartbeat_at: row.now,
             version: String::new(),
             abilities: None,
         };
@@ -135,13 +142,13 @@ impl Bench {
                     spec: spec.clone(),
                     created_at: self.now,
                     updated_at: self.now,
-                    rests_from: None,
+                    paused_from: None,
                 });
                 edit.upserts.push(Upsert {
                     id,
                     expected: None,
                     spec,
-                    rests_from: None,
+                    paused_from: None,
                     due: DueChange::Replace {
                         seen: None,
                         next: Some(key),
@@ -175,7 +182,7 @@ impl Bench {
                 let Owner::Task(task) = row.key.owner else {
                     continue;
                 };
-                firing.runs.push(run::occurrence(
+                firing.runs.push(attempt::occurrence(
                     id,
                     by_id[&task],
                     row.key.at,
@@ -253,7 +260,7 @@ impl Bench {
             let batch: Vec<Submission> = ids
                 .into_iter()
                 .map(|id| Submission {
-                    run: run::request(id, None, &spec, self.now),
+                    run: attempt::request(id, None, &spec, self.now),
                     spec: None,
                     key: None,
                 })
@@ -267,7 +274,7 @@ impl Bench {
     async fn claim_and_finish(
         &self,
         runs: &[Run],
-        marks: &mut Vec<campanile::time::Monotonic>,
+        marks: &mut Vec<campanile_core::time::Monotonic>,
         clock: &SystemClock,
     ) {
         let mut claims = Vec::new();
@@ -294,6 +301,7 @@ impl Bench {
                     error: None,
                     class: None,
                     log: None,
+                    result: None,
                     limited: false,
                 })
                 .collect();

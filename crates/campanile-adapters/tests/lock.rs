@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use campanile::conformance::lock::Handles;
-use campanile::id::Holder;
-use campanile::port::clock::Clock as _;
-use campanile::port::lock::{Acquired, Error, Lock as _, Signal};
-use campanile::system::{SystemClock, pause, within};
 use campanile_adapters::redis::{Options, RedisLock, connect};
+use campanile_conformance::lock::Handles;
+use campanile_core::id::Holder;
+use campanile_core::port::clock::Clock as _;
+use campanile_core::port::lock::{Acquired, Error, Lock as _, Signal};
+use campanile_core::system::{SystemClock, pause, within};
 use xtask::or_skip;
 use xtask::servers::Redis;
 
@@ -103,7 +103,7 @@ mod single {
         Some(Handles::new(a, b).keeping(server))
     }
 
-    campanile::conformance::lock!(two_handles);
+    campanile_conformance::lock!(two_handles);
 }
 
 #[tokio::test]

@@ -4,5 +4,4 @@
 mod broker;
 mod handlers;
 mod lock;
-mod stepping;
 mod store;

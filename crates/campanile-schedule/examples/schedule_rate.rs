@@ -4,7 +4,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a program for the desk that measures time and prints it"
+    reason = "a program for the buffer that measures time and prints it"
 )]
 
 use std::hint::black_box;

@@ -123,6 +123,10 @@ impl Bounded {
     }
 
     pub(super) fn next_by(&self, after: Timestamp, fuel: &Fuel) -> Option<Timestamp> {
+        if after < self.first && self.inner.after().is_some() {
+            // A delay has no instants of its own to begin with: it begins at the bound.
+            return Some(self.first).filter(|t| *t <= self.last);
+        }
         let after = after.max(just_before(self.first));
         self.inner.next_by(after, fuel).filter(|t| *t <= self.last)
     }

@@ -1,5 +1,5 @@
 //! A fixed interval: the instants anchor + k × interval, k from 0 upwards. Plain arithmetic on milliseconds; no zone,
-//! no wall time, nothing stored between occurrences, so neither restarts nor late runs move the beat.
+//! no wall time, nothing stored between occurrences, so neither restarts nor late runs move the heartbeat.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -56,7 +56,9 @@ impl Schedule {
         let mut last = after;
         for _ in 0..count {
             let Some(at) = self.next(last) else { break };
-            let mut note = None;
+            let mut note = self
+                .after()
+                .map(|_| "if the run before took no time".to_owned());
             if let Some(seen) = Seen::of(self) {
                 lines.extend(seen.changes(last, at));
                 note = seen.mark(at);

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::time::{Timestamp, format_duration, parse_duration};
+use crate::moment::Moment;
+use crate::time::{format_duration, parse_duration};
 use crate::{Cron, Dialect, Error, Options};
 
 /// Longer texts are no schedule of anybody.
@@ -41,7 +42,7 @@ fn zone_in_text(text: &str) -> Option<String> {
     })
 }
 
-/// `@every 1h30m`, `every 5 minutes`, `PT5M`, `R/…/PT5M`, a bare `10 minutes`, and words for a beat.
+/// `@every 1h30m`, `every 5 minutes`, `PT5M`, `R/…/PT5M`, a bare `10 minutes`, and words for a heartbeat.
 fn interval(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let every = |length: Duration| format!("`every {}`", format_duration(length));
@@ -56,6 +57,11 @@ fn interval(text: &str) -> Option<String> {
         // What is read and refused has its own reason.
         let length = length(rest).filter(|_| parse_duration(rest).is_err())?;
         return Some(format!("spells its unit out: write {}", every(length)));
+    }
+    if let Some(rest) = lower.strip_prefix("after ") {
+        let length = length(rest).filter(|_| parse_duration(rest).is_err())?;
+        let length = format_duration(length);
+        return Some(format!("spells its unit out: write `after {length}`"));
     }
     if let Some(rest) = lower.strip_prefix("in ") {
         let _ = length(rest)?;
@@ -82,11 +88,12 @@ fn interval(text: &str) -> Option<String> {
         Some("") => {}
         Some(known) => return Some(format!("is another system's word: write `{known}`")),
     }
-    let (beat, from) = match lower.strip_prefix("r/").and_then(|r| r.rsplit_once('/')) {
-        Some((from, beat)) => (beat.to_owned(), Some(from.to_ascii_uppercase())),
+    let (heartbeat, from) = match lower.strip_prefix("r/").and_then(|r| r.rsplit_once('/')) {
+        Some((from, heartbeat)) => (heartbeat.to_owned(), Some(from.to_ascii_uppercase())),
         None => (lower.clone(), None),
     };
-    let length = iso_length(&beat).or_else(|| length(&beat).filter(|_| from.is_none()))?;
+    let length =
+        iso_length(&heartbeat).or_else(|| length(&heartbeat).filter(|_| from.is_none()))?;
     let anchor = from.map_or(String::new(), |from| format!(" and anchor = \"{from}\""));
     Some(format!(
         "is a length of time alone: write {}{anchor}",
@@ -311,7 +318,7 @@ fn systemd(text: &str, options: &Options) -> Option<String> {
 
 /// An instant without its word.
 fn instant(text: &str) -> Option<String> {
-    Timestamp::parse(text)
+    Moment::parse(text)
         .is_ok()
         .then(|| format!("is an instant alone: write `at {text}`"))
 }

@@ -1,4 +1,4 @@
-//! When something is due: cron expressions in three dialects, RFC 5545 recurrences, fixed intervals and single instants,
+//! When something is due: cron expressions in three dialects, RFC 5545 recurrences, fixed intervals, delays after an end and single instants,
 //! in a time zone, with calendars of days on which they rest. Everything here is a pure function of its arguments and of
 //! the zone rules: no clock is read and nothing is stored, so every machine asks the same question and gets the same
 //! answer.
@@ -33,7 +33,7 @@
 //! - [`Bounds`] give a schedule a first and a last instant, and a count.
 //! - [`calendar`] has days and hours on which things rest, and reads the `.ics` files of calendar programs; a [`Timetable`]
 //!   is a schedule with its calendars, and says what becomes of an instant that they exclude.
-//! - [`crontab`] reads the files of other crons; [`instant`] reads and shows single instants as people write them.
+//! - [`crontab`] reads the files of other crons, [`on_calendar`] the timers of systemd; [`instant`] reads and shows single instants as people write them.
 //! - [`fuel`] bounds the work: where a stranger chooses the text, ask the functions that end in `_by`.
 //! - [`time`] has the instants; [`limits`] the sizes and counts beyond which texts are refused.
 //!
@@ -43,6 +43,9 @@
 //! Zone rules are `jiff`'s: the system's zone database where there is one, otherwise the copy that is compiled in. That is
 //! the only thing here that may touch a disk. [`zone_fingerprint`] says which rules a process computes with.
 
+#![warn(missing_docs)]
+
+mod after;
 mod bounds;
 pub mod calendar;
 mod check;
@@ -59,6 +62,8 @@ pub mod fuel;
 pub mod instant;
 mod item;
 pub mod limits;
+mod moment;
+pub mod on_calendar;
 mod options;
 mod parse;
 mod recur;
@@ -74,12 +79,14 @@ mod translate;
 mod walls;
 mod zone;
 
+pub use self::after::After;
 pub use self::bounds::{Bounded, Bounds};
 pub use self::check::{Invalid, check_bytes, check_name, check_zone};
 pub use self::cron::Cron;
 pub use self::error::Error;
 pub use self::every::{Every, INTERVAL_MIN};
 pub use self::explain::{Line, LineKind};
+pub use self::moment::{Moment, Once, WallTime};
 pub use self::options::{Dialect, Dst, Gap, Options, Repeat};
 pub use self::recur::Recur;
 pub use self::rules::zone_fingerprint;

@@ -112,7 +112,7 @@ pub(super) fn expression(text: &str, dialect: Dialect, hash_name: &str) -> Resul
             return Err(Error::new(
                 "schedule",
                 0,
-                "is empty: write a cron expression, `every 10s` or `at INSTANT`",
+                "is empty: write a cron expression, `every 10s`, `after 10m` or `at INSTANT`",
             ));
         }
         [one] if one.text.starts_with('@') => macro_expression(one, dialect)?,
@@ -147,6 +147,14 @@ fn macro_expression(item: &Item<'_>, dialect: Dialect) -> Result<Parsed, Error> 
     let name = item.text.to_ascii_lowercase();
     let wrong = |message: String| Err(Error::new("schedule", item.at, message));
     let expansion = match name.as_str() {
+        "@reboot" => {
+            return wrong(
+                "`@reboot` names the start of a machine, which is no instant of a cluster: leave it to that machine (a \
+                 systemd unit with WantedBy=multi-user.target that runs the program, or `campanile task trigger NAME` where \
+                 the run is to be recorded), or write `every 10m` for what is to go on for ever"
+                    .to_owned(),
+            );
+        }
         _ if dialect == Dialect::Quartz => {
             return wrong(format!(
                 "{} is not in the quartz dialect: write the fields out",
@@ -158,12 +166,6 @@ fn macro_expression(item: &Item<'_>, dialect: Dialect) -> Result<Parsed, Error> 
         "@weekly" => "0 0 * * 0",
         "@monthly" => "0 0 1 * *",
         "@yearly" | "@annually" => "0 0 1 1 *",
-        "@reboot" => {
-            return wrong(
-                "`@reboot` names the start of a machine, which is no instant: write a time"
-                    .to_owned(),
-            );
-        }
         _ => {
             let known = "@hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually";
             return wrong(format!("{} is not known: write {known}", quoted(item.text)));

@@ -1,8 +1,9 @@
 //! A schedule: text in, and from any instant the next and the previous occurrence. Owns the choice between its forms;
-//! what each of them means is the business of `cron`, `every` and `recur`.
+//! what each of them means is the business of `cron`, `every`, `after` and `recur`.
 
 use std::fmt;
 
+use crate::after::After;
 use crate::bounds::Bounded;
 use crate::cron::Cron;
 use crate::error::{Error, quoted, too_much};
@@ -10,11 +11,12 @@ use crate::every::Every;
 use crate::foreign;
 use crate::fuel::Fuel;
 use crate::limits;
+use crate::moment::{Moment, Once};
 use crate::options::Options;
 use crate::recur::Recur;
 use crate::time::{Timestamp, parse_duration};
 
-/// What follows `every` and `at` is shorter than this, whatever it says.
+/// What follows `every`, `after` and `at` is shorter than this, whatever it says.
 const AFTER_WORD_BYTES_MAX: usize = 100;
 
 /// When something is due.
@@ -24,10 +26,14 @@ pub enum Schedule {
     Cron(Cron),
     /// At a fixed interval.
     Every(Every),
+    /// A fixed delay after the end of the run before.
+    After(After),
     /// At the times of an RFC 5545 recurrence.
     Recur(Recur),
     /// Once.
     At(Timestamp),
+    /// At a wall time of a zone.
+    Once(Once),
     /// At the times of each of several; an instant of two of them is one occurrence.
     Union(Vec<Schedule>),
     /// Only within bounds.
@@ -37,8 +43,8 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Reads a schedule: a cron expression (`0 2 * * *`, `@daily`), `every 10s`, `at 2026-12-01T08:00:00+01:00`,
-    /// `rrule FREQ=WEEKLY;BYDAY=MO`, or nothing for only on request.
+    /// Reads a schedule: a cron expression (`0 2 * * *`, `@daily`), `every 10s`, `after 10m`, `at 2026-12-01T08:00:00+01:00`, or
+    /// `at 2026-12-01T08:00` on the zone's wall, `rrule FREQ=WEEKLY;BYDAY=MO`, or nothing for only on request.
     ///
     /// # Errors
     /// Names the field that can't be read and what would be right. What can never fire is refused as well.
@@ -68,9 +74,9 @@ impl Schedule {
             .unwrap_or((text.trim(), ""));
         let rest_at = (start + word.len() + 1).min(text.len());
         match word {
-            "every" | "at" if rest.len() > AFTER_WORD_BYTES_MAX => {
+            "every" | "after" | "at" if rest.len() > AFTER_WORD_BYTES_MAX => {
                 let message = format!(
-                    "{} is longer than {AFTER_WORD_BYTES_MAX} bytes: write `every 10s` or `at 2026-12-01T08:00:00Z`",
+                    "{} is longer than {AFTER_WORD_BYTES_MAX} bytes: write `every 10s`, `after 10m` or `at 2026-12-01T08:00:00Z`",
                     quoted(rest)
                 );
                 Err(Error::new("schedule", rest_at, message))
@@ -82,10 +88,21 @@ impl Schedule {
                     Every::new(interval, options.anchor).map_err(|e| Error { at: rest_at, ..e })?;
                 Ok(Self::Every(every))
             }
+            "after" => {
+                let delay = parse_duration(rest)
+                    .map_err(|message| Error::new("delay", rest_at, message))?;
+                let after = After::new(delay).map_err(|e| Error { at: rest_at, ..e })?;
+                Ok(Self::After(after))
+            }
             "at" => {
-                let instant = Timestamp::parse(rest.trim())
+                let moment = Moment::parse(rest.trim())
                     .map_err(|message| Error::new("at", rest_at, message))?;
-                Ok(Self::At(instant))
+                match moment {
+                    Moment::Instant(instant) => Ok(Self::At(instant)),
+                    Moment::Wall(wall) => Once::new(wall, options.timezone.clone(), options.dst)
+                        .map(Self::Once)
+                        .map_err(|e| Error { at: rest_at, ..e }),
+                }
             }
             _ if Recur::is_meant(word) => {
                 let recur = Recur::parse_by(text, options, fuel);
@@ -129,18 +146,36 @@ impl Schedule {
                     })
                 };
                 let all = many.iter().enumerate().map(one);
-                Ok(Self::Union(all.collect::<Result<_, _>>()?))
+                let all = all.collect::<Result<Vec<Self>, Error>>()?;
+                if let Some(after) = all.iter().find_map(Self::after) {
+                    let message = format!(
+                        "`{after}` stands alone, for its next run is due when the one before has ended: leave the others out, \
+                         or make them a task of their own"
+                    );
+                    return Err(Error::new("schedule", 0, message));
+                }
+                Ok(Self::Union(all))
             }
         }
     }
 
-    /// The first occurrence strictly after an instant; `None` when there is none any more.
+    /// The delay that it is, within bounds or without, if it is one.
+    #[must_use]
+    pub fn after(&self) -> Option<After> {
+        match self {
+            Self::After(after) => Some(*after),
+            Self::Bounded(bounded) => bounded.inner().after(),
+            _ => None,
+        }
+    }
+
+    /// The first occurrence strictly after an instant; of a delay, as if a run had ended there. `None` when there is none any more.
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         self.next_by(after, &Fuel::endless())
     }
 
-    /// The last occurrence strictly before an instant; `None` when there was none.
+    /// The last occurrence strictly before an instant; `None` when there was none, or when only runs could tell.
     #[must_use]
     pub fn previous(&self, before: Timestamp) -> Option<Timestamp> {
         self.previous_by(before, &Fuel::endless())
@@ -153,8 +188,10 @@ impl Schedule {
             _ if !fuel.burn() => None,
             Self::Cron(cron) => cron.next_by(after, fuel),
             Self::Every(every) => every.next(after),
+            Self::After(delay) => delay.next(after),
             Self::Recur(recur) => recur.next_by(after, fuel),
             Self::At(instant) => (*instant > after).then_some(*instant),
+            Self::Once(once) => once.next_by(after, fuel),
             Self::Union(all) => all.iter().filter_map(|s| s.next_by(after, fuel)).min(),
             Self::Bounded(bounded) => bounded.next_by(after, fuel),
             Self::OnRequest => None,
@@ -170,9 +207,10 @@ impl Schedule {
             Self::Every(every) => every.previous(before),
             Self::Recur(recur) => recur.previous_by(before, fuel),
             Self::At(instant) => (*instant < before).then_some(*instant),
+            Self::Once(once) => once.previous_by(before, fuel),
             Self::Union(all) => all.iter().filter_map(|s| s.previous_by(before, fuel)).max(),
             Self::Bounded(bounded) => bounded.previous_by(before, fuel),
-            Self::OnRequest => None,
+            Self::After(_) | Self::OnRequest => None,
         }
     }
 }
@@ -183,8 +221,10 @@ impl fmt::Display for Schedule {
         match self {
             Self::Cron(cron) => cron.fmt(f),
             Self::Every(every) => every.fmt(f),
+            Self::After(after) => after.fmt(f),
             Self::Recur(recur) => recur.fmt(f),
             Self::At(instant) => write!(f, "at {instant}"),
+            Self::Once(once) => write!(f, "at {}", once.wall()),
             Self::Union(all) => {
                 let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
                 f.write_str(&texts.join("; "))

@@ -123,7 +123,8 @@ pub fn duration_ms(d: Duration) -> i64 {
     i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Reads a duration as people write it: `250ms`, `10s`, `5m`, `2h`, `1d`, or several parts (`1m30s`).
+/// Reads a duration as people write it: `250ms`, `10s`, `5m`, `2h`, `1d`, `2w`, or several parts (`1m30s`). A day is 24
+/// hours and a week seven such days, whatever the clocks do.
 ///
 /// # Errors
 /// A sentence that says what was expected.
@@ -132,12 +133,13 @@ pub fn duration_ms(d: Duration) -> i64 {
 /// use campanile_schedule::time::{format_duration, parse_duration};
 ///
 /// assert_eq!(format_duration(parse_duration("90m")?), "1h30m");
+/// assert_eq!(format_duration(parse_duration("2w")?), "14d");
 /// # Ok::<(), String>(())
 /// ```
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || {
         format!(
-            "`{text}` is not a duration: write a number and a unit (ms, s, m, h, d), as in 30s or 1m30s"
+            "`{text}` is not a duration: write a number and a unit (ms, s, m, h, d, w), as in 30s or 1m30s"
         )
     };
     let mut rest = text.trim();
@@ -157,6 +159,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 86_400_000,
+            "w" => 7 * 86_400_000,
             _ => return Err(wrong()),
         };
         total_ms = number
@@ -251,6 +254,7 @@ mod tests {
             let d = parse_duration(text).unwrap();
             assert_eq!(format_duration(d), text);
         }
+        assert_eq!(parse_duration("1w2d"), parse_duration("9d"));
         for wrong in ["", "10", "s", "1x", "-1s", "99999999999999999d"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }

@@ -126,12 +126,12 @@ fn proposals(fields: &Fields, days: &Days, to: Dialect) -> impl Iterator<Item = 
     })
 }
 
-fn first(spellings: Vec<String>) -> String {
+pub(super) fn first(spellings: Vec<String>) -> String {
     spellings.into_iter().next().unwrap_or_default()
 }
 
 /// A set as `*`, as a step, and as a list of numbers and ranges. `open_steps`: whether `a/n` is known.
-fn spellings(set: u64, low: u32, high: u32, open_steps: bool) -> Vec<String> {
+pub(super) fn spellings(set: u64, low: u32, high: u32, open_steps: bool) -> Vec<String> {
     let numbers: Vec<u32> = (low..=high).filter(|n| set >> n & 1 == 1).collect();
     let mut out = Vec::new();
     if numbers.len() == usize::try_from(high - low + 1).unwrap_or(0) {
@@ -170,7 +170,7 @@ fn step_to_the_end(numbers: &[u32], high: u32) -> Option<u32> {
 }
 
 /// `1,3,5-9`
-fn ranges(numbers: &[u32]) -> String {
+pub(super) fn ranges(numbers: &[u32]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for n in numbers {
         match runs.last_mut() {

@@ -1,4 +1,5 @@
-// Shows what the API answers. The token stays in this tab; everything is put into the page as text.
+// Shows what the API answers, to who is logged in or has typed the token. The token stays in this tab; everything is put
+// into the page as text.
 "use strict";
 
 const PERIOD_MS = 2000;
@@ -6,8 +7,9 @@ const byId = (id) => document.getElementById(id);
 let timer = null;
 
 async function get(path) {
+  const token = sessionStorage.getItem("token");
   const answer = await fetch("/api/v1" + path, {
-    headers: { Authorization: "Bearer " + sessionStorage.getItem("token") },
+    headers: token ? { Authorization: "Bearer " + token } : {},
   });
   const body = await answer.json();
   if (!answer.ok) {
@@ -59,7 +61,8 @@ async function tick() {
       byId("views").hidden = false;
       byId("login").hidden = true;
     } catch (error) {
-      byId("message").textContent = error.message;
+      const asked = error.status === 401 && !sessionStorage.getItem("token");
+      byId("message").textContent = asked ? "" : error.message;
       if (error.status === 401) {
         sessionStorage.removeItem("token");
         byId("login").hidden = false;
@@ -79,6 +82,4 @@ byId("login").addEventListener("submit", (event) => {
   tick();
 });
 
-if (sessionStorage.getItem("token")) {
-  tick();
-}
+tick();

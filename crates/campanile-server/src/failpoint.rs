@@ -1,10 +1,10 @@
 //! Arms one failpoint of this process, as `CAMPANILE_FAILPOINT` says: `NAME`, `NAME:COUNT`, `NAME:COUNT:kill`,
 //! `NAME:COUNT:stop` or `NAME:COUNT:panic`. For tests: a program that is shipped has no failpoints, and refuses the variable by name as it
-//! refuses every other that is no setting. The points themselves are `campanile::failpoint`'s.
+//! refuses every other that is no setting. The points themselves are `campanile_core::failpoint`'s.
 
 use std::io::Write as _;
 
-use campanile::failpoint::{self, Failpoint};
+use campanile_core::failpoint::{self, Failpoint};
 use nix::sys::signal::{Signal, raise};
 
 /// The variable that names the point.
@@ -15,7 +15,7 @@ pub const VARIABLE: &str = "CAMPANILE_FAILPOINT";
 pub struct Wanted {
     /// Where.
     pub point: Failpoint,
-    /// At the how manieth time that it is reached, from 1.
+    /// Which time that it is reached, counted from 1.
     pub count: u32,
     /// What becomes of the process there.
     pub way: Way,

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use campanile::forecast::{Cell, Forecast, Row};
+use campanile_core::forecast::{Cell, Forecast, Row};
 use campanile_schedule::format_in_zone;
 use campanile_schedule::time::Timestamp;
 
@@ -237,7 +237,7 @@ fn about(cell: Cell, from: usize, until: usize, minutes: usize) -> String {
 /// What a change of the clocks does to a day of the zone that is shown.
 fn note(forecast: &Forecast, date: &str) -> &'static str {
     let shown = forecast.timezone.name();
-    let on = |c: &&campanile::forecast::ClockChange| c.timezone == shown && c.date == date;
+    let on = |c: &&campanile_core::forecast::ClockChange| c.timezone == shown && c.date == date;
     match forecast.clock_changes.iter().find(on) {
         Some(change) if change.kind == "gap" => "short day · ",
         Some(_) => "long day · ",

@@ -1,7 +1,7 @@
 //! The heat map as XML: that it is well formed, holds what it should, and escapes what it is given.
 
-use campanile::forecast::{Query, forecast};
-use campanile::task::TaskSpec;
+use campanile_core::forecast::{Query, forecast};
+use campanile_core::task::TaskSpec;
 use campanile_schedule::TimeZoneName;
 
 use super::*;

@@ -2,12 +2,12 @@
 //! takes over within milliseconds; then the worker's runs may end; then HTTP stops. Asked twice, or after the drain's
 //! limit, it ends hard: what still runs is given to others when the lease is over. A duty that died ends it, too, and
 //! non-zero: a node that only seems to live is worse than none. A thread of its own sees to the end if all others are
-//! held up. SIGHUP takes anew what its caller says, or ends it like the others.
+//! held up. SIGHUP takes again what its caller says, or ends it like the others.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use campanile::system;
+use campanile_core::system;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::compose::App;
@@ -57,7 +57,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the end to be asked for; a hang-up is that, too, where nothing can be taken anew.
+    /// Waits for the end to be asked for; a hang-up is that, too, where nothing can be taken again.
     async fn end(&mut self, hangup_ends: bool) {
         while self.next().await == Asked::Anew && !hangup_ends {}
     }
@@ -87,34 +87,42 @@ fn end_at_last(patience: Duration, hangup_ends: bool) {
     }
 }
 
-/// Waits until the program is to end, and ends it. `anew` is called when new settings are asked for.
-pub async fn run(app: App, mut signals: Signals, drain: Duration, anew: Anew<'_>) -> ExitCode {
-    end_at_last(drain + MARGIN + OVERTIME, anew.is_none());
+/// Waits until the program is to end, and ends it. `again` is called when new settings are asked for.
+pub async fn run(app: App, mut signals: Signals, drain: Duration, again: Anew<'_>) -> ExitCode {
+    end_at_last(drain + MARGIN + OVERTIME, again.is_none());
     let failed = loop {
         tokio::select! {
-            asked = signals.next() => match (asked, anew) {
-                (Asked::Anew, Some(anew)) => anew(&app),
+            asked = signals.next() => match (asked, again) {
+                (Asked::Anew, Some(again)) => again(&app),
                 _ => break false,
             },
             () = app.node.failed() => break true,
         }
     };
     if failed {
-        tracing::error!("a duty of this node died: the process ends, so that it is started anew");
+        tracing::error!("a duty of this node died: the process ends, so that it is started again");
     } else {
         tracing::info!(
             "stopping: giving up the lead, then letting runs end; a second signal ends at once"
         );
     }
-    let App { node, serving, .. } = app;
+    let App {
+        node,
+        serving,
+        cells,
+        ..
+    } = app;
     let soft = async {
         node.stop().await;
         serving.stop().await;
     };
     let ended = tokio::select! {
         ended = system::within(drain + MARGIN, soft) => ended.is_some(),
-        () = signals.end(anew.is_none()) => false,
+        () = signals.end(again.is_none()) => false,
     };
+    if let Some(cells) = cells {
+        cells.close();
+    }
     if !ended {
         tracing::warn!(
             "ended hard: runs that were under way start again elsewhere when this node's lease is over"

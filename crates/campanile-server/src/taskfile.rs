@@ -1,22 +1,24 @@
-//! Task files: TOML, YAML and JSON of one shape (`[[task]]`), read into definitions. Every refusal names file, line,
-//! task and field. What the definitions change is decided by [`campanile::control`].
+//! Task files: TOML, YAML and JSON of one shape (`[[task]]`), read once into [`Definitions`]. Every refusal names file,
+//! line, task and field. What the definitions change is decided by [`campanile_ask`].
 
+mod defaults;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 
-use campanile::control::{self, Apply, Definitions, Editor};
-use campanile::misread::{self, Misread, Subject, nearest};
-use campanile::protocol::limits;
-use campanile::protocol::permits::LimitKey;
-use campanile::task::{self, TaskSpec};
-use campanile_schedule::calendar::CalendarSpec;
-use serde::Deserialize;
-use serde_json::Value;
+use campanile_ask::{Apply, Definitions, Editor};
+use campanile_core::causes;
+use campanile_core::limits;
+use campanile_core::misread::{Misread, nearest};
+use serde_json::{Map, Value};
 
-use crate::api::problem::chain;
+use crate::definitions::{self, Kind};
 use crate::document::path::{self, Step};
-use crate::document::{self, Form, Wrong, show};
+use crate::document::{self, Form, Wrong};
+
+use self::defaults::{DEFAULTS, Defaults};
 
 /// Why a file, or one task of it, can't be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,14 +57,10 @@ pub struct TaskFile {
     form: Form,
     /// What was read: asked again where an error needs its place.
     text: String,
-    /// Who puts its tasks: the owner of those that name none, and the one whose tasks are pruned.
-    pub owner: Option<String>,
-    /// Its tasks, in their order.
-    pub tasks: Vec<TaskSpec>,
-    /// Its calendars.
-    pub calendars: Vec<CalendarSpec>,
-    /// Its limits of queues and groups.
-    pub limits: Vec<(LimitKey, u32)>,
+    /// What its tasks have where they don't say otherwise.
+    defaults: Defaults,
+    /// What it defines.
+    pub definitions: Definitions,
 }
 
 impl TaskFile {
@@ -116,20 +114,11 @@ impl TaskFile {
             path: shown,
             form,
             text: text.to_owned(),
-            owner: None,
-            tasks: Vec::new(),
-            calendars: Vec::new(),
-            limits: Vec::new(),
+            defaults: Defaults::default(),
+            definitions: Definitions::default(),
         };
         let root = document::read(form, text).map_err(|wrong| file.unreadable(&wrong))?;
-        let parts = file.parts(root)?;
-        file.owner.clone_from(&parts.owner);
-        file.read_shared(&parts)?;
-        for (index, value) in parts.tasks.iter().enumerate() {
-            let spec = misread::read(value, &task::TASK)
-                .map_err(|e| file.misread("task", index, value, &e))?;
-            file.tasks.push(spec);
-        }
+        file.fill(root)?;
         file.check_names()?;
         Ok(file)
     }
@@ -137,7 +126,7 @@ impl TaskFile {
     /// The place of a field of the task with this name: what an error of the API is shown with.
     #[must_use]
     pub fn place_of(&self, task: &str, field: Option<&str>) -> Option<String> {
-        let index = self.tasks.iter().position(|t| t.name == task)?;
+        let index = self.definitions.tasks.iter().position(|t| t.name == task)?;
         Some(self.place(index, field))
     }
 
@@ -149,11 +138,13 @@ impl TaskFile {
         let [Step::Key(list), Step::Index(n), rest @ ..] = steps.as_slice() else {
             return None;
         };
-        let (kind, named) = match list.as_str() {
-            "calendars" => ("calendar", self.calendars.get(*n)?.name.clone()),
-            "limits" => ("limit", self.limits.get(*n)?.0.to_string()),
-            _ => return None,
+        let kind = Kind::ALL.into_iter().find(|kind| kind.list() == list)?;
+        let named = match kind {
+            Kind::Task => return None,
+            Kind::Calendar => self.definitions.calendars.get(*n)?.name.clone(),
+            Kind::Limit => self.definitions.limits.get(*n)?.limit.to_string(),
         };
+        let kind = kind.name();
         let mut place = vec![Step::Key(kind.to_owned()), Step::Index(*n)];
         place.extend(rest.iter().cloned());
         let line = document::place(self.form, &self.text, &place).map(|at| at.line);
@@ -167,7 +158,7 @@ impl TaskFile {
     /// What control refuses, with its place.
     pub async fn apply(&self, control: &Editor) -> Result<(), Error> {
         let diff = control
-            .apply(&self.definitions(), &Apply::default())
+            .apply(&self.definitions, &Apply::default())
             .await
             .map_err(|error| self.refused(&error))?;
         tracing::info!(
@@ -180,43 +171,12 @@ impl TaskFile {
         Ok(())
     }
 
-    /// All that it defines.
-    #[must_use]
-    pub fn definitions(&self) -> Definitions {
-        Definitions {
-            owner: self.owner.clone(),
-            tasks: self.tasks.clone(),
-            calendars: self.calendars.clone(),
-            limits: self.limits.clone(),
-        }
-    }
-
-    fn read_shared(&mut self, parts: &Parts) -> Result<(), Error> {
-        for (index, value) in parts.calendars.iter().enumerate() {
-            let spec = misread::read(value, &CALENDAR)
-                .map_err(|e| self.misread("calendar", index, value, &e))?;
-            self.calendars.push(spec);
-        }
-        for (index, value) in parts.limits.iter().enumerate() {
-            let limit: LimitOf = misread::read(value, &LIMIT)
-                .map_err(|e| self.misread("limit", index, value, &e))?;
-            let key = limit.limit.parse().map_err(|message| {
-                let misread = Misread {
-                    field: "limit".to_owned(),
-                    message,
-                    fix: None,
-                };
-                self.misread("limit", index, value, &misread)
-            })?;
-            self.limits.push((key, limit.max_running));
-        }
-        Ok(())
-    }
-
     /// A text that can't be read, with what task it is in.
     fn unreadable(&self, wrong: &Wrong) -> Error {
         let (list, field) = match wrong.path.as_slice() {
-            [Step::Key(list), Step::Index(n), field @ ..] if LISTS.contains(&list.as_str()) => {
+            [Step::Key(list), Step::Index(n), field @ ..]
+                if Kind::ALL.iter().any(|kind| kind.name() == list) =>
+            {
                 (Some((list, *n)), field)
             }
             all => (None, all),
@@ -236,94 +196,159 @@ impl TaskFile {
         }
     }
 
-    /// A definition that can't be read, with what to write in this file's form.
-    fn misread(&self, list: &str, index: usize, value: &Value, misread: &Misread) -> Error {
+    /// A definition that can't be read.
+    fn misread(&self, kind: Kind, index: usize, value: &Value, misread: Misread) -> Error {
         let named = name_of(value, index);
-        let mut steps = vec![Step::Key(list.to_owned()), Step::Index(index)];
+        let mut steps = vec![Step::Key(kind.name().to_owned()), Step::Index(index)];
         steps.extend(path::parse(&misread.field));
-        let place = document::place(self.form, &self.text, &steps);
-        let mut error = with_fix(misread, self.form);
-        if !value.is_object() {
-            error.message = format!(
-                "is not a {list}: write its fields, as in {}",
-                example(self.form)
-            );
-        }
-        error.place = Some(at(&self.path, place.map(|at| at.line)));
-        if list == "task" {
-            error.task = Some(named);
+        let mut error = self.error(&steps, misread.message);
+        let field = Some(misread.field).filter(|f| !f.is_empty());
+        if kind == Kind::Task {
+            (error.task, error.field) = (Some(named), field);
         } else {
-            let field = error.field.map_or(String::new(), |f| format!(": {f}"));
-            error.field = Some(format!("{list} {named}{field}"));
+            let field = field.map_or(String::new(), |f| format!(": {f}"));
+            error.field = Some(format!("{} {named}{field}", kind.name()));
         }
         error
     }
 
-    /// What the file holds, unread.
-    fn parts(&self, root: Value) -> Result<Parts, Error> {
-        let error = |steps: &[Step], message: String| {
-            let place = document::place(self.form, &self.text, steps);
-            Error {
-                place: Some(at(&self.path, place.map(|at| at.line))),
-                message,
-                ..Error::default()
-            }
-        };
+    fn error(&self, steps: &[Step], message: String) -> Error {
+        let place = document::place(self.form, &self.text, steps);
+        Error {
+            place: Some(at(&self.path, place.map(|at| at.line))),
+            message,
+            ..Error::default()
+        }
+    }
+
+    /// Reads what the file holds.
+    fn fill(&mut self, root: Value) -> Result<(), Error> {
         let mut root = match root {
             Value::Object(root) => root,
-            Value::Null => return Ok(Parts::default()),
+            Value::Null => return Ok(()),
             _ => {
                 let message = "is not a task file: write tasks under `task`";
-                return Err(error(&[], message.to_owned()));
+                return Err(self.error(&[], message.to_owned()));
             }
         };
-        let owner = match root.shift_remove("owner") {
+        self.definitions.owner = match root.shift_remove("owner") {
             None | Some(Value::Null) => None,
             Some(Value::String(owner)) => Some(owner),
             Some(_) => {
                 let message =
                     "`owner` is not a name: write one text, above the first task".to_owned();
-                return Err(error(&[Step::Key("owner".to_owned())], message));
+                return Err(self.error(&[Step::Key("owner".to_owned())], message));
             }
         };
-        if let Some(other) = root.keys().find(|key| !LISTS.contains(&key.as_str())) {
-            let shown = path::text(&[Step::Key(other.clone())]);
-            let near = if root.contains_key("task") || !TASK_FIELDS.contains(&other.as_str()) {
-                nearest(other, LISTS.into_iter().chain(["owner"]))
-                    .map(|near| format!(", did you mean `{near}`?"))
-            } else {
-                Some(format!("; {}", many(self.form, "task")))
-            };
-            let message = format!(
-                "`{shown}` is not known at the top of a task file: tasks are under `task`{}",
-                near.unwrap_or_default()
-            );
-            return Err(error(&[Step::Key(other.clone())], message));
+        if let Some(defaults) = root.shift_remove(DEFAULTS) {
+            self.take_defaults(defaults)?;
         }
-        let mut take = |name: &str| match root.shift_remove(name) {
-            None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(values)) => Ok(values),
-            Some(_) => {
-                let message = format!("`{name}` is not a list: {}", many(self.form, name));
-                Err(error(&[Step::Key(name.to_owned())], message))
+        self.check_known(&root)?;
+        for kind in Kind::ALL {
+            let values = match root.shift_remove(kind.name()) {
+                None | Some(Value::Null) => continue,
+                Some(Value::Array(values)) => values,
+                Some(_) => {
+                    let name = kind.name();
+                    let message = format!("`{name}` is not a list: {}", many(self.form, name));
+                    return Err(self.error(&[Step::Key(name.to_owned())], message));
+                }
+            };
+            for (index, value) in values.into_iter().enumerate() {
+                let value = match kind {
+                    Kind::Task => self.defaults.beneath(value),
+                    Kind::Calendar | Kind::Limit => value,
+                };
+                definitions::add(&mut self.definitions, kind, &value, self.form)
+                    .map_err(|e| self.misread(kind, index, &value, *e))?;
             }
-        };
-        Ok(Parts {
-            owner,
-            tasks: take("task")?,
-            calendars: take("calendar")?,
-            limits: take("limit")?,
-        })
+        }
+        Ok(())
     }
 
-    fn refused(&self, error: &control::Error) -> Error {
+    /// Takes what stands in for what tasks leave out; its owner is the file's.
+    fn take_defaults(&mut self, value: Value) -> Result<(), Error> {
+        let defaults = Defaults::read(value, self.form).map_err(|misread| {
+            let mut steps = vec![Step::Key(DEFAULTS.to_owned())];
+            steps.extend(path::parse(&misread.field));
+            let field = Some(misread.field).filter(|f| !f.is_empty());
+            Error {
+                field: Some(field.map_or(DEFAULTS.to_owned(), |f| format!("{DEFAULTS}.{f}"))),
+                ..self.error(&steps, misread.message)
+            }
+        })?;
+        if let Some(owner) = defaults.owner() {
+            let file = self
+                .definitions
+                .owner
+                .get_or_insert_with(|| owner.to_owned());
+            if file != owner {
+                let message = format!(
+                    "is `{owner}`, and the file's own `owner` is `{file}`: write one of the two"
+                );
+                let steps = [
+                    Step::Key(DEFAULTS.to_owned()),
+                    Step::Key("owner".to_owned()),
+                ];
+                return Err(Error {
+                    field: Some(format!("{DEFAULTS}.owner")),
+                    ..self.error(&steps, message)
+                });
+            }
+        }
+        self.defaults = defaults;
+        Ok(())
+    }
+
+    /// What each task has of the file's defaults, by its name and in words.
+    #[must_use]
+    pub fn inherited(&self) -> BTreeMap<String, String> {
+        if self.defaults.is_empty() {
+            return BTreeMap::new();
+        }
+        let root = document::read(self.form, &self.text).unwrap_or_default();
+        let tasks = root.get("task").and_then(Value::as_array);
+        let told = tasks.into_iter().flatten().filter_map(|task| {
+            let fields = self.defaults.lent_to(task);
+            let shown = fields
+                .iter()
+                .map(|(field, value)| format!("{field} = {value}"));
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            let name = task.get("name")?.as_str()?.to_owned();
+            Some((name, shown)).filter(|(_, shown)| !shown.is_empty())
+        });
+        told.collect()
+    }
+
+    /// Refuses what stands at the top and is no list of a task file.
+    fn check_known(&self, root: &Map<String, Value>) -> Result<(), Error> {
+        let lists = Kind::ALL.into_iter().map(Kind::name);
+        let unknown = |key: &&String| !Kind::ALL.iter().any(|kind| kind.name() == *key);
+        let Some(other) = root.keys().find(unknown) else {
+            return Ok(());
+        };
+        let shown = path::text(&[Step::Key(other.clone())]);
+        let near = if root.contains_key("task") || !TASK_FIELDS.contains(&other.as_str()) {
+            nearest(other, lists.chain(["owner", DEFAULTS]))
+                .map(|near| format!(", did you mean `{near}`?"))
+        } else {
+            Some(format!("; {}", many(self.form, "task")))
+        };
+        let message = format!(
+            "`{shown}` is not known at the top of a task file: tasks are under `task`{}",
+            near.unwrap_or_default()
+        );
+        Err(self.error(&[Step::Key(other.clone())], message))
+    }
+
+    fn refused(&self, error: &campanile_ask::Error) -> Error {
         let place = match error {
-            control::Error::Invalid {
+            campanile_ask::Error::Invalid {
                 task: Some(task),
                 field,
                 ..
             } => self.place_of(task, Some(field)),
-            control::Error::Invalid { field, message, .. } => {
+            campanile_ask::Error::Invalid { field, message, .. } => {
                 if let Some((place, field)) = self.shared_place(field) {
                     return Error {
                         place: Some(place),
@@ -338,7 +363,7 @@ impl TaskFile {
         };
         Error {
             place: Some(place.unwrap_or_else(|| self.path.clone())),
-            message: chain(error),
+            message: causes(error),
             ..Error::default()
         }
     }
@@ -350,12 +375,28 @@ impl TaskFile {
     fn line(&self, index: usize, field: Option<&str>) -> Option<usize> {
         let mut steps = vec![Step::Key("task".to_owned()), Step::Index(index)];
         steps.extend(path::parse(field.unwrap_or_default()));
+        if let Some(lent) = self.lent_place(index, &steps) {
+            steps = lent;
+        }
         document::place(self.form, &self.text, &steps).map(|at| at.line)
+    }
+
+    /// The place in the defaults of a field that a task has from there.
+    fn lent_place(&self, index: usize, steps: &[Step]) -> Option<Vec<Step>> {
+        let field = steps.get(2..).filter(|field| !field.is_empty())?;
+        if self.defaults.is_empty() {
+            return None;
+        }
+        let root = document::read(self.form, &self.text).ok()?;
+        let task = root.get("task")?.get(index)?;
+        let is_lent = self.defaults.lends(task, field);
+        let head = [Step::Key(DEFAULTS.to_owned())];
+        is_lent.then(|| head.iter().chain(field).cloned().collect())
     }
 
     fn check_names(&self) -> Result<(), Error> {
         let mut seen = std::collections::HashMap::new();
-        for (index, task) in self.tasks.iter().enumerate() {
+        for (index, task) in self.definitions.tasks.iter().enumerate() {
             if let Some(first) = seen.insert(&task.name, index) {
                 let other = match self.line(first, Some("name")) {
                     Some(line) => format!("line {line}"),
@@ -389,45 +430,6 @@ fn name_of(value: &Value, index: usize) -> String {
     }
 }
 
-/// Reads one definition that came as JSON.
-///
-/// # Errors
-/// The field at fault.
-pub fn read_one(value: &Value) -> Result<TaskSpec, Error> {
-    if !value.is_object() {
-        return Err(Error {
-            message: format!(
-                "is not a task: write its fields, as in {}",
-                example(Form::Json)
-            ),
-            ..Error::default()
-        });
-    }
-    misread::read(value, &task::TASK).map_err(|e| with_fix(&e, Form::Json))
-}
-
-/// A refusal with what to write instead.
-fn with_fix(misread: &Misread, form: Form) -> Error {
-    let fix = misread.fix.as_ref();
-    let fix = fix.and_then(|fix| show::field(form, &fix.field, &fix.value));
-    Error {
-        field: Some(misread.field.clone()).filter(|f| !f.is_empty()),
-        message: match fix {
-            Some(fix) => format!("{}: write {fix}", misread.message),
-            None => misread.message.clone(),
-        },
-        ..Error::default()
-    }
-}
-
-fn example(form: Form) -> &'static str {
-    match form {
-        Form::Toml => "name = \"…\"",
-        Form::Yaml => "name: …",
-        Form::Json => "{\"name\": \"…\"}",
-    }
-}
-
 /// How a form writes several things of a kind.
 fn many(form: Form, name: &str) -> String {
     match form {
@@ -437,31 +439,8 @@ fn many(form: Form, name: &str) -> String {
     }
 }
 
-/// The parts of a task file, unread.
-#[derive(Debug, Default)]
-struct Parts {
-    owner: Option<String>,
-    tasks: Vec<Value>,
-    calendars: Vec<Value>,
-    limits: Vec<Value>,
-}
-
-/// A limit as a file writes it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitOf {
-    limit: String,
-    max_running: u32,
-}
-
-/// The lists of a task file.
-const LISTS: [&str; 3] = ["task", "calendar", "limit"];
-
 /// Fields that only a task has: at the top of a file they tell that `task` was forgotten.
 const TASK_FIELDS: [&str; 3] = ["name", "schedule", "handler"];
-
-const CALENDAR: Subject = Subject::plain("a calendar");
-const LIMIT: Subject = Subject::plain("a limit");
 
 #[cfg(test)]
 #[path = "taskfile_tests.rs"]

@@ -1,6 +1,7 @@
 //! What people write wrong, in all three forms and as a body of the API: each refusal names the field and its line, says
 //! what belongs there, offers what was probably meant, and holds no word of the program's own types.
 
+use campanile_core::task::TaskSpec;
 use serde_json::json;
 
 use super::*;
@@ -149,8 +150,8 @@ fn a_body_of_the_api_is_refused_in_the_same_words() {
         };
         let body = format!("{{\"name\": \"a\"{handler}, {written}}}");
         let body = document::read_json(body.as_bytes()).unwrap();
-        let error = read_one(&body).expect_err(written);
-        assert_eq!(error.field.as_deref(), Some(field), "{error}");
+        let error = definitions::read::<TaskSpec>(&body, Form::Json).expect_err(written);
+        assert_eq!(error.field, field, "{error}");
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(rust_word(&error.to_string()), None, "{error}");
     }

@@ -407,13 +407,7 @@ async fn the_cluster_can_be_looked_at_and_asked_to_hand_over() {
         .await;
     let ready = s.raw("GET", "/readyz").send().await.unwrap();
     assert_eq!(ready.status(), 200);
-    let metrics = s
-        .raw("GET", "/metrics")
-        .bearer_auth(crate::support::TOKEN)
-        .send()
-        .await
-        .unwrap();
-    let text = metrics.text().await.unwrap();
+    let text = s.metrics().await;
     assert!(
         text.contains("campanile_terms_begun_total") && text.ends_with("# EOF\n"),
         "{text}"

@@ -228,15 +228,21 @@ fn a_crontab_becomes_a_task_file_and_nothing_is_dropped_in_silence() {
         assert!(err(&got).contains(expected), "{}", err(&got));
     }
     let file = campanile_server::taskfile::TaskFile::read(&folder.join("t.toml")).unwrap();
-    let names: Vec<&str> = file.tasks.iter().map(|t| t.name.as_str()).collect();
+    let names: Vec<&str> = file
+        .definitions
+        .tasks
+        .iter()
+        .map(|t| t.name.as_str())
+        .collect();
     assert_eq!(names, ["backup.sh", "cat", "backup.sh-2"]);
-    let campanile::task::HandlerSpec::Command(command) = &file.tasks[1].handler else {
+    let campanile_core::task::HandlerSpec::Command(command) = &file.definitions.tasks[1].handler
+    else {
         panic!()
     };
     assert_eq!(command.argv, ["/bin/bash", "-c", "cat > f"]);
     assert_eq!(command.stdin.as_deref(), Some("a\nb\n"));
-    assert_eq!(file.tasks[1].timezone, "Europe/Berlin");
-    for task in &file.tasks {
+    assert_eq!(file.definitions.tasks[1].timezone, "Europe/Berlin");
+    for task in &file.definitions.tasks {
         task.validate(campanile_schedule::time::Timestamp::MIN)
             .unwrap();
     }
@@ -312,7 +318,7 @@ async fn a_store_of_a_newer_program_is_left_alone() {
     let file = s.folder.join("c.db");
     let url = format!("sqlite:{}", file.display());
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    sqlx::query("INSERT INTO schema_version SELECT 999, name, checksum, applied_at FROM schema_version WHERE version = 1")
+    sqlx::query("INSERT INTO campanile_schema_version SELECT 999, name, checksum, applied_at FROM campanile_schema_version WHERE version = 1")
         .execute(&pool)
         .await
         .unwrap();

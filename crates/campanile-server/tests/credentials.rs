@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use xtask::servers::TempDir;
 
-use crate::support::{TOKEN, answer, start};
+use crate::support::{TOKEN, start};
 
 const SECRET: &str = "Zk7SECRETx1";
 
@@ -374,9 +374,7 @@ async fn guesses_are_limited_by_client_counted_and_lock_nobody_else_out() {
         assert_ne!(guess.send().await.unwrap().status(), 200);
     }
     assert_eq!(s.get("/tasks").await.status, 200);
-    let metrics = s.raw("GET", "/metrics").bearer_auth(TOKEN);
-    let text = answer(metrics.send().await.unwrap()).await.body;
-    let text = text.as_str().unwrap();
+    let text = s.metrics().await;
     let count = |reason: &str| -> u64 {
         let name = format!("campanile_failed_logins_total{{reason=\"{reason}\"}} ");
         let line = text.lines().find_map(|l| l.strip_prefix(name.as_str()));

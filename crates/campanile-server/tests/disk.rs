@@ -5,19 +5,19 @@ use std::process::Command;
 use serde_json::{Value, json};
 use xtask::servers::{TempDir, Tmpfs};
 
-use crate::support::{PATIENCE, Service, TOKEN, answer, start};
+use crate::support::{PATIENCE, Service, answer, start};
 
 /// Asks until `/readyz` is as wanted.
 async fn until_ready(s: &Service, ready: bool) -> Value {
     let mut last = Value::Null;
-    let waited = campanile::system::within(PATIENCE, async {
+    let waited = campanile_core::system::within(PATIENCE, async {
         loop {
             let got = answer(s.raw("GET", "/readyz").send().await.unwrap()).await;
             last = got.body;
             if (got.status == 200) == ready {
                 return;
             }
-            campanile::system::pause(std::time::Duration::from_millis(100)).await;
+            campanile_core::system::pause(std::time::Duration::from_millis(100)).await;
         }
     });
     assert!(waited.await.is_some(), "never {ready}: {last}");
@@ -57,8 +57,7 @@ async fn a_full_disk_is_not_ready_and_says_so_until_there_is_room() {
         said["store"].as_str().unwrap().contains("its disk is full"),
         "{said}"
     );
-    let metrics = s.raw("GET", "/metrics").bearer_auth(TOKEN).send().await;
-    let metrics = metrics.unwrap().text().await.unwrap();
+    let metrics = s.metrics().await;
     assert!(metrics.contains("campanile_store_full 1\n"), "{metrics}");
     let doctor = Command::new(env!("CARGO_BIN_EXE_campanile"))
         .args(["doctor", "--store", &store])

@@ -104,3 +104,20 @@ fn the_line_that_makes_a_paused_leader_harmless_is_where_the_readme_says() {
     let there = text.lines().nth(line - 1).unwrap();
     assert!(there.starts_with("static FENCE"), "{path}:{line}: {there}");
 }
+
+#[test]
+fn the_index_lists_every_page_with_a_line() {
+    let docs = root().join("docs");
+    let index = std::fs::read_to_string(docs.join("README.md")).unwrap();
+    for page in pages().unwrap() {
+        let Ok(path) = page.strip_prefix(&docs) else {
+            continue;
+        };
+        let link = format!("]({}): ", path.display());
+        assert!(
+            path.ends_with("README.md") || index.contains(&link),
+            "docs/README.md has no line for {}",
+            path.display()
+        );
+    }
+}

@@ -34,7 +34,9 @@ pub fn first_status(stream: &mut TcpStream) -> Option<u16> {
 
 async fn healthy(s: &Service) {
     let asked = s.raw("GET", "/healthz").send();
-    let answer = campanile::system::within(PATIENCE, asked).await.unwrap();
+    let answer = campanile_core::system::within(PATIENCE, asked)
+        .await
+        .unwrap();
     assert_eq!(answer.unwrap().status(), 200);
 }
 
@@ -115,9 +117,9 @@ async fn halves_of_requests_keep_nobody_out() {
     }
     healthy(&s).await;
     // Those that wait to be taken come in their turn.
-    let displaced = campanile::system::within(PATIENCE, async {
+    let displaced = campanile_core::system::within(PATIENCE, async {
         while displaced(&s).await < 200 {
-            campanile::system::pause(Duration::from_millis(50)).await;
+            campanile_core::system::pause(Duration::from_millis(50)).await;
         }
     });
     assert!(displaced.await.is_some());
@@ -178,9 +180,9 @@ async fn when_every_place_is_in_use_a_newcomer_is_turned_away_and_later_taken() 
     );
     assert!(matches!(turned_away, None | Some(503)), "{turned_away:?}");
     drop(busy);
-    let at_last = campanile::system::within(PATIENCE, async {
+    let at_last = campanile_core::system::within(PATIENCE, async {
         while s.raw("GET", "/healthz").send().await.is_err_or_busy() {
-            campanile::system::pause(Duration::from_millis(20)).await;
+            campanile_core::system::pause(Duration::from_millis(20)).await;
         }
     });
     assert!(at_last.await.is_some());

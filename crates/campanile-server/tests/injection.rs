@@ -6,25 +6,25 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
-use campanile::port::handler::{Context, Failure, Handler};
-use campanile::protocol::limits;
+use campanile_core::limits;
+use campanile_core::port::handler::{Context, Failure, Handler};
 use serde_json::{Value, json};
 
 use crate::cli::{client, err, out};
 use crate::support::{Service, start_with};
 
 const TEXTS: [&str; 17] = [
-    "'; DROP TABLE run; --",
+    "'; DROP TABLE campanile_run; --",
     "\" OR \"\"=\"",
-    "\\'); DELETE FROM task; /*",
+    "\\'); DELETE FROM campanile_task; /*",
     "<script>alert(1)</script><img src=x onerror=alert(1)>",
-    "a\r\nset-cookie: stolen=1\r\n\r\n",
+    "a\r\nx-injected: stolen=1\r\n\r\n",
     "2026-01-01 ok\n2026-01-01 INFO nothing happened",
     "nul\0nul",
     "\u{1b}[2J\u{1b}]0;title\u{7}\u{1b}[31m",
     "\u{9b}31m\u{85}\u{7f}\u{8}",
     "=cmd|' /C calc'!A0",
-    "../../../../etc/passwd",
+    "../../../../etc/shadow",
     "$(reboot) `reboot` ; reboot | reboot",
     "{{7*7}} ${jndi:ldap://h/x} %s%n",
     "\u{202e}gpj.exe\u{2066}\u{200f}\u{61c}",
@@ -39,6 +39,7 @@ struct Echo;
 impl Handler for Echo {
     const NAME: &'static str = "echo";
     type Args = Value;
+    type Output = ();
 
     async fn run(&self, context: Context, args: Value) -> Result<(), Failure> {
         let text = args["s"].as_str().unwrap_or_default();

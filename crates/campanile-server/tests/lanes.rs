@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use campanile::engine::Handlers;
-use campanile::port::handler::{Context, Failure, Handler};
+use campanile_core::engine::Handlers;
+use campanile_core::port::handler::{Context, Failure, Handler};
 use serde_json::{Value, json};
 use xtask::or_skip;
 use xtask::servers::{ActiveMq, Postgres, TempDir};
@@ -21,6 +21,7 @@ macro_rules! named {
         impl Handler for $name {
             const NAME: &'static str = $text;
             type Args = Value;
+            type Output = ();
 
             async fn run(&self, _: Context, _: Value) -> Result<(), Failure> {
                 Ok(())
@@ -90,7 +91,7 @@ impl Cluster {
     }
 }
 
-/// The living by name, once there are so many.
+/// The members by name, once there are so many.
 async fn living(s: &Service, count: usize) -> BTreeMap<String, String> {
     let of = |nodes: &Value| -> BTreeMap<String, String> {
         let all = nodes["items"].as_array().unwrap().iter();
@@ -126,8 +127,7 @@ async fn all_done_by(s: &Service, task: &str, count: usize, worker: &str) {
 }
 
 async fn metric(s: &Service, name: &str) -> u64 {
-    let asked = s.raw("GET", "/metrics").bearer_auth(TOKEN).send().await;
-    let text = asked.unwrap().text().await.unwrap();
+    let text = s.metrics().await;
     let line = text
         .lines()
         .find_map(|l| l.strip_prefix(&format!("{name} ")));
@@ -154,7 +154,7 @@ async fn define(s: &Service, queue: &str) {
             json!({ "handler": handler, "queue": queue, "retry": { "max_attempts": 1 } });
         if worker.is_empty() {
             // One occurrence besides, for people to ask about.
-            let soon = campanile::system::wall_now().plus(Duration::from_secs(1));
+            let soon = campanile_core::system::wall_now().plus(Duration::from_secs(1));
             task["schedule"] = json!(format!("at {soon}"));
         }
         let put = s.ask("PUT", &format!("/tasks/{name}"), Some(task)).await;

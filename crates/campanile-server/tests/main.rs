@@ -6,8 +6,12 @@
     reason = "a test that meets an error is to fail right there"
 )]
 
+mod access;
 mod api;
+mod audit;
+mod backup;
 mod bodies;
+mod browser;
 mod cli;
 mod credentials;
 mod cron;
@@ -16,13 +20,20 @@ mod documents;
 mod doors;
 mod failpoints;
 mod imports;
+mod inbox;
 mod injection;
 mod keys;
+mod labels;
 mod lanes;
+mod logins;
+mod logs;
 mod mistyped;
+mod oidc;
 mod owners;
 mod plan;
 mod process;
+mod programs;
+mod proxy_header;
 mod quarantine;
 mod reach;
 mod reference;
@@ -31,8 +42,14 @@ mod reload;
 mod rules;
 mod same;
 mod samples;
+mod secrets;
+mod secrets_program;
 mod security;
+#[path = "../../campanile-login/tests/sham.rs"]
+mod sham;
 mod sight;
 mod spoiled;
 mod support;
 mod typed;
+mod upgrade;
+mod users;

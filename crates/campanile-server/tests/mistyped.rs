@@ -40,8 +40,13 @@ const MISTYPED: &[(&str, i32, &str)] = &[
     ),
     (
         "run submit --task t --priority 12",
-        1,
-        "--priority: is out of range",
+        2,
+        "invalid value '12' for '--priority <PRIORITY>': write a whole number from 0 to 9",
+    ),
+    (
+        "plan --days 7d",
+        2,
+        "invalid value '7d' for '--days <DAYS>': write a whole number from 1 to 366",
     ),
     (
         "run list --since 2026-01-01",
@@ -152,11 +157,14 @@ async fn calendars_and_limits_of_a_file_are_refused_like_its_tasks_and_are_in_it
         }
     }
     std::fs::write(&file, "[[calendar]]\nname = \"a\"\ndates = [\"2026-12-25\"]\n[[limit]]\nlimit = \"group:a\"\nmax_running = 2\n").unwrap();
-    let told = crate::cli::done(&s, "apply t.toml").await;
-    assert!(
-        told.contains("0 unchanged, 1 calendars to put, 1 limits to put: done"),
-        "{told}"
-    );
+    let got = client(&s, &["apply", "t.toml"]).await;
+    let told = format!("{}{}", crate::cli::out(&got), err(&got));
+    for said in [
+        "0 unchanged, 1 calendars to put, 1 limits to put: done",
+        "limit `group:a` limits nothing: no task is of group `a`",
+    ] {
+        assert!(told.contains(said), "{told}");
+    }
     let told = crate::cli::done(&s, "apply t.toml").await;
     assert!(told.contains("0 unchanged: done"), "{told}");
     s.stop().await;

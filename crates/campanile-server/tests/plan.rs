@@ -83,7 +83,7 @@ fn a_plan_that_can_t_be_made_is_refused_with_its_place() {
         ),
         (
             &["plan", "--file", "t.toml", "--top", "0"],
-            "--top: 0 is out of range",
+            "for '--top <N>': write a whole number from 1 to 50",
         ),
         (&["plan", "--tz", "Mars/Base"], "--tz"),
         (

@@ -58,7 +58,7 @@ impl Process {
 }
 
 /// A client command of the same folder: it finds the token by itself.
-fn ask(folder: &TempDir, url: &str, words: &str) -> Option<Value> {
+pub fn ask(folder: &TempDir, url: &str, words: &str) -> Option<Value> {
     let got = Command::new(env!("CARGO_BIN_EXE_campanile"))
         .args(words.split(' '))
         .args(["--url", url, "--output", "json"])
@@ -69,7 +69,7 @@ fn ask(folder: &TempDir, url: &str, words: &str) -> Option<Value> {
     serde_json::from_slice(&got.stdout).ok()
 }
 
-fn count(page: Option<Value>) -> usize {
+pub fn count(page: Option<Value>) -> usize {
     page.and_then(|p| p["items"].as_array().map(Vec::len))
         .unwrap_or(0)
 }
@@ -218,4 +218,50 @@ fn a_node_that_is_asked_to_stop_drains_and_leaves_and_one_that_is_asked_twice_en
     assert_eq!(node.0.try_wait().unwrap(), None);
     node.signal("TERM");
     assert_eq!(node.status_within(PATIENCE), Some(1));
+}
+
+#[test]
+fn what_a_node_is_told_in_secret_stands_nowhere_that_programs_can_read() {
+    let folder = TempDir::new("handover").unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let url = format!("http://{listen}");
+    let secret = [
+        ("CAMPANILE_TOKEN", "cmp_Vq8tZ2xLr6YwKd1MhNc5"),
+        ("CAMPANILE_SECRET_KEY", "hush-of-a-task"),
+        ("AWS_SECRET_ACCESS_KEY", "hush-of-another"),
+        ("PGPASSWORD", "hush-of-a-library"),
+    ];
+    let harmless = [("PATH", "/usr/bin"), ("TZ", "UTC")];
+    let environment = [&secret[..], &harmless[..]].concat();
+    let args = ["serve", "--listen", &listen, "--name", "hidden"];
+    let node = Process::start_in(&folder, &args, &environment);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_campanile"));
+    command.args(["node", "list", "--url", &url]).env_clear();
+    command.env(secret[0].0, secret[0].1);
+    // The token came over, though it is nowhere to be seen.
+    wait_until("it answers to its token", PATIENCE, || {
+        let got = command.output().unwrap();
+        String::from_utf8_lossy(&got.stdout).contains("hidden")
+    });
+    let read = |name: &str| {
+        let bytes = std::fs::read(format!("/proc/{}/{name}", node.0.id())).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    let seen = read("environ");
+    for (name, value) in secret {
+        assert!(!seen.contains(name) && !seen.contains(value), "{seen:?}");
+    }
+    for (name, value) in harmless {
+        assert!(seen.contains(&format!("{name}={value}")), "{seen:?}");
+    }
+    assert!(read("cmdline").contains("serve\0--listen"));
+    // What carried it is closed: the number is free, or another's.
+    let number = seen
+        .split('\0')
+        .find_map(|v| v.strip_prefix("CAMPANILE_HANDED_OVER="));
+    let link = format!("/proc/{}/fd/{}", node.0.id(), number.unwrap());
+    let link = std::fs::read_link(link).unwrap_or_default();
+    assert!(!link.display().to_string().starts_with("pipe:"), "{link:?}");
+    let said = std::fs::read_to_string(folder.join("err")).unwrap();
+    assert!(said.contains("PGPASSWORD is not used"), "{said}");
 }

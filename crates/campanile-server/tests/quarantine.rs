@@ -1,10 +1,10 @@
 //! What the store refuses to record, on a running service: the others go on, people see it, and release or drop it.
 
-use campanile::id::RunId;
+use campanile_core::id::RunId;
 use serde_json::{Value, json};
 use sqlx::{Executor as _, SqlitePool};
 
-use crate::support::{Service, TOKEN, start};
+use crate::support::{Service, start};
 
 /// The service's own file, as somebody else would open it.
 async fn database(s: &Service) -> SqlitePool {
@@ -49,10 +49,10 @@ async fn a_run_that_is_in_the_history_already_keeps_nobody_from_ending() {
     let botched = submit(&s, far).await;
     let id: RunId = botched.parse().unwrap();
     let copy = format!(
-        "INSERT INTO run_history (id, task, due_at, ready_at, epoch, finished_at, dedup, queue, attempt, failures, losses,
+        "INSERT INTO campanile_run_history (id, task, due_at, ready_at, epoch, finished_at, dedup, queue, attempt, failures, losses,
          origin, priority, state, reason, cancel_requested)
          SELECT id, task, due_at, ready_at, epoch, due_at, id, queue, attempt, failures, losses, origin, priority, 4, 0, 0
-         FROM run WHERE id = {}",
+         FROM campanile_run WHERE id = {}",
         id.as_i64()
     );
     run_sql(&pool, &copy).await;
@@ -61,10 +61,14 @@ async fn a_run_that_is_in_the_history_already_keeps_nobody_from_ending() {
     let (run, due) = (id.as_i64(), "WHERE n = 1 AND owner");
     run_sql(
         &pool,
-        &format!("UPDATE run SET ready_at = {past} WHERE id = {run}"),
+        &format!("UPDATE campanile_run SET ready_at = {past} WHERE id = {run}"),
     )
     .await;
-    run_sql(&pool, &format!("UPDATE due SET at = {past} {due} = {run}")).await;
+    run_sql(
+        &pool,
+        &format!("UPDATE campanile_due SET at = {past} {due} = {run}"),
+    )
+    .await;
     let others: Vec<Value> = (0..40).map(|_| json!({ "task": "t" })).collect();
     s.post("/runs", json!({ "runs": others })).await;
     s.until("/runs?state=succeeded&limit=1000", |page| count(page) == 41)
@@ -80,15 +84,7 @@ async fn a_run_that_is_in_the_history_already_keeps_nobody_from_ending() {
         entry["error"].as_str().unwrap().contains("UNIQUE"),
         "{entry:#}"
     );
-    let metrics = s
-        .raw("GET", "/metrics")
-        .bearer_auth(TOKEN)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = s.metrics().await;
     assert!(
         metrics.contains("campanile_quarantined_total 1"),
         "{metrics}"
@@ -112,7 +108,8 @@ async fn a_refused_end_is_set_aside_and_recorded_when_it_is_released() {
     define(&s, "t", json!({})).await;
     define(&s, "one", json!({ "overlap": "queue" })).await;
     let pool = database(&s).await;
-    let refuse = "CREATE TRIGGER stranger BEFORE INSERT ON run_history WHEN NEW.priority = 9
+    let refuse =
+        "CREATE TRIGGER stranger BEFORE INSERT ON campanile_run_history WHEN NEW.priority = 9
                   BEGIN SELECT RAISE(ABORT, 'no nines'); END";
     run_sql(&pool, refuse).await;
     let bad = submit(&s, json!({ "task": "one", "priority": 9 })).await;
@@ -165,7 +162,7 @@ async fn a_refused_end_is_set_aside_and_recorded_when_it_is_released() {
 async fn a_task_whose_occurrence_is_refused_stands_still_and_the_others_go_on() {
     let s = start(&[]).await;
     let pool = database(&s).await;
-    let refuse = "CREATE TRIGGER stranger BEFORE INSERT ON run WHEN NEW.priority = 9
+    let refuse = "CREATE TRIGGER stranger BEFORE INSERT ON campanile_run WHEN NEW.priority = 9
                   BEGIN SELECT RAISE(ABORT, 'no nines'); END";
     run_sql(&pool, refuse).await;
     define(&s, "bad", json!({ "schedule": "every 1s", "priority": 9 })).await;

@@ -1,7 +1,7 @@
 //! What is said where nobody takes a run, and how a failure's class is shown and decides.
 
-use campanile::port::handler::{Context, Failure, Handler};
-use campanile::task::Class;
+use campanile_core::port::handler::{Context, Failure, Handler};
+use campanile_core::task::Class;
 use serde_json::{Value, json};
 
 use crate::cli::{client, done, err, out};
@@ -100,12 +100,11 @@ async fn every_view_says_why_nobody_takes_a_run() {
     // The leader counts them when it looks next.
     let mut metrics = String::new();
     for _ in 0..4_000 {
-        let asked = s.raw("GET", "/metrics").bearer_auth(crate::support::TOKEN);
-        metrics = asked.send().await.unwrap().text().await.unwrap();
+        metrics = s.metrics().await;
         if metrics.contains("campanile_runs_blocked{queue=\"default\"} 2") {
             break;
         }
-        campanile::system::pause(std::time::Duration::from_millis(5)).await;
+        campanile_core::system::pause(std::time::Duration::from_millis(5)).await;
     }
     assert!(
         metrics.contains("campanile_runs_blocked{queue=\"default\"} 2"),
@@ -129,6 +128,7 @@ struct Moody;
 impl Handler for Moody {
     const NAME: &'static str = "moody";
     type Args = String;
+    type Output = ();
 
     async fn run(&self, _: Context, class: String) -> Result<(), Failure> {
         Err(Failure::fatal("as it was told").with_class(Class::named(&class)))

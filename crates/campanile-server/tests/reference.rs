@@ -10,6 +10,11 @@ fn the_api_document() {
 }
 
 #[test]
+fn the_table_of_rights() {
+    is_committed("access.md", &api::access::page()).unwrap();
+}
+
+#[test]
 fn the_pages_of_help() {
     let page = format!("# The command line\n\n{}\n", cli::reference().trim_end());
     is_committed("cli.md", &page).unwrap();
@@ -18,13 +23,13 @@ fn the_pages_of_help() {
 #[test]
 fn the_schema_of_a_task_names_what_a_task_has() {
     let mut task = serde_json::json!({
-        "name": "x", "owner": "o", "description": "d", "schedule": "every 1s", "anchor": "2026-01-01T00:00:00Z", "payload": 1,
+        "name": "x", "owner": "o", "labels": { "team": "x" }, "description": "d", "schedule": "every 1s", "anchor": "2026-01-01T00:00:00Z", "payload": 1,
         "max_lateness": "1s", "paused": true, "handler": { "native": "x" }, "dst": { "gap": "skip" },
         "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2027-01-01T00:00:00Z", "max_count": 7, "calendars": "c",
-        "on_excluded": "next", "jitter": "1s", "start_deadline": "1s", "overlap_queue_max": 7, "max_running": 7,
+        "on_excluded": "next", "jitter": "1s", "start_deadline": "1s", "overlap_queue_max": 7, "max_running": 7, "log_bytes": 4096,
         "group": "g", "enabled": false,
     });
-    let spec: campanile::task::TaskSpec = serde_json::from_value(task.take()).unwrap();
+    let spec: campanile_core::task::TaskSpec = serde_json::from_value(task.take()).unwrap();
     let value = serde_json::to_value(spec).unwrap();
     let has: std::collections::BTreeSet<&String> = value.as_object().unwrap().keys().collect();
     let document = api::document();

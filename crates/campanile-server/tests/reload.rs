@@ -1,4 +1,4 @@
-//! The program as a process that is told things: to take its certificate and the level of its log anew, to end while it
+//! The program as a process that is told things: to take its certificate and the level of its log again, to end while it
 //! computes, and what a panic looks like in its log.
 
 use std::io::Write as _;
@@ -80,7 +80,7 @@ fn a_hang_up_takes_the_certificate_and_the_log_level_anew_and_keeps_what_works()
     settings("info,campanile_server=debug");
     node.signal("HUP");
     let taken =
-        "has taken anew: log level `info,campanile_server=debug`, tokens (1), certificate and key";
+        "has taken again: log level `info,campanile_server=debug`, tokens (1), certificate and key";
     wait_until("it has reloaded", PATIENCE, || says(&folder, taken));
     assert!(answers(port, &second, another) && !answers(port, &first, another));
     assert!(!answers(port, &second, TOKEN));
@@ -96,9 +96,9 @@ fn a_hang_up_takes_the_certificate_and_the_log_level_anew_and_keeps_what_works()
     node.signal("HUP");
     wait_until("it says what it can't take", PATIENCE, || {
         says(&folder, "the certificate stays the old one")
-            && says(&folder, "the settings can't be taken anew")
+            && says(&folder, "the settings can't be taken again")
             && says(&folder, "the tokens stay the old ones")
-            && says(&folder, "has taken anew: nothing")
+            && says(&folder, "has taken again: nothing")
     });
     assert!(answers(port, &second, another));
     node.signal("TERM");
@@ -111,7 +111,7 @@ fn a_panic_on_any_thread_is_one_line_of_the_log() {
     for (point, thread, code) in [
         ("secret.kept:1:panic", "main", 101),
         ("lock.acquired:1:panic", "campanile-elector", 1),
-        ("beat.before:1:panic", "tokio-rt-worker", 1),
+        ("heartbeat.before:1:panic", "tokio-rt-worker", 1),
     ] {
         let folder = TempDir::new("panic").unwrap();
         let listen = format!("127.0.0.1:{}", free_port());

@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::support::{Service, TOKEN, start};
+use crate::support::{Service, start};
 
 /// A target that takes its time: the handler of a run that lasts as long as `delay`.
 async fn slow_target(delay: Duration) -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    campanile::system::spawn(async move {
+    campanile_core::system::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            campanile::system::spawn(async move {
+            campanile_core::system::spawn(async move {
                 let _ = socket.read(&mut [0; 4_096]).await;
-                campanile::system::pause(delay).await;
+                campanile_core::system::pause(delay).await;
                 let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
                 let _ = socket.write_all(answer).await;
             });
@@ -101,15 +101,7 @@ async fn overlap_is_kept_and_told() {
         why["sentences"][0].as_str().unwrap().contains("overlap"),
         "{why}"
     );
-    let metrics = s
-        .raw("GET", "/metrics")
-        .bearer_auth(TOKEN)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = s.metrics().await;
     assert!(
         metrics.contains("campanile_occurrences_skipped_total{reason=\"overlap\"}"),
         "{metrics}"

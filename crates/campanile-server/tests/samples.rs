@@ -198,8 +198,11 @@ impl Cluster {
             .env("CAMPANILE_TOKEN", TOKEN)
             .output()
             .unwrap();
-        let said = [done.stdout, done.stderr].concat();
-        (done.status.success(), String::from_utf8(said).unwrap())
+        let mut said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+        if !done.status.success() {
+            said.push_str(&format!(" ({})", done.status));
+        }
+        (done.status.success(), said)
     }
 
     fn done(&self, words: &[&str]) -> Value {
@@ -291,7 +294,7 @@ fn a_cluster_runs_on_the_sample_files_with_one_database_role_for_each_purpose() 
         cluster.done(&["leader", "show"])["epoch"].as_i64() > epoch
     });
     cluster.done(&["task", "delete", "fails"]);
-    // A worker that dies is found out, and what it ran is given on.
+    // A worker that dies is found out, and what it ran is requeued.
     drop(worker);
     let worker = cluster.node(
         "worker",
@@ -314,15 +317,30 @@ fn a_cluster_runs_on_the_sample_files_with_one_database_role_for_each_purpose() 
 /// Each role is refused what is not its purpose.
 fn refuses_what_is_not_for_a_role(servers: &Servers) {
     for (role, statement) in [
-        ("campanile_worker", "INSERT INTO task SELECT * FROM task"),
-        ("campanile_worker", "DELETE FROM task"),
-        ("campanile_worker", "UPDATE leader SET epoch = epoch + 1"),
-        ("campanile_worker", "INSERT INTO run SELECT * FROM run"),
-        ("campanile_worker", "DELETE FROM run_history"),
-        ("campanile_scheduler", "INSERT INTO task SELECT * FROM task"),
-        ("campanile_scheduler", "UPDATE calendar SET version = 1"),
-        ("campanile_api", "DELETE FROM outbox"),
-        ("campanile_api", "DELETE FROM run_history"),
+        (
+            "campanile_worker",
+            "INSERT INTO campanile_task SELECT * FROM campanile_task",
+        ),
+        ("campanile_worker", "DELETE FROM campanile_task"),
+        (
+            "campanile_worker",
+            "UPDATE campanile_leader SET epoch = epoch + 1",
+        ),
+        (
+            "campanile_worker",
+            "INSERT INTO campanile_run SELECT * FROM campanile_run",
+        ),
+        ("campanile_worker", "DELETE FROM campanile_run_history"),
+        (
+            "campanile_scheduler",
+            "INSERT INTO campanile_task SELECT * FROM campanile_task",
+        ),
+        (
+            "campanile_scheduler",
+            "UPDATE campanile_calendar SET version = 1",
+        ),
+        ("campanile_api", "DELETE FROM campanile_outbox"),
+        ("campanile_api", "DELETE FROM campanile_run_history"),
         ("campanile_api", "CREATE TABLE mine (id int)"),
     ] {
         let said = servers.refusal(role, statement);
@@ -347,18 +365,27 @@ fn every_table_has_a_line_in_the_sample_of_grants() {
         .unwrap();
     succeeded(&done);
     grant(&server, &url);
-    let left_out = server
-        .sql_at(
-            &url,
+    let unread_by = |role: &str| {
+        let select = format!(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-             AND NOT has_table_privilege('campanile_worker', oid, 'SELECT')",
-        )
-        .unwrap();
+             AND NOT has_table_privilege('{role}', oid, 'SELECT') ORDER BY relname"
+        );
+        let names = server.sql_at(&url, &select).unwrap();
+        names.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
     assert_eq!(
-        left_out.trim(),
+        unread_by("campanile_api"),
         "",
         "deploy/postgres/grants.sql has no line for these"
     );
+    // What is kept of passwords and sessions is for nodes that let people in.
+    for role in ["campanile_worker", "campanile_scheduler"] {
+        assert_eq!(
+            unread_by(role),
+            "campanile_session campanile_user",
+            "{role}"
+        );
+    }
 }
 
 #[test]
@@ -378,4 +405,20 @@ fn the_sample_of_settings_is_one_that_the_program_takes() {
         .output()
         .unwrap();
     succeeded(&done);
+}
+
+#[test]
+fn the_sample_of_a_unit_starts_the_program_and_gives_it_the_time_to_end() {
+    let unit = read("systemd/campanile.service");
+    let value = |name: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name}"))
+    };
+    let words = xtask::pages::words("/usr/local/bin/campanile", value("ExecStart="));
+    let known = campanile_server::cli::knows(&words.unwrap());
+    assert!(known.is_ok(), "{}", known.unwrap_err());
+    // A drain of 30 s, and the 25 s after which the program ends itself.
+    assert!(value("TimeoutStopSec=").parse::<u64>().unwrap() > 30 + 25);
+    assert_eq!(value("KillMode="), "mixed", "commands are drained");
+    assert_eq!(value("RestartPreventExitStatus="), "2", "wrong settings");
 }

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use campanile_server::{api, compose, ports};
+use campanile_adapters::{open, sql};
+use campanile_server::{api, compose};
 use xtask::servers::TempDir;
 
 use crate::support::{TOKEN, answer, settings, start};
@@ -106,7 +107,9 @@ async fn the_first_start_makes_a_token_and_the_second_keeps_it() {
     ]);
     let mut tokens = Vec::new();
     for _ in 0..2 {
-        let ports = ports::open(&settings).await.unwrap();
+        let ports = open::ports(&settings.urls(), sql::Migrate::Always)
+            .await
+            .unwrap();
         let app = compose::start(&settings, ports).await.unwrap();
         tokens.push(app.new_token.clone());
         let held = folder.join("c.db.token");

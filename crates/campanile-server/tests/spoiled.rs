@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use campanile::id::{RunId, TaskId};
+use campanile_core::id::{RunId, TaskId};
 use serde_json::{Value, json};
 use sqlx::{Executor as _, SqlitePool};
 use xtask::or_skip;
@@ -11,7 +11,7 @@ use xtask::servers::{Postgres, TempDir};
 
 use crate::cli::{client, out};
 use crate::quarantine::{self, count, define};
-use crate::support::{Service, TOKEN, start};
+use crate::support::{Service, start};
 
 /// A database, and somebody else who writes to it.
 enum Database {
@@ -56,12 +56,12 @@ impl Database {
         let on = format!("NEW.priority = 9 AND NEW.state = {state}");
         let text = match self {
             Self::Sqlite(_) => format!(
-                "CREATE TRIGGER stranger BEFORE UPDATE ON run WHEN {on} BEGIN SELECT RAISE(ABORT, 'no nines'); END"
+                "CREATE TRIGGER stranger BEFORE UPDATE ON campanile_run WHEN {on} BEGIN SELECT RAISE(ABORT, 'no nines'); END"
             ),
             Self::Postgres(..) => format!(
                 "CREATE FUNCTION stranger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                    RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'no nines'; END $$;
-                 CREATE TRIGGER stranger BEFORE UPDATE ON run FOR EACH ROW WHEN ({on}) EXECUTE FUNCTION stranger()"
+                 CREATE TRIGGER stranger BEFORE UPDATE ON campanile_run FOR EACH ROW WHEN ({on}) EXECUTE FUNCTION stranger()"
             ),
         };
         self.sql(&text).await;
@@ -70,15 +70,15 @@ impl Database {
     /// The instant of a run comes.
     async fn comes(&self, id: i64) {
         let past = 1_767_225_600_000_i64;
-        let run = format!("UPDATE run SET ready_at = {past} WHERE id = {id}");
-        let due = format!("UPDATE due SET at = {past} WHERE n = 1 AND owner = {id}");
+        let run = format!("UPDATE campanile_run SET ready_at = {past} WHERE id = {id}");
+        let due = format!("UPDATE campanile_due SET at = {past} WHERE n = 1 AND owner = {id}");
         self.sql(&format!("{run}; {due}")).await;
     }
 
     async fn allow(&self) {
         let text = match self {
             Self::Sqlite(_) => "DROP TRIGGER stranger",
-            Self::Postgres(..) => "DROP TRIGGER stranger ON run; DROP FUNCTION stranger",
+            Self::Postgres(..) => "DROP TRIGGER stranger ON campanile_run; DROP FUNCTION stranger",
         };
         self.sql(text).await;
     }
@@ -104,8 +104,7 @@ async fn aside(s: &Service, wanted: usize) -> Vec<Value> {
 }
 
 async fn metric(s: &Service, name: &str) -> String {
-    let asked = s.raw("GET", "/metrics").bearer_auth(TOKEN).send().await;
-    let text = asked.unwrap().text().await.unwrap();
+    let text = s.metrics().await;
     let line = text.lines().find(|l| l.starts_with(&format!("{name} ")));
     line.unwrap_or_default().to_owned()
 }
@@ -121,11 +120,11 @@ async fn a_run_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
         let far = "2199-01-01T00:00:00Z";
         let mut spoiled = Vec::new();
         for damage in [
-            "UPDATE run SET origin = 99",
-            "UPDATE run SET failures = -1",
-            "UPDATE run SET queue = 4711",
-            "UPDATE run_spec SET payload = '{\"cut'",
-            "UPDATE run_spec SET payload = '[[[[1,'",
+            "UPDATE campanile_run SET origin = 99",
+            "UPDATE campanile_run SET failures = -1",
+            "UPDATE campanile_run SET queue = 4711",
+            "UPDATE campanile_run_spec SET payload = '{\"cut'",
+            "UPDATE campanile_run_spec SET payload = '[[[[1,'",
         ] {
             let run = json!({ "task": "t", "run_at": far, "payload": { "n": 1 } });
             let id = submit(&s, run).await.as_i64();
@@ -169,7 +168,9 @@ async fn a_run_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
         // Mended, one goes on.
         let mended = spoiled[0];
         database
-            .sql(&format!("UPDATE run SET origin = 2 WHERE id = {mended}"))
+            .sql(&format!(
+                "UPDATE campanile_run SET origin = 2 WHERE id = {mended}"
+            ))
             .await;
         let id = RunId::from_i64(mended).to_string();
         let entry = entries.iter().find(|e| e["run"] == id.as_str()).unwrap();
@@ -201,7 +202,7 @@ async fn a_task_that_can_not_be_read_stands_still_and_the_others_go_on() {
         s.stop().await;
         database
             .sql(&format!(
-                "UPDATE task SET definition = 'x' || definition WHERE id = {id}"
+                "UPDATE campanile_task SET definition = 'x' || definition WHERE id = {id}"
             ))
             .await;
         let s = database.serve().await;
@@ -227,7 +228,7 @@ async fn a_task_that_can_not_be_read_stands_still_and_the_others_go_on() {
         assert_eq!((listed.status, count(&listed.body)), (200, 1));
         database
             .sql(&format!(
-                "UPDATE task SET definition = substr(definition, 2) WHERE id = {id}"
+                "UPDATE campanile_task SET definition = substr(definition, 2) WHERE id = {id}"
             ))
             .await;
         let before = count(&s.get("/runs?task=bad&limit=1000").await.body);
@@ -241,7 +242,7 @@ async fn a_task_that_can_not_be_read_stands_still_and_the_others_go_on() {
     }
 }
 
-/// What is to be published can't be read at the start of a term: it is made anew from the runs that wait.
+/// What is to be published can't be read at the start of a term: it is made again from the runs that wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_of_what_is_to_be_published_that_can_not_be_read_is_made_anew() {
     for database in Database::all() {
@@ -258,7 +259,7 @@ async fn a_list_of_what_is_to_be_published_that_can_not_be_read_is_made_anew() {
         };
         database
             .sql(&format!(
-                "INSERT INTO outbox (id, at, runs) VALUES (1, 0, {bytes})"
+                "INSERT INTO campanile_outbox (id, at, runs) VALUES (1, 0, {bytes})"
             ))
             .await;
         let s = database.serve().await;
@@ -328,16 +329,16 @@ async fn refused_housekeeping_ends_no_term() {
         some_succeed(&s, "t", 1).await;
         // A permit that nobody gave back, and that nobody may take back.
         database
-            .sql("INSERT INTO permit (limit_key, n, run) VALUES ('group:g', 0, 4711)")
+            .sql("INSERT INTO campanile_permit (limit_key, n, run) VALUES ('group:g', 0, 4711)")
             .await;
         let refuse = match &database {
             Database::Sqlite(_) => {
-                "CREATE TRIGGER keeper BEFORE DELETE ON permit BEGIN SELECT RAISE(ABORT, 'kept'); END"
+                "CREATE TRIGGER keeper BEFORE DELETE ON campanile_permit BEGIN SELECT RAISE(ABORT, 'kept'); END"
             }
             Database::Postgres(..) => {
                 "CREATE FUNCTION keeper() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                    RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'kept'; END $$;
-                 CREATE TRIGGER keeper BEFORE DELETE ON permit FOR EACH ROW EXECUTE FUNCTION keeper()"
+                 CREATE TRIGGER keeper BEFORE DELETE ON campanile_permit FOR EACH ROW EXECUTE FUNCTION keeper()"
             }
         };
         database.sql(refuse).await;
@@ -366,14 +367,14 @@ async fn what_a_newer_version_may_have_written_is_left_alone() {
         let far = "2199-01-01T00:00:00Z";
         let run = submit(&s, json!({ "task": "t", "run_at": far })).await;
         database
-            .sql("INSERT INTO schema_version SELECT 999, 'later', checksum, applied_at FROM schema_version WHERE version = 1")
+            .sql("INSERT INTO campanile_schema_version SELECT 999, 'later', checksum, applied_at FROM campanile_schema_version WHERE version = 1")
             .await;
         database
-            .sql("UPDATE task SET definition = '{\"newer\":1,' || substr(definition, 2) WHERE live_name = 'newer'")
+            .sql("UPDATE campanile_task SET definition = '{\"newer\":1,' || substr(definition, 2) WHERE live_name = 'newer'")
             .await;
         database
             .sql(&format!(
-                "UPDATE run SET origin = 99 WHERE id = {}",
+                "UPDATE campanile_run SET origin = 99 WHERE id = {}",
                 run.as_i64()
             ))
             .await;
@@ -388,11 +389,11 @@ async fn what_a_newer_version_may_have_written_is_left_alone() {
         );
         // Upgraded, it reads both, and goes on with them.
         database
-            .sql("UPDATE task SET definition = '{' || substr(definition, 12) WHERE live_name = 'newer'")
+            .sql("UPDATE campanile_task SET definition = '{' || substr(definition, 12) WHERE live_name = 'newer'")
             .await;
         database
             .sql(&format!(
-                "UPDATE run SET origin = 2 WHERE id = {}",
+                "UPDATE campanile_run SET origin = 2 WHERE id = {}",
                 run.as_i64()
             ))
             .await;
@@ -410,9 +411,9 @@ async fn what_a_newer_version_may_have_written_is_left_alone() {
 }
 
 async fn until_metric(s: &Service, name: &str, is_so: impl Fn(&str) -> bool) {
-    let waited = campanile::system::within(crate::support::PATIENCE, async {
+    let waited = campanile_core::system::within(crate::support::PATIENCE, async {
         while !is_so(&metric(s, name).await) {
-            campanile::system::pause(std::time::Duration::from_millis(50)).await;
+            campanile_core::system::pause(std::time::Duration::from_millis(50)).await;
         }
     });
     assert!(waited.await.is_some(), "{}", metric(s, name).await);
@@ -434,17 +435,17 @@ async fn doctor_names_what_can_not_be_read() {
         let unread = "campanile_store_rows_unreadable_total";
         assert!(metric(&s, unread).await.ends_with(" 0"));
         for damage in [
-            "INSERT INTO calendar (name, version, definition, updated_at) VALUES ('holidays', 1, '{', 0)",
-            "INSERT INTO concurrency_limit (limit_key, max_running) VALUES ('nonsense', 1), ('queue:q', -1)",
-            "INSERT INTO node (id, name, roles, queues, slots, busy, lease_ms, started_at, beat_seq, beat_at, version)
+            "INSERT INTO campanile_calendar (name, version, definition, updated_at) VALUES ('holidays', 1, '{', 0)",
+            "INSERT INTO campanile_concurrency_limit (limit_key, max_running) VALUES ('nonsense', 1), ('queue:q', -1)",
+            "INSERT INTO campanile_node (id, name, roles, queues, slots, busy, lease_ms, started_at, heartbeat_seq, heartbeat_at, version)
              VALUES (7, 'stranger', '{', '[]', 1, 0, 1000, 0, 0, 0, 'x')",
-            "UPDATE task SET definition = '{' WHERE live_name = 'bad'",
+            "UPDATE campanile_task SET definition = '{' WHERE live_name = 'bad'",
         ] {
             database.sql(damage).await;
         }
         database
             .sql(&format!(
-                "UPDATE run SET origin = 99 WHERE id = {}",
+                "UPDATE campanile_run SET origin = 99 WHERE id = {}",
                 run.as_i64()
             ))
             .await;

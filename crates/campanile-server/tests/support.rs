@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use campanile::engine::Handlers;
+use campanile_adapters::{open, sql};
+use campanile_core::engine::Handlers;
 use campanile_server::compose::{self, App};
 use campanile_server::config::{Environment, Layer, Raw, Settings, Source, Written, find_key};
-use campanile_server::ports;
 use serde_json::Value;
 use xtask::servers::TempDir;
 
@@ -59,9 +59,21 @@ pub async fn start_with(
     ];
     pairs.retain(|(name, _)| !extra.iter().any(|(n, _)| n == name));
     pairs.extend_from_slice(extra);
-    let settings = settings(&pairs);
-    let ports = ports::open(&settings).await.unwrap();
-    let app = compose::start_with(&settings, ports, more).await.unwrap();
+    start_as(&settings(&pairs), folder, more).await
+}
+
+/// Starts one with just these settings, which keeps its things in this folder.
+pub async fn start_as(
+    settings: &Settings,
+    folder: TempDir,
+    more: impl FnOnce(Handlers) -> Handlers,
+) -> Service {
+    // The error is that another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ports = open::ports(&settings.urls(), sql::Migrate::Always)
+        .await
+        .unwrap();
+    let app = compose::start_with(settings, ports, more).await.unwrap();
     let url = format!("http://{}", app.address);
     Service {
         app,
@@ -105,16 +117,22 @@ impl Service {
         self.client.request(method, format!("{}{path}", self.url))
     }
 
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> String {
+        let asked = self.raw("GET", "/metrics").bearer_auth(TOKEN);
+        asked.send().await.unwrap().text().await.unwrap()
+    }
+
     /// Asks again and again until the answer is as wanted.
     pub async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
-        let waited = campanile::system::within(PATIENCE, async {
+        let waited = campanile_core::system::within(PATIENCE, async {
             loop {
                 last = self.get(path).await.body;
                 if wanted(&last) {
                     return;
                 }
-                campanile::system::pause(Duration::from_millis(30)).await;
+                campanile_core::system::pause(Duration::from_millis(30)).await;
             }
         })
         .await;

@@ -1,6 +1,6 @@
 //! What is typed for one run: its own payload, retry and timeout, and how its instants and logs are shown.
 
-use campanile::port::handler::{Context, Failure, Handler};
+use campanile_core::port::handler::{Context, Failure, Handler};
 use serde_json::Value;
 
 use crate::cli::{client, done, err, out};
@@ -90,12 +90,63 @@ async fn shows_which_attempt(s: &Service, id: &str) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_typed_is_read_before_it_is_sent() {
+    let s = start(&[]).await;
+    let file = |text: &str| std::fs::write(s.folder.join("runs.json"), text).unwrap();
+    let by_hand = ["run", "submit", "--handler", r#"{"native":"nobody"}"#];
+    for (flag, value, said) in [
+        ("--handler", r#"{"http":{"url":7}}"#, "--handler.http.url: "),
+        ("--handler", "7", "--handler: "),
+        (
+            "--retry",
+            r#"{"max_attempts":"x"}"#,
+            "--retry.max_attempts: ",
+        ),
+        ("--timeout", "soon", "--timeout: "),
+        ("--run-at", "soon", "--run-at: "),
+    ] {
+        let mut words = by_hand.to_vec();
+        if flag == "--handler" {
+            words.truncate(2);
+        }
+        words.extend([flag, value]);
+        let refused = client(&s, &words).await;
+        assert_eq!(refused.status.code(), Some(2), "{words:?}");
+        assert!(err(&refused).contains(said), "{}", err(&refused));
+    }
+    let words = ["run", "submit", "--file", "runs.json"];
+    for (text, said) in [
+        (
+            "{\"runs\": [{\"task\": \"t\"},\n {\"task\": 7}]}",
+            "runs.json line 2 column 3: runs[1].task: ",
+        ),
+        ("{\"task\": \"t\", \"prority\": 1}", "prority"),
+        ("{\"runs\": [", "runs.json line 1"),
+    ] {
+        file(text);
+        let refused = client(&s, &words).await;
+        assert_eq!(refused.status.code(), Some(2), "{text}");
+        assert!(err(&refused).contains(said), "{}", err(&refused));
+    }
+    let one = r#"{"handler": {"native": "nobody"}, "queue": "nobody", "priority": 7}"#;
+    file(one);
+    let id = out(&client(&s, &words).await).trim().to_owned();
+    let run = s.get(&format!("/runs/{id}")).await.body;
+    assert_eq!(run["priority"], 7);
+    file(&format!("{{\"runs\": [{one}, {one}]}}"));
+    let ids = out(&client(&s, &words).await);
+    assert_eq!(ids.lines().count(), 2, "{ids}");
+    s.stop().await;
+}
+
 /// Writes a line without its end, and fails.
 struct Talk;
 
 impl Handler for Talk {
     const NAME: &'static str = "talk";
     type Args = Value;
+    type Output = ();
 
     async fn run(&self, context: Context, _: Value) -> Result<(), Failure> {
         context.log.push("one");
@@ -112,7 +163,8 @@ async fn the_attempts_of_a_log_are_told_apart_in_one_stream() {
     s.until(&format!("/runs/{id}"), |run| run["state"] == "failed")
         .await;
     let all = done(&s, &format!("run logs {id}")).await;
-    assert_eq!(all, "--- attempt 1\none\n--- attempt 2\none\n");
+    let heads = "--- attempt 1 on test: failed-attempt\none\n--- attempt 2 on test: failed\none\n";
+    assert_eq!(all, heads);
     let one = done(&s, &format!("run logs {id} --attempt 2")).await;
     assert_eq!(one.trim_end(), "one");
     s.stop().await;

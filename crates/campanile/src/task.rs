@@ -1,476 +1,141 @@
-//! Tasks as values: the definition that people write, its limits and its defaults. Owns what a valid task is; never
-//! reads files and never computes an instant (that is [`campanile_schedule`]).
-
-mod address;
-mod check;
-mod classes;
-mod defaults;
-mod handler;
-pub(crate) mod lengths;
-mod meant;
-mod policy;
-mod texts;
+//! A task as a program describes it, and the one way in which it is applied: the same as a task file's.
 
 use std::fmt;
-use std::sync::Arc;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use campanile_schedule::calendar::Calendar;
-use campanile_schedule::fuel::Fuel;
-use campanile_schedule::time::Timestamp;
-use campanile_schedule::{
-    Bounds, Dialect, Dst, Invalid, OnExcluded, Options, Schedule, TimeZoneName, Timetable,
-    check_name, hash_spread,
-};
-use serde::{Deserialize, Serialize};
+use campanile_ask::{Apply, Diff};
+use campanile_core::port::handler::Handler;
+use campanile_core::task::{HandlerSpec, Misfire, Overlap, QueueName, Retry, StartMode, TaskSpec};
+use campanile_schedule::time::{Timestamp, format_duration};
 
-use crate::id::TaskId;
-use crate::protocol::limits;
+use crate::client::Client;
+use crate::error::Error;
 
-pub use self::address::FRAMING_HEADERS;
-use self::check::check_duration;
-pub use self::check::{check_attempts, check_handler, check_payload};
-pub use self::classes::{Class, Classes};
-pub use self::handler::{
-    CommandSpec, ExternalBody, ExternalReply, ExternalSpec, HandlerSpec, HttpSpec,
-};
-pub use self::meant::{TASK, belongs, meant};
-pub use self::policy::{Backoff, Misfire, Overlap, Retry, StartMode};
-pub use self::texts::Texts;
-
-/// The name of a queue. Cheap to copy around; compared as text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct QueueName(Arc<str>);
-
-impl QueueName {
-    /// From text that was validated, or comes from the store.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(Arc::from(text))
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// A task that runs `H`, as [`Client::task`] begins to describe it; without a schedule it runs on request alone.
+/// [`apply`](Self::apply) makes the store's task be as it says. What is not said has its default, as in a task file.
+#[must_use = "nothing happens before `.apply().await`"]
+pub struct Task<'a, H> {
+    client: &'a Client,
+    spec: TaskSpec,
+    wrong: Option<serde_json::Error>,
+    handler: PhantomData<fn() -> H>,
 }
 
-impl fmt::Display for QueueName {
+impl<H> fmt::Debug for Task<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "Task({})", self.spec.name)
     }
 }
 
-impl Default for QueueName {
-    fn default() -> Self {
-        Self::new("default")
-    }
-}
-
-/// A task as people define it: the same in TOML, YAML, JSON and the API. Unknown keys are refused by name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TaskSpec {
-    /// Unique; letters, digits, `.`, `_`, `-`, at most 200 bytes.
-    pub name: String,
-    /// What it is for, in a sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Who put it: `apply --prune` deletes only what the same owner put, and another owner takes it over only when he
-    /// says so. Absent = nobody's in particular.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-    /// Cron, `every 10s`, `at 2026-12-01T08:00:00+01:00`, `rrule FREQ=…`, or a list of such; absent = only on request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<Texts>,
-    /// How to read a cron expression; `auto` goes by its number of fields.
-    #[serde(default)]
-    pub dialect: Dialect,
-    /// IANA zone in which the schedule is meant.
-    #[serde(default = "defaults::utc")]
-    pub timezone: String,
-    /// The instant from which `every` counts; absent = when the task was created.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anchor: Option<Timestamp>,
-    /// What happens to cron and RRULE times where the clocks are changed.
-    #[serde(default, skip_serializing_if = "defaults::is_default")]
-    pub dst: Dst,
-    /// The first instant that may be due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub starts_at: Option<Timestamp>,
-    /// The last instant that may be due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ends_at: Option<Timestamp>,
-    /// How many instants are due in all, run or skipped: the first is the first one from `starts_at` on, or after the
-    /// task's creation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_count: Option<u32>,
-    /// Names of calendars: an occurrence that any of them excludes does not run at its instant.
-    #[serde(default, skip_serializing_if = "Texts::is_empty")]
-    pub calendars: Texts,
-    /// What happens to an occurrence that a calendar excludes.
-    #[serde(default, skip_serializing_if = "defaults::is_default")]
-    pub on_excluded: OnExcluded,
-    /// Starts are spread over this long after the instant, each task at its own place, by a hash of its name.
-    #[serde(
-        default,
-        skip_serializing_if = "Duration::is_zero",
-        with = "campanile_schedule::time::duration"
-    )]
-    pub jitter: Duration,
-    /// Where its runs are delivered.
-    #[serde(default)]
-    pub queue: QueueName,
-    /// What runs.
-    pub handler: HandlerSpec,
-    /// What the handler is given.
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
-    pub payload: serde_json::Value,
-    /// What happens to occurrences that are later than `misfire_limit`.
-    #[serde(default)]
-    pub misfire: Misfire,
-    /// How late an occurrence may be before it counts as missed.
-    #[serde(
-        default = "defaults::misfire_limit",
-        with = "campanile_schedule::time::duration"
-    )]
-    pub misfire_limit: Duration,
-    /// Occurrences older than this never run, whatever the misfire policy says; absent = no such bound.
-    #[serde(
-        default,
-        with = "campanile_schedule::time::optional_duration",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub max_lateness: Option<Duration>,
-    /// A run that has not started this long after it was due is skipped; absent = it waits for a worker for ever.
-    #[serde(
-        default,
-        with = "campanile_schedule::time::optional_duration",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub start_deadline: Option<Duration>,
-    /// What happens to an occurrence that is due while an earlier run is active.
-    #[serde(default)]
-    pub overlap: Overlap,
-    /// With `overlap = "queue"`: how many runs may wait for an earlier one; those over it are skipped.
-    #[serde(
-        default = "defaults::overlap_queue_max",
-        skip_serializing_if = "defaults::is_overlap_queue_max"
-    )]
-    pub overlap_queue_max: u32,
-    /// How many of its runs may be handed to workers at once, in the whole cluster; absent = any number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_running: Option<u32>,
-    /// A named group whose limit it shares with other tasks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// How long one attempt may take.
-    #[serde(
-        default = "defaults::timeout",
-        with = "campanile_schedule::time::duration"
-    )]
-    pub timeout: Duration,
-    /// Whether a run may be started again after its worker died.
-    #[serde(default)]
-    pub start: StartMode,
-    /// What happens after a failure.
-    #[serde(default)]
-    pub retry: Retry,
-    /// JMS priority, 0 (last) to 9 (first).
-    #[serde(default = "defaults::priority")]
-    pub priority: u8,
-    /// Whether the schedule rests; requests still run. An operator's act: applying a file never takes it back.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub paused: bool,
-    /// Whether the task is in use: one that is not has no occurrences, and requests for it are refused.
-    #[serde(default = "defaults::yes", skip_serializing_if = "defaults::is_yes")]
-    pub enabled: bool,
-}
-
-/// A task as the store keeps it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Task {
-    /// Who it is.
-    pub id: TaskId,
-    /// Grows with every change.
-    pub version: i64,
-    /// What people wrote, defaults filled in, the anchor fixed.
-    pub spec: TaskSpec,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    pub updated_at: Timestamp,
-    /// While it rests: the instant from which on its occurrences do not run.
-    pub rests_from: Option<Timestamp>,
-}
-
-impl Task {
-    /// Whether requests for it are taken.
-    ///
-    /// # Errors
-    /// A sentence with the remedy, if its definition disables it.
-    pub fn check_enabled(&self) -> Result<(), String> {
-        if self.spec.enabled {
-            return Ok(());
-        }
-        let name = &self.spec.name;
-        Err(format!(
-            "task `{name}` is disabled: put it with `enabled = true` first"
-        ))
-    }
-}
-
-impl TaskSpec {
-    /// The defaults around a handler: what a run that was submitted with its own handler runs under.
-    #[must_use]
-    pub fn for_handler(handler: HandlerSpec) -> Self {
+impl<'a, H: Handler> Task<'a, H> {
+    pub(crate) fn new(client: &'a Client, name: String) -> Self {
+        let mut spec = TaskSpec::for_handler(HandlerSpec::Native(H::NAME.to_owned()));
+        spec.name = name;
         Self {
-            name: String::new(),
-            description: None,
-            owner: None,
-            schedule: None,
-            dialect: Dialect::Auto,
-            timezone: defaults::utc(),
-            anchor: None,
-            dst: Dst::default(),
-            starts_at: None,
-            ends_at: None,
-            max_count: None,
-            calendars: Texts::default(),
-            on_excluded: OnExcluded::default(),
-            jitter: Duration::ZERO,
-            queue: QueueName::default(),
-            handler,
-            payload: serde_json::Value::Null,
-            misfire: Misfire::default(),
-            misfire_limit: defaults::misfire_limit(),
-            max_lateness: None,
-            start_deadline: None,
-            overlap: Overlap::default(),
-            overlap_queue_max: defaults::overlap_queue_max(),
-            max_running: None,
-            group: None,
-            timeout: defaults::timeout(),
-            start: StartMode::default(),
-            retry: Retry::default(),
-            priority: defaults::priority(),
-            paused: false,
-            enabled: true,
+            client,
+            spec,
+            wrong: None,
+            handler: PhantomData,
         }
     }
 
-    /// The compiled schedule with its bounds, whatever calendars say. `created_at` anchors an `every` that names no
-    /// anchor.
+    fn with(mut self, change: impl FnOnce(&mut TaskSpec)) -> Self {
+        change(&mut self.spec);
+        self
+    }
+
+    /// Runs at the instants of a cron expression: of five fields as in Unix, of six or seven as in Spring or Quartz.
+    pub fn cron(self, expression: &str) -> Self {
+        self.with(|spec| spec.schedule = Some(expression.into()))
+    }
+
+    /// Runs every so often, counted from the task's creation.
+    pub fn every(self, period: Duration) -> Self {
+        self.with(|spec| spec.schedule = Some(format!("every {}", format_duration(period)).into()))
+    }
+
+    /// Runs so long after the end of the run before; the first time, so long after its creation.
+    pub fn after(self, delay: Duration) -> Self {
+        self.with(|spec| spec.schedule = Some(format!("after {}", format_duration(delay)).into()))
+    }
+
+    /// Runs once, at this instant.
+    pub fn at(self, instant: Timestamp) -> Self {
+        self.with(|spec| spec.schedule = Some(format!("at {instant}").into()))
+    }
+
+    /// The zone on whose wall the schedule is meant; absent = UTC.
+    pub fn zone(self, name: &str) -> Self {
+        self.with(|spec| name.clone_into(&mut spec.timezone))
+    }
+
+    /// What the handler is given.
+    pub fn payload(mut self, args: &H::Args) -> Self {
+        match serde_json::to_value(args) {
+            Ok(payload) => self.spec.payload = payload,
+            Err(error) => self.wrong = Some(error),
+        }
+        self
+    }
+
+    /// Where its runs go; absent = `default`.
+    pub fn queue(self, name: &str) -> Self {
+        self.with(|spec| spec.queue = QueueName::new(name))
+    }
+
+    /// What happens after a failure; absent = nothing, it has one attempt.
+    pub fn retry(self, retry: Retry) -> Self {
+        self.with(|spec| spec.retry = retry)
+    }
+
+    /// How long one attempt may take; absent = a minute.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|spec| spec.timeout = timeout)
+    }
+
+    /// What happens to instants that were missed; absent = the last one runs.
+    pub fn misfire(self, misfire: Misfire) -> Self {
+        self.with(|spec| spec.misfire = misfire)
+    }
+
+    /// What happens at an instant while an earlier run is active; absent = they run side by side.
+    pub fn overlap(self, overlap: Overlap) -> Self {
+        self.with(|spec| spec.overlap = overlap)
+    }
+
+    /// Whether a run may start again after its worker died; absent = it may.
+    pub fn start(self, start: StartMode) -> Self {
+        self.with(|spec| spec.start = start)
+    }
+
+    /// Who puts it; a task that another owner put is not changed.
+    pub fn owner(self, owner: &str) -> Self {
+        self.with(|spec| spec.owner = Some(owner.to_owned()))
+    }
+
+    /// Everything else that a task file can say.
+    pub fn change(self, change: impl FnOnce(&mut TaskSpec)) -> Self {
+        self.with(change)
+    }
+
+    /// Makes the store's task be as this says: creates it, changes it, or finds that nothing is to be done. A pause that
+    /// somebody made stays.
     ///
     /// # Errors
-    /// The field at fault (`schedule`, `timezone`) with what would be valid.
-    pub fn compile(&self, created_at: Timestamp) -> Result<Schedule, Invalid> {
-        self.compile_by(created_at, &Fuel::of(limits::TASK_FUEL))
-    }
-
-    /// The same with this fuel.
-    ///
-    /// # Errors
-    /// As [`TaskSpec::compile`]; what can't be worked out with it names the field that makes it so long.
-    pub fn compile_by(&self, created_at: Timestamp, fuel: &Fuel) -> Result<Schedule, Invalid> {
-        let options = Options {
-            dialect: self.dialect,
-            timezone: TimeZoneName::parse(&self.timezone)
-                .map_err(|e| Invalid::new("timezone", e.to_string()))?,
-            dst: self.dst,
-            anchor: self.anchor.unwrap_or(created_at),
-            name_for_hash: self.name.clone(),
-        };
-        let texts: &[String] = self.schedule.as_ref().map_or(&[], Texts::as_slice);
-        let schedule = Schedule::parse_all_by(texts, &options, fuel)
-            .map_err(|e| Invalid::new("schedule", e.to_string()))?;
-        // Before it is counted.
-        self.check_count(&schedule)?;
-        let bounds = Bounds {
-            starts_at: self.starts_at,
-            ends_at: self.ends_at,
-            max_count: self.max_count,
-            counted_from: created_at,
-        };
-        let schedule = schedule.bounded_by(&bounds, fuel);
-        fuel.check().map_err(|spent| {
-            let remedy = "write a smaller number, fewer schedules, or `ends_at` instead";
-            Invalid::new("max_count", format!("{spent}: {remedy}"))
-        })?;
-        Ok(schedule)
-    }
-
-    /// Checks `max_count`: what is not counted by arithmetic is counted one by one, and that takes time.
-    fn check_count(&self, schedule: &Schedule) -> Result<(), Invalid> {
-        let most = if schedule.counts_by_arithmetic() {
-            u32::MAX
-        } else {
-            campanile_schedule::limits::MAX_COUNT_MAX
-        };
-        match self.max_count {
-            Some(n) if n == 0 || n > most => Err(Invalid::new(
-                "max_count",
-                format!("{n} is out of range: write 1 to {most}, or `ends_at` instead"),
-            )),
-            _ => Ok(()),
+    /// The field at fault and what to write instead; another owner's task; a store that does not answer.
+    pub async fn apply(self) -> Result<Diff, Error> {
+        if let Some(source) = self.wrong {
+            return Err(Error::Arguments {
+                handler: H::NAME,
+                source,
+            });
         }
-    }
-
-    /// The compiled schedule with the calendars that it names; `find` looks them up.
-    ///
-    /// # Errors
-    /// As [`TaskSpec::compile`], `calendars` for a name that `find` does not know, and `on_excluded` where moving makes
-    /// no sense.
-    pub fn timetable(
-        &self,
-        created_at: Timestamp,
-        find: &dyn Fn(&str) -> Option<Arc<Calendar>>,
-    ) -> Result<Timetable, Invalid> {
-        self.timetable_by(created_at, find, &Fuel::of(limits::TASK_FUEL))
-    }
-
-    /// The same with this fuel.
-    ///
-    /// # Errors
-    /// As [`TaskSpec::timetable`] and [`TaskSpec::compile_by`].
-    pub fn timetable_by(
-        &self,
-        created_at: Timestamp,
-        find: &dyn Fn(&str) -> Option<Arc<Calendar>>,
-        fuel: &Fuel,
-    ) -> Result<Timetable, Invalid> {
-        let schedule = self.compile_by(created_at, fuel)?;
-        let zone = TimeZoneName::parse(&self.timezone)
-            .map_err(|e| Invalid::new("timezone", e.to_string()))?;
-        let calendars = self.calendars.as_slice().iter().map(|name| {
-            find(name).ok_or_else(|| {
-                let message = format!(
-                    "there is no calendar `{name}`: put it first, or see `campanile calendar list`"
-                );
-                Invalid::new("calendars", message)
-            })
-        });
-        let calendars = calendars.collect::<Result<Vec<_>, _>>()?;
-        let timetable = Timetable::new(schedule, calendars, self.on_excluded, zone);
-        timetable.check(created_at, fuel)?;
-        fuel.check().map_err(|spent| {
-            let remedy = "write on_excluded = \"skip\", or a schedule with fewer occurrences a day";
-            Invalid::new("on_excluded", format!("{spent}: {remedy}"))
-        })?;
-        Ok(timetable)
-    }
-
-    /// How long after its instant an occurrence starts: the task's own place in its `jitter`, the same for each of its
-    /// occurrences and on every machine.
-    #[must_use]
-    pub fn jitter_offset(&self) -> Duration {
-        hash_spread(&self.name, self.jitter)
-    }
-
-    /// Checks every field against the limits.
-    ///
-    /// # Errors
-    /// The first field at fault.
-    pub fn validate(&self, created_at: Timestamp) -> Result<(), Invalid> {
-        self.validate_fields()?;
-        self.compile(created_at).map(drop)
-    }
-
-    /// Checks all fields but the schedule, which takes the longest: who compiles it anyway asks this first.
-    ///
-    /// # Errors
-    /// The first field at fault.
-    pub fn validate_fields(&self) -> Result<(), Invalid> {
-        check_name("name", &self.name)?;
-        check_name("queue", self.queue.as_str())?;
-        lengths::check_task(self)?;
-        if let Some(owner) = &self.owner {
-            check_name("owner", owner)?;
-        }
-        if self.schedule.as_ref().is_some_and(Texts::is_empty) {
-            return Err(Invalid::new(
-                "schedule",
-                "is an empty list: leave it out for a task that runs on request alone, or write a schedule in it, as in \
-                 [\"0 2 * * *\"]",
-            ));
-        }
-        check_handler(&self.handler)?;
-        check_payload(&self.payload)?;
-        if self.priority > 9 {
-            return Err(Invalid::new(
-                "priority",
-                format!(
-                    "{} is out of range: write 0 (last) to 9 (first)",
-                    self.priority
-                ),
-            ));
-        }
-        check_attempts(self)?;
-        self.check_policies()?;
-        check_duration("misfire_limit", self.misfire_limit)?;
-        for (field, duration) in [
-            ("max_lateness", self.max_lateness),
-            ("start_deadline", self.start_deadline),
-        ] {
-            duration.map_or(Ok(()), |d| check_duration(field, d))?;
-        }
-        Ok(())
-    }
-
-    /// Whether its schedule rests, by an operator's act or by its definition.
-    #[must_use]
-    pub const fn rests(&self) -> bool {
-        self.paused || !self.enabled
-    }
-
-    /// Whether instants of its schedule come: it has one, and it does not rest.
-    #[must_use]
-    pub const fn has_instants(&self) -> bool {
-        self.schedule.is_some() && !self.rests()
-    }
-
-    /// Whether its runs must not overlap: each needs the task's one permit, from its instant to its end.
-    #[must_use]
-    pub const fn is_exclusive(&self) -> bool {
-        !matches!(self.overlap, Overlap::Allow)
-    }
-
-    fn check_policies(&self) -> Result<(), Invalid> {
-        if !self.jitter.is_zero() {
-            check_duration("jitter", self.jitter)?;
-        }
-        for name in self.calendars.as_slice() {
-            check_name("calendars", name)?;
-        }
-        if let Some(group) = &self.group {
-            check_name("group", group)?;
-        }
-        let in_range = |field, n: Option<u32>, max| match n {
-            Some(n) if n == 0 || n > max => Err(Invalid::new(
-                field,
-                format!("{n} is out of range: write 1 to {max}"),
-            )),
-            _ => Ok(()),
-        };
-        in_range("max_running", self.max_running, limits::PERMITS_MAX)?;
-        let waiting = Some(self.overlap_queue_max);
-        in_range("overlap_queue_max", waiting, limits::PARKED_MAX)?;
-        if self.is_exclusive() && self.max_running.is_some_and(|n| n > 1) {
-            return Err(Invalid::new(
-                "max_running",
-                "a task whose runs must not overlap has one at a time: leave it out, or write overlap = \"allow\"",
-            ));
-        }
-        if let (Some(first), Some(last)) = (self.starts_at, self.ends_at)
-            && first > last
-        {
-            return Err(Invalid::new(
-                "ends_at",
-                format!("{last} is before starts_at ({first}): write a later instant"),
-            ));
-        }
-        Ok(())
+        let wanted = vec![self.spec].into();
+        Ok(self
+            .client
+            .editor()
+            .apply(&wanted, &Apply::default())
+            .await?)
     }
 }

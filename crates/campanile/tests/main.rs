@@ -1,26 +1,13 @@
-//! The library's tests over its memory adapters: the production engine, with real adapters that live in memory.
+//! The facade as a program uses it: on a SQLite file, in memory, as a client. What the engine promises is tested where the
+//! engine is; here is only what the facade adds.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a test that meets an error is to fail right there"
+    reason = "a test says by a panic what it did not find"
 )]
 
-mod control;
-mod control_aside;
-mod control_bounds;
-mod control_owners;
-mod control_shared;
-mod control_silence;
-mod control_why;
-mod doubt;
-mod engine;
-mod forecast;
-mod guides;
-mod hostile;
-mod limits;
-mod lost;
-mod model;
-mod rests;
-mod routing;
+mod clients;
+mod handlers;
+mod memory;
 mod support;
-mod world;
+mod transactions;

@@ -124,6 +124,42 @@ fn today() -> String {
     date.unwrap_or_else(|_| "unknown".to_owned())
 }
 
+/// What runs by name alone, each with how to run it and the age of its last record.
+pub fn by_name() -> Vec<String> {
+    let records = read_all(&tidy::root()).unwrap_or_default();
+    let now = seconds_of(&today());
+    page::names()
+        .map(|name| match records.get(name) {
+            Some(record) => {
+                let age = now.zip(seconds_of(&record.date));
+                let age = age.map_or_else(
+                    || "of unknown age".to_owned(),
+                    |(now, then)| match now.saturating_sub(then) / 86_400 {
+                        0 => "today".to_owned(),
+                        1 => "1 day old".to_owned(),
+                        days => format!("{days} days old"),
+                    },
+                );
+                let (date, took) = (&record.date, record.seconds);
+                format!(
+                    "  {name}: `{}`, {took} s; last record {date}, {age}",
+                    record.command
+                )
+            }
+            None => format!("  {name}: no record yet"),
+        })
+        .collect()
+}
+
+/// A day as seconds since 1970.
+fn seconds_of(date: &str) -> Option<u64> {
+    let date = Command::new("date")
+        .args(["-u", "-d", date, "+%s"])
+        .output()
+        .ok()?;
+    String::from_utf8_lossy(&date.stdout).trim().parse().ok()
+}
+
 /// Takes over what instruments have left, and writes the page.
 pub fn write() -> bool {
     match take_over().and_then(|taken| {
@@ -221,5 +257,18 @@ mod tests {
     #[test]
     fn the_page_is_what_the_records_say() {
         assert!(check());
+    }
+
+    #[test]
+    fn every_instrument_is_listed_with_its_age() {
+        let lines = by_name();
+        assert_eq!(lines.len(), page::names().count());
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.contains("last record") || line.contains("no record yet")),
+            "{lines:?}"
+        );
+        assert_eq!(seconds_of("2026-11-26"), Some(1_795_651_200));
     }
 }

@@ -58,12 +58,23 @@ const INSTRUMENTS: &[Instrument] = &[
         says: "One fault after another on a whole cluster, with the time that service was away.",
     },
     Instrument {
+        name: "provider",
+        title: "A foreign identity provider",
+        guide: "docs/guide/access.md",
+        says: "People log in through the pages of npm's oidc-provider; who is in no group, and a code that was used, get nobody in.",
+    },
+    Instrument {
         name: "fuzz",
         title: "Hostile input",
         guide: "docs/contribute/hostile-input.md",
         says: "Any bytes as what comes from outside, on a build with a sanitizer.",
     },
 ];
+
+/// The instruments' names, in the order of the page.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    INSTRUMENTS.iter().map(|instrument| instrument.name)
+}
 
 const HEAD: &str = "\
 # Evidence
@@ -78,7 +89,7 @@ with the seeds, is in `CHANGELOG.md`; that they find known bugs, put in on purpo
 
 ## From the promise to its test
 
-The invariants are predicates in `crates/campanile/src/protocol/invariants.rs` and in the sources named in the table;
+The invariants are predicates in `crates/campanile-core/src/decide/invariants.rs` and in the sources named in the table;
 `docs/contribute/protocol.md` has the list.
 ";
 

@@ -102,7 +102,7 @@ pub const PROMISES: &[Promise] = &[
             (Model, "I9 whatever waits is kept"),
             (Model, "I9 work goes on"),
             (Simulation, "lost run recovered"),
-            (Stepping, "claim, bury"),
+            (Stepping, "claim, evict"),
             (Failpoints, "wedged"),
             (Chaos, "no run wedged"),
         ],
@@ -194,7 +194,7 @@ pub const PROMISES: &[Promise] = &[
             (Invariants, "one_at_a_time"),
             (Model, "I8 permits fit"),
             (Model, "I8 one at a time"),
-            (Simulation, "parked run handed on"),
+            (Simulation, "blocked run handed on"),
             (Stepping, "drop, begin"),
             (Chaos, "exclusive tasks ran one at a time"),
         ],
@@ -223,14 +223,14 @@ mod tests {
 
     const fn places(source: Source) -> &'static [&'static str] {
         match source {
-            Invariants => &["crates/campanile/src/protocol/invariants.rs"],
-            Message => &["crates/campanile/src/protocol/message.rs"],
-            Model => &["crates/campanile/tests/model/properties.rs"],
-            Simulation => &["crates/campanile-simulation/src"],
-            Stepping => &["crates/campanile-adapters/tests/stepping"],
-            Failpoints => &["crates/campanile-server/tests/failpoints"],
-            Chaos => &["xtask/src/chaos"],
-            Cluster => &["xtask/src/cluster"],
+            Invariants => &["crates/campanile-core/src/decide/invariants.rs"],
+            Message => &["crates/campanile-core/src/decide/publish/message.rs"],
+            Model => &["proof/model/src/model/properties.rs"],
+            Simulation => &["proof/simulation/src"],
+            Stepping => &["proof/stepping/src/stepping"],
+            Failpoints => &["proof/field/src/scenes/failpoints"],
+            Chaos => &["proof/field/src/judge", "proof/field/src/scenes/chaos"],
+            Cluster => &["proof/field/src/judge", "proof/field/src/scenes/cluster"],
         }
     }
 

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_given_once() {
+    fn ports_are_requeuedce() {
         let ports: std::collections::BTreeSet<u16> = (0..50).map(|_| free_port()).collect();
         assert_eq!(ports.len(), 50);
     }

@@ -45,6 +45,57 @@ pub(super) fn check(file: &File, names: &Names) -> Vec<Finding> {
     findings
 }
 
+/// What a line begins with that a page may name: an item, not a remark or the middle of something.
+const ITEMS: [&str; 8] = [
+    "static ",
+    "const ",
+    "fn ",
+    "async fn ",
+    "struct ",
+    "enum ",
+    "trait ",
+    "impl ",
+];
+
+/// A line of code that a page names (`a/b.rs:12`) begins an item: one that has moved is found here.
+pub(super) fn lines(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for page in files.iter().filter(|file| file.path.ends_with(".md")) {
+        for (at, text) in page.text.lines().enumerate() {
+            for name in text.split('`').skip(1).step_by(2) {
+                if let Some(there) = line_of(files, name).filter(|there| !begins_item(there)) {
+                    let what = format!("names `{name}`, where no item begins: `{}`", there.trim());
+                    findings.push(page.finding(at + 1, what));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// The line that a name like `a/b.rs:12` means; empty behind the file's end.
+fn line_of<'a>(files: &'a [File], name: &str) -> Option<&'a str> {
+    let (path, number) = name.split_once(".rs:")?;
+    let number: usize = number.parse().ok()?;
+    let file = files
+        .iter()
+        .find(|file| file.path.strip_suffix(".rs") == Some(path))?;
+    let line = file.text.lines().nth(number.checked_sub(1)?);
+    Some(line.unwrap_or_default())
+}
+
+fn begins_item(line: &str) -> bool {
+    let line = line.trim_start();
+    let bare = match line.strip_prefix("pub") {
+        Some(rest) => rest
+            .trim_start_matches("(super)")
+            .trim_start_matches("(crate)"),
+        None => line,
+    };
+    let bare = bare.trim_start();
+    ITEMS.iter().any(|item| bare.starts_with(item))
+}
+
 /// Every change that a user can see is told in one place.
 pub(super) fn changelog(names: &Names) -> Option<Finding> {
     let what = "is missing: what changed for users is told there (Keep a Changelog)";
@@ -190,7 +241,7 @@ mod tests {
         let paths = [
             "README.md",
             "docs/guide/start.md",
-            "crates/campanile/src/protocol/mod.rs",
+            "crates/campanile-core/src/decide/mod.rs",
             "xtask/src/main.rs",
         ];
         let crates = ["campanile", "campanile-server", "serde"];
@@ -214,9 +265,9 @@ mod tests {
     #[test]
     fn paths_that_exist_may_be_named_in_many_ways() {
         for good in [
-            "`crates/campanile/src/protocol/mod.rs`",
-            "`crates/campanile/src/protocol/`",
-            "`protocol/mod.rs`, `mod.rs:12`",
+            "`crates/campanile-core/src/decide/mod.rs`",
+            "`crates/campanile-core/src/decide/`",
+            "`decide/mod.rs`, `mod.rs:12`",
             "`guide/start.md`",
             "`start.md`",
             "[start](guide/start.md#top), [up](../README.md), [root](/README.md), [web](https://x.y/z.md), [here](#a)",
@@ -232,7 +283,7 @@ mod tests {
     #[test]
     fn paths_that_are_gone_are_found() {
         for bad in [
-            "`crates/campanile/src/gone.rs`",
+            "`crates/campanile-core/src/gone.rs`",
             "`docs/gone/`",
             "`gone.rs`",
             "`protocol/gone.md`",
@@ -275,6 +326,25 @@ mod tests {
         assert_eq!(found("README.md", "`campanile-gone`").len(), 1);
         assert_eq!(found("README.md", "the `gone` crate").len(), 1);
         assert_eq!(found("README.md", "on the crate `gone`.").len(), 1);
+    }
+
+    #[test]
+    fn a_line_that_a_page_names_begins_an_item() {
+        let file = |path: &str, text: &str| File {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        let code = file(
+            "a/b.rs",
+            "//! Head.\nstatic X: u8 = 1;\n    pub(super) const fn y() {\n",
+        );
+        let found = |page: &str| lines(&[file("p.md", page), code.clone()]).len();
+        assert_eq!(
+            found("`a/b.rs:2` and `a/b.rs:3`, `a/b.rs`, `other.rs:1`"),
+            0
+        );
+        assert_eq!(found("`a/b.rs:1`"), 1);
+        assert_eq!(found("`a/b.rs:9`, `a/b.rs:0`"), 1);
     }
 
     #[test]

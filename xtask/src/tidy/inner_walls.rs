@@ -56,7 +56,7 @@ fn breaches(file: &File, wall: &Wall) -> Vec<Finding> {
     findings
 }
 
-/// Whether a line of code has this path (`crate::control`, `campanile::actor`), or something below it.
+/// Whether a line of code has this path (`crate::control`, `campanile_core::actor`), or something below it.
 fn names(line: &str, module: &str) -> bool {
     line.match_indices(module).any(|(at, _)| {
         let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';

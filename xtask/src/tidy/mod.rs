@@ -3,6 +3,7 @@
 //! It never fixes anything, and knows nothing that the compiler or clippy already checks.
 
 mod docs;
+mod heart;
 mod inner_walls;
 mod lexer;
 mod rust;
@@ -121,6 +122,8 @@ fn check_files(
     }
     findings.extend(rust::sizes(files, long_files, long_functions));
     findings.extend(inner_walls::check(files));
+    findings.extend(heart::check(files));
+    findings.extend(docs::lines(files));
     findings.extend(docs::changelog(names));
     findings.sort();
     findings

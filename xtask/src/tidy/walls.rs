@@ -4,10 +4,37 @@
 use super::{File, Finding};
 
 /// A manifest, and all that it may depend on.
-const WALLS: [(&str, &[&str]); 1] = [(
-    "crates/campanile-schedule/Cargo.toml",
-    &["jiff", "serde", "thiserror"],
-)];
+const WALLS: [(&str, &[&str]); 3] = [
+    (
+        "crates/campanile-access/Cargo.toml",
+        &[
+            "campanile-schedule",
+            "hex",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "utoipa",
+        ],
+    ),
+    (
+        "crates/campanile-schedule/Cargo.toml",
+        &["jiff", "serde", "thiserror"],
+    ),
+    (
+        "crates/campanile-task/Cargo.toml",
+        &[
+            "campanile-schedule",
+            "jiff",
+            "serde",
+            "serde_json",
+            "serde_path_to_error",
+            "strsim",
+            "thiserror",
+            "utoipa",
+        ],
+    ),
+];
 
 pub(super) fn check(file: &File) -> Vec<Finding> {
     let allowed = WALLS.iter().find(|(path, _)| *path == file.path);

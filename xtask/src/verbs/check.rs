@@ -1,11 +1,14 @@
 //! `check` and `tidy`: what can be said about the code without running it. Warnings are errors here and nowhere else,
 //! so that a half-done change still compiles at a developer's desk.
 
-use super::{Steps, cargo, say};
+use super::{Steps, cargo, deny, say};
 use crate::evidence;
 
-/// Formatting, clippy, tidy, API docs.
+/// Formatting, clippy, tidy, API docs, and what the dependencies may be.
 pub fn run() -> bool {
+    if xtask::skip::in_ci() {
+        deny::install();
+    }
     let mut steps = Steps::default();
     steps.program("format", &mut cargo(&["fmt", "--all", "--check"]));
     let clippy = [
@@ -28,6 +31,7 @@ pub fn run() -> bool {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features", kind]);
         steps.program(name, doc.env("RUSTDOCFLAGS", "-D warnings"));
     }
+    deny::run(&mut steps);
     steps.report("check");
     steps.passed()
 }

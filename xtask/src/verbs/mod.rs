@@ -3,10 +3,13 @@
 
 pub mod bench;
 pub mod check;
+pub mod deny;
 pub mod failpoints;
+pub mod field;
 pub mod fuzz;
 pub mod install;
 pub mod model;
+pub mod provider;
 pub mod sim;
 pub mod step;
 pub mod test;
@@ -14,27 +17,12 @@ pub mod test;
 use std::process::Command;
 use std::time::Instant;
 
+pub use xtask::cargo::cargo;
+
 /// Prints a line.
 #[expect(clippy::print_stdout, reason = "this is the tool's output")]
 pub fn say(line: &str) {
     println!("{line}");
-}
-
-/// The cargo that runs this tool, in the workspace's root.
-pub fn cargo(arguments: &[&str]) -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut cargo = Command::new(program);
-    cargo.args(arguments).current_dir(xtask::tidy::root());
-    // What cargo told this tool of its own package would make some dependencies' build scripts run again, and with
-    // them half of the world.
-    let told = ["CARGO_PKG_", "CARGO_MANIFEST_"];
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if told.iter().any(|prefix| name.starts_with(prefix)) {
-            cargo.env_remove(&*name);
-        }
-    }
-    cargo
 }
 
 /// The steps of a verb, with how each ended.

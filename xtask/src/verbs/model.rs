@@ -15,9 +15,9 @@ pub fn run(deep: bool) -> bool {
     } else {
         ("small scenes and mutants", &[])
     };
-    let mut test = cargo(&["test", "-p", "campanile", "--test", "main"]);
+    let mut test = cargo(&["test", "-p", "campanile-model", "--lib"]);
     // One at a time: each check uses all cores by itself, and its counts belong together on the screen.
-    let runner = ["model::", "--", "--nocapture", "--test-threads", "1"];
+    let runner = ["--", "--nocapture", "--test-threads", "1"];
     test.args(build).args(runner);
     if deep {
         test.env(DEEP_VARIABLE, "1");

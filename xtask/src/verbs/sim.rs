@@ -1,5 +1,5 @@
 //! `cargo xtask sim`: builds the simulation optimised and runs it with the options it was given. What is simulated and
-//! judged is the business of `crates/campanile-simulation`; this tool does not depend on it, so that it starts at once.
+//! judged is the business of `proof/simulation`; this tool does not depend on it, so that it starts at once.
 
 use super::cargo;
 use crate::evidence;

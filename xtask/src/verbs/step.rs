@@ -37,8 +37,8 @@ impl Options {
 pub fn run(options: &Options) -> bool {
     let mut steps = Steps::default();
     // Cargo's own runner: it ends no test that takes its time.
-    let mut test = cargo(&["test", "-p", "campanile-adapters", "--test", "main"]);
-    test.args(["stepping::", "--", "--nocapture"]);
+    let mut test = cargo(&["test", "-p", "campanile-stepping", "--lib"]);
+    test.args(["--", "--nocapture"]);
     for (variable, number) in [
         (ROUNDS_VARIABLE, options.rounds),
         (SEED_VARIABLE, options.seed),

@@ -9,12 +9,15 @@ use std::sync::Arc;
 use xtask::servers::{self, ActiveMq, Error, Postgres, Redis, TempDir};
 use xtask::skip::FILE_VARIABLE;
 
-use super::{Steps, cargo, install, say};
+use crate::evidence;
+
+use super::{Steps, cargo, deny, install, say};
 
 /// Runs the tests whose names contain one of the filters; all of them without a filter.
 pub fn run(filters: &[String]) -> bool {
     servers::sweep();
     install::servers();
+    deny::install();
     let Ok(folder) = TempDir::new("run") else {
         say("failed to make a folder for this run");
         return false;
@@ -39,6 +42,10 @@ pub fn run(filters: &[String]) -> bool {
     drop(shared);
     note_skips(&mut steps, &skips);
     steps.report("test");
+    say("── by name alone (`cargo xtask evidence` keeps their records)");
+    for line in evidence::by_name() {
+        say(&line);
+    }
     if !summary.is_empty() {
         say(&summary);
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use campanile::port::clock::Clock as _;
-use campanile::port::handler::{Context, Executor, Failure, Log};
-use campanile::protocol::limits;
-use campanile::system::SystemClock;
-use campanile::task::{Class, FRAMING_HEADERS, HandlerSpec, HttpSpec};
+use campanile_core::limits;
+use campanile_core::port::clock::Clock as _;
+use campanile_core::port::handler::{Context, Executor, Failure, Log, Returned};
+use campanile_core::system::SystemClock;
+use campanile_core::task::{Class, FRAMING_HEADERS, HandlerSpec, HttpSpec};
 use reqwest::header::{
     CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
@@ -79,18 +79,7 @@ impl Http {
         let guard = Guard {
             allow_private_targets: options.allow_private_targets,
         };
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .dns_resolver(Arc::new(guard))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(options.connect_timeout)
-            .pool_idle_timeout(IDLE_MAX)
-            .user_agent(concat!("campanile/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(BuildError::Client)?;
+        let client = client(guard, options.connect_timeout)?;
         Ok(Self { client, guard })
     }
 
@@ -141,7 +130,7 @@ impl Http {
 
 #[async_trait]
 impl Executor for Http {
-    async fn execute(&self, handler: &HandlerSpec, context: Context) -> Result<(), Failure> {
+    async fn execute(&self, handler: &HandlerSpec, context: Context) -> Result<Returned, Failure> {
         let HandlerSpec::Http(spec) = handler else {
             return Err(super::misplaced("http", handler));
         };
@@ -149,9 +138,28 @@ impl Executor for Http {
         tokio::select! {
             biased;
             () = context.stop.cancelled() => Err(super::stopped()),
-            end = self.exchange(request, spec, &context.log) => end,
+            end = self.exchange(request, spec, &context.log) => end.map(|()| None),
         }
     }
+}
+
+/// A client that goes where it is sent and nowhere else.
+pub(super) fn client(
+    guard: Guard,
+    connect_timeout: Duration,
+) -> Result<reqwest::Client, BuildError> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls()?)
+        .dns_resolver(Arc::new(guard))
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(connect_timeout)
+        .pool_idle_timeout(IDLE_MAX)
+        .user_agent(concat!("campanile/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(BuildError::Client)
 }
 
 /// TLS with its own provider, so that it doesn't matter what the process has installed. A machine without any roots
@@ -198,7 +206,9 @@ fn headers(
                 "handler.http.headers: `{header}` is written by the worker itself: leave it out"
             )));
         }
-        let value = header_value(name, value)?;
+        let mut value = header_value(name, value)?;
+        // It may be a secret: no library is to show it.
+        value.set_sensitive(true);
         // A task from before there was a limit may have any number of them.
         headers.try_append(header, value).map_err(|_| {
             Failure::fatal("handler.http.headers: there are more than HTTP can carry")
@@ -273,7 +283,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// An HTTP date in milliseconds since 1970.
-fn date_ms(text: &str) -> Option<i64> {
+pub(super) fn date_ms(text: &str) -> Option<i64> {
     let date = httpdate::parse_http_date(text.trim()).ok()?;
     let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_millis()).ok()
@@ -352,7 +362,7 @@ fn class_of(error: &reqwest::Error) -> Class {
 }
 
 /// An error with all its causes, without the address: that may hold a secret.
-fn chain(error: reqwest::Error) -> String {
+pub(super) fn chain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();

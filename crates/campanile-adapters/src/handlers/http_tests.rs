@@ -1,7 +1,7 @@
 //! What a status means, what is sent as a body, and how long a target asks to be left alone.
 
 use super::*;
-use campanile::port::handler::Verdict;
+use campanile_core::port::handler::Verdict;
 
 fn asked(pairs: &[(&'static str, &str)]) -> Option<u64> {
     let mut headers = HeaderMap::new();

@@ -1,8 +1,7 @@
 //! Bytes from outside into an attempt's log: as UTF-8 whatever they are, without NUL (no database's TEXT holds one),
 //! and in few steps, however much it is.
 
-use campanile::port::handler::Log;
-use campanile::protocol::limits;
+use campanile_core::port::handler::Log;
 
 /// Writes one stream of bytes to a log. A character may be split over two pieces.
 #[derive(Debug)]
@@ -10,7 +9,6 @@ pub(super) struct Output {
     log: Log,
     /// The beginning of a character whose end hasn't come yet: three bytes at most.
     tail: Vec<u8>,
-    taken: usize,
 }
 
 impl Output {
@@ -18,13 +16,11 @@ impl Output {
         Self {
             log,
             tail: Vec::new(),
-            taken: 0,
         }
     }
 
     /// Adds a piece.
     pub(super) fn push(&mut self, piece: &[u8]) {
-        self.taken = self.taken.saturating_add(piece.len());
         let mut bytes = std::mem::take(&mut self.tail);
         bytes.extend_from_slice(piece);
         let mut text = String::with_capacity(bytes.len());
@@ -41,8 +37,8 @@ impl Output {
     }
 
     /// Whether more was taken than the log can hold.
-    pub(super) const fn is_over(&self) -> bool {
-        self.taken > limits::LOG_BYTES_MAX
+    pub(super) fn is_over(&self) -> bool {
+        self.log.is_over()
     }
 
     /// The stream has ended: half a character is written as what it is.
@@ -69,6 +65,7 @@ fn is_begun(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use campanile_core::limits;
 
     fn logged(pieces: &[&[u8]]) -> String {
         let log = Log::default();
@@ -107,7 +104,7 @@ mod tests {
             let all = format!("begin {body} end");
             let pieces: Vec<&[u8]> = all.as_bytes().chunks(pieces_of).collect();
             let text = logged(&pieces);
-            assert!(text.len() <= limits::LOG_BYTES_MAX, "{}", text.len());
+            assert!(text.len() <= limits::LOG_BYTES + 64, "{}", text.len());
             assert!(text.starts_with("begin ") && text.ends_with(" end"));
             let (head, rest) = text.split_once("\n[").unwrap();
             let (count, tail) = rest.split_once(" bytes are left out here]\n").unwrap();
@@ -115,7 +112,7 @@ mod tests {
             assert_eq!(head.len() + count + tail.len(), all.len());
             assert!(tail.len() > 30_000, "{}", tail.len());
         }
-        let whole = "y".repeat(limits::LOG_BYTES_MAX);
+        let whole = "y".repeat(limits::LOG_BYTES);
         assert_eq!(logged(&[whole.as_bytes()]), whole);
     }
 }

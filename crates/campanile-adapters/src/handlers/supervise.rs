@@ -12,20 +12,23 @@
 //! supervisor itself is killed, the kernel kills the program (PDEATHSIG) and the worker the group.
 //!
 //! The supervisor makes itself the subreaper of all it starts: a process that left the group (`setsid`, job control, a
-//! double fork) becomes its child when its parent ends, and is killed with the rest. Two things get past it: a
-//! process that runs as another user (a set-uid program), which it may not signal, and whatever is started by a
-//! service that the program only asked (`systemd-run`, `docker run`).
+//! double fork) becomes its child when its parent ends, and is killed with the rest. Where the worker made a cgroup for the
+//! attempt, all in it is killed in one step, whoever's child it is. What can't be killed (it runs as another user, or hangs
+//! in the kernel) is waited for a while, then named. Two things get past it: whatever is started by a service that the
+//! program only asked (`systemd-run`, `docker run`), and, where the program runs as the worker's own user, a program that
+//! kills or stops the supervisor itself: for that the worker looks after it ([`super::command`]).
 //!
 //! It holds off signals that ask politely (a terminal's, a service manager's): the worker decides. And it has no
 //! PDEATHSIG of its own: that fires when the *thread* that started a process ends, which says nothing about a worker
 //! with many threads, and the closed socket tells of a death just as soon.
+
+mod enter;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, PipeReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -36,6 +39,11 @@ use nix::sys::signal::{self, SigSet, Signal};
 use nix::sys::wait::{self, Id, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+
+pub(super) use self::enter::RunAs;
+use self::enter::{Entry, enter};
+use super::cgroup::Cell;
+use super::processes::{self, Process};
 
 /// The verb under which a program that embeds the command handler calls [`main`].
 pub const VERB: &str = "__supervise";
@@ -57,6 +65,12 @@ pub(super) struct Order {
     pub(super) stdin: String,
     /// Milliseconds between SIGTERM and SIGKILL.
     pub(super) grace_ms: u64,
+    /// The folder of its cgroup, if it has one.
+    pub(super) cell: Option<String>,
+    /// Who it runs as, if not as the worker's own user.
+    pub(super) run_as: Option<RunAs>,
+    /// Whether what it started may go on after it ended well.
+    pub(super) keep_children: bool,
 }
 
 /// What the supervisor answers, a line each.
@@ -69,9 +83,11 @@ pub(super) enum Report {
     Unable(String),
     /// It can't be started as it is written.
     Invalid(String),
-    /// It ended by itself with this code, and nothing of it is left.
+    /// What can't be ended still lives; for people.
+    Left(String),
+    /// It ended by itself with this code, and nothing of it is left but what was told before.
     Exited(i32),
-    /// It was ended by this signal, and nothing of it is left.
+    /// The same, by this signal.
     Signalled(i32),
 }
 
@@ -83,12 +99,9 @@ enum Event {
 /// The second argument of the process that becomes the program.
 const ENTER: &str = "enter";
 
-/// What that process is given on its standard input, before the program's own input and after its length.
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    supervisor: u32,
-    order: Order,
-}
+/// How often it is looked whether what was killed is gone, and how many times.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOKS_MAX: u32 = 300;
 
 /// The whole of a supervisor's life; for a `main` that was called with [`VERB`] as its first argument. Answers the
 /// program's exit code, 128 + signal as shells do, or 127 when nothing was started.
@@ -106,12 +119,16 @@ pub fn main() -> ExitCode {
 fn serve() -> io::Result<u8> {
     SigSet::all().thread_block()?;
     prctl::set_child_subreaper(true)?;
+    // The order holds what a program's other programs must not read.
+    prctl::set_dumpable(false)?;
     let mut control = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut input = BufReader::new(control.try_clone()?);
     let Some(order) = read_order(&mut input)? else {
         return Ok(127);
     };
     let grace = Duration::from_millis(order.grace_ms);
+    let cell = order.cell.as_deref().map(Cell::at);
+    let keep_children = order.keep_children;
     let (mut child, mut failure) = match start() {
         Ok(started) => started,
         Err(error) => {
@@ -125,16 +142,47 @@ fn serve() -> io::Result<u8> {
     if let Some(stdin) = child.stdin.take() {
         feed(stdin, order)?;
     }
-    stand_by(group, input, grace);
-    let status = clear(group, &mut child)?;
+    let was_stopped = stand_by(group, input, grace);
+    let keeps = keep_children && !was_stopped && ended_well(group);
+    if !keeps {
+        // While its leader is not reaped, the group's number is still its own.
+        let _ = signal::killpg(group, Signal::SIGKILL);
+    }
+    let status = child.wait()?;
+    if !keeps {
+        let left = clear(cell.as_ref());
+        if !left.is_empty() {
+            tell(&mut control, &Report::Left(processes::named(&left)));
+        }
+    }
     let (mut report, code) = end(status);
-    // All that could write it is gone by now. Nothing was written by a program that was entered.
+    // Nothing was written by a program that was entered: then all that could write it is gone by now.
     let mut line = String::new();
     if failure.read_to_string(&mut line)? > 0 {
         report = serde_json::from_str(&line).map_err(io::Error::other)?;
     }
     tell(&mut control, &report);
+    if let Some(cell) = cell.filter(|_| !keeps) {
+        cell.remove();
+    }
+    drop(control);
+    stay_for_the_rest()?;
     Ok(code)
+}
+
+/// Whoever is left needs a parent that takes note of its end: this one, which now holds nothing else.
+fn stay_for_the_rest() -> io::Result<()> {
+    if !matches!(
+        wait::waitpid(None, Some(WaitPidFlag::WNOHANG)),
+        Err(Errno::ECHILD)
+    ) {
+        let nothing = File::options().read(true).write(true).open("/dev/null")?;
+        nix::unistd::dup2_stdin(&nothing)?;
+        nix::unistd::dup2_stdout(&nothing)?;
+        nix::unistd::dup2_stderr(&nothing)?;
+        while !matches!(wait::waitpid(None, None), Err(Errno::ECHILD)) {}
+    }
+    Ok(())
 }
 
 /// `None` when the worker went away before it said anything.
@@ -170,89 +218,9 @@ fn start() -> io::Result<(Child, PipeReader)> {
     Ok((child, failure))
 }
 
-/// The life of the process that becomes the program: returns only if it could not, with the reason written.
-fn enter() -> io::Result<u8> {
-    let mut failure = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    // Past the standard library's buffer: what follows the entry is for the program.
-    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut length = [0; 8];
-    (&input).read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    let mut entry = Vec::new();
-    (&input).take(length).read_to_end(&mut entry)?;
-    let Entry { supervisor, order } = serde_json::from_slice(&entry).map_err(io::Error::other)?;
-    prctl::set_pdeathsig(Signal::SIGKILL)?;
-    if std::os::unix::process::parent_id() != supervisor {
-        return Ok(127);
-    }
-    let Some((program, arguments)) = order.argv.split_first() else {
-        tell(
-            &mut failure,
-            &Report::Invalid("handler.command.argv is empty".to_owned()),
-        );
-        return Ok(127);
-    };
-    if is_plain_text(program) {
-        tell(&mut failure, &no_program(program));
-        return Ok(127);
-    }
-    let log = io::stdout().as_fd().try_clone_to_owned()?;
-    // A program inherits what is held off.
-    SigSet::empty().thread_set_mask()?;
-    let error = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(&order.env)
-        .current_dir(&order.dir)
-        .stderr(Stdio::from(log))
-        .exec();
-    tell(&mut failure, &refusal(&order, program, &error));
-    Ok(127)
-}
-
-/// A text that names no interpreter. The kernel refuses it, and the C library would then hand it to a shell, which
-/// nobody asked for.
-fn is_plain_text(program: &str) -> bool {
-    let mut head = Vec::new();
-    File::open(program)
-        .and_then(|file| file.take(256).read_to_end(&mut head))
-        .is_ok_and(|_| !head.starts_with(b"#!") && !head.contains(&0))
-}
-
-fn no_program(program: &str) -> Report {
-    Report::Invalid(format!(
-        "handler.command.argv: `{program}` is not a program: a script begins with a line such as #!/bin/sh"
-    ))
-}
-
-fn refusal(order: &Order, program: &str, error: &io::Error) -> Report {
-    if !Path::new(&order.dir).is_dir() {
-        return Report::Invalid(format!(
-            "handler.command.dir: `{}` is not a folder on this worker's machine: create it, or name another",
-            order.dir
-        ));
-    }
-    match error.kind() {
-        io::ErrorKind::NotFound => Report::Invalid(format!(
-            "handler.command.argv: `{program}` (or the interpreter that it names) is not on this worker's machine: \
-             install it there, or correct the path"
-        )),
-        io::ErrorKind::PermissionDenied => Report::Invalid(format!(
-            "handler.command.argv: this worker's user may not run `{program}` in `{}`: `chmod +x` it, or name another",
-            order.dir
-        )),
-        io::ErrorKind::ArgumentListTooLong
-        | io::ErrorKind::InvalidInput
-        | io::ErrorKind::NotADirectory => Report::Invalid(format!(
-            "handler.command: `{program}` can't be started: {error}"
-        )),
-        _ => Report::Unable(format!("failed to start `{program}`: {error}")),
-    }
-}
-
 #[expect(
     clippy::disallowed_methods,
-    reason = "a process of its own, without the runtime that campanile::system counts on"
+    reason = "a process of its own, without the runtime that campanile_core::system counts on"
 )]
 fn thread(work: impl FnOnce() + Send + 'static) {
     std::thread::spawn(work);
@@ -272,9 +240,9 @@ fn feed(mut stdin: ChildStdin, mut order: Order) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the program has ended; makes it end when the worker says so. The program is not yet reaped when this
-/// returns, so that its number is still its own and its group's.
-fn stand_by(group: Pid, mut input: BufReader<File>, grace: Duration) {
+/// Waits until the program has ended; makes it end when the worker says so, and answers whether it did. The program is not
+/// yet reaped when this returns, so that its number is still its own and its group's.
+fn stand_by(group: Pid, mut input: BufReader<File>, grace: Duration) -> bool {
     let (sender, events) = mpsc::channel();
     let closed = sender.clone();
     thread(move || {
@@ -285,7 +253,8 @@ fn stand_by(group: Pid, mut input: BufReader<File>, grace: Duration) {
         reap_until(group);
         let _ = sender.send(Event::Exited);
     });
-    if matches!(events.recv(), Ok(Event::Closed)) {
+    let is_stopped = matches!(events.recv(), Ok(Event::Closed));
+    if is_stopped {
         let _ = signal::killpg(group, Signal::SIGTERM);
         let _ = signal::killpg(group, Signal::SIGCONT);
         if events.recv_timeout(grace).is_err() {
@@ -293,6 +262,7 @@ fn stand_by(group: Pid, mut input: BufReader<File>, grace: Duration) {
             let _ = events.recv();
         }
     }
+    is_stopped
 }
 
 /// Reaps orphans that were given to us, until the program itself waits to be reaped.
@@ -323,53 +293,42 @@ fn reap_until(group: Pid) {
     }
 }
 
-/// Kills what is left of the group and every process that has become ours, until there is none. Runs while no other
-/// thread reaps, so that no number can come to mean another process between the look and the kill.
-fn clear(group: Pid, child: &mut Child) -> io::Result<ExitStatus> {
-    let _ = signal::killpg(group, Signal::SIGKILL);
-    let status = child.wait()?;
-    loop {
-        match wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => {
-                if !kill_children() {
-                    return Ok(status);
-                }
-                let _ = wait::waitpid(None, None);
-            }
-            Err(Errno::ECHILD) => return Ok(status),
-            Ok(_) | Err(_) => {}
+/// Whether the program, which has ended, ended with 0. Its end is not taken note of.
+fn ended_well(group: Pid) -> bool {
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+    matches!(
+        wait::waitid(Id::Pid(group), ended),
+        Ok(WaitStatus::Exited(_, 0))
+    )
+}
+
+/// Kills what is left in the cgroup and below us, until there is none. Answers what could not be ended in some seconds.
+/// Runs while no other thread reaps.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own, without a Clock port"
+)]
+fn clear(cell: Option<&Cell>) -> Vec<Process> {
+    let own = [nix::unistd::getpid().as_raw()];
+    let mut left = Vec::new();
+    for _ in 0..LOOKS_MAX {
+        if let Some(cell) = cell {
+            cell.kill();
         }
+        while matches!(wait::waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
+        {
+        }
+        let all = processes::all();
+        left = processes::descendants(&all, &own);
+        processes::kill(&all, &left);
+        let in_cell = cell.map(Cell::members).unwrap_or_default();
+        if left.is_empty() && in_cell.is_empty() {
+            break;
+        }
+        left.extend(in_cell.into_iter().filter_map(Process::of));
+        std::thread::sleep(LOOK_EVERY);
     }
-}
-
-/// Whether one of our children will end by this. Those of another user can't be signalled, and aren't waited for.
-fn kill_children() -> bool {
-    let mut any = false;
-    for pid in children() {
-        any |= signal::kill(pid, Signal::SIGKILL).is_ok();
-    }
-    any
-}
-
-/// Our children, from /proc: the only list of those that were adopted.
-fn children() -> Vec<Pid> {
-    let own = std::process::id().to_string();
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    processes
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| {
-            // `PID (NAME) STATE PARENT …`, where a name may hold anything, brackets too.
-            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-                stat.rsplit_once(')')
-                    .and_then(|(_, rest)| rest.split_whitespace().nth(1))
-                    == Some(own.as_str())
-            })
-        })
-        .map(Pid::from_raw)
-        .collect()
+    left
 }
 
 fn end(status: ExitStatus) -> (Report, u8) {
@@ -395,6 +354,9 @@ mod tests {
             dir: "/".to_owned(),
             stdin: "first\nsecond\n".to_owned(),
             grace_ms: 5_000,
+            cell: None,
+            run_as: None,
+            keep_children: true,
         };
         let line = serde_json::to_string(&order).unwrap();
         assert!(!line.contains('\n'));

@@ -5,10 +5,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use campanile::id::Holder;
-use campanile::memory::lock::Hints;
-use campanile::port::lock::{self, Acquired, Signal};
-use campanile::system::{dedicated, within};
+use campanile_core::id::Holder;
+use campanile_core::memory::lock::Hints;
+use campanile_core::port::lock::{self, Acquired, Signal};
+use campanile_core::system::{dedicated, within};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, oneshot};

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use campanile::id::Holder;
-use campanile::port::lock::{Acquired, Signal};
+use campanile_core::id::Holder;
+use campanile_core::port::lock::{Acquired, Signal};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, Pipeline, RedisError, RedisResult, pipe};
 

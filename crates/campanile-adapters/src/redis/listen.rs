@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use campanile::memory::lock::Hints;
-use campanile::port::lock::Signal;
-use campanile::system::{Random, pause, within};
+use campanile_core::memory::lock::Hints;
+use campanile_core::port::lock::Signal;
+use campanile_core::system::{Random, pause, within};
 use futures_util::StreamExt as _;
 use futures_util::future::{join_all, pending};
 use redis::Msg;

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use campanile::id::Holder;
-use campanile::port::lock::{Acquired, Error, Lock, Signal};
+use campanile_core::id::Holder;
+use campanile_core::port::lock::{Acquired, Error, Lock, Signal};
 
 pub use probe::Probe;
 pub use url::UrlError;
 
+use crate::service_url::ServiceUrl;
 use keeper::Keeper;
 use lease::Names;
 use servers::Servers;
@@ -53,6 +54,17 @@ impl Default for Options {
 /// The lock of one cluster in Redis. May be used from any runtime: its connections live on a thread of their own.
 pub struct RedisLock {
     keeper: Keeper,
+}
+
+/// The lock of this cluster, by its URL.
+///
+/// # Errors
+/// A sentence about the URL, without what it hides.
+pub fn at(url: &ServiceUrl, cluster: &str) -> Result<Arc<RedisLock>, String> {
+    let options = Options {
+        cluster: cluster.to_owned(),
+    };
+    connect(url.reveal(), options).map_err(|e| url.scrub(&e.to_string()))
 }
 
 /// Reads the setting `lock`; the first call of the lock opens the first connection.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::port::lock;
+use campanile_core::port::lock;
 use redis::{ErrorKind, RedisError};
 
 use super::url::Address;

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::failpoint::{self, Around};
-use campanile::port::store::{self, CALL_TIMEOUT};
-use campanile::system::{Random, pause, within};
+use campanile_core::failpoint::{self, Around};
+use campanile_core::port::store::{self, CALL_TIMEOUT};
+use campanile_core::system::{Random, pause, within};
 use sqlx::{PgPool, SqlitePool};
 
 use super::dialect::Dialect;
@@ -320,14 +320,18 @@ impl Tries {
 /// are named with it, so that no transaction is without.
 macro_rules! transaction {
     ($around:expr, $pool:expr, $random:expr, $tx:ident => $body:expr) => {{
-        campanile::failpoint::reach($around.before);
+        campanile_core::failpoint::reach($around.before);
         let mut tries = $crate::sql::connection::Tries::default();
         loop {
             let answer = match $pool.begin().await {
                 Ok(mut owned) => {
                     let body = {
                         let $tx = &mut owned;
-                        campanile::system::within(campanile::port::store::CALL_TIMEOUT, $body).await
+                        campanile_core::system::within(
+                            campanile_core::port::store::CALL_TIMEOUT,
+                            $body,
+                        )
+                        .await
                     };
                     owned.settle(body, &$around).await
                 }

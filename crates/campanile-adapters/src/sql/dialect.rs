@@ -18,6 +18,10 @@ const WORDS: &[(&str, &str, &str)] = &[
     ),
     // Keeps the row that was read from being removed until this transaction ends.
     ("share", "", "FOR KEY SHARE"),
+    // Keeps the rows that were read from everybody else, and waits for those who keep them.
+    ("lock", "", "FOR UPDATE"),
+    // Keeps the row from being changed, and sees it as it is then.
+    ("lock_shared", "", "FOR SHARE"),
     // Passes over rows that somebody else is about to change.
     ("skip_locked", "", "FOR UPDATE SKIP LOCKED"),
     // Keeps the rows of `run` that were read from being changed until this transaction ends.
@@ -32,10 +36,23 @@ const WORDS: &[(&str, &str, &str)] = &[
         "INTEGER PRIMARY KEY AUTOINCREMENT",
         "INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
     ),
+    (
+        "counted_wide_id",
+        "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    ),
     ("bytes", "BLOB", "BYTEA"),
     ("name", "TEXT COLLATE BINARY", "TEXT COLLATE \"C\""),
     ("clustered", "WITHOUT ROWID", ""),
     ("in_place", "", "WITH (fillfactor = 50)"),
+    // Rows that live for moments: room for their next versions in the same page, and a cleaning that neither comes for every
+    // few of them nor waits for a fifth of all that wait.
+    (
+        "hot_tables",
+        "",
+        "ALTER TABLE campanile_run SET (fillfactor = 30, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE campanile_due SET (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);",
+    ),
 ];
 
 impl Dialect {

@@ -1,7 +1,7 @@
 //! What a driver's error means to the protocol, and why a store could not be opened. The one place that knows
 //! databases' error codes.
 
-use campanile::port::{Cause, store};
+use campanile_core::port::{Cause, store};
 
 use super::outage::{cause, is_down};
 
@@ -47,6 +47,17 @@ pub enum OpenError {
         /// The store's version.
         found: i64,
         /// The newest version that this program knows.
+        known: i64,
+    },
+    /// An earlier program made the store, and nobody asked for a migration.
+    #[error(
+        "store: its schema is version {found} and this program needs version {known}: stop the programs of earlier versions, \
+         keep a copy, and migrate it, with `.migrate(true)` or `campanile migrate`"
+    )]
+    Older {
+        /// The store's version.
+        found: i64,
+        /// The version that this program needs.
         known: i64,
     },
     /// A migration that the store has applied is not the one that this program has.
@@ -190,6 +201,11 @@ enum Kind {
 /// Whether the connection is gone, as opposed to a statement that was refused.
 pub(super) fn is_broken(error: &sqlx::Error) -> bool {
     kind(error) == Kind::Broken
+}
+
+/// Whether others were in the way, so that the same may simply be tried again.
+pub(super) fn is_contended(error: &sqlx::Error) -> bool {
+    kind(error) == Kind::Contended
 }
 
 fn kind(error: &sqlx::Error) -> Kind {

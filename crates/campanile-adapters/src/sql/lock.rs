@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use campanile::id::Holder;
-use campanile::port::lock::{self, Acquired, Signal};
-use campanile::system::within;
+use campanile_core::id::Holder;
+use campanile_core::port::lock::{self, Acquired, Signal};
+use campanile_core::system::within;
 use campanile_schedule::time::duration_ms;
 use tokio::sync::Mutex;
 
@@ -23,23 +23,23 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Takes the lease if it is free, ours, or over.
 static ACQUIRE: Statement = Statement::new(
-    "INSERT INTO store_lock (name, holder, expires_at) VALUES (:name, :holder, @now + :ttl)
+    "INSERT INTO campanile_store_lock AS store_lock (name, holder, expires_at) VALUES (:name, :holder, @now + :ttl)
      ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
      WHERE store_lock.holder = excluded.holder OR store_lock.expires_at <= @now",
 );
 
 /// Who has the lease, and for how long. What the statement above changed is never asked of its count.
 static HELD: Statement =
-    Statement::new("SELECT holder, expires_at - @now FROM store_lock WHERE name = :name");
+    Statement::new("SELECT holder, expires_at - @now FROM campanile_store_lock WHERE name = :name");
 
 /// Extends the lease if it is ours and not over.
 static RENEW: Statement = Statement::new(
-    "UPDATE store_lock SET expires_at = @now + :ttl WHERE name = :name AND holder = :holder AND expires_at > @now",
+    "UPDATE campanile_store_lock SET expires_at = @now + :ttl WHERE name = :name AND holder = :holder AND expires_at > @now",
 );
 
 /// Gives it back if it is ours.
 static RELEASE: Statement =
-    Statement::new("DELETE FROM store_lock WHERE name = :name AND holder = :holder");
+    Statement::new("DELETE FROM campanile_store_lock WHERE name = :name AND holder = :holder");
 
 /// One named lock in the store.
 pub struct Lock {
@@ -63,7 +63,7 @@ impl Lock {
         }
     }
 
-    /// One statement on the lock's own connection, which is dropped at any failure and made anew the next time. A
+    /// One statement on the lock's own connection, which is dropped at any failure and made again the next time. A
     /// connection that broke while it was idle is replaced at once.
     async fn call(
         &self,
@@ -115,7 +115,7 @@ impl Lock {
     }
 }
 
-fn unreadable(error: campanile::port::store::Error) -> lock::Error {
+fn unreadable(error: campanile_core::port::store::Error) -> lock::Error {
     lock::Error::Refused(error.into())
 }
 

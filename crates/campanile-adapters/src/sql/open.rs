@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::system::Random;
+use campanile_core::system::Random;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -16,6 +16,7 @@ use super::error::{OpenError, remedy};
 use super::gate::Gate;
 use super::migration::{self, Broken, Migration};
 use super::outage::Outage;
+use super::patience::Patience;
 use super::pen::{Pens, Reader};
 use super::session::Session;
 use super::space::Space;
@@ -76,6 +77,17 @@ static IN_FORCE: Statement = Statement::new(
         ('idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')",
 );
 
+/// What is done about tables that a store lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrate {
+    /// They are made.
+    Always,
+    /// They are made where there are none at all; a store of an earlier version is refused with [`OpenError::Older`].
+    IfEmpty,
+    /// The store is opened as it is, and calls fail.
+    Never,
+}
+
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -83,8 +95,8 @@ pub struct Options {
     pub node_name: String,
     /// Connections for workers, API and pages together; the leader has its own beside them. Not for SQLite.
     pub max_connections: u32,
-    /// Whether tables that lack are made. If not, a store that lacks any is opened as it is, and calls fail.
-    pub migrate: bool,
+    /// What is done about tables that lack.
+    pub migrate: Migrate,
     /// What stands before each statement of this store: for tests that step it. `None` everywhere else.
     pub gate: Option<Arc<dyn Gate>>,
 }
@@ -94,7 +106,7 @@ impl Default for Options {
         Self {
             node_name: "node".to_owned(),
             max_connections: 8,
-            migrate: true,
+            migrate: Migrate::Always,
             gate: None,
         }
     }
@@ -149,10 +161,12 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<Store>, OpenError> 
     }
     let mut session = first_session(&place).await?;
     check_settings(&mut session).await?;
-    if options.migrate {
-        let migrated = migration::migrate(&mut session).await;
-        migrated.map_err(|broken| explain(broken, &place))?;
-    }
+    let migrated = match options.migrate {
+        Migrate::Always => migration::migrate(&mut session).await,
+        Migrate::IfEmpty => migration::make(&mut session).await,
+        Migrate::Never => Ok(()),
+    };
+    migrated.map_err(|broken| explain(broken, &place))?;
     session.close().await;
     let pools = Pools::new(&place, &options);
     Ok(Arc::new(Store::new(place, pools, Random::from_system())))
@@ -186,10 +200,15 @@ pub async fn pending(url: &str) -> Result<Vec<Migration>, OpenError> {
 }
 
 async fn first_session(place: &Place) -> Result<Session, OpenError> {
-    place
-        .connect()
-        .await
-        .map_err(|error| unreachable(error, place))
+    let mut patience = Patience::with_busy();
+    loop {
+        let error = match place.connect().await {
+            Ok(session) => return Ok(session),
+            Err(error) => error,
+        };
+        let waited = patience.wait(error).await;
+        waited.map_err(|error| unreachable(error, place))?;
+    }
 }
 
 fn unreachable(error: sqlx::Error, place: &Place) -> OpenError {

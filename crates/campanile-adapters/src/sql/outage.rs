@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::port::Cause;
-use campanile::port::clock::Clock as _;
-use campanile::system::{SystemClock, within};
-use campanile::time::Monotonic;
+use campanile_core::port::Cause;
+use campanile_core::port::clock::Clock as _;
+use campanile_core::system::{SystemClock, within};
+use campanile_core::time::Monotonic;
 use tokio::sync::Mutex;
 
 use super::error::remedy;

@@ -1,7 +1,7 @@
 //! How an outbox row spells its runs: sorted by id, each id as its distance from the one before and then its attempt,
 //! both in seven bits a byte. The runs of one firing are neighbours, so most take two bytes.
 
-use campanile::id::RunId;
+use campanile_core::id::RunId;
 
 /// The bytes of these runs.
 pub(super) fn encode(runs: &[(RunId, u32)]) -> Vec<u8> {

@@ -4,13 +4,18 @@
 
 use std::ops::{Deref, DerefMut};
 
-use campanile::actor::Actor;
-use campanile::failpoint::Around;
-use campanile::port::Written;
-use campanile::port::store::{self, CALL_TIMEOUT};
-use campanile::protocol::work::{Bid, Fired, OnBehalfOf, Term};
-use campanile::system::{Random, within};
+use campanile_access::audit::Deed;
+use campanile_core::actor::Actor;
+use campanile_core::decide::edit::inbox::Drained;
+use campanile_core::failpoint::Around;
+use campanile_core::port::Written;
+use campanile_core::port::edit::OnBehalfOf;
+use campanile_core::port::fire::Fired;
+use campanile_core::port::lead::{Bid, Term};
+use campanile_core::port::store::{self, CALL_TIMEOUT};
+use campanile_core::system::{Random, within};
 
+use super::audit::write_down;
 use super::connection::{Pool, Tx, Verdict, no_answer, transaction};
 use super::error::Failure;
 use super::statement::{Statement, Text};
@@ -20,19 +25,19 @@ use super::value::{Args, Row};
 /// The fence: whether the term is still the one that may write. From here to the end of the transaction no other term
 /// begins. `:edits` is the value of the edit counter that the write rests on, or -1.
 static FENCE: Statement = Statement::new(
-    "UPDATE leader SET seq = seq + 1, edits = edits + :changes
+    "UPDATE campanile_leader SET seq = seq + 1, edits = edits + :changes
      WHERE id = 1 AND epoch = :epoch AND holder = :holder AND :edits IN (edits, -1)",
 );
 
 /// Begins a term, if nobody else has begun one since the epoch was read: its own fence.
 static BEGIN_TERM: Statement = Statement::new(
-    "UPDATE leader SET epoch = :epoch, holder = :holder, node = :node, node_name = :name, since = @now, seq = seq + 1,
+    "UPDATE campanile_leader SET epoch = :epoch, holder = :holder, node = :node, node_name = :name, since = @now, seq = seq + 1,
      resign_epoch = 0 WHERE id = 1 AND epoch = :read AND epoch < :epoch",
 );
 
 /// Edits and the leader's writes are serial; the leader's cache of tasks is as old as this counter.
 static TOUCH: Statement = Statement::new(
-    "UPDATE leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1 AND :edits IN (edits, -1)",
+    "UPDATE campanile_leader SET seq = seq + 1, edits = edits + 1 WHERE id = 1 AND :edits IN (edits, -1)",
 );
 
 /// What a write rests on, and whether it changes definitions.
@@ -101,6 +106,17 @@ impl Led<Written> {
     }
 }
 
+impl Led<Drained> {
+    /// As rows of the inbox are taken out.
+    pub(super) fn drained(self) -> Drained {
+        match self {
+            Self::Done(answer) => answer,
+            Self::Fenced => Drained::Fenced,
+            Self::Edited => Drained::Edited,
+        }
+    }
+}
+
 impl Led<Fired> {
     /// As a firing is answered.
     pub(super) fn fired(self) -> Fired {
@@ -112,23 +128,76 @@ impl Led<Fired> {
     }
 }
 
+/// What a transaction leaves in the audit if it commits: who does what.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    actor: Actor,
+    /// `None`: a submission, of which the run itself tells.
+    deed: Option<Deed>,
+}
+
+impl Record {
+    /// What the actor says that he is doing, or what this write is.
+    pub(super) fn act(actor: &Actor, plain: impl FnOnce() -> Deed) -> Self {
+        Self {
+            deed: Some(actor.deed().cloned().unwrap_or_else(plain)),
+            actor: actor.clone(),
+        }
+    }
+
+    /// A submission, and what the actor is doing beside it, if anything.
+    pub(super) fn submission(actor: &Actor) -> Self {
+        Self {
+            deed: actor.deed().cloned(),
+            actor: actor.clone(),
+        }
+    }
+
+    /// The body's answer, with the line written before it is committed.
+    async fn with<T>(&self, tx: &mut Tx, body: Body<T>) -> Body<T> {
+        let (Some(Ok(Verdict::Commit(_))), Some(deed)) = (&body, &self.deed) else {
+            return body;
+        };
+        match within(CALL_TIMEOUT, write_down(tx, &self.actor, deed)).await {
+            Some(Ok(())) => body,
+            Some(Err(failure)) => Some(Err(failure)),
+            None => None,
+        }
+    }
+}
+
+/// What came of the body of a transaction; `None` = nothing in time.
+type Body<T> = Option<Result<Verdict<T>, Failure>>;
+
 /// A transaction of a leader whose fence has held.
 pub(super) struct LeaderTx {
     tx: Tx,
+    record: Option<Record>,
 }
 
 impl LeaderTx {
-    /// Edits that the leader makes for somebody.
-    pub(super) fn edit(&mut self, _on_behalf_of: OnBehalfOf) -> EditTx<'_> {
+    /// Edits that the leader makes for somebody: written down if they change something of his and are committed.
+    pub(super) fn edit(&mut self, for_whom: OnBehalfOf, deed: Deed) -> EditTx<'_> {
+        if deed.count > 0 {
+            self.leaves(for_whom, deed);
+        }
         EditTx { tx: &mut self.tx }
+    }
+
+    /// What it leaves in the audit if it commits, for somebody.
+    pub(super) fn leaves(&mut self, for_whom: OnBehalfOf, deed: Deed) {
+        self.record = Some(Record::act(&for_whom.actor(), || deed));
     }
 
     /// Ends it as its body says; any error of the body, or none in time, rolls it back.
     pub(super) async fn settle<T>(
-        self,
-        body: Option<Result<Verdict<T>, Failure>>,
+        mut self,
+        mut body: Body<T>,
         around: &Around,
     ) -> Result<T, store::Error> {
+        if let Some(record) = &self.record {
+            body = record.with(&mut self.tx, body).await;
+        }
         self.tx.settle(body, around).await
     }
 }
@@ -166,9 +235,10 @@ impl DerefMut for EditTx<'_> {
     }
 }
 
-/// A transaction of a person.
+/// A transaction of a person. It ends with its line in the audit, or it does not commit.
 pub(super) struct EditorTx {
     tx: Tx,
+    record: Record,
 }
 
 impl EditorTx {
@@ -179,10 +249,11 @@ impl EditorTx {
 
     /// As [`LeaderTx::settle`].
     pub(super) async fn settle<T>(
-        self,
-        body: Option<Result<Verdict<T>, Failure>>,
+        mut self,
+        body: Body<T>,
         around: &Around,
     ) -> Result<T, store::Error> {
+        let body = self.record.with(&mut self.tx, body).await;
         self.tx.settle(body, around).await
     }
 }
@@ -248,7 +319,7 @@ impl Pens {
         match within(CALL_TIMEOUT, fence(&mut tx, term, footing)).await {
             Some(Ok(Led::Done(()))) => {
                 around.reach_guarded();
-                Ok(Led::Done(LeaderTx { tx }))
+                Ok(Led::Done(LeaderTx { tx, record: None }))
             }
             Some(Ok(Led::Fenced)) => {
                 let refused = Some(Ok(Verdict::Rollback(Led::Fenced)));
@@ -285,13 +356,14 @@ impl Pens {
     /// changes no definition, and waits for nobody who does. [`as_editor`] calls it.
     pub(super) async fn edit(
         &self,
-        _actor: &Actor,
+        record: &Record,
         footing: Option<Footing>,
         around: &Around,
     ) -> Result<Option<EditorTx>, store::Error> {
         let mut tx = self.editor.begin().await?;
+        let record = record.clone();
         let Some(footing) = footing else {
-            return Ok(Some(EditorTx { tx }));
+            return Ok(Some(EditorTx { tx, record }));
         };
         let args = [("edits", footing.edits.unwrap_or(-1).into())];
         match within(CALL_TIMEOUT, tx.write(&TOUCH, &args)).await {
@@ -301,21 +373,11 @@ impl Pens {
             }
             Some(Ok(_)) => {
                 around.reach_guarded();
-                Ok(Some(EditorTx { tx }))
+                Ok(Some(EditorTx { tx, record }))
             }
             Some(Err(failure)) => tx.settle(Some(Err(failure)), around).await,
             None => Err(no_answer()),
         }
-    }
-
-    /// One statement of a person, that changes no definition: how many rows it changed.
-    pub(super) async fn write(
-        &self,
-        _actor: &Actor,
-        statement: &Statement,
-        args: Args<'_>,
-    ) -> Result<u64, store::Error> {
-        self.editor.write(statement, args).await
     }
 }
 
@@ -343,7 +405,7 @@ async fn fence(tx: &mut Tx, term: &Term, footing: Footing) -> Result<Led<()>, Fa
 /// [`Led`].
 macro_rules! as_leader {
     ($around:expr, $store:expr, $term:expr, $footing:expr, $tx:ident => $body:expr) => {{
-        campanile::failpoint::reach($around.before);
+        campanile_core::failpoint::reach($around.before);
         let mut tries = $crate::sql::connection::Tries::default();
         loop {
             let begun = $store.pools.pens.lead($term, $footing, &$around).await;
@@ -351,7 +413,11 @@ macro_rules! as_leader {
                 Ok($crate::sql::pen::Led::Done(mut owned)) => {
                     let body = {
                         let $tx = &mut owned;
-                        campanile::system::within(campanile::port::store::CALL_TIMEOUT, $body).await
+                        campanile_core::system::within(
+                            campanile_core::port::store::CALL_TIMEOUT,
+                            $body,
+                        )
+                        .await
                     };
                     let settled = owned.settle(body, &$around).await;
                     settled.map($crate::sql::pen::Led::Done)
@@ -368,18 +434,23 @@ macro_rules! as_leader {
 }
 pub(super) use as_leader;
 
-/// The same for a person: the body is over the named [`EditTx`]. Answers `None` where [`Pens::edit`] does.
+/// The same for a person, whose [`Record`] is written with it: the body is over the named [`EditTx`], and commits only if it
+/// has changed something. Answers `None` where [`Pens::edit`] does.
 macro_rules! as_editor {
-    ($around:expr, $store:expr, $actor:expr, $footing:expr, $tx:ident => $body:expr) => {{
-        campanile::failpoint::reach($around.before);
+    ($around:expr, $store:expr, $record:expr, $footing:expr, $tx:ident => $body:expr) => {{
+        campanile_core::failpoint::reach($around.before);
         let mut tries = $crate::sql::connection::Tries::default();
         loop {
-            let begun = $store.pools.pens.edit($actor, $footing, &$around).await;
+            let begun = $store.pools.pens.edit($record, $footing, &$around).await;
             let answer = match begun {
                 Ok(Some(mut owned)) => {
                     let body = {
                         let $tx = &mut owned.edit();
-                        campanile::system::within(campanile::port::store::CALL_TIMEOUT, $body).await
+                        campanile_core::system::within(
+                            campanile_core::port::store::CALL_TIMEOUT,
+                            $body,
+                        )
+                        .await
                     };
                     owned.settle(body, &$around).await.map(Some)
                 }

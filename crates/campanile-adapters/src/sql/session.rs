@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{
     Column as _, Connection as _, Executor as _, Postgres, Row as _, Sqlite, TypeInfo as _,
     ValueRef as _,
@@ -149,25 +151,52 @@ async fn sqlite_rows(
     args: Args<'_>,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let rows = sqlite_query(text, args)?.fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            let cells = (0..row.len()).map(|at| {
-                let kind = {
-                    let raw = row.try_get_raw(at)?;
-                    if raw.is_null() {
-                        return Ok(Value::Null);
-                    }
-                    raw.type_info().name().to_owned()
-                };
-                match kind.as_str() {
-                    "TEXT" => row.try_get_unchecked(at).map(Value::Text),
-                    "BLOB" => row.try_get_unchecked(at).map(Value::Bytes),
-                    _ => row.try_get_unchecked(at).map(Value::Int),
-                }
-            });
-            cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
-        })
-        .collect()
+    let cell = |row: &SqliteRow, at: usize| {
+        let kind = {
+            let raw = row.try_get_raw(at)?;
+            if raw.is_null() {
+                return Ok(Value::Null);
+            }
+            match raw.type_info().name() {
+                "TEXT" => Kind::Text,
+                "BLOB" => Kind::Bytes,
+                _ => Kind::Wide,
+            }
+        };
+        match kind {
+            Kind::Text => row.try_get_unchecked(at).map(Value::Text),
+            Kind::Bytes => row.try_get_unchecked(at).map(Value::Bytes),
+            _ => row.try_get_unchecked(at).map(Value::Int),
+        }
+    };
+    let read = |row: &SqliteRow| {
+        let cells = (0..row.len()).map(|at| cell(row, at));
+        cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
+    };
+    rows.iter().map(read).collect()
+}
+
+/// What a cell holds.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Wide,
+    Middle,
+    Narrow,
+    Bytes,
+    Text,
+}
+
+impl Kind {
+    /// By PostgreSQL's name of it.
+    fn named(name: &str) -> Self {
+        match name {
+            "INT8" => Self::Wide,
+            "INT4" => Self::Middle,
+            "INT2" => Self::Narrow,
+            "BYTEA" => Self::Bytes,
+            _ => Self::Text,
+        }
+    }
 }
 
 async fn postgres_rows(
@@ -176,26 +205,34 @@ async fn postgres_rows(
     args: Args<'_>,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let rows = postgres_query(text, args)?.fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            let cells = row.columns().iter().map(|column| {
-                let at = column.ordinal();
-                if row.try_get_raw(at)?.is_null() {
-                    return Ok(Value::Null);
-                }
-                match column.type_info().name() {
-                    "INT8" => row.try_get_unchecked(at).map(Value::Int),
-                    "INT4" => row
-                        .try_get_unchecked::<i32, _>(at)
-                        .map(|n| Value::Int(n.into())),
-                    "INT2" => row
-                        .try_get_unchecked::<i16, _>(at)
-                        .map(|n| Value::Int(n.into())),
-                    "BYTEA" => row.try_get_unchecked(at).map(Value::Bytes),
-                    _ => row.try_get_unchecked(at).map(Value::Text),
-                }
-            });
-            cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
-        })
-        .collect()
+    let Some(first) = rows.first() else {
+        return Ok(Vec::new());
+    };
+    // Of all rows of an answer the same.
+    let columns = first.columns().iter();
+    let kinds: Vec<Kind> = columns
+        .map(|column| Kind::named(column.type_info().name()))
+        .collect();
+    let cell = |row: &PgRow, at: usize, kind: Kind| {
+        let cell = match kind {
+            Kind::Wide => row.try_get_unchecked::<Option<i64>, _>(at)?.map(Value::Int),
+            Kind::Middle => {
+                let n = row.try_get_unchecked::<Option<i32>, _>(at)?;
+                n.map(|n| Value::Int(n.into()))
+            }
+            Kind::Narrow => {
+                let n = row.try_get_unchecked::<Option<i16>, _>(at)?;
+                n.map(|n| Value::Int(n.into()))
+            }
+            Kind::Bytes => row.try_get_unchecked::<Option<_>, _>(at)?.map(Value::Bytes),
+            Kind::Text => row.try_get_unchecked::<Option<_>, _>(at)?.map(Value::Text),
+        };
+        Ok(cell.unwrap_or(Value::Null))
+    };
+    let read = |row: &PgRow| {
+        let cells = kinds.iter().enumerate();
+        let cells = cells.map(|(at, kind)| cell(row, at, *kind));
+        cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
+    };
+    rows.iter().map(read).collect()
 }

@@ -5,9 +5,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use campanile::port::clock::Clock as _;
-use campanile::port::store::Error;
-use campanile::system::SystemClock;
+use campanile_core::port::clock::Clock as _;
+use campanile_core::port::store::Error;
+use campanile_core::system::SystemClock;
 
 /// How long after the last refusal a write has to be done for the disk to count as having room again.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);

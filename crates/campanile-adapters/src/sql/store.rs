@@ -1,36 +1,16 @@
 //! The store over SQL: what the ports promise, statement by statement. The statements live by who calls them
 //! ([`leading`] with [`firing`] and [`permits`], [`working`], [`control`] with [`tasks`] and [`shared`]) and in [`ends`],
 //! the one way into history; [`rows`] turns rows into values. Each call is one transaction, and its guards are the transitions of
-//! `campanile::protocol::run` as WHERE clauses.
-
-mod ahead;
-mod control;
-mod ends;
-mod firing;
-mod jumps;
-mod leading;
-mod orphans;
-mod permits;
-mod points;
-mod quarantine;
-mod release;
-mod requests;
-mod requeue;
-mod rows;
-mod shared;
-mod successes;
-mod tasks;
-mod unreadable;
-mod working;
+//! `campanile_core::decide::attempt` as WHERE clauses.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use campanile::failpoint::{self, Failpoint};
-use campanile::id::RunId;
-use campanile::port::store::Error;
-use campanile::system::Random;
-use campanile::task::QueueName;
+use campanile_core::failpoint::{self, Failpoint};
+use campanile_core::id::RunId;
+use campanile_core::port::store::Error;
+use campanile_core::system::Random;
+use campanile_core::task::QueueName;
 
 use super::dialect::Dialect;
 use super::lock::Lock;
@@ -40,8 +20,8 @@ use super::space::Space;
 use super::statement::Statement;
 use super::value::{Row, Table};
 
-pub(super) use self::points::BEGIN_TERM as BIDDING;
-pub use self::unreadable::Unreadable;
+pub(super) use crate::sql::points::BEGIN_TERM as BIDDING;
+pub use crate::sql::unreadable::Unreadable;
 
 /// Rows of history that are remembered as not let go.
 const STUCK_MAX: usize = 1_000;
@@ -56,7 +36,7 @@ static SERVER: Statement = Statement::differs(
 );
 
 /// The schema's version.
-static SCHEMA: Statement = Statement::new("SELECT MAX(version) FROM schema_version");
+static SCHEMA: Statement = Statement::new("SELECT MAX(version) FROM campanile_schema_version");
 
 /// Takes about a megabyte until its session ends. For PostgreSQL.
 static TRY_ROOM: Statement = Statement::new(
@@ -64,22 +44,22 @@ static TRY_ROOM: Statement = Statement::new(
 );
 
 /// All names of queues.
-static QUEUES: Statement = Statement::new("SELECT id, name FROM queue");
+pub(super) static QUEUES: Statement = Statement::new("SELECT id, name FROM campanile_queue");
 
 /// Gives new names their numbers; whoever is second changes nothing.
 static ADD_QUEUES: Statement = Statement::new(
-    "INSERT INTO queue (name) SELECT name FROM @names(name text) AS v WHERE true ON CONFLICT (name) DO NOTHING",
+    "INSERT INTO campanile_queue (name) SELECT name FROM @names(name text) AS v WHERE true ON CONFLICT (name) DO NOTHING",
 );
 
 /// A store in an SQL database. Made by [`super::open()`].
 #[derive(Debug)]
 pub struct Store {
-    place: Place,
-    pools: Pools,
-    random: Random,
-    queues: RwLock<Queues>,
+    pub(super) place: Place,
+    pub(super) pools: Pools,
+    pub(super) random: Random,
+    pub(super) queues: RwLock<Queues>,
     /// Rows of history that the database does not let go.
-    stuck: Mutex<BTreeSet<i64>>,
+    pub(super) stuck: Mutex<BTreeSet<i64>>,
 }
 
 /// What `doctor` shows of a store.
@@ -99,9 +79,9 @@ pub struct Description {
 
 /// Names of queues and their numbers, as far as they were met. Neither ever changes.
 #[derive(Debug, Default)]
-struct Queues {
-    ids: HashMap<QueueName, i64>,
-    names: HashMap<i64, QueueName>,
+pub(super) struct Queues {
+    pub(super) ids: HashMap<QueueName, i64>,
+    pub(super) names: HashMap<i64, QueueName>,
 }
 
 impl Store {
@@ -138,12 +118,12 @@ impl Store {
         })
     }
 
-    async fn schema(&self) -> Result<i64, Error> {
+    pub(super) async fn schema(&self) -> Result<i64, Error> {
         let schema = self.one(&SCHEMA).await?.opt_int("schema_version")?;
         Ok(schema.unwrap_or(0))
     }
 
-    async fn one(&self, statement: &Statement) -> Result<Row, Error> {
+    pub(super) async fn one(&self, statement: &Statement) -> Result<Row, Error> {
         let rows = self.pools.reader.rows(statement, &[]).await?;
         first(rows, "server")
     }
@@ -187,13 +167,13 @@ impl Store {
     }
 
     /// Rows of history that were not let go when they were to be removed.
-    fn stuck(&self) -> Vec<i64> {
+    pub(super) fn stuck(&self) -> Vec<i64> {
         let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
         stuck.iter().copied().collect()
     }
 
     /// Remembers one more, until the next start or until there are too many; then all are tried again.
-    fn is_stuck(&self, id: i64, error: &Error) {
+    pub(super) fn is_stuck(&self, id: i64, error: &Error) {
         let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
         if stuck.len() >= STUCK_MAX {
             stuck.clear();
@@ -204,13 +184,13 @@ impl Store {
             look for a foreign key or a trigger of your own on our tables");
     }
 
-    fn dialect(&self) -> Dialect {
+    pub(super) fn dialect(&self) -> Dialect {
         self.pools.main.dialect()
     }
 
     /// Sees to it that each of these names has a number that we know. By itself, before a transaction that needs them:
     /// what is kept here must be committed.
-    async fn intern(
+    pub(super) async fn intern(
         &self,
         names: impl IntoIterator<Item = &QueueName> + Send,
     ) -> Result<(), Error> {
@@ -232,7 +212,7 @@ impl Store {
     }
 
     /// Takes over what [`QUEUES`] answered.
-    fn know_queues(&self, rows: Vec<Row>) -> Result<(), Error> {
+    pub(super) fn know_queues(&self, rows: Vec<Row>) -> Result<(), Error> {
         let mut known = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         for mut row in rows {
             let (id, name) = (row.int("queue")?, row.text("queue")?);
@@ -246,7 +226,7 @@ impl Store {
     }
 
     /// The number of a name that was interned.
-    fn queue_id(&self, name: &QueueName) -> Result<i64, Error> {
+    pub(super) fn queue_id(&self, name: &QueueName) -> Result<i64, Error> {
         let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         known.ids.get(name).copied().ok_or_else(|| Error::Corrupt {
             table: "queue",
@@ -256,7 +236,7 @@ impl Store {
     }
 
     /// Looks the names up that these rows' numbers (in column `at`) stand for, if any is new to us.
-    async fn learn_queues(&self, rows: &[Row], at: usize) -> Result<(), Error> {
+    pub(super) async fn learn_queues(&self, rows: &[Row], at: usize) -> Result<(), Error> {
         let all_known = {
             let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
             rows.iter()
@@ -269,7 +249,7 @@ impl Store {
         self.know_queues(self.pools.reader.rows(&QUEUES, &[]).await?)
     }
 
-    fn queue_name(&self, id: i64) -> Result<QueueName, Error> {
+    pub(super) fn queue_name(&self, id: i64) -> Result<QueueName, Error> {
         let known = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         known.names.get(&id).cloned().ok_or_else(|| Error::Corrupt {
             table: "queue",
@@ -280,7 +260,7 @@ impl Store {
 }
 
 /// The one row of an answer that always has one.
-fn first(rows: Vec<Row>, table: &'static str) -> Result<Row, Error> {
+pub(super) fn first(rows: Vec<Row>, table: &'static str) -> Result<Row, Error> {
     rows.into_iter().next().ok_or_else(|| Error::Corrupt {
         table,
         row: None,

@@ -1,7 +1,7 @@
 //! What goes into a statement and what comes out: a handful of types that every database has. Owns the eager row and
 //! the table parameter; never speaks to a connection.
 
-use campanile::port::store;
+use campanile_core::port::store;
 
 /// One cell of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! because the broker would deliver it again, for ever.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use campanile::protocol::limits;
+use campanile_core::limits;
 
 /// A header's line, as it is sent. ActiveMQ closes the connection at 10 KiB.
 pub(super) const HEADER_LINE_BYTES_MAX: usize = 8 * 1024;

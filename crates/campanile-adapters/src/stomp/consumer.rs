@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use campanile::port::broker::{Consumer, Delivery, Error, destination_problem};
-use campanile::protocol::limits;
-use campanile::system;
+use campanile_core::limits;
+use campanile_core::port::broker::{Consumer, Delivery, Error, destination_problem};
+use campanile_core::system;
 use tokio::sync::{Mutex, mpsc};
 
 use super::codec;

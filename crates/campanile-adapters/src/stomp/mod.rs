@@ -16,8 +16,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use campanile::port::broker::{Broker, Consumer, Error, Faults, Message};
-use campanile::protocol::limits;
+use campanile_core::limits;
+use campanile_core::port::broker::{Broker, Consumer, Error, Faults, Message};
+
+use crate::service_url::ServiceUrl;
 
 pub use self::url::UrlError;
 
@@ -70,6 +72,14 @@ pub struct StompBroker {
     publisher: publisher::Publisher,
     hub: consumer::Hub,
     limit: Duration,
+}
+
+/// A broker by its URL, with the usual options.
+///
+/// # Errors
+/// A sentence about the URL, without what it hides.
+pub fn at(url: &ServiceUrl) -> Result<Arc<StompBroker>, String> {
+    connect(url.reveal(), Options::default()).map_err(|e| url.scrub(&e.to_string()))
 }
 
 /// A broker by its URL. Nothing is connected yet: that happens at need, again and again, for as long as it lives.

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use campanile::port::broker::{Error, Message};
-use campanile::system;
+use campanile_core::port::broker::{Error, Message};
+use campanile_core::system;
 use tokio::sync::Mutex;
 
 use super::codec::{self, HEADER_LINE_BYTES_MAX};
@@ -87,7 +87,7 @@ impl Publisher {
         match confirmed {
             Some(done) => Ok(done?),
             None => {
-                // Nobody knows what the broker did with what was sent: all who use this connection begin anew.
+                // Nobody knows what the broker did with what was sent: all who use this connection begin again.
                 connection.abandon("a receipt did not come in time");
                 Err(Error::Unconfirmed(self.limit))
             }

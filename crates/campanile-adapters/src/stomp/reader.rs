@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use campanile::port::clock::Clock as _;
-use campanile::system::{self, SystemClock};
-use campanile::time::Monotonic;
+use campanile_core::port::clock::Clock as _;
+use campanile_core::system::{self, SystemClock};
+use campanile_core::time::Monotonic;
 use tokio::io::AsyncReadExt as _;
 
 use super::codec::{Culprit, Decoder};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use campanile::port::broker::Error;
+use campanile_core::port::broker::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -33,7 +33,7 @@ async fn publish_until(
     failed
 }
 
-/// Consumes for ever, anew after each loss; notes what came.
+/// Consumes for ever, again after each loss; notes what came.
 async fn consume_all(
     broker: Arc<StompBroker>,
     queue: String,

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use campanile::protocol::limits;
+use campanile_core::limits;
 use serde_json::{Value, json};
 use xtask::servers::TempDir;
 

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use campanile::conformance::broker::Fixture;
-use campanile::port::broker::{Broker, Consumer, Delivery, Message};
-use campanile::system;
 use campanile_adapters::stomp::{self, Confirms, Options, StompBroker};
+use campanile_conformance::broker::Fixture;
+use campanile_core::port::broker::{Broker, Consumer, Delivery, Message};
+use campanile_core::system;
 use xtask::servers::{ActiveMq, ActiveMqOptions};
 
 /// How long anything may take that must happen, a broker's restart included.
@@ -36,12 +36,12 @@ async fn activemq_with_single_confirms() -> Option<Fixture> {
     })
 }
 
-campanile::conformance::broker!(activemq);
+campanile_conformance::broker!(activemq);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_publish_at_once_with_single_confirms() {
     if let Some(fixture) = activemq_with_single_confirms().await {
-        campanile::conformance::broker::many_publish_at_once(fixture).await;
+        campanile_conformance::broker::many_publish_at_once(fixture).await;
     }
 }
 

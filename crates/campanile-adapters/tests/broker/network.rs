@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use campanile::port::broker::Error;
+use campanile_core::port::broker::Error;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;

@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 
-use campanile::port::broker::Error;
-use campanile::protocol::limits;
+use campanile_core::limits;
+use campanile_core::port::broker::Error;
 use tokio::io::AsyncWriteExt as _;
 
 use super::*;

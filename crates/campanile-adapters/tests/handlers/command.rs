@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use campanile::port::handler::{Context, Executor as _, Failure, Verdict};
-use campanile::protocol::limits;
-use campanile::task::{Class, CommandSpec, HandlerSpec};
-use campanile_adapters::handlers::{Command, CommandOptions};
+use campanile_adapters::handlers::{Allowed, Command, CommandOptions};
+use campanile_core::limits;
+use campanile_core::port::handler::{Context, Executor as _, Failure, Verdict};
+use campanile_core::task::{Class, CommandSpec, HandlerSpec};
 use serde_json::{Value, json};
 
 use super::{Folder, context};
 
 pub fn executor(allowed: Option<&[&str]>, grace: Duration) -> Command {
     Command::new(CommandOptions {
-        allowed: allowed.map(|list| list.iter().map(|&p| p.to_owned()).collect()),
+        allowed: allowed.map(|list| list.iter().map(|entry| entry.parse().unwrap()).collect()),
+        // Those of these tests, exactly.
+        allowed_env: ["HOME", "USER", "LOGNAME", "PATH", "LANG"]
+            .map(|name| name.parse().unwrap())
+            .to_vec(),
         supervisor: PathBuf::from(env!("CARGO_BIN_EXE_campanile-supervise")),
         grace,
+        ..CommandOptions::default()
     })
 }
 
@@ -27,6 +32,7 @@ pub fn spec(argv: &[&str]) -> CommandSpec {
         dir: None,
         stdin: None,
         login: false,
+        keep_children: false,
     }
 }
 
@@ -38,6 +44,7 @@ async fn run(spec: CommandSpec, context: &Context) -> Result<(), Failure> {
     executor(Some(&["*"]), Duration::from_secs(30))
         .execute(&HandlerSpec::Command(spec), context.clone())
         .await
+        .map(drop)
 }
 
 /// What it wrote, when all went well.
@@ -174,7 +181,7 @@ async fn both_outputs_are_one_log_in_their_order() {
 #[tokio::test]
 async fn huge_output_is_cut_and_blocks_nobody() {
     let text = output(shell("yes x | head -c 50000000; echo end"), Value::Null).await;
-    assert!(text.len() <= limits::LOG_BYTES_MAX);
+    assert!(text.len() <= limits::LOG_BYTES + 64);
     assert!(text.contains(" bytes are left out here]\n"));
     assert!(text.ends_with("x\nend\n"), "the end is kept");
 }
@@ -249,9 +256,9 @@ async fn what_cant_be_started_says_what_to_do() {
 #[tokio::test]
 async fn without_a_supervisor_nothing_starts() {
     let command = Command::new(CommandOptions {
-        allowed: Some(vec!["*".to_owned()]),
+        allowed: Some(vec![Allowed::any()]),
         supervisor: PathBuf::from("/no/such/supervisor"),
-        grace: Duration::from_secs(1),
+        ..CommandOptions::default()
     });
     let handler = HandlerSpec::Command(spec(&["/bin/true"]));
     let end = command.execute(&handler, context(Value::Null)).await;
@@ -267,7 +274,7 @@ async fn allowed(list: Option<&[&str]>, program: &str) -> Result<(), String> {
         .execute(&handler, context(Value::Null))
         .await
     {
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
         Err(refused) if refused.verdict() == Verdict::NotAllowed => {
             Err(refused.message().to_owned())
         }
@@ -320,4 +327,85 @@ async fn a_program_is_its_place_whatever_its_spelling() {
     let link = folder.file("link");
     assert_eq!(allowed(Some(&[&link]), &link).await, Ok(()));
     assert!(allowed(Some(&[&link]), &tool).await.is_err());
+}
+
+/// What the worker says to a command before it would start, and when it is to start.
+async fn refused(list: &[&str], spec: CommandSpec) -> Option<String> {
+    let executor = executor(Some(list), Duration::from_secs(30));
+    let handler = HandlerSpec::Command(spec);
+    let before = executor.refusal(&handler).await;
+    let end = executor.execute(&handler, context(Value::Null)).await;
+    match (&before, end) {
+        (None, Ok(_)) => {}
+        (Some(before), Err(refused)) if refused.verdict() == Verdict::NotAllowed => {
+            assert_eq!(before, refused.message());
+        }
+        (_, other) => panic!("{before:?}, {other:?}"),
+    }
+    before
+}
+
+#[tokio::test]
+async fn arguments_may_be_pinned() {
+    let list = ["/usr/bin/printf %s *", "/usr/bin/printf -v"];
+    assert_eq!(
+        refused(&list, spec(&["/usr/bin/printf", "%s", "x"])).await,
+        None
+    );
+    for (argv, part) in [
+        (
+            vec!["/usr/bin/printf"],
+            "argument 1 is missing, which is to be `%s`",
+        ),
+        (
+            vec!["/usr/bin/printf", "%d", "x"],
+            "argument 1 `%d` does not fit `%s`",
+        ),
+        (
+            vec!["/usr/bin/printf", "%s", "a/../b"],
+            "argument 2 `a/../b` does not fit `*`",
+        ),
+        (
+            vec!["/usr/bin/printf", "%s", "-x"],
+            "argument 2 `-x` does not fit `*`",
+        ),
+        (
+            vec!["/usr/bin/printf", "%s", "x", "y"],
+            "argument 3 `y` is one more",
+        ),
+    ] {
+        let said = refused(&list, spec(&argv)).await.unwrap();
+        assert!(
+            said.contains(part) && said.contains("--allow-commands"),
+            "{said}"
+        );
+        assert!(
+            said.contains("does not fit `-v`") || argv.len() == 1,
+            "each entry says why: {said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn variables_are_those_that_the_worker_allows() {
+    for name in [
+        "BASH_ENV",
+        "BASH_FUNC_x%%",
+        "PERL5OPT",
+        "PYTHONWARNINGS",
+        "LD_PRELOAD",
+        "LD_DEBUG_OUTPUT",
+        "MODE",
+    ] {
+        let mut spec = spec(&["/bin/true"]);
+        spec.env.insert(name.to_owned(), "/tmp/x".to_owned());
+        let said = refused(&["*"], spec).await.unwrap();
+        assert!(
+            said.contains(&format!("`{name}`")) && said.contains("--allow-env"),
+            "{said}"
+        );
+    }
+    let mut spec = spec(&["/bin/true"]);
+    spec.env.insert("LANG".to_owned(), "C".to_owned());
+    assert_eq!(refused(&["*"], spec).await, None);
 }

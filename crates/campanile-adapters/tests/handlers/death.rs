@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use campanile::port::handler::{Context, Executor as _, Failure, Verdict};
-use campanile::system;
-use campanile::task::{CommandSpec, HandlerSpec};
+use campanile_core::port::handler::{Context, Executor as _, Failure, Verdict};
+use campanile_core::system;
+use campanile_core::task::{CommandSpec, HandlerSpec};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -40,7 +40,7 @@ fn number(folder: &Folder, member: &str) -> Option<i32> {
 }
 
 /// A process that has ended and isn't reaped yet is not alive.
-fn alive(pid: i32) -> bool {
+pub fn alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         !stat
             .rsplit_once(") ")
@@ -75,6 +75,7 @@ fn attempt(
         executor(Some(&["*"]), grace)
             .execute(&HandlerSpec::Command(spec), context)
             .await
+            .map(drop)
     })
 }
 

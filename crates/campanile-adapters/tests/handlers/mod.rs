@@ -9,14 +9,15 @@
 mod command;
 mod death;
 mod http;
+mod survive;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use campanile::id::RunId;
-use campanile::port::handler::{Context, Log};
-use campanile::system;
+use campanile_core::id::RunId;
+use campanile_core::port::handler::{Context, Log, Reported};
+use campanile_core::system;
 use campanile_schedule::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,7 @@ pub fn context(payload: serde_json::Value) -> Context {
         payload,
         stop: CancellationToken::new(),
         log: Log::default(),
+        reported: Reported::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Redis halted, restarted, slow and cut off, and a main runtime that stands still. It owns what must hold of the lock
 //! through each fault; it breaks private servers only, because others share the run's.
 
-use campanile::system::dedicated;
+use campanile_core::system::dedicated;
 use xtask::proxy::{Direction, Fault, Proxy};
 
 use super::*;

@@ -16,7 +16,7 @@ mod suite {
     }
 
     // The commands are those of a single server; what Sentinel adds is the way there, and the channel.
-    campanile::conformance::lock!(two_handles => exclusive, release_is_heard);
+    campanile_conformance::lock!(two_handles => exclusive, release_is_heard);
 }
 
 #[tokio::test]

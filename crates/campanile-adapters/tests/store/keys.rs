@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use campanile::conformance::somebody;
-use campanile::id::{Mint, RunId};
-use campanile::port::store::Store;
-use campanile::protocol::keys::{Digest, Key, Scope};
-use campanile::protocol::run;
-use campanile::protocol::work::{DueChange, Edit, Submission, Upsert};
-use campanile::run::{Origin, RunSpec};
-use campanile::system::Random;
-use campanile::task::{HandlerSpec, TaskSpec};
 use campanile_adapters::sql;
+use campanile_conformance::somebody;
+use campanile_core::decide::attempt;
+use campanile_core::decide::edit::ahead::DueChange;
+use campanile_core::decide::edit::keys::{Digest, Key, Scope};
+use campanile_core::id::{Mint, RunId};
+use campanile_core::port::edit::{Edit, Submission, Upsert};
+use campanile_core::port::store::Store;
+use campanile_core::run::{Origin, RunSpec};
+use campanile_core::system::Random;
+use campanile_core::task::{HandlerSpec, TaskSpec};
 use campanile_schedule::time::Timestamp;
 use sqlx::Executor as _;
 use xtask::servers::{Postgres, TempDir};
@@ -37,7 +38,7 @@ async fn submitted(store: &dyn Store) -> Before {
         id: mint.task(now),
         expected: None,
         spec: spec("t"),
-        rests_from: None,
+        paused_from: None,
         due: DueChange::Keep,
     };
     let id = task.id;
@@ -61,7 +62,7 @@ async fn submitted(store: &dyn Store) -> Before {
     let ids = mint.runs(now, handlers.len() + 2);
     let mut runs = Vec::new();
     for (n, id_of_run) in ids.into_iter().enumerate() {
-        let mut run = run::request(id_of_run, None, &spec("r"), now);
+        let mut run = attempt::request(id_of_run, None, &spec("r"), now);
         let own = handlers
             .get(n)
             .map(|h| serde_json::from_value::<HandlerSpec>(h.clone()).unwrap());
@@ -97,14 +98,15 @@ async fn migration(before: &Before, url: &str) -> Vec<String> {
     let step = pending.into_iter().find(|m| m.name == "run-keys").unwrap();
     let kept = before.runs.iter().enumerate().map(|(n, (_, run))| {
         format!(
-            "INSERT INTO submission (idempotency_key, run, at) VALUES ('k{n}', {}, 1)",
+            "INSERT INTO campanile_submission (idempotency_key, run, at) VALUES ('k{n}', {}, 1)",
             run.as_i64()
         )
     });
-    let mut all = vec!["DROP TABLE run_key".to_owned()];
+    let mut all = vec!["DROP TABLE campanile_run_key".to_owned()];
     all.extend(kept);
     all.push(
-        "INSERT INTO submission (idempotency_key, run, at) VALUES ('of nobody', 99, 1)".to_owned(),
+        "INSERT INTO campanile_submission (idempotency_key, run, at) VALUES ('of nobody', 99, 1)"
+            .to_owned(),
     );
     all.push(step.sql);
     all
@@ -114,7 +116,7 @@ async fn still_stand(store: &dyn Store, before: &Before) {
     let now = Timestamp::from_ms(1_700_000_000_000);
     for (n, (scope, run)) in before.runs.iter().enumerate() {
         let submission = Submission {
-            run: run::request(before.mint.runs(now, 1)[0], None, &spec("r"), now),
+            run: attempt::request(before.mint.runs(now, 1)[0], None, &spec("r"), now),
             spec: None,
             key: Some(Key {
                 scope: scope.clone(),

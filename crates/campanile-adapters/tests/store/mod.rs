@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use campanile::conformance::lock::Handles;
-use campanile::port::store::Store;
 use campanile_adapters::sql;
+use campanile_conformance::lock::Handles;
+use campanile_core::port::store::Store;
+use campanile_login::store::LoginStore;
 use xtask::servers::{Postgres, TempDir};
 
 async fn open(url: &str) -> Arc<sql::Store> {
@@ -32,7 +33,19 @@ mod sqlite {
         Some((store, folder))
     }
 
-    campanile::conformance::store!(store);
+    campanile_conformance::store!(store);
+
+    mod logins {
+        use super::*;
+
+        async fn logins() -> Option<(Arc<dyn LoginStore>, TempDir)> {
+            let folder = TempDir::new("logins").unwrap();
+            let store = open(&sqlite_url(&folder)).await;
+            Some((store, folder))
+        }
+
+        campanile_conformance::logins!(logins);
+    }
 
     mod lock {
         use super::*;
@@ -42,7 +55,7 @@ mod sqlite {
             Some(handles(&sqlite_url(&folder)).await.keeping(folder))
         }
 
-        campanile::conformance::lock!(lock =>
+        campanile_conformance::lock!(lock =>
             exclusive, renewed_by_its_holder_alone, released_by_its_holder, release_by_another_changes_nothing,
             ends_without_renewal, renewal_extends_its_life, taken_again_by_its_holder, tells_the_time_left,
             one_of_many_wins);
@@ -58,7 +71,19 @@ mod postgres {
         Some((open(&url).await, server))
     }
 
-    campanile::conformance::store!(store);
+    campanile_conformance::store!(store);
+
+    mod logins {
+        use super::*;
+
+        async fn logins() -> Option<(Arc<dyn LoginStore>, Arc<Postgres>)> {
+            let server = xtask::or_skip(Postgres::shared())?;
+            let url = server.create_database("logins").unwrap();
+            Some((open(&url).await, server))
+        }
+
+        campanile_conformance::logins!(logins);
+    }
 
     mod lock {
         use super::*;
@@ -69,13 +94,14 @@ mod postgres {
             Some(handles(&url).await.keeping(server))
         }
 
-        campanile::conformance::lock!(lock =>
+        campanile_conformance::lock!(lock =>
             exclusive, renewed_by_its_holder_alone, released_by_its_holder, release_by_another_changes_nothing,
             ends_without_renewal, renewal_extends_its_life, taken_again_by_its_holder, tells_the_time_left,
             one_of_many_wins);
     }
 }
 
+mod inbox;
 mod keys;
 mod opening;
 mod permits;

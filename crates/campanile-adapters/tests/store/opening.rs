@@ -4,15 +4,23 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::conformance::somebody;
-use campanile::id::Mint;
-use campanile::port::Written;
-use campanile::port::store::{self, Control as _, Leading as _, Working as _};
-use campanile::protocol::run;
-use campanile::protocol::work::{Bid, Claim, Node, Submission, Term};
-use campanile::system::{Random, spawn};
-use campanile::task::TaskSpec;
 use campanile_adapters::sql::{self, OpenError};
+use campanile_conformance::somebody;
+use campanile_core::decide::attempt;
+use campanile_core::id::Mint;
+use campanile_core::port::Written;
+use campanile_core::port::ask::{AskCluster as _, AskTasks as _};
+use campanile_core::port::attempt::AttemptStore as _;
+use campanile_core::port::attempt::Claim;
+use campanile_core::port::edit::EditStore as _;
+use campanile_core::port::edit::Submission;
+use campanile_core::port::lead::LeadStore as _;
+use campanile_core::port::lead::{Bid, Term};
+use campanile_core::port::member::MemberStore as _;
+use campanile_core::port::member::Node;
+use campanile_core::port::store::{self};
+use campanile_core::system::{Random, spawn};
+use campanile_core::task::TaskSpec;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use xtask::servers::{Postgres, TempDir};
@@ -32,7 +40,7 @@ async fn a_new_file_is_ours_alone_and_opens_again() {
     let url = sqlite_url(&folder);
     let todo = sql::pending(&url).await.unwrap();
     assert_eq!(todo[0].version, 1);
-    assert!(todo[0].sql.contains("CREATE TABLE run ("));
+    assert!(todo[0].sql.contains("CREATE TABLE campanile_run ("));
     assert!(!folder.join("store.db").exists(), "a look changes nothing");
     let store = open(&url).await;
     store.ping().await.unwrap();
@@ -86,10 +94,136 @@ async fn many_open_an_empty_database_at_once() {
     }
 }
 
+/// Tables are made where there are none, by as many as want to; what an earlier version made is left alone.
+#[tokio::test]
+async fn an_earlier_versions_store_is_migrated_on_request_alone() {
+    let folder = TempDir::new("earlier").unwrap();
+    let url = sqlite_url(&folder);
+    let if_empty = || {
+        let options = sql::Options {
+            migrate: sql::Migrate::IfEmpty,
+            ..sql::Options::default()
+        };
+        sql::open(&url, options)
+    };
+    let opened = futures_util::future::join_all((0..4).map(|_| if_empty())).await;
+    for store in opened {
+        store.unwrap().close().await;
+    }
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let last = sqlx::query_as::<_, (i64, String, String, i64)>(
+        "DELETE FROM campanile_schema_version WHERE version = (SELECT MAX(version) FROM campanile_schema_version) RETURNING *",
+    );
+    let last = last.fetch_one(&pool).await.unwrap();
+    let refused = if_empty().await.unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Older { found, known } if known == last.0 && found == known - 1),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains(".migrate(true)"), "{refused}");
+    // That one is asked: it would be made, were it not there already.
+    assert!(
+        matches!(refusal(&url).await, OpenError::Migration { version, .. } if version == last.0)
+    );
+    let back = sqlx::query("INSERT INTO campanile_schema_version VALUES (?, ?, ?, ?)");
+    let back = back.bind(last.0).bind(last.1).bind(last.2).bind(last.3);
+    back.execute(&pool).await.unwrap();
+    if_empty().await.unwrap();
+}
+
 /// How many there are.
 fn migrations() -> i64 {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql/migrations");
     std::fs::read_dir(folder).unwrap().count() as i64
+}
+
+/// What made a store when tables had no prefix: the present text without it.
+async fn before_the_prefix(url: &str) -> String {
+    use std::fmt::Write as _;
+
+    let mut sql = String::from(
+        "CREATE TABLE schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, \
+         applied_at BIGINT NOT NULL);",
+    );
+    for migration in sql::pending(url).await.unwrap().into_iter().take(11) {
+        let text = migration.sql.replace("campanile_", "");
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let (version, name) = (migration.version, migration.name);
+        write!(
+            sql,
+            "{text}; INSERT INTO schema_version VALUES ({version}, '{name}', '{hash:016x}', 0);"
+        )
+        .unwrap();
+    }
+    sql.push_str("INSERT INTO setting (name, value) VALUES ('kept', 'yes');");
+    sql
+}
+
+#[tokio::test]
+async fn tables_without_a_prefix_are_requeuede_on_request() {
+    let folder = TempDir::new("unprefixed").unwrap();
+    let url = sqlite_url(&folder);
+    let old = before_the_prefix(&url).await;
+    let made = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc"))
+        .await
+        .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(old))
+        .execute(&made)
+        .await
+        .unwrap();
+    made.close().await;
+    adopted(&url).await;
+
+    let Some(server) = xtask::or_skip(Postgres::shared()) else {
+        return;
+    };
+    let empty = server.create_database("empty").unwrap();
+    let old = before_the_prefix(&empty).await;
+    let url = server.create_database("unprefixed").unwrap();
+    server.sql_at(&url, &old).unwrap();
+    adopted(&url).await;
+    let left = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' \
+        AND c.relkind IN ('r', 'i') AND c.relname NOT LIKE 'campanile_%' AND c.relname NOT LIKE '%_pkey' \
+        AND c.relname NOT LIKE '%_key'";
+    assert_eq!(server.sql_at(&url, left).unwrap().trim(), "0");
+}
+
+/// The store at this address had no prefix; it is migrated on request alone, and keeps what was in it.
+async fn adopted(url: &str) {
+    let options = |migrate| sql::Options {
+        migrate,
+        ..sql::Options::default()
+    };
+    let refused = sql::open(url, options(sql::Migrate::IfEmpty))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Older { found: 11, .. }),
+        "{refused}"
+    );
+    let store = sql::open(url, options(sql::Migrate::Always)).await.unwrap();
+    assert_eq!(store.setting("kept").await.unwrap().as_deref(), Some("yes"));
+    store.close().await;
+    let again = sql::open(url, options(sql::Migrate::Never)).await.unwrap();
+    again.close().await;
+}
+
+#[tokio::test]
+async fn a_database_with_tables_of_other_people_is_shared() {
+    let Some(server) = xtask::or_skip(Postgres::shared()) else {
+        return;
+    };
+    let url = server.create_database("shared").unwrap();
+    let theirs = "CREATE TABLE task (id int); CREATE TABLE run (id int); CREATE TABLE leader (id int); \
+        CREATE TABLE schema_version (version int, checksum text); INSERT INTO schema_version VALUES (1, 'theirs')";
+    server.sql_at(&url, theirs).unwrap();
+    open(&url).await.close().await;
+    let kept = server
+        .sql_at(&url, "SELECT checksum FROM schema_version")
+        .unwrap();
+    assert_eq!(kept.trim(), "theirs");
 }
 
 #[tokio::test]
@@ -98,15 +232,19 @@ async fn databases_that_are_not_ours_are_refused() {
         return;
     };
     let url = server.create_database("foreign").unwrap();
-    server.sql_at(&url, "CREATE TABLE run (id int)").unwrap();
-    assert!(matches!(refusal(&url).await, OpenError::Foreign { table } if table == "run"));
+    server
+        .sql_at(&url, "CREATE TABLE campanile_run (id int)")
+        .unwrap();
+    assert!(
+        matches!(refusal(&url).await, OpenError::Foreign { table } if table == "campanile_run")
+    );
 
     let url = server.create_database("newer").unwrap();
     open(&url).await.close().await;
     server
         .sql_at(
             &url,
-            "INSERT INTO schema_version VALUES (7000, 'later', 'x', 0)",
+            "INSERT INTO campanile_schema_version VALUES (7000, 'later', 'x', 0)",
         )
         .unwrap();
     let error = refusal(&url).await;
@@ -119,7 +257,7 @@ async fn databases_that_are_not_ours_are_refused() {
     let url = server.create_database("changed").unwrap();
     open(&url).await.close().await;
     server
-        .sql_at(&url, "UPDATE schema_version SET checksum = 'x'")
+        .sql_at(&url, "UPDATE campanile_schema_version SET checksum = 'x'")
         .unwrap();
     assert!(matches!(
         refusal(&url).await,
@@ -198,11 +336,11 @@ async fn a_paused_transaction_does_not_block_the_next_term() {
         spawn(async move {
             let pool = sqlx::PgPool::connect(&url).await.unwrap();
             let mut tx = pool.begin().await.unwrap();
-            sqlx::query("UPDATE leader SET seq = seq + 1")
+            sqlx::query("UPDATE campanile_leader SET seq = seq + 1")
                 .execute(&mut *tx)
                 .await
                 .unwrap();
-            campanile::system::pause(Duration::from_secs(20)).await;
+            campanile_core::system::pause(Duration::from_secs(20)).await;
         })
     };
     let mint = Mint::new(Arc::new(Random::from_seed(1)));
@@ -215,7 +353,7 @@ async fn a_paused_transaction_does_not_block_the_next_term() {
         .trim()
         == "0"
     {
-        campanile::system::pause(Duration::from_millis(20)).await;
+        campanile_core::system::pause(Duration::from_millis(20)).await;
     }
     let bid = Bid {
         read_epoch: 0,
@@ -268,7 +406,7 @@ async fn a_claim_asked_twice_gives_the_same_answer() {
     let spec: TaskSpec =
         serde_json::from_value(serde_json::json!({"name": "t", "handler": {"native": "noop"}}))
             .unwrap();
-    let run = run::request(mint.runs(now, 1)[0], None, &spec, now);
+    let run = attempt::request(mint.runs(now, 1)[0], None, &spec, now);
     let submission = Submission {
         run: run.clone(),
         spec: None,
@@ -284,8 +422,8 @@ async fn a_claim_asked_twice_gives_the_same_answer() {
         busy: 0,
         lease: Duration::from_secs(10),
         started_at: now,
-        beat_seq: 0,
-        beat_at: now,
+        heartbeat_seq: 0,
+        heartbeat_at: now,
         version: String::new(),
         abilities: None,
     };

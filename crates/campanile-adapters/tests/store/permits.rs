@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use campanile::id::{Mint, TaskId};
-use campanile::port::store::Store;
-use campanile::protocol::permits::LimitKey;
-use campanile::protocol::work::{Bid, Term};
-use campanile::system::Random;
+use campanile_core::decide::permits::LimitKey;
+use campanile_core::id::{Mint, TaskId};
+use campanile_core::port::lead::{Bid, Term};
+use campanile_core::port::store::Store;
+use campanile_core::system::Random;
 use xtask::servers::{Postgres, TempDir};
 
 use super::{open, sqlite_url};
 
 const LEFT_BEHIND: &str =
-    "INSERT INTO permit (limit_key, n, run) VALUES ('overlap:0000000000007', 0, 99)";
+    "INSERT INTO campanile_permit (limit_key, n, run) VALUES ('overlap:0000000000007', 0, 99)";
 
 async fn is_taken_back(store: Arc<dyn Store>) {
     let keys = [LimitKey::Overlap(TaskId::from_i64(7))];

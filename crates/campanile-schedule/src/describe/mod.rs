@@ -31,8 +31,13 @@ impl Schedule {
                 let interval = format_duration(every.interval());
                 format!("Every {interval}, counted from {}", every.anchor())
             }
+            Self::After(after) => {
+                let delay = format_duration(after.delay());
+                format!("{delay} after the end of the run before")
+            }
             Self::Recur(recur) => recur.describe(),
             Self::At(instant) => format!("Once, at {instant}"),
+            Self::Once(once) => format!("Once, at {}, in {}", once.wall(), once.timezone()),
             Self::Union(all) => {
                 let sentences: Vec<String> = all.iter().map(Self::describe).collect();
                 sentences.join("; and also: ")
@@ -50,6 +55,10 @@ impl Schedule {
         if first != inner.next(Timestamp::MIN) {
             let first = first.map_or_else(|| "never".to_owned(), |t| t.to_string());
             sentence.push_str(&format!("; first {first}"));
+        }
+        let end = *bounded.window().end();
+        if inner.after().is_some() && end < Timestamp::MAX {
+            sentence.push_str(&format!("; none after {end}"));
         }
         let last = self.previous(Timestamp::MAX);
         if let Some(last) = last.filter(|last| Some(*last) != inner.previous(Timestamp::MAX)) {

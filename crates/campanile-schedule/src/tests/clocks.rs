@@ -284,3 +284,116 @@ fn what_lies_in_every_gap_alone_ends_in_none() {
         &["2026-03-29T03:00:00+02:00", "2027-03-28T03:00:00+02:00"],
     );
 }
+
+fn once(text: &str, zone: &str, dst: Dst) -> Result<Schedule, Error> {
+    let options = Options {
+        timezone: TimeZoneName::parse(zone).unwrap(),
+        dst,
+        ..Options::default()
+    };
+    Schedule::parse(Some(text), &options)
+}
+
+#[test]
+fn a_single_wall_time_follows_the_rules_of_its_zone() {
+    let plain = Dst::default();
+    let gap = |gap| Dst { gap, ..plain };
+    let repeat = |repeat| Dst { repeat, ..plain };
+    let (lost, twice) = ("at 2026-03-29T02:30", "at 2026-10-25 02:30:00");
+    for (text, dst, expected) in [
+        (
+            "at 2026-12-01T08:00",
+            plain,
+            &["2026-12-01T08:00:00+01:00"][..],
+        ),
+        (
+            "at 2026-07-01T08:00:05",
+            plain,
+            &["2026-07-01T08:00:05+02:00"],
+        ),
+        (lost, plain, &["2026-03-29T03:00:00+02:00"]),
+        (lost, gap(Gap::Shift), &["2026-03-29T03:30:00+02:00"]),
+        (twice, plain, &["2026-10-25T02:30:00+02:00"]),
+        (twice, repeat(Repeat::Last), &["2026-10-25T02:30:00+01:00"]),
+        (
+            twice,
+            repeat(Repeat::Both),
+            &["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"],
+        ),
+    ] {
+        let schedule = once(text, "Europe/Berlin", dst).unwrap();
+        let (zone, from) = ("Europe/Berlin", "2026-01-01T00:00:00Z");
+        check_both_ways(&schedule, text, zone, from, expected);
+        let all = following(&schedule, zone, from, 9);
+        assert_eq!(all, expected, "{text}");
+        let again = once(&schedule.to_string(), zone, dst).unwrap();
+        assert_eq!(again, schedule);
+    }
+    let never = once(lost, "Europe/Berlin", gap(Gap::Skip)).unwrap_err();
+    assert!(never.never_fires(), "{never}");
+    assert!(never.to_string().contains("next-valid"), "{never}");
+    let utc = once("at 2026-12-01T08:00", "UTC", plain).unwrap();
+    assert_eq!(utc.next(Timestamp::MIN), Some(at("2026-12-01T08:00:00Z")));
+    assert_eq!(utc.describe(), "Once, at 2026-12-01T08:00:00, in UTC");
+}
+
+#[test]
+fn a_moment_is_an_instant_or_a_wall_time_and_reads_itself_back() {
+    let berlin = TimeZoneName::parse("Europe/Berlin").unwrap();
+    let plain = Dst::default();
+    let both = Dst {
+        repeat: Repeat::Both,
+        ..plain
+    };
+    let skip = Dst {
+        gap: Gap::Skip,
+        ..plain
+    };
+    for (text, dst, first, last) in [
+        (
+            "2026-12-01T08:00:00+01:00",
+            plain,
+            "2026-12-01T07:00:00Z",
+            "2026-12-01T07:00:00Z",
+        ),
+        (
+            "2026-12-01T08:00",
+            plain,
+            "2026-12-01T07:00:00Z",
+            "2026-12-01T07:00:00Z",
+        ),
+        (
+            "2026-10-25T02:30",
+            plain,
+            "2026-10-25T00:30:00Z",
+            "2026-10-25T00:30:00Z",
+        ),
+        (
+            "2026-10-25T02:30",
+            both,
+            "2026-10-25T00:30:00Z",
+            "2026-10-25T01:30:00Z",
+        ),
+        (
+            "2026-03-29T02:30",
+            skip,
+            "2026-03-29T01:00:00Z",
+            "2026-03-29T01:00:00Z",
+        ),
+    ] {
+        let moment = Moment::parse(text).unwrap();
+        assert_eq!(moment.first_in(&berlin, dst), at(first), "{text}");
+        assert_eq!(moment.last_in(&berlin, dst), at(last), "{text}");
+        assert_eq!(Moment::parse(&moment.to_string()), Ok(moment));
+    }
+    for (wrong, part) in [
+        ("2026-12-01", "has no offset"),
+        ("2026-12-01T08:00:00.5", "part of a second"),
+        ("2026-13-01T08:00", "is not an instant"),
+        ("2026-12-01T08:00[Europe/Berlin]", "has no offset"),
+        ("08:00", "is not an instant"),
+    ] {
+        let said = Moment::parse(wrong).unwrap_err();
+        assert!(said.contains(part), "{wrong}: {said}");
+    }
+}

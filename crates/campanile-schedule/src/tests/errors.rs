@@ -44,6 +44,7 @@ quartz | 0 0 * * * | schedule | 0 | quartz has 6 or 7
 auto |  | schedule | 0 | is empty
 auto |     | schedule | 0 | is empty
 auto | @reboot | schedule | 0 | start of a machine
+quartz | @reboot | schedule | 0 | systemd unit
 auto | @fortnightly | schedule | 0 | @weekly
 quartz | @daily | schedule | 0 | not in the quartz dialect
 spring | 0 0 22-2 * * * | hour | 4 | runs backwards
@@ -126,13 +127,57 @@ fn long_texts_are_refused_and_cut() {
 /// What fuzzing found: these two repeated the whole text.
 #[test]
 fn errors_of_other_schedules_are_short_and_plain() {
-    for word in ["every", "at"] {
+    for word in ["every", "after", "at"] {
         let error = refused(&format!("{word} {}", "9 x".repeat(400)), Dialect::Auto);
         assert!(error.to_string().len() < 300, "{error}");
         assert_eq!((error.field, error.at), ("schedule", word.len() + 1));
     }
     let error = refused("0 0 * \u{1b}[2J *", Dialect::Unix);
     assert!(!error.to_string().contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn a_delay_after_an_end_is_read_and_stands_alone() {
+    let options = Options::default();
+    let read = |text: &str| Schedule::parse(Some(text), &options);
+    let after = read("after 1h30m").unwrap();
+    assert_eq!(after.to_string(), "after 1h30m");
+    assert_eq!(read(&after.to_string()), Ok(after.clone()));
+    let at = Timestamp::from_ms(5);
+    assert_eq!(after.next(at), Some(Timestamp::from_ms(5_400_005)));
+    assert_eq!(
+        (after.previous(at), after.next(Timestamp::MAX)),
+        (None, None)
+    );
+    for (text, field) in [
+        ("after", "delay"),
+        ("after soon", "delay"),
+        ("after 99ms", "delay"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert_eq!(error.field, field, "{text}: {error}");
+    }
+    let spelled = read("after 5 minutes").unwrap_err().to_string();
+    assert!(spelled.contains("write `after 5m`"), "{spelled}");
+    let both = ["after 5m".to_owned(), "0 2 * * *".to_owned()];
+    let error = Schedule::parse_all(&both, &options).unwrap_err();
+    assert!(error.to_string().contains("stands alone"), "{error}");
+}
+
+/// As with the first instant of anything else, the bound itself is the first.
+#[test]
+fn a_delay_after_an_end_begins_at_its_bound() {
+    let at = Timestamp::from_ms;
+    let after = Schedule::parse(Some("after 1s"), &Options::default()).unwrap();
+    let bounded = after.bounded(&Bounds {
+        starts_at: Some(at(10_000)),
+        ends_at: Some(at(12_000)),
+        ..Bounds::default()
+    });
+    assert_eq!(bounded.next(at(3_000)), Some(at(10_000)));
+    assert_eq!(bounded.next(at(10_000)), Some(at(11_000)));
+    assert_eq!(bounded.next(at(11_000)), Some(at(12_000)));
+    assert_eq!(bounded.next(at(11_001)), None);
 }
 
 #[test]

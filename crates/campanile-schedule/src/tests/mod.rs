@@ -1,5 +1,6 @@
 //! Tests of schedules: tables, changes of the clocks, errors, properties, and a walker that shares no code.
 
+mod calendar_events;
 mod clocks;
 mod counts;
 mod crontabs;

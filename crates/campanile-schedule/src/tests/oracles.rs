@@ -52,7 +52,7 @@ const REASONS: [(&str, &str); 15] = [
     ),
     (
         "spring-first-instant",
-        "Spring 4.3 does not begin the seconds or minutes anew for its first instant, and so skips or invents some",
+        "Spring 4.3 does not begin the seconds or minutes again for its first instant, and so skips or invents some",
     ),
     (
         "spring-range-to-sunday",

@@ -120,6 +120,19 @@ fn other_schedules_read_as_sentences() {
         texts(&["0 2 * * *", "every 1h"]).describe(),
         "At 02:00 every day, in Europe/Berlin; and also: Every 1h, counted from 2026-01-01T00:00:00.000Z"
     );
+    assert_eq!(
+        texts(&["after 10m"]).describe(),
+        "10m after the end of the run before"
+    );
+    let bounds = Bounds {
+        starts_at: Some(at("2026-03-01T00:00:00Z")),
+        ends_at: Some(at("2026-03-02T00:00:00Z")),
+        ..Bounds::default()
+    };
+    assert_eq!(
+        texts(&["after 10m"]).bounded(&bounds).describe(),
+        "10m after the end of the run before; first 2026-03-01T00:00:00.000Z; none after 2026-03-02T00:00:00.000Z"
+    );
     let bounds = Bounds {
         starts_at: Some(at("2026-03-01T00:00:00Z")),
         max_count: Some(3),

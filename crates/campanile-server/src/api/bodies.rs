@@ -10,10 +10,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use campanile::control;
-use campanile::port::clock::Clock as _;
-use campanile::protocol::limits;
-use campanile::system::{self, Pool, SystemClock};
+use campanile_core::limits;
+use campanile_core::port::clock::Clock as _;
+use campanile_core::system::{self, Pool, SystemClock};
 use campanile_schedule::fuel::Fuel;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -282,7 +281,7 @@ pub async fn aside<T: Send + 'static>(
     if bytes <= INLINE_BYTES_MAX {
         return work(&Fuel::endless());
     }
-    pool.run(work).await.map_err(control::Error::from)?
+    pool.run(work).await.map_err(campanile_ask::Error::from)?
 }
 
 /// How many values a JSON text holds at most, without reading them: every value but the first stands behind a comma or an

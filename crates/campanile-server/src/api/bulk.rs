@@ -3,8 +3,8 @@
 //! itself. It knows no task and no run.
 
 use axum::http::StatusCode;
-use campanile::misread::nearest;
-use campanile::protocol::limits;
+use campanile_core::limits;
+use campanile_core::misread::nearest;
 use campanile_schedule::fuel::Fuel;
 
 use super::bodies::values_in;

@@ -2,14 +2,13 @@
 //! defaults; it reckons nothing.
 
 use axum::Json as Answer;
-use axum::extract::State;
-use campanile::control::ForecastQuery;
-use campanile::forecast::Outage;
+use campanile_ask::ForecastQuery;
+use campanile_core::forecast::Outage;
 use campanile_schedule::TimeZoneName;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Shared;
+use super::acts::By;
 use super::input::{Params, instant};
 use super::model::Plan;
 use super::problem::Problem;
@@ -43,7 +42,7 @@ pub struct PlanParams {
 #[utoipa::path(get, path = "/api/v1/plan", tag = "tasks", params(PlanParams),
     responses((status = 200, body = Plan), (status = "default", body = Problem)))]
 pub async fn plan(
-    State(control): State<Shared>,
+    By(control): By,
     Params(params): Params<PlanParams>,
 ) -> Result<Answer<Plan>, Problem> {
     let asked = ForecastQuery {

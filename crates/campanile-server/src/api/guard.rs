@@ -9,9 +9,16 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use campanile_access::Right;
+use campanile_access::token::ApiToken;
+use campanile_ask::{Control, stranger};
+use campanile_core::actor::Actor;
+use campanile_core::system::{self, Random};
 
-use super::logins::{Logins, Verdict};
+use super::acts::{self, Principal};
+use super::logins::{Denials, Logins, Verdict};
 use super::problem::Problem;
+use crate::access::Access;
 use crate::http::proxies::Proxies;
 use crate::token::Tokens;
 
@@ -26,6 +33,16 @@ pub struct Guard {
     pub proxies: Arc<Proxies>,
     /// Who tried with what did not fit.
     pub logins: Arc<Logins>,
+    /// Where API tokens are, and failed logins are written down.
+    pub control: Option<Arc<Control>>,
+    /// How often denied acts are written down.
+    pub denials: Arc<Denials>,
+    /// For the ids of requests.
+    pub random: Arc<Random>,
+    /// How people get in, where this node knows any.
+    pub people: Option<Arc<Access>>,
+    /// Where browsers know the service to be.
+    pub origin: Option<String>,
 }
 
 impl Guard {
@@ -37,18 +54,58 @@ impl Guard {
             loopback,
             proxies: Arc::new(proxies),
             logins: Arc::default(),
+            control: None,
+            denials: Arc::default(),
+            random: Arc::new(Random::from_system()),
+            people: None,
+            origin: None,
         }
+    }
+
+    /// The same, letting people in, too, whose browsers know the service by this address.
+    #[must_use]
+    pub fn with_people(mut self, people: Option<Arc<Access>>, origin: Option<String>) -> Self {
+        self.people = people;
+        self.origin = origin;
+        self
     }
 }
 
-/// Lets a request through if it carries a token.
+/// Lets a request through if it is somebody's: from here on it has its [`Actor`].
 pub async fn authenticate(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     // Nobody's connection: a request that was made within the process.
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
-    match guard.check_token(peer, request.headers()) {
-        Ok(()) => next.run(request).await,
+    let person = match &guard.people {
+        // Who shows a token is judged by it alone.
+        Some(people) if !request.headers().contains_key(header::AUTHORIZATION) => {
+            people.who(peer, request.method(), request.headers()).await
+        }
+        _ => Ok(None),
+    };
+    let proved = match person {
+        Ok(Some(person)) => Ok(Principal::from(person)),
+        Ok(None) => guard.prove(peer, request.headers()).await,
+        Err(problem) => Err(Box::new(problem.into_response())),
+    };
+    match proved {
+        Ok(principal) => {
+            let actor = principal.actor(&guard, &request);
+            acts::answer(&guard, actor, request, next).await
+        }
         Err(response) => *response,
+    }
+}
+
+/// Lets a request of somebody through if he may look.
+pub async fn may_see(request: Request, next: Next) -> Response {
+    let actor = request.extensions().get::<Actor>();
+    match actor.map(|actor| actor.check(Right::See)) {
+        Some(Ok(())) => next.run(request).await,
+        Some(Err(denied)) => Problem::from(campanile_ask::Error::from(denied)).into_response(),
+        None => {
+            Problem::new(StatusCode::UNAUTHORIZED, "nobody has checked who asks").into_response()
+        }
     }
 }
 
@@ -60,8 +117,51 @@ pub async fn same_site(State(guard): State<Guard>, request: Request, next: Next)
     }
 }
 
+/// Writes down that somebody did not get in, so often since it was last written.
+pub(crate) fn note_failures(control: &Arc<Control>, address: IpAddr, told: String, count: u64) {
+    let control = Arc::clone(control);
+    system::spawn(async move {
+        let address = address.to_string();
+        let actor = stranger(&address);
+        let noted = control.note_refusal(&actor, "login.failed", &address, &told, count);
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, address, "failed logins could not be written into the audit");
+        }
+    });
+}
+
 impl Guard {
-    fn check_token(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    /// The same, letting in who holds an API token of this control's store, too.
+    #[must_use]
+    pub fn over(self, control: Arc<Control>) -> Self {
+        Self {
+            control: Some(control),
+            ..self
+        }
+    }
+
+    /// Whose API token this is.
+    async fn holder_of(&self, token: &str) -> Result<Option<ApiToken>, Box<Response>> {
+        let Some(control) = &self.control else {
+            return Ok(None);
+        };
+        let found = control.holder_of(token).await;
+        found.map_err(|error| Box::new(Problem::from(error).into_response()))
+    }
+
+    /// Writes down that somebody was denied an act: up to a few a minute, and how many were not written before.
+    pub(super) async fn note_denied(&self, actor: &Actor, what: &str, told: &str) {
+        let (Some(control), Some(count)) = (&self.control, self.denials.next()) else {
+            return;
+        };
+        let noted = control.note_refusal(actor, "denied", what, told, count);
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "a denied act could not be written into the audit");
+        }
+    }
+
+    /// Who asks.
+    async fn prove(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Principal, Box<Response>> {
         let refuse = |status, detail: &str| {
             let mut response = Problem::new(status, detail).into_response();
             if status == StatusCode::UNAUTHORIZED {
@@ -88,14 +188,24 @@ impl Guard {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
         let client = self.proxies.client(peer, headers);
-        match self
+        let is_ours = presented.is_some_and(|token| self.tokens.hold(token));
+        let holder = match presented.filter(|_| !is_ours) {
+            // Who is over the limit has nothing looked up, unless he works on this machine.
+            Some(token) if !self.logins.is_over(client, token) => self.holder_of(token).await?,
+            _ => None,
+        };
+        let judged = self
             .logins
-            .judge(client, presented, |token| self.tokens.hold(token))
-        {
-            Verdict::Pass => Ok(()),
+            .judge(client, presented, |_| is_ours || holder.is_some());
+        if let (Some(count), Some(control)) = (judged.told, &self.control) {
+            let told = "wrong tokens since the last such line".to_owned();
+            note_failures(control, client.address, told, count);
+        }
+        match judged.verdict {
+            Verdict::Pass => Ok(holder.map_or_else(Principal::bootstrap, Principal::of_token)),
             Verdict::Missing => refuse(
                 StatusCode::UNAUTHORIZED,
-                "no token: send `Authorization: Bearer TOKEN` (the CLI takes it from CAMPANILE_TOKEN)",
+                "no token: send `Authorization: Bearer TOKEN` (the CLI takes it from CAMPANILE_TOKEN); people log in at /login",
             ),
             Verdict::Wrong => refuse(
                 StatusCode::UNAUTHORIZED,
@@ -124,7 +234,12 @@ impl Guard {
                 .and_then(|v: &header::HeaderValue| v.to_str().ok())
         };
         let host = text(header::HOST).unwrap_or_default();
-        if self.loopback && !is_loopback_name(host) {
+        let public = self
+            .origin
+            .as_ref()
+            .and_then(|origin| origin.split_once("://"));
+        let is_public = public.is_some_and(|(_, name)| name.eq_ignore_ascii_case(host));
+        if self.loopback && !is_loopback_name(host) && !is_public {
             let detail = format!(
                 "`{}` is not a name of this service: it listens on loopback and serves localhost alone",
                 host.escape_debug()
@@ -137,6 +252,8 @@ impl Guard {
         let of_us = origin
             .split_once("://")
             .is_some_and(|(_, from)| from.eq_ignore_ascii_case(host));
+        let own = self.origin.as_deref();
+        let of_us = of_us || own.is_some_and(|own| own.eq_ignore_ascii_case(origin));
         if of_us {
             return Ok(());
         }

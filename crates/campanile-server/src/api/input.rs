@@ -4,9 +4,9 @@
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use campanile::id::RunId;
-use campanile::misread::{self, Subject};
-use campanile::task;
+use campanile_core::id::RunId;
+use campanile_core::misread::{self, Subject};
+use campanile_core::task::{self, Label};
 use campanile_schedule::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::bodies::{self, Bodies, Size};
 use super::bulk::{Gather, Gathered};
 use super::problem::Problem;
+use crate::definitions::{self, Defined};
 use crate::document::{self, Form, Wrong, path};
 
 /// A JSON body that holds one thing.
@@ -95,7 +96,7 @@ pub fn item(of: &str, raw: &str) -> Result<Value, Problem> {
 /// # Errors
 /// The field that doesn't fit.
 pub fn fit<T: DeserializeOwned>(of: &str, body: &Value) -> Result<T, Problem> {
-    misread::read(body, &BODY).map_err(|e| {
+    misread::read(body, &REQUEST).map_err(|e| {
         let field = within(of, &e.field);
         let fields = misread::Misread {
             field: field.clone().unwrap_or_default(),
@@ -106,14 +107,24 @@ pub fn fit<T: DeserializeOwned>(of: &str, body: &Value) -> Result<T, Problem> {
     })
 }
 
+/// Reads a definition that is a whole body.
+///
+/// # Errors
+/// The field at fault.
+pub fn defined<T: Defined>(body: &Value) -> Result<T, Problem> {
+    definitions::read(body, Form::Json)
+        .map_err(|e| Problem::bad(within("", &e.field).as_deref(), e.to_string()))
+}
+
 /// A run may bring a handler of its own, and what is often meant there is known.
-const BODY: Subject = Subject {
+pub const REQUEST: Subject = Subject {
     noun: "this request",
     meant: task::meant,
     belongs: task::belongs,
 };
 
-fn within(of: &str, field: &str) -> Option<String> {
+/// A field with where it is in the body.
+pub fn within(of: &str, field: &str) -> Option<String> {
     let dot = if of.is_empty() || field.is_empty() || field.starts_with('[') {
         ""
     } else {
@@ -150,6 +161,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
             }
         }
     }
+}
+
+/// The labels that a query asks for.
+///
+/// # Errors
+/// `label`, with what one is.
+pub fn labels(asked: Option<&str>) -> Result<Vec<Label>, Problem> {
+    let all = asked.map_or(Ok(Vec::new()), Label::parse_all);
+    all.map_err(|e| Problem::bad(Some("label"), e.to_string()))
 }
 
 /// What is wrong with a query, without the words of whatever read it, and the parameter at fault.
@@ -211,7 +231,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RunPath {
             .map_err(|e| Problem::bad(Some("id"), e.body_text()))?;
         text.parse()
             .map(Self)
-            .map_err(|e: campanile::id::Malformed| Problem::bad(Some("id"), e.to_string()))
+            .map_err(|e: campanile_core::id::Malformed| Problem::bad(Some("id"), e.to_string()))
     }
 }
 

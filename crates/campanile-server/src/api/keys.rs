@@ -2,13 +2,11 @@
 //! never a part of a path.
 
 use axum::Json as Answer;
-use axum::extract::State;
-use campanile::control::KeyQuery;
+use campanile_ask::KeyQuery;
 use campanile_schedule::time::Timestamp;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::Shared;
 use super::acts::By;
 use super::input::{Json, Params, RunPath};
 use super::model::{Cancelled, Run, RunDetail};
@@ -77,11 +75,12 @@ pub async fn move_run(
 #[utoipa::path(get, path = "/api/v1/runs/by-key", tag = "runs", params(OfKey),
     responses((status = 200, body = RunDetail), (status = "default", body = Problem)))]
 pub async fn show(
-    State(control): State<Shared>,
+    By(control): By,
     Params(of): Params<OfKey>,
 ) -> Result<Answer<RunDetail>, Problem> {
     let id = control.run_of_key(&of.into()).await?;
-    Ok(Answer(control.run(id).await?.into()))
+    let detail = control.run(id).await?;
+    Ok(Answer(RunDetail::of(detail, control.masks())))
 }
 
 /// Ends the run that a key stands for.

@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use campanile::port::clock::Clock as _;
-use campanile::protocol::limits::{
+use campanile_core::limits::{
     LOGIN_ADDRESSES_MAX, LOGIN_BURST, LOGIN_LOG_LINES_MAX, LOGIN_LOG_PERIOD, LOGIN_REFILL,
 };
-use campanile::system::SystemClock;
-use campanile::time::Monotonic;
+use campanile_core::port::clock::Clock as _;
+use campanile_core::system::SystemClock;
+use campanile_core::time::Monotonic;
 use sha2::{Digest as _, Sha256};
 
 use crate::http::proxies::Client;
@@ -37,6 +37,54 @@ pub enum Verdict {
     Wrong,
     /// Too many wrong ones came from there: not before this time has passed.
     Limited(Duration),
+}
+
+/// What comes of it, and what is to be told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    pub verdict: Verdict,
+    /// How many failures of the address were not told yet, if it is time to tell.
+    pub told: Option<u64>,
+}
+
+/// Denied acts that are written down in a period, of all who are denied.
+const DENIED_LINES_MAX: u32 = 60;
+
+/// How often denied acts are written down: whoever is denied in a loop must not fill the audit.
+#[derive(Debug)]
+pub struct Denials {
+    clock: SystemClock,
+    state: Mutex<(Option<Monotonic>, u32, u64)>,
+}
+
+impl Default for Denials {
+    fn default() -> Self {
+        Self {
+            clock: SystemClock::new(),
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl Denials {
+    /// For one more: how many it stands for, if it is to be written down.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.next_at(self.clock.monotonic())
+    }
+
+    fn next_at(&self, now: Monotonic) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (period, lines, waiting) = &mut *state;
+        if period.is_none_or(|at| now.since(at) >= LOGIN_LOG_PERIOD) {
+            (*period, *lines) = (Some(now), 0);
+        }
+        *waiting += 1;
+        if *lines >= DENIED_LINES_MAX {
+            return None;
+        }
+        *lines += 1;
+        Some(std::mem::take(waiting))
+    }
 }
 
 /// The tries of all addresses.
@@ -73,10 +121,13 @@ impl Logins {
         client: Client,
         presented: Option<&str>,
         is_right: impl FnOnce(&str) -> bool,
-    ) -> Verdict {
+    ) -> Judged {
         let Some(presented) = presented else {
             self.missing.fetch_add(1, Ordering::Relaxed);
-            return Verdict::Missing;
+            return Judged {
+                verdict: Verdict::Missing,
+                told: None,
+            };
         };
         let right = is_right(presented);
         let now = self.clock.monotonic();
@@ -101,7 +152,19 @@ impl Logins {
                 "failed logins: {count} requests from {address} came with a wrong token since the last such line{what}"
             );
         }
-        verdict
+        Judged {
+            verdict,
+            told: line,
+        }
+    }
+
+    /// Whether an address is over its limit, so that what it presents need not be looked up. Not of this machine, and not
+    /// for what it presented before.
+    #[must_use]
+    pub fn is_over(&self, client: Client, presented: &str) -> bool {
+        let now = self.clock.monotonic();
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.is_over(client, mark(presented), now)
     }
 
     /// What `/metrics` says of them.
@@ -124,7 +187,7 @@ impl Logins {
 }
 
 /// A wrong token as it is remembered: enough to know it again.
-fn mark(token: &str) -> u64 {
+pub(crate) fn mark(token: &str) -> u64 {
     let digest = Sha256::digest(token.as_bytes());
     digest
         .iter()
@@ -133,7 +196,7 @@ fn mark(token: &str) -> u64 {
 }
 
 /// Who is limited together: an address, or a network of IPv6, of which everybody has as many addresses as he likes.
-fn group(address: IpAddr) -> IpAddr {
+pub(crate) fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(a) => Ipv6Addr::from(u128::from(a) >> 64 << 64).into(),
         v4 => v4,
@@ -185,7 +248,7 @@ impl Table {
         let passed = now.since(tries.at);
         tries.owed = tries.owed.saturating_sub(passed);
         tries.at = now;
-        // A token that was wrong before is right where the tokens were read anew.
+        // A token that was wrong before is right where the tokens were read again.
         let known = tries.wrong.contains(&mark);
         let full = LOGIN_REFILL * LOGIN_BURST;
         let room = tries.owed + LOGIN_REFILL <= full;
@@ -205,6 +268,17 @@ impl Table {
         tries.wrong[tries.next % REMEMBERED] = mark;
         tries.next += 1;
         Verdict::Wrong
+    }
+
+    fn is_over(&mut self, client: Client, mark: u64, now: Monotonic) -> bool {
+        let address = group(client.address);
+        let known = self.young.contains_key(&address) || self.old.contains_key(&address);
+        if client.is_local() || !known {
+            return false;
+        }
+        let tries = self.tries(client.address);
+        let owed = tries.owed.saturating_sub(now.since(tries.at));
+        owed + LOGIN_REFILL > LOGIN_REFILL * LOGIN_BURST && !tries.wrong.contains(&mark)
     }
 
     /// How many failures the log is to be told of now, if it is time for a line about this address.
@@ -250,6 +324,27 @@ mod tests {
 
     fn is_limited(verdict: Verdict) -> bool {
         matches!(verdict, Verdict::Limited(_))
+    }
+
+    #[test]
+    fn denied_acts_are_written_down_a_few_a_minute_and_all_are_counted() {
+        let denials = Denials::default();
+        let told: Vec<u64> = (0..1_000).filter_map(|_| denials.next_at(at(5))).collect();
+        assert_eq!(told, vec![1; 60]);
+        assert_eq!(denials.next_at(at(60_005)), Some(941));
+    }
+
+    #[test]
+    fn who_is_over_the_limit_has_nothing_looked_up() {
+        let mut table = Table::default();
+        assert!(!table.is_over(from("10.0.0.1"), 1, at(0)));
+        for guess in 1..100 {
+            table.judge(from("10.0.0.1"), guess, false, at(0));
+            table.judge(from("127.0.0.1"), guess, false, at(0));
+        }
+        assert!(table.is_over(from("10.0.0.1"), 1_000, at(0)));
+        assert!(!table.is_over(from("127.0.0.1"), 1_000, at(0)));
+        assert!(!table.is_over(from("10.0.0.1"), 1_000, at(0).plus(LOGIN_REFILL)));
     }
 
     #[test]
@@ -339,7 +434,7 @@ mod tests {
                 Verdict::Pass
             );
         }
-        // Read anew, the tokens hold it.
+        // Read again, the tokens hold it.
         assert_eq!(
             table.judge(from("10.0.0.1"), 5, true, at(10_000)),
             Verdict::Pass

@@ -1,10 +1,14 @@
 //! `/api/v1`: control's functions over HTTP, with an OpenAPI document made from the same routes. Owns paths, statuses
-//! and limits of requests; every answer is made by [`campanile::control`]. No route is reachable without the token.
+//! and limits of requests; every answer is made by [`campanile_ask`]. No route is reachable without the token.
 
+pub mod access;
 pub mod acts;
+pub mod audit;
 pub mod bodies;
 pub mod bulk;
 pub mod guard;
+pub mod hold;
+pub mod inbox;
 pub mod input;
 pub mod logins;
 pub mod model;
@@ -13,18 +17,21 @@ pub mod problem;
 mod cluster;
 pub mod forecast;
 mod keys;
+pub mod logs;
 pub mod quarantine;
 mod rules;
-mod runs;
+pub mod runs;
 mod splitter;
 mod tasks;
+pub mod tokens;
+pub mod users;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use campanile::control::Control;
+use campanile_ask::Control;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -69,19 +76,37 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(keys::cancel))
         .routes(routes!(keys::move_of_key))
         .routes(routes!(keys::move_run))
+        .routes(routes!(inbox::list))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::verify))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(quarantine::list))
         .routes(routes!(quarantine::release))
         .routes(routes!(quarantine::drop_it))
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::retry))
-        .routes(routes!(runs::log))
+        .routes(routes!(logs::log))
+        .routes(routes!(logs::stream))
         .routes(routes!(cluster::nodes))
         .routes(routes!(cluster::leader))
         .routes(routes!(cluster::resign))
+        .routes(routes!(hold::show, hold::put, hold::end))
         .routes(routes!(cluster::queues))
         .routes(routes!(cluster::queue_key))
         .routes(routes!(cluster::stats))
+        .routes(routes!(users::me))
+        .routes(routes!(users::list, users::add))
+        .routes(routes!(users::show, users::remove))
+        .routes(routes!(users::set_password))
+        .routes(routes!(users::set_rights))
+        .routes(routes!(users::disable))
+        .routes(routes!(users::enable))
+        .routes(routes!(users::end_all))
+        .routes(routes!(users::sessions))
+        .routes(routes!(users::end))
 }
 
 /// The schema of a task's definition, written by hand: the definition is the library's, which knows no OpenAPI.
@@ -115,6 +140,10 @@ pub fn document() -> serde_json::Value {
 /// The routes of the API, behind the guard.
 pub fn router(control: Shared, guard: Guard) -> Router {
     let (router, _) = routes().split_for_parts();
+    let people = guard
+        .people
+        .as_ref()
+        .map(|access| Arc::new(access.people()));
     router
         .route("/openapi.json", get(|| async { axum::Json(document()) }))
         .fallback(|| async {
@@ -129,10 +158,7 @@ pub fn router(control: Shared, guard: Guard) -> Router {
                 "this route does not take this method: `/openapi.json` lists them",
             )
         })
-        .layer(axum::middleware::from_fn_with_state(
-            guard.clone(),
-            acts::note,
-        ))
+        .layer(axum::Extension(people))
         .layer(axum::middleware::from_fn_with_state(
             guard,
             guard::authenticate,

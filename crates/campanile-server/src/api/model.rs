@@ -3,21 +3,23 @@
 
 mod cluster;
 mod forecast;
+mod logs;
 mod rules;
 
-pub use self::cluster::{
-    Applied, ChangedTask, DeletionView, FieldChange, LeaderView, Node, Queue, QueueKey, StatsView,
-    WhyView,
-};
+pub use self::cluster::{Node, QueueKey, WhyView};
 pub use self::forecast::Plan;
+pub use self::logs::{AttemptLog, AttemptStanding, RunEnd};
 
-pub use self::rules::{BackfillView, CALENDAR_EXTRAS, CalendarView, LimitView};
+pub use self::rules::{CALENDAR_EXTRAS, CalendarView};
 
-use campanile::control::{Event, RunRow, RunStory, TaskRow};
-use campanile::id::{RunId, TaskId};
-use campanile::protocol::work;
-use campanile::run::Reason;
-use campanile::task::TaskSpec;
+use std::collections::HashMap;
+
+use campanile_ask::{self, Event, RunRow, TaskRow};
+use campanile_core::id::{NodeId, RunId, TaskId};
+use campanile_core::port;
+use campanile_core::run::Reason;
+use campanile_core::task::TaskSpec;
+use campanile_core::task::mask::Masks;
 use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,13 +46,39 @@ impl<T> Page<T> {
 }
 
 /// The fields of an answered task that are not part of its definition: ignored where a definition is put.
-pub const TASK_EXTRAS: [&str; 5] = [
+pub const TASK_EXTRAS: [&str; 8] = [
     "version",
     "next_due_at",
+    "next_after_run",
+    "pause",
     "warning",
     "created_at",
     "updated_at",
+    "hidden",
 ];
+
+/// What is known of a task's pause.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pause {
+    /// Who paused it.
+    pub by: String,
+    /// Why; null = nobody said.
+    pub reason: Option<String>,
+    pub since: Timestamp,
+    /// When it ends by itself; null = somebody has to resume the task.
+    pub until: Option<Timestamp>,
+}
+
+impl From<campanile_core::task::Pause> for Pause {
+    fn from(pause: campanile_core::task::Pause) -> Self {
+        Self {
+            by: pause.by,
+            reason: pause.reason,
+            since: pause.since,
+            until: pause.until,
+        }
+    }
+}
 
 /// A task: its definition, and what is known of it.
 #[derive(Debug, Clone, Serialize)]
@@ -62,23 +90,37 @@ pub struct Task {
     pub version: i64,
     /// Its next instant by its schedule; null when it has none, or rests.
     pub next_due_at: Option<Timestamp>,
+    /// Of a schedule `after 10m`: the run that has to end before the next instant is known; null = none.
+    pub next_after_run: Option<RunId>,
+    /// Who paused it, why and until when; null = it is not paused, or nobody knows.
+    pub pause: Option<Pause>,
     /// What keeps its runs from being taken now; null = nothing that is known.
     pub warning: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// Fields of the definition that are not shown, for want of the right `data`: it can't be put back as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<&'static str>,
 }
 
-impl From<TaskRow> for Task {
-    fn from(row: TaskRow) -> Self {
+impl Task {
+    /// As it is shown: without the values that nobody should read.
+    #[must_use]
+    pub fn of(row: TaskRow, masks: &Masks) -> Self {
+        let mut spec = row.task.spec;
+        masks.task(&mut spec);
         Self {
-            spec: row.task.spec,
+            spec,
             version: row.task.version,
             next_due_at: row.next_due_at,
+            next_after_run: row.next_after_run,
+            pause: row.pause.map(Pause::from),
             warning: row.warning,
             created_at: row.task.created_at,
             updated_at: row.task.updated_at,
+            hidden: row.hidden,
         }
     }
 }
@@ -132,7 +174,7 @@ pub struct Run {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
-    /// Who runs or ran it: the node's name while it lives, then its id.
+    /// Who runs or ran it: the node's name.
     pub worker: Option<String>,
     /// The same, always by id.
     pub worker_id: Option<String>,
@@ -167,9 +209,10 @@ impl From<RunRow> for Run {
             failures: run.failures,
             losses: run.losses,
             origin: match run.origin {
-                campanile::run::Origin::Schedule => "schedule".to_owned(),
-                campanile::run::Origin::Request => "request".to_owned(),
-                campanile::run::Origin::Backfill => "backfill".to_owned(),
+                campanile_core::run::Origin::Schedule => "schedule".to_owned(),
+                campanile_core::run::Origin::Request => "request".to_owned(),
+                campanile_core::run::Origin::Backfill => "backfill".to_owned(),
+                campanile_core::run::Origin::Inbox => "inbox".to_owned(),
             },
             queue: run.queue.to_string(),
             priority: run.priority,
@@ -190,34 +233,6 @@ impl From<RunRow> for Run {
     }
 }
 
-/// One thing that happened to a run.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct TimelineEntry {
-    /// When.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    /// What: `created`, `due`, `queued`, `started`, `failed-attempt`, `refused`, `timeout`, `lost`, `given-back`, or its end's state.
-    pub event: String,
-    /// Of which attempt.
-    pub attempt: Option<u32>,
-    /// By which worker.
-    pub worker: Option<String>,
-    /// The error's text, or a reason.
-    pub message: Option<String>,
-}
-
-impl From<Event> for TimelineEntry {
-    fn from(event: Event) -> Self {
-        Self {
-            at: event.at,
-            event: event.what.to_owned(),
-            attempt: event.attempt,
-            worker: event.worker,
-            message: event.message,
-        }
-    }
-}
-
 /// One attempt that ended other than well.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
@@ -229,7 +244,10 @@ pub struct Attempt {
     /// When it ended.
     #[schema(value_type = String, format = DateTime)]
     pub finished_at: Timestamp,
-    /// Who held it, by id.
+    /// Who held it: the node's name.
+    #[serde(default)]
+    pub worker: Option<String>,
+    /// The same by id.
     pub worker_id: Option<String>,
     /// Why it ended; empty = given back by a worker that stopped.
     pub reason: String,
@@ -237,6 +255,20 @@ pub struct Attempt {
     pub class: Option<String>,
     /// The error's text.
     pub error: Option<String>,
+}
+
+/// How far an attempt says that it is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// Which attempt.
+    pub attempt: u32,
+    /// 0 to 100.
+    pub percent: u8,
+    /// In words.
+    pub message: String,
+    /// When its worker told the store.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
 }
 
 /// A run with all that is known of it.
@@ -256,40 +288,78 @@ pub struct RunDetail {
     pub retry: Option<Value>,
     /// How long one of its attempts may take, if it was submitted with that: `30s`.
     pub timeout: Option<String>,
+    /// What its handler returned, if it ended well and returned something.
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Value>,
+    /// How far it last said that it was.
+    pub progress: Option<Progress>,
     /// Why nobody takes it, if it is due and no living worker can; null = nothing is known against it.
     pub blocked: Option<String>,
+    /// Who submitted it, where that is known: `token:NAME`, `user:NAME`; null for an occurrence.
+    #[serde(default)]
+    pub submitter: Option<String>,
+    /// What is not shown, for want of the right `data`: `payload`, `result`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
     /// Its attempts that ended other than well.
     pub attempts: Vec<Attempt>,
     /// What happened, in order.
-    pub timeline: Vec<TimelineEntry>,
+    pub timeline: Vec<Event>,
 }
 
-impl From<RunStory> for RunDetail {
-    fn from(story: RunStory) -> Self {
-        let own = story.detail.spec.unwrap_or_default();
+impl From<port::member::Progress> for Progress {
+    fn from(said: port::member::Progress) -> Self {
+        Self {
+            attempt: said.attempt,
+            percent: said.percent,
+            message: said.message,
+            at: said.at,
+        }
+    }
+}
+
+impl RunDetail {
+    /// As it is shown: without the values that nobody should read.
+    #[must_use]
+    pub fn of(detail: campanile_ask::RunDetail, masks: &Masks) -> Self {
+        let mut own = detail.record.spec.unwrap_or_default();
+        own.handler
+            .iter_mut()
+            .for_each(|handler| masks.handler(handler));
+        own.payload
+            .iter_mut()
+            .for_each(|payload| masks.mask(payload));
         let rules = own.rules.unwrap_or_default();
         Self {
-            run: story.row.into(),
-            blocked: story.blocked,
+            run: detail.row.into(),
+            blocked: detail.blocked,
+            submitter: detail.record.submitter,
+            hidden: detail.hidden.into_iter().map(str::to_owned).collect(),
+            result: detail
+                .record
+                .result
+                .map(|json| serde_json::from_str(&json).unwrap_or(Value::String(json))),
+            progress: detail.record.progress.map(Progress::from),
             handler: own.handler.and_then(|h| serde_json::to_value(h).ok()),
             payload: own.payload,
             retry: rules.retry.and_then(|r| serde_json::to_value(r).ok()),
             timeout: rules.timeout.map(campanile_schedule::time::format_duration),
-            attempts: story
-                .detail
+            attempts: detail
+                .record
                 .attempts
                 .into_iter()
                 .map(|end| Attempt {
                     attempt: end.attempt,
                     started_at: end.started_at,
                     finished_at: end.finished_at,
+                    worker: end.worker.map(|id| name(&detail.workers, id)),
                     worker_id: end.worker.map(|id| id.to_string()),
                     reason: end.reason.as_str().to_owned(),
                     class: end.class,
                     error: end.error,
                 })
                 .collect(),
-            timeline: story.timeline.into_iter().map(Into::into).collect(),
+            timeline: detail.timeline,
         }
     }
 }
@@ -304,8 +374,8 @@ pub struct Submitted {
     pub created: bool,
 }
 
-impl From<work::Submitted> for Submitted {
-    fn from(s: work::Submitted) -> Self {
+impl From<port::edit::Submitted> for Submitted {
+    fn from(s: port::edit::Submitted) -> Self {
         Self {
             id: s.run,
             created: s.created,
@@ -323,11 +393,7 @@ pub struct Cancelled {
     pub outcome: String,
 }
 
-/// The log of one attempt.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct AttemptLog {
-    /// Which attempt.
-    pub attempt: u32,
-    /// What it said.
-    pub text: String,
+/// A node's name, or its id if nobody knows it any more.
+fn name(names: &HashMap<NodeId, String>, id: NodeId) -> String {
+    names.get(&id).cloned().unwrap_or_else(|| id.to_string())
 }

@@ -3,9 +3,9 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use campanile::control;
-use campanile::port::store;
-use campanile::protocol::limits::ERROR_BYTES_MAX;
+use campanile_core::causes;
+use campanile_core::limits::ERROR_BYTES_MAX;
+use campanile_core::port::store;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,6 +30,9 @@ pub struct Problem {
     /// The task at fault, where a request holds several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The right that is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right: Option<Box<str>>,
     /// The run that is in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
@@ -46,6 +49,7 @@ impl Problem {
             detail: cut(detail.into()),
             field: None,
             task: None,
+            right: None,
             run: None,
         }
     }
@@ -60,12 +64,16 @@ impl Problem {
     }
 }
 
-impl From<control::Error> for Problem {
-    fn from(error: control::Error) -> Self {
-        use control::Error;
+impl From<campanile_ask::Error> for Problem {
+    fn from(error: campanile_ask::Error) -> Self {
+        use campanile_ask::Error;
         let detail = error.to_string();
         match error {
             Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, detail),
+            Error::Denied(denied) => Self {
+                right: Some(denied.right.to_string().into()),
+                ..Self::new(StatusCode::FORBIDDEN, detail)
+            },
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
             Error::KeyTaken { field, run, .. } => Self {
                 field: Some(field),
@@ -77,11 +85,11 @@ impl From<control::Error> for Problem {
                 task,
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             },
-            Error::Busy(_) | Error::ClockInDoubt { .. } => {
+            Error::Busy(_) | Error::Crowded(_) | Error::ClockInDoubt { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             }
             Error::Unavailable(cause) => {
-                tracing::warn!(error = %chain(&cause), "a request could not be served by the store");
+                tracing::warn!(error = %causes(&cause), "a request could not be served by the store");
                 let detail = match cause {
                     store::Error::Full(_) => {
                         "the store's disk is full, and nothing was written: its operator has to make room"
@@ -106,27 +114,15 @@ fn cut(mut detail: String) -> String {
     detail
 }
 
-/// An error with its causes, in one line; a cause whose text is in it already is not repeated.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !out.contains(&text) {
-            out.push_str(": ");
-            out.push_str(&text);
-        }
-        cause = inner.source();
-    }
-    out
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        if self.right.is_some() {
+            let refused = super::acts::Refused(self.detail);
+            response.extensions_mut().insert(refused);
+        }
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -1,15 +1,14 @@
 //! What the store refused to record, over HTTP.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
-use campanile::control::QuarantineRow;
-use campanile::protocol::work::Released as Outcome;
+use campanile_ask::QuarantineRow;
+use campanile_core::port::edit::Released as Outcome;
 use campanile_schedule::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Shared;
 use super::acts::By;
 use super::input::Params;
 use super::model::Page;
@@ -81,16 +80,14 @@ pub struct QuarantineParams {
 #[utoipa::path(get, path = "/api/v1/quarantine", tag = "quarantine", params(QuarantineParams),
     responses((status = 200, body = Page<Quarantined>), (status = "default", body = Problem)))]
 pub async fn list(
-    State(control): State<Shared>,
+    By(control): By,
     Params(params): Params<QuarantineParams>,
 ) -> Result<Answer<Page<Quarantined>>, Problem> {
     let limit = params.limit.unwrap_or(100);
-    let rows = control.quarantine(params.cursor, limit).await?;
-    let last = rows.last().filter(|_| rows.len() == limit);
-    let next_cursor = last.map(|row| row.entry.id.to_string());
+    let page = control.quarantine(params.cursor, limit).await?;
     Ok(Answer(Page {
-        items: rows.into_iter().map(Quarantined::from).collect(),
-        next_cursor,
+        items: page.items.into_iter().map(Quarantined::from).collect(),
+        next_cursor: page.next_cursor.map(|id| id.to_string()),
     }))
 }
 

@@ -2,23 +2,20 @@
 //! instants of a task.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use campanile::control::{BACKFILL_PER_SECOND, Backfill};
-use campanile::misread::{self, Subject};
-use campanile::protocol::permits::LimitKey;
-use campanile_schedule::calendar::CalendarSpec;
+use campanile_ask::{BACKFILL_PER_SECOND, Backfill, Backfilled, LimitRow};
+use campanile_core::decide::permits::LimitKey;
 use campanile_schedule::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::Shared;
 use super::acts::By;
-use super::input::Json;
-use super::model::{BackfillView, CALENDAR_EXTRAS, CalendarView, LimitView, Page};
+use super::input::{Json, defined};
+use super::model::{CALENDAR_EXTRAS, CalendarView, Page};
 use super::problem::Problem;
 
 impl ToSchema for CalendarView {}
@@ -32,12 +29,9 @@ impl PartialSchema for CalendarView {
 
 /// The limits of queues and groups, with their use.
 #[utoipa::path(get, path = "/api/v1/limits", tag = "limits",
-    responses((status = 200, body = Page<LimitView>), (status = "default", body = Problem)))]
-pub async fn limits(State(control): State<Shared>) -> Result<Answer<Page<LimitView>>, Problem> {
-    let rows = control.limits().await?;
-    Ok(Answer(Page::whole(
-        rows.into_iter().map(LimitView::from).collect(),
-    )))
+    responses((status = 200, body = Page<LimitRow>), (status = "default", body = Problem)))]
+pub async fn limits(By(control): By) -> Result<Answer<Page<LimitRow>>, Problem> {
+    Ok(Answer(Page::whole(control.limits().await?)))
 }
 
 /// A limit to set.
@@ -78,9 +72,7 @@ fn key(text: &str) -> Result<LimitKey, Problem> {
 /// The calendars, with the tasks that name them.
 #[utoipa::path(get, path = "/api/v1/calendars", tag = "calendars",
     responses((status = 200, body = Page<CalendarView>), (status = "default", body = Problem)))]
-pub async fn calendars(
-    State(control): State<Shared>,
-) -> Result<Answer<Page<CalendarView>>, Problem> {
+pub async fn calendars(By(control): By) -> Result<Answer<Page<CalendarView>>, Problem> {
     let rows = control.calendars().await?;
     Ok(Answer(Page::whole(
         rows.into_iter().map(CalendarView::from).collect(),
@@ -91,7 +83,7 @@ pub async fn calendars(
 #[utoipa::path(get, path = "/api/v1/calendars/{name}", tag = "calendars", params(("name" = String, Path)),
     responses((status = 200, body = CalendarView), (status = "default", body = Problem)))]
 pub async fn calendar(
-    State(control): State<Shared>,
+    By(control): By,
     Path(name): Path<String>,
 ) -> Result<Answer<CalendarView>, Problem> {
     Ok(Answer(control.calendar(&name).await?.into()))
@@ -108,7 +100,7 @@ pub async fn put_calendar(
     Json(mut body): Json<Value>,
 ) -> Result<impl IntoResponse, Problem> {
     super::tasks::named(&mut body, &name, "calendar", &CALENDAR_EXTRAS)?;
-    let created = control.put_calendar(&calendar_spec(&body)?).await?;
+    let created = control.put_calendar(&defined(&body)?).await?;
     let status = if created {
         StatusCode::CREATED
     } else {
@@ -129,12 +121,6 @@ pub async fn delete_calendar(
 ) -> Result<StatusCode, Problem> {
     control.delete_calendar(&name).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Reads a calendar's definition.
-pub fn calendar_spec(body: &Value) -> Result<CalendarSpec, Problem> {
-    misread::read(body, &Subject::plain("a calendar"))
-        .map_err(|e| Problem::bad(Some(&e.field), format!("calendar: {e}")))
 }
 
 /// Which past instants are to be run after all.
@@ -160,12 +146,12 @@ pub struct BackfillBody {
 /// Runs past instants of a task's schedule after all: those without a run, or all of them.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/backfill", tag = "tasks", params(("name" = String, Path)),
     request_body = BackfillBody,
-    responses((status = 200, body = BackfillView), (status = "default", body = Problem)))]
+    responses((status = 200, body = Backfilled), (status = "default", body = Problem)))]
 pub async fn backfill(
     By(control): By,
     Path(name): Path<String>,
     Json(body): Json<BackfillBody>,
-) -> Result<Answer<BackfillView>, Problem> {
+) -> Result<Answer<Backfilled>, Problem> {
     let what = Backfill {
         from: body.from,
         until: body.until,
@@ -173,5 +159,5 @@ pub async fn backfill(
         dry_run: body.dry_run,
         per_second: body.per_second.unwrap_or(BACKFILL_PER_SECOND),
     };
-    Ok(Answer(control.backfill(&name, &what).await?.into()))
+    Ok(Answer(control.backfill(&name, &what).await?))
 }

@@ -1,30 +1,23 @@
 //! Runs over HTTP: reading what is asked for, and answering what control says. It owns the routes and their parameters;
 //! what a run may become is decided elsewhere.
 
-use std::time::Duration;
-
 use axum::Json as Answer;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use campanile::control::{Editor, Request, RunQuery};
-use campanile::id::RunId;
-use campanile::protocol::limits::SUBMIT_RUNS_MAX;
-use campanile::protocol::work::Cancel;
-use campanile::run::State as RunState;
-use campanile::task::{HandlerSpec, Retry};
+use campanile_ask::{Editor, NewRun, RunQuery};
+use campanile_core::id::RunId;
+use campanile_core::limits::SUBMIT_RUNS_MAX;
+use campanile_core::port::edit::Cancel;
+use campanile_core::run::State as RunState;
 use campanile_schedule::fuel::Fuel;
-use campanile_schedule::time::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::Shared;
 use super::acts::By;
 use super::bodies;
 use super::bulk::{self, Gather, Gathered, List};
-use super::input::{Bulk, Params, RunPath, instant};
-use super::model::{AttemptLog, Cancelled, Page, Run, RunDetail, Submitted};
+use super::input::{Bulk, Params, RunPath, instant, labels};
+use super::model::{Cancelled, Page, Run, RunDetail, Submitted};
 use super::problem::Problem;
 
 /// Which runs, and which page of them.
@@ -34,6 +27,8 @@ use super::problem::Problem;
 pub struct RunParams {
     /// Of this task.
     task: Option<String>,
+    /// Of the tasks that there are with this label, or with each of several (`team=billing,tier=1`): at most 1,000 tasks.
+    label: Option<String>,
     /// In this state.
     state: Option<String>,
     /// Due at or after this instant (RFC 3339).
@@ -54,12 +49,13 @@ pub struct RunParams {
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunParams),
     responses((status = 200, body = Page<Run>), (status = "default", body = Problem)))]
 pub async fn list(
-    State(control): State<Shared>,
+    By(control): By,
     Params(params): Params<RunParams>,
 ) -> Result<Answer<Page<Run>>, Problem> {
     let state = params.state.as_deref().map(read_state).transpose()?;
     let query = RunQuery {
         task: params.task.filter(|t| !t.is_empty()),
+        labels: labels(params.label.as_deref())?,
         state,
         since: instant("since", params.since.as_deref())?,
         until: instant("until", params.until.as_deref())?,
@@ -90,76 +86,25 @@ fn read_state(text: &str) -> Result<RunState, Problem> {
         })
 }
 
-/// A run to submit.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewRun {
-    /// Of this task.
-    task: Option<String>,
-    /// Or with its own handler, as in a task.
-    #[schema(value_type = Option<Object>)]
-    handler: Option<HandlerSpec>,
-    /// Its own payload; absent = the task's.
-    #[schema(value_type = Option<Object>)]
-    payload: Option<Value>,
-    /// Its own queue; absent = the task's.
-    queue: Option<String>,
-    /// Its own priority; absent = the task's.
-    priority: Option<u8>,
-    /// When; absent = now.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    run_at: Option<Timestamp>,
-    /// Its own retry, as in a task; absent = the task's, or one attempt.
-    #[schema(value_type = Option<Object>)]
-    retry: Option<Retry>,
-    /// How long one of its attempts may take: `30s`; absent = as its task says, or an hour.
-    #[serde(default, with = "campanile_schedule::time::optional_duration")]
-    #[schema(value_type = Option<String>)]
-    timeout: Option<Duration>,
-    /// A second submission with the same key is answered with the first one's run. The key belongs to the task, or to the
-    /// handler of a run without one; the same key with other content is refused (409).
-    idempotency_key: Option<String>,
-}
-
-impl From<NewRun> for Request {
-    fn from(run: NewRun) -> Self {
-        Self {
-            task: run.task,
-            handler: run.handler,
-            payload: run.payload,
-            queue: run.queue,
-            priority: run.priority,
-            run_at: run.run_at,
-            retry: run.retry,
-            timeout: run.timeout,
-            idempotency_key: run.idempotency_key,
-        }
-    }
-}
-
 /// Several runs to submit: all of them or none.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "it is only the schema: the list is read item by item"
-)]
+#[derive(Debug, serde::Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewRuns {
     /// The runs.
-    runs: Vec<NewRun>,
+    pub runs: Vec<NewRun>,
 }
 
 /// Several answers, in the order of the runs.
-#[derive(Debug, serde::Serialize, ToSchema)]
+#[derive(Debug, serde::Serialize, Deserialize, ToSchema)]
 pub struct SubmittedAll {
     /// The answers.
-    runs: Vec<Submitted>,
+    pub runs: Vec<Submitted>,
 }
 
 /// One run, or several.
 #[derive(ToSchema)]
 #[serde(untagged)]
 #[expect(
-    dead_code,
     clippy::large_enum_variant,
     reason = "it is only the schema: which of the two a body is, is told by its field `runs`"
 )]
@@ -197,13 +142,13 @@ pub async fn submit(
 
 /// What a body asks for.
 enum Asked {
-    One(Box<Request>),
-    Many(Vec<Request>),
+    One(Box<NewRun>),
+    Many(Vec<NewRun>),
 }
 
 /// Those that a body holds.
 #[derive(Debug, Default)]
-pub struct Runs(Vec<Request>);
+pub struct Runs(Vec<NewRun>);
 
 impl Gather for Runs {
     const LISTS: &'static [List] = &[List {
@@ -214,8 +159,8 @@ impl Gather for Runs {
 
     fn item(&mut self, list: &'static str, index: usize, raw: &str) -> Result<(), Problem> {
         let of = format!("{list}[{index}]");
-        let run: NewRun = super::input::fit(&of, &super::input::item(&of, raw)?)?;
-        self.0.push(Request::from(run));
+        let run = super::input::fit(&of, &super::input::item(&of, raw)?)?;
+        self.0.push(run);
         Ok(())
     }
 }
@@ -232,8 +177,7 @@ async fn asked(control: &Editor, body: Gathered<Runs>) -> Result<Asked, Problem>
     let bytes = one.len();
     let read = move |_: &Fuel| {
         let nothing = one.is_empty();
-        let run: NewRun = super::input::one(if nothing { b"{}" } else { &one })?;
-        Ok(Asked::One(Box::new(run.into())))
+        super::input::one(if nothing { b"{}" } else { &one }).map(Asked::One)
     };
     bodies::aside(control.pool(), bytes, read).await
 }
@@ -241,11 +185,9 @@ async fn asked(control: &Editor, body: Gathered<Runs>) -> Result<Asked, Problem>
 /// One run with its attempts and its timeline.
 #[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "runs", params(("id" = String, Path)),
     responses((status = 200, body = RunDetail), (status = "default", body = Problem)))]
-pub async fn show(
-    State(control): State<Shared>,
-    RunPath(id): RunPath,
-) -> Result<Answer<RunDetail>, Problem> {
-    Ok(Answer(control.run(id).await?.into()))
+pub async fn show(By(control): By, RunPath(id): RunPath) -> Result<Answer<RunDetail>, Problem> {
+    let detail = control.run(id).await?;
+    Ok(Answer(RunDetail::of(detail, control.masks())))
 }
 
 /// Ends a run: at once if it has not started, by its worker if it runs.
@@ -273,19 +215,4 @@ pub(super) fn cancelled(id: RunId, answer: Cancel) -> Cancelled {
 pub async fn retry(By(control): By, RunPath(id): RunPath) -> Result<impl IntoResponse, Problem> {
     let submitted = control.retry(id).await?;
     Ok((StatusCode::CREATED, Answer(Submitted::from(submitted))))
-}
-
-/// The logs of a run's attempts.
-#[utoipa::path(get, path = "/api/v1/runs/{id}/log", tag = "runs", params(("id" = String, Path)),
-    responses((status = 200, body = Page<AttemptLog>), (status = "default", body = Problem)))]
-pub async fn log(
-    State(control): State<Shared>,
-    RunPath(id): RunPath,
-) -> Result<Answer<Page<AttemptLog>>, Problem> {
-    let logs = control.logs(id).await?;
-    let items = logs
-        .into_iter()
-        .map(|(attempt, text)| AttemptLog { attempt, text })
-        .collect();
-    Ok(Answer(Page::whole(items)))
 }

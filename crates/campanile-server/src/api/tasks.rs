@@ -1,27 +1,29 @@
 //! Tasks over HTTP: definitions in, definitions out, and what may be done to a task by name. It owns the routes and how
 //! a body is read; it never judges a definition, which control does.
 
+use std::borrow::Cow;
+
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use campanile::control::{Apply, Definitions};
-use campanile::protocol::limits::{APPLY_RULES_MAX, APPLY_TASKS_MAX, DELETE_PATIENCE};
-use campanile::task::TaskSpec;
+use campanile_ask::{Apply, Definitions, Deletion, Diff, Limit as LimitOf, NewPause};
+use campanile_core::limits::{APPLY_RULES_MAX, APPLY_TASKS_MAX, DELETE_PATIENCE};
+use campanile_core::misread::Misread;
+use campanile_core::port::ask::TaskFilter;
+use campanile_schedule::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::Shared;
 use super::acts::By;
 use super::bulk::{self, Gather, Gathered, List};
 use super::input::{self, Bulk, Json, Params};
-use super::model::{
-    Applied, CalendarView, DeletionView, Page, Submitted, TASK_EXTRAS, Task, WhyView,
-};
+use super::model::{CalendarView, Page, Submitted, TASK_EXTRAS, Task, WhyView};
 use super::problem::Problem;
-use super::rules::calendar_spec;
+use crate::definitions::{self, Kind};
+use crate::document::Form;
 
 impl ToSchema for Task {}
 
@@ -43,24 +45,31 @@ pub struct PageParams {
     cursor: Option<String>,
     /// Only tasks of this owner; empty = only those that have none.
     owner: Option<String>,
+    /// Only tasks with this label, or with each of several: `team=billing,tier=1`.
+    label: Option<String>,
 }
 
 /// Tasks in the order of their names.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(PageParams),
     responses((status = 200, body = Page<Task>), (status = "default", body = Problem)))]
 pub async fn list(
-    State(control): State<Shared>,
+    By(control): By,
     Params(page): Params<PageParams>,
 ) -> Result<Answer<Page<Task>>, Problem> {
+    let filter = TaskFilter {
+        owner: page.owner,
+        labels: input::labels(page.label.as_deref())?,
+    };
+    let limit = page.limit.unwrap_or(100);
     let rows = control
-        .tasks(
-            page.owner.as_deref(),
-            page.cursor.as_deref(),
-            page.limit.unwrap_or(100),
-        )
+        .tasks(&filter, page.cursor.as_deref(), limit)
         .await?;
     Ok(Answer(Page {
-        items: rows.items.into_iter().map(Task::from).collect(),
+        items: rows
+            .items
+            .into_iter()
+            .map(|row| Task::of(row, control.masks()))
+            .collect(),
         next_cursor: rows.next_cursor,
     }))
 }
@@ -68,11 +77,9 @@ pub async fn list(
 /// One task.
 #[utoipa::path(get, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path)),
     responses((status = 200, body = Task), (status = "default", body = Problem)))]
-pub async fn show(
-    State(control): State<Shared>,
-    Path(name): Path<String>,
-) -> Result<Answer<Task>, Problem> {
-    Ok(Answer(control.task(&name).await?.into()))
+pub async fn show(By(control): By, Path(name): Path<String>) -> Result<Answer<Task>, Problem> {
+    let row = control.task(&name).await?;
+    Ok(Answer(Task::of(row, control.masks())))
 }
 
 /// How to put.
@@ -98,14 +105,14 @@ pub async fn put(
     Json(mut body): Json<Value>,
 ) -> Result<impl IntoResponse, Problem> {
     named(&mut body, &name, "task", &TASK_EXTRAS)?;
-    let spec = definition(&body)?;
+    let spec = input::defined(&body)?;
     let (task, created) = control.put_task_as(&spec, params.take_over).await?;
     let status = if created {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    Ok((status, Answer(Task::from(task))))
+    Ok((status, Answer(Task::of(task, control.masks()))))
 }
 
 /// Takes the fields out that only answers have, and puts the path's name in.
@@ -113,6 +120,14 @@ pub fn named(body: &mut Value, name: &str, what: &str, extras: &[&str]) -> Resul
     let Some(fields) = body.as_object_mut() else {
         return Ok(());
     };
+    if let Some(hidden) = fields.get("hidden").and_then(Value::as_array)
+        && let Some(first) = hidden.first().and_then(Value::as_str)
+    {
+        let detail = format!(
+            "hidden: this {what} was shown without its `{first}`: put it back, and take `hidden` out"
+        );
+        return Err(Problem::bad(Some("hidden"), detail));
+    }
     for extra in extras {
         fields.remove(*extra);
     }
@@ -123,7 +138,7 @@ pub fn named(body: &mut Value, name: &str, what: &str, extras: &[&str]) -> Resul
         return Ok(());
     }
     let detail =
-        format!("name: is not `{name}`, as the path says: a {what} is not renamed, but put anew");
+        format!("name: is not `{name}`, as the path says: a {what} is not renamed, but put again");
     Err(Problem::bad(Some("name"), detail))
 }
 
@@ -141,8 +156,8 @@ pub struct DeleteParams {
 
 /// Deletes one task. None of its waiting runs starts any more; the leader cancels them. Those that run go on.
 #[utoipa::path(delete, path = "/api/v1/tasks/{name}", tag = "tasks", params(("name" = String, Path), DeleteParams),
-    responses((status = 200, body = DeletionView, description = "what it would take along"),
-        (status = 202, body = DeletionView, description = "it is deleted; its waiting runs are being cancelled"),
+    responses((status = 200, body = Deletion, description = "what it would take along"),
+        (status = 202, body = Deletion, description = "it is deleted; its waiting runs are being cancelled"),
         (status = 204, description = "it is deleted"),
         (status = 409, body = Problem, description = "runs wait for it: to be confirmed by the token of a dry run"),
         (status = "default", body = Problem)))]
@@ -152,8 +167,7 @@ pub async fn delete(
     Params(params): Params<DeleteParams>,
 ) -> Result<Response, Problem> {
     if params.dry_run {
-        let told = DeletionView::of(control.deletion(&name).await?, false);
-        return Ok(Answer(told).into_response());
+        return Ok(Answer(control.deletion(&name).await?).into_response());
     }
     let done = control
         .delete_task(&name, params.confirm.as_deref())
@@ -161,21 +175,46 @@ pub async fn delete(
     if done.waiting_runs == 0 {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok((StatusCode::ACCEPTED, Answer(DeletionView::of(done, true))).into_response())
+    Ok((StatusCode::ACCEPTED, Answer(done)).into_response())
 }
 
-/// Lets a task's schedule rest; requests for it still run.
+/// What may be said of a pause.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rest {
+    /// Why, for those who wonder: at most 500 characters.
+    #[serde(default)]
+    reason: Option<String>,
+    /// When it ends by itself.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+/// Lets a task's schedule rest; requests for it still run. Of one that rests already, what is said takes the place of what
+/// was said.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/pause", tag = "tasks", params(("name" = String, Path)),
+    request_body = Rest,
     responses((status = 200, body = Task), (status = "default", body = Problem)))]
-pub async fn pause(By(control): By, Path(name): Path<String>) -> Result<Answer<Task>, Problem> {
-    Ok(Answer(control.pause(&name).await?.into()))
+pub async fn pause(
+    By(control): By,
+    Path(name): Path<String>,
+    Json(body): Json<Rest>,
+) -> Result<Answer<Task>, Problem> {
+    let pause = NewPause {
+        reason: body.reason,
+        until: body.until,
+    };
+    let row = control.pause_with(&name, &pause).await?;
+    Ok(Answer(Task::of(row, control.masks())))
 }
 
 /// Lets a task's schedule go on, from its first instant after now.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/resume", tag = "tasks", params(("name" = String, Path)),
     responses((status = 200, body = Task), (status = "default", body = Problem)))]
 pub async fn resume(By(control): By, Path(name): Path<String>) -> Result<Answer<Task>, Problem> {
-    Ok(Answer(control.resume(&name).await?.into()))
+    let row = control.resume(&name).await?;
+    Ok(Answer(Task::of(row, control.masks())))
 }
 
 /// What a trigger may say.
@@ -227,7 +266,7 @@ pub struct WhyParams {
 #[utoipa::path(get, path = "/api/v1/tasks/{name}/why", tag = "tasks", params(("name" = String, Path), WhyParams),
     responses((status = 200, body = WhyView), (status = "default", body = Problem)))]
 pub async fn why(
-    State(control): State<Shared>,
+    By(control): By,
     Path(name): Path<String>,
     Params(params): Params<WhyParams>,
 ) -> Result<Answer<WhyView>, Problem> {
@@ -237,33 +276,6 @@ pub async fn why(
             .await?
             .into(),
     ))
-}
-
-/// Tasks to apply.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "it is only the schema: the lists are read item by item"
-)]
-pub struct TaskList {
-    /// Their definitions.
-    #[schema(value_type = Vec<Task>)]
-    tasks: Vec<Value>,
-    /// Calendars that they may name; those that are not in the list stay.
-    #[schema(value_type = Vec<CalendarView>)]
-    calendars: Vec<Value>,
-    /// Limits of queues and groups; those that are not in the list stay.
-    limits: Vec<LimitOf>,
-}
-
-/// A limit by its name.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LimitOf {
-    /// `queue:NAME` or `group:NAME`.
-    limit: String,
-    /// How many runs may be handed to workers at once.
-    max_running: u32,
 }
 
 /// How to apply.
@@ -288,9 +300,9 @@ pub struct ApplyParams {
 
 /// Makes the tasks be as the list says, all or nothing, and answers the difference. What `prune` deletes goes after that,
 /// in batches: an answer with `remaining` is asked again, with its `confirm`, to go on.
-#[utoipa::path(post, path = "/api/v1/apply", tag = "tasks", params(ApplyParams), request_body = TaskList,
-    responses((status = 200, body = Applied),
-        (status = 202, body = Applied, description = "tasks remain to be deleted: ask again with `confirm`"),
+#[utoipa::path(post, path = "/api/v1/apply", tag = "tasks", params(ApplyParams), request_body = Wanted,
+    responses((status = 200, body = Diff),
+        (status = 202, body = Diff, description = "tasks remain to be deleted: ask again with `confirm`"),
         (status = 409, body = Problem, description = "to be confirmed, or a task of another owner"),
         (status = "default", body = Problem)))]
 pub async fn apply(
@@ -298,7 +310,7 @@ pub async fn apply(
     Params(params): Params<ApplyParams>,
     Bulk(body): Bulk<Wanted>,
 ) -> Result<impl IntoResponse, Problem> {
-    let mut wanted = definitions(body)?;
+    let mut wanted = wanted(body)?;
     wanted.owner = params.owner.filter(|owner| !owner.is_empty());
     let how = Apply {
         dry_run: params.dry_run,
@@ -313,7 +325,7 @@ pub async fn apply(
     } else {
         StatusCode::OK
     };
-    Ok((status, Answer(Applied::from(diff))))
+    Ok((status, Answer(diff)))
 }
 
 /// The definitions that a body holds.
@@ -323,15 +335,15 @@ pub struct Wanted(Definitions);
 impl Gather for Wanted {
     const LISTS: &'static [List] = &[
         List {
-            name: "tasks",
+            name: Kind::Task.list(),
             items_max: APPLY_TASKS_MAX,
         },
         List {
-            name: "calendars",
+            name: Kind::Calendar.list(),
             items_max: APPLY_RULES_MAX,
         },
         List {
-            name: "limits",
+            name: Kind::Limit.list(),
             items_max: APPLY_RULES_MAX,
         },
     ];
@@ -340,45 +352,76 @@ impl Gather for Wanted {
     fn item(&mut self, list: &'static str, index: usize, raw: &str) -> Result<(), Problem> {
         let of = format!("{list}[{index}]");
         let value = input::item(&of, raw)?;
-        match list {
-            "tasks" => {
-                let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
-                let spec = definition(&value).map_err(|p| Problem { task: name, ..p })?;
-                self.0.tasks.push(spec);
-            }
-            "calendars" => {
-                let inside = |p: Problem| Problem {
-                    field: p.field.map(|field| format!("{of}.{field}")),
-                    ..p
-                };
-                self.0
-                    .calendars
-                    .push(calendar_spec(&value).map_err(inside)?);
-            }
-            _ => {
-                let limit: LimitOf = input::fit(&of, &value)?;
-                let key = limit.limit.parse();
-                let field = format!("{of}.limit");
-                let key =
-                    key.map_err(|m: String| Problem::bad(Some(&field), format!("{field}: {m}")))?;
-                self.0.limits.push((key, limit.max_running));
-            }
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.list() == list) {
+            definitions::add(&mut self.0, kind, &value, Form::Json)
+                .map_err(|e| misread(kind, &of, &value, &e))?;
         }
         Ok(())
     }
 }
 
-fn definitions(body: Gathered<Wanted>) -> Result<Definitions, Problem> {
+/// One of them that can't be read. A task is told by its name.
+fn misread(kind: Kind, of: &str, value: &Value, misread: &Misread) -> Problem {
+    if kind == Kind::Task {
+        let name = value.get("name").and_then(Value::as_str);
+        return Problem {
+            task: name.map(str::to_owned),
+            ..Problem::bad(
+                input::within("", &misread.field).as_deref(),
+                misread.to_string(),
+            )
+        };
+    }
+    let field = input::within(of, &misread.field);
+    let detail = format!("{}: {}", field.as_deref().unwrap_or(of), misread.message);
+    Problem::bad(field.as_deref(), detail)
+}
+
+impl ToSchema for Wanted {
+    fn name() -> Cow<'static, str> {
+        "TaskList".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((LimitOf::name().into_owned(), LimitOf::schema()));
+    }
+}
+
+impl PartialSchema for Wanted {
+    /// Of [`Definitions`], which know no OpenAPI.
+    fn schema() -> RefOr<Schema> {
+        let list = |item: Cow<'static, str>, description: &'static str| {
+            let items = Ref::from_schema_name(item);
+            ArrayBuilder::new()
+                .items(items)
+                .description(Some(description))
+        };
+        let tasks = list(Task::name(), "Their definitions.");
+        let calendars = list(
+            CalendarView::name(),
+            "Calendars that they may name; those that are not in the list stay.",
+        );
+        let limits = list(
+            LimitOf::name(),
+            "Limits of queues and groups; those that are not in the list stay.",
+        );
+        let all = ObjectBuilder::new()
+            .description(Some("Tasks to apply."))
+            .property(Kind::Task.list(), tasks)
+            .property(Kind::Calendar.list(), calendars)
+            .property(Kind::Limit.list(), limits)
+            .required(Kind::Task.list());
+        all.into()
+    }
+}
+
+fn wanted(body: Gathered<Wanted>) -> Result<Definitions, Problem> {
     if let Some(name) = body.seen.unknown {
         return Err(bulk::unknown(&name, Wanted::LISTS));
     }
-    if !body.seen.lists.contains(&"tasks") {
+    if !body.seen.lists.contains(&Kind::Task.list()) {
         let detail = "the body can't be taken: tasks: is missing";
         return Err(Problem::bad(Some("tasks"), detail));
     }
     Ok(body.items.0)
-}
-
-fn definition(body: &Value) -> Result<TaskSpec, Problem> {
-    crate::taskfile::read_one(body).map_err(|e| Problem::bad(e.field.as_deref(), e.to_string()))
 }

@@ -3,15 +3,23 @@
 
 use std::path::PathBuf;
 
+use campanile_core::{forecast, limits};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod access;
+mod number;
 mod offline;
 mod runs;
+mod users;
 
+pub use self::access::{Audit, Token, TokenCreate};
+use self::number::within;
 pub use self::offline::{
-    Cron, CronExplain, CronNext, CronReading, Import, ImportCrontab, ImportIcs,
+    Cron, CronExplain, CronNext, CronReading, Import, ImportCrontab, ImportIcs, ImportKubernetes,
+    ImportSystemd,
 };
-pub use self::runs::{OneRun, Quarantine, Run, RunList, Submit};
+pub use self::runs::{Inbox, OneRun, Quarantine, Run, RunList, Submit};
+pub use self::users::{RightsTyped, Session, User};
 use super::flags::SettingFlags;
 
 /// How results are written.
@@ -83,6 +91,14 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub insecure: Option<String>,
+    /// Why, for the audit: what is asked for by this command
+    #[arg(
+        long,
+        global = true,
+        value_name = "TEXT",
+        help_heading = "Global options"
+    )]
+    pub reason: Option<String>,
     /// Refused, with what to do instead
     #[arg(long, global = true, hide = true, num_args = 0..=1, default_missing_value = "")]
     pub token: Option<TokenTyped>,
@@ -122,6 +138,9 @@ pub enum Command {
     /// Submit runs, look at them, cancel or retry them
     #[command(subcommand)]
     Run(Box<Run>),
+    /// Look at what other programs asked for in transactions of their own and did not get
+    #[command(subcommand)]
+    Inbox(Inbox),
     /// Look at what the store refused to record, release or drop it
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -131,6 +150,8 @@ pub enum Command {
     /// Look at the leader, or ask it to hand over
     #[command(subcommand)]
     Leader(Leader),
+    /// Let nothing start in the whole cluster, look at that, or end it; what runs goes on
+    Hold(Hold),
     /// Look at the calendars; `apply` puts them
     #[command(subcommand)]
     Calendar(Calendar),
@@ -150,9 +171,20 @@ pub enum Command {
     /// Take over what another system knows
     #[command(subcommand)]
     Import(Import),
-    /// Show the token of this machine's node, or put a new one beside it
+    /// API tokens: make, list, revoke; and the token of this machine's node: show it, or put a new one beside it
     #[command(subcommand)]
     Token(Token),
+    /// Who did what, and whether nothing of that is missing
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Make local users, change or remove them
+    #[command(subcommand)]
+    User(User),
+    /// Look at the sessions of browsers, or end them
+    #[command(subcommand)]
+    Session(Session),
+    /// Who am I, by what, and what may I do
+    Whoami,
     /// Make or upgrade the store's tables
     Migrate(Migrate),
     /// Test settings, store, lock and broker, and say what to do
@@ -189,6 +221,9 @@ pub struct Dev {
 /// `serve`
 #[derive(Debug, Args)]
 pub struct Serve {
+    /// Hold the cluster before this node does anything, as after a restore: `campanile hold end` lets it go on
+    #[arg(long)]
+    pub paused: bool,
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -229,7 +264,7 @@ pub struct Apply {
 #[derive(Debug, Args)]
 pub struct Page {
     /// How many, 1 to 1000
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = within(1..=limits::PAGE_ROWS_MAX))]
     pub limit: usize,
     /// The `next_cursor` of the page before
     #[arg(long)]
@@ -244,6 +279,9 @@ pub enum Task {
         /// Only those of this owner; empty = only those that have none
         #[arg(long, value_name = "NAME")]
         owner: Option<String>,
+        /// Only those with this label; several: those that have each of them
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<String>,
         #[command(flatten)]
         page: Page,
     },
@@ -256,6 +294,12 @@ pub enum Task {
     Pause {
         /// Its name
         name: String,
+        /// Why, for those who will wonder
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// When it goes on by itself (RFC 3339, or a wall time of --tz); default: when somebody resumes it
+        #[arg(long, value_name = "INSTANT")]
+        until: Option<String>,
     },
     /// Let its schedule go on, from its next instant
     Resume {
@@ -307,7 +351,7 @@ pub struct Backfill {
     #[arg(long)]
     pub dry_run: bool,
     /// How many start in a second, 1 to 1000; default 10
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = within(1_u32..=1_000))]
     pub per_second: Option<u32>,
 }
 
@@ -338,6 +382,7 @@ pub enum Limit {
         /// queue:NAME or group:NAME
         limit: String,
         /// How many runs may be handed to workers at once, in the whole cluster: 1 to 1000
+        #[arg(value_parser = within(1_u32..=1_000))]
         max_running: u32,
     },
     /// Lift a limit
@@ -350,7 +395,7 @@ pub enum Limit {
 /// `node …`
 #[derive(Debug, Subcommand)]
 pub enum Node {
-    /// The living nodes
+    /// The members: nodes whose heartbeats arrive
     List,
 }
 
@@ -361,6 +406,29 @@ pub enum Leader {
     Show,
     /// Ask the leader to hand over
     Resign,
+}
+
+/// `hold …`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Hold {
+    #[command(subcommand)]
+    pub verb: Option<HoldVerb>,
+    /// Why, for those who will wonder
+    #[arg(long, value_name = "TEXT", required = true)]
+    pub why: Option<String>,
+    /// When it ends by itself (RFC 3339, or a wall time of --tz); default: when somebody ends it
+    #[arg(long, value_name = "INSTANT")]
+    pub until: Option<String>,
+}
+
+/// `hold …`
+#[derive(Debug, Subcommand)]
+pub enum HoldVerb {
+    /// Whether the cluster is held, by whom and why
+    Show,
+    /// End it: what became due meanwhile follows each task's `misfire`
+    End,
 }
 
 /// `queue …`
@@ -390,7 +458,7 @@ pub struct Why {
 #[derive(Debug, Args)]
 pub struct Plan {
     /// How many times 24 hours, 1 to 366
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=366))]
+    #[arg(long, default_value_t = 7, value_parser = within(1_u16..=366))]
     pub days: u16,
     /// From this instant on: RFC 3339, or a wall time of --tz (2026-11-27T00:00); default: now
     #[arg(long, value_name = "INSTANT")]
@@ -399,7 +467,7 @@ pub struct Plan {
     #[arg(long, value_name = "FROM/UNTIL")]
     pub outage: Option<String>,
     /// How many worst minutes, and tasks of other lists, 1 to 50
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = within(1..=forecast::TOP_MAX))]
     pub top: usize,
     /// In whose days and on whose wall it is shown (IANA)
     #[arg(long, default_value = "UTC", value_name = "ZONE")]
@@ -410,15 +478,6 @@ pub struct Plan {
     /// Look at the tasks of this file instead of the service's: without a service, and without measured durations
     #[arg(long, value_name = "TASKS")]
     pub file: Option<PathBuf>,
-}
-
-/// `token …`
-#[derive(Debug, Subcommand)]
-pub enum Token {
-    /// Print the token that clients use: that of `token_file`, or that beside the SQLite file
-    Show(Settings),
-    /// Make a new token; the old one stays valid beside it until its line is deleted
-    New(Settings),
 }
 
 /// `config …`

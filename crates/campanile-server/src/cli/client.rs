@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use axum::body::Bytes;
+use reqwest::{Method, StatusCode, header};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -12,10 +14,11 @@ use super::args::Global;
 use super::out::waiting;
 use super::refusals;
 use super::target::Target;
-use crate::api::acts::USER_HEADER;
-use crate::api::problem::{Problem, chain};
+use crate::api::acts::{REASON_HEADER, USER_HEADER};
+use crate::api::problem::Problem;
 use crate::config::{Environment, ServiceUrl};
 use crate::token::{self, file::Owner};
+use campanile_core::causes;
 
 /// Where a service listens unless told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:7070";
@@ -27,6 +30,8 @@ pub(super) const DEFAULT_STORE: &str = "sqlite:campanile.db";
 const SERVICES_MAX: usize = 16;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(300);
+/// How long something may be followed without a break.
+const STREAM_LIMIT: Duration = Duration::from_secs(365 * 86_400);
 
 /// A connection to the API.
 #[derive(Debug)]
@@ -84,7 +89,7 @@ impl Client {
         }
         let services = urls.into_iter().map(|url| {
             let target = Target::read(url, insecure).map_err(Failure::Usage)?;
-            Service::new(target, environment, ca.as_deref())
+            Service::new(target, environment, ca.as_deref(), global.reason.as_deref())
         });
         let services = services.collect::<Result<_, Failure>>()?;
         Ok(Self { services })
@@ -102,16 +107,20 @@ impl Client {
     ///
     /// # Errors
     /// No answer, or a refusal.
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
-        self.call(Method::POST, path, Some(body)).await
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.call(Method::POST, path, Some(json(body)?)).await
     }
 
     /// Puts something; the answer is not read.
     ///
     /// # Errors
     /// No answer, or a refusal.
-    pub async fn put(&self, path: &str, body: &Value) -> Result<(), Failure> {
-        self.call::<Option<Value>>(Method::PUT, path, Some(body))
+    pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<(), Failure> {
+        self.call::<Option<Value>>(Method::PUT, path, Some(json(body)?))
             .await
             .map(drop)
     }
@@ -134,18 +143,40 @@ impl Client {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// Opens what comes bit by bit, at the first service that answers.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn open(
+        &self,
+        path: &str,
+        header: Option<(&str, &str)>,
+    ) -> Result<reqwest::Response, Failure> {
+        check_path(path)?;
+        let mut last = None;
+        for service in &self.services {
+            let opened = service.with_token(async |token| service.open(path, header, token).await);
+            match opened.await {
+                Ok(response) => return Ok(response),
+                Err(Trouble::Final(failure)) => return Err(failure),
+                Err(Trouble::Gone { failure, .. }) => last = Some(failure),
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::Usage("--url: names no service".to_owned())))
+    }
+
     /// Asks one service after the other until one answers. What may change something goes to the next only if it has
     /// certainly not arrived.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Bytes>,
     ) -> Result<T, Failure> {
         check_path(path)?;
         let mut last = None;
         for service in &self.services {
-            match service.call(&method, path, body).await {
+            match service.call(&method, path, body.as_ref()).await {
                 Ok(bytes) => {
                     let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
                     return serde_json::from_slice(bytes).map_err(|e| {
@@ -173,8 +204,16 @@ impl Service {
         target: Target,
         environment: &Environment,
         ca: Option<&[reqwest::Certificate]>,
+        reason: Option<&str>,
     ) -> Result<Self, Failure> {
-        let mut headers = reqwest::header::HeaderMap::new();
+        let mut headers = header::HeaderMap::new();
+        if let Some(reason) = reason {
+            let value = header::HeaderValue::from_bytes(reason.as_bytes());
+            let value = value.map_err(|_| {
+                Failure::Usage("--reason: holds what no header can: write one line".to_owned())
+            })?;
+            headers.insert(REASON_HEADER, value);
+        }
         // For the log of the service, which says that nobody has proved it.
         let user = environment
             .get("USER")
@@ -197,7 +236,7 @@ impl Service {
             http = http.tls_certs_merge(certificates.to_vec());
         }
         let http = http.build().map_err(|e| {
-            Failure::Failed(format!("failed to set up the HTTP client: {}", chain(&e)))
+            Failure::Failed(format!("failed to set up the HTTP client: {}", causes(&e)))
         })?;
         let tokens = tokens(environment, &target)?;
         let url = target.into_url();
@@ -208,8 +247,17 @@ impl Service {
         &self,
         method: &Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<&Bytes>,
     ) -> Result<Vec<u8>, Trouble> {
+        self.with_token(async |token| self.once(method.clone(), path, body, token).await)
+            .await
+    }
+
+    /// Tries one token after the other until one is taken.
+    async fn with_token<T>(
+        &self,
+        mut ask: impl AsyncFnMut(&str) -> Result<Result<T, Problem>, Trouble>,
+    ) -> Result<T, Trouble> {
         if self.tokens.is_empty() {
             return Err(Trouble::Final(Failure::Usage(
                 "no token: set CAMPANILE_TOKEN to the one that the service's first start printed (or run this in the \
@@ -219,8 +267,8 @@ impl Service {
         }
         let mut refused = None;
         for token in &self.tokens {
-            match self.once(method.clone(), path, body, token).await? {
-                Ok(bytes) => return Ok(bytes),
+            match ask(token).await? {
+                Ok(answer) => return Ok(answer),
                 Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => {
                     refused = Some(problem);
                 }
@@ -237,16 +285,48 @@ impl Service {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<&Bytes>,
         token: &str,
     ) -> Result<Result<Vec<u8>, Problem>, Trouble> {
-        let mut request = self
-            .http
-            .request(method, format!("{}/api/v1{path}", self.url))
-            .bearer_auth(token);
+        let mut request = self.request(method, path, token);
         if let Some(body) = body {
-            request = request.json(body);
+            let kind = (header::CONTENT_TYPE, "application/json");
+            request = request.header(kind.0, kind.1).body(body.clone());
         }
+        let response = match self.answered(request).await? {
+            Ok(response) => response,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
+        Ok(Ok(bytes.to_vec()))
+    }
+
+    /// An answer that comes bit by bit, for as long as it may take.
+    async fn open(
+        &self,
+        path: &str,
+        header: Option<(&str, &str)>,
+        token: &str,
+    ) -> Result<Result<reqwest::Response, Problem>, Trouble> {
+        let mut request = self.request(Method::GET, path, token).timeout(STREAM_LIMIT);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        self.answered(request).await
+    }
+
+    fn request(&self, method: Method, path: &str, token: &str) -> reqwest::RequestBuilder {
+        let request = self
+            .http
+            .request(method, format!("{}/api/v1{path}", self.url));
+        request.bearer_auth(token)
+    }
+
+    /// A good answer, of which the body is not read, or what the service says against it.
+    async fn answered(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Result<reqwest::Response, Problem>, Trouble> {
         let response = waiting("waiting for the service", request.send())
             .await
             .map_err(|e| self.unreachable(&e))?;
@@ -254,10 +334,10 @@ impl Service {
         if status.is_redirection() {
             return Err(Trouble::Final(self.elsewhere(&response)));
         }
-        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         if status.is_success() {
-            return Ok(Ok(bytes.to_vec()));
+            return Ok(Ok(response));
         }
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         Ok(Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| {
             let detail = format!("{} answers {status}: is it a campanile service?", self.url);
             Problem::new(axum::http::StatusCode::BAD_GATEWAY, detail)
@@ -265,7 +345,7 @@ impl Service {
     }
 
     fn elsewhere(&self, response: &reqwest::Response) -> Failure {
-        let to = response.headers().get(reqwest::header::LOCATION);
+        let to = response.headers().get(header::LOCATION);
         let to = to.and_then(|v| v.to_str().ok()).unwrap_or("another place");
         Failure::Failed(format!(
             "{} answers {} and names {}: the token is not taken there; if that is the service, set CAMPANILE_URL to it",
@@ -283,20 +363,28 @@ impl Service {
     }
 }
 
+/// A body as it goes to each service that is tried.
+fn json(body: &impl Serialize) -> Result<Bytes, Failure> {
+    let bytes = serde_json::to_vec(body);
+    bytes
+        .map(Bytes::from)
+        .map_err(|e| Failure::Failed(format!("failed to write the request: {e}")))
+}
+
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {
     let wrong = |e: String| {
         let path = path.display();
         Failure::Usage(format!("--ca: can't use the certificate {path}: {e}"))
     };
     let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-    let all = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(chain(&e)))?;
+    let all = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(causes(&e)))?;
     if all.is_empty() {
         let message = "it holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned();
         return Err(wrong(message));
     }
     // One that is no certificate is refused only where a client is built.
     let tried = reqwest::Client::builder().tls_certs_merge(all.clone());
-    tried.build().map_err(|e| wrong(chain(&e)))?;
+    tried.build().map_err(|e| wrong(causes(&e)))?;
     Ok(all)
 }
 

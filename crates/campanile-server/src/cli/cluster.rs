@@ -1,13 +1,14 @@
 //! `node …`, `leader …`, `queue …`, `why`.
 
+use campanile_ask::{self, QueueRow};
 use serde_json::json;
 
 use super::Failure;
-use super::args::{Leader, Queue as QueueVerb, Why};
+use super::args::{Leader, Queue, Why};
 use super::client::{Client, escape, query};
 use super::instants::typed;
 use super::out::Out;
-use crate::api::model::{LeaderView, Node, Page, Queue, QueueKey, WhyView};
+use crate::api::model::{Node, Page, QueueKey, WhyView};
 
 /// `node list`
 pub async fn nodes(client: &Client, out: Out) -> Result<(), Failure> {
@@ -30,7 +31,7 @@ pub async fn nodes(client: &Client, out: Out) -> Result<(), Failure> {
                 "roles",
                 "queues",
                 "busy",
-                "last beat",
+                "last heartbeat",
                 "version",
                 "id",
             ],
@@ -42,7 +43,7 @@ pub async fn nodes(client: &Client, out: Out) -> Result<(), Failure> {
 
 /// `leader …`
 pub async fn leader(client: &Client, verb: &Leader, out: Out) -> Result<(), Failure> {
-    let leader: LeaderView = match verb {
+    let leader: campanile_ask::Leader = match verb {
         Leader::Show => client.get("/leader").await?,
         Leader::Resign => client.post("/leader/resign", &json!({})).await?,
     };
@@ -60,20 +61,23 @@ pub async fn leader(client: &Client, verb: &Leader, out: Out) -> Result<(), Fail
             out.instant(leader.since, None),
             leader.epoch
         ));
+        if let Some(held) = &leader.hold {
+            out.line(format!("the cluster is {}", super::hold::told(out, held)));
+        }
     });
     Ok(())
 }
 
 /// `queue …`
-pub async fn queue(client: &Client, verb: &QueueVerb, out: Out) -> Result<(), Failure> {
+pub async fn queue(client: &Client, verb: &Queue, out: Out) -> Result<(), Failure> {
     match verb {
-        QueueVerb::List => {
-            let queues: Page<Queue> = client.get("/queues").await?;
+        Queue::List => {
+            let queues: Page<QueueRow> = client.get("/queues").await?;
             out.show(&queues, |out, queues| {
                 let rows = queues.items.iter().map(|q| {
                     let numbers = [q.future, q.waiting, q.running, q.blocked, q.listeners]
                         .map(|n| n.to_string());
-                    [vec![q.name.clone()], numbers.to_vec()].concat()
+                    [vec![q.name.to_string()], numbers.to_vec()].concat()
                 });
                 out.table(
                     &[
@@ -86,7 +90,7 @@ pub async fn queue(client: &Client, verb: &QueueVerb, out: Out) -> Result<(), Fa
                 }
             });
         }
-        QueueVerb::Key { queue } => {
+        Queue::Key { queue } => {
             let key: QueueKey = client
                 .get(&format!("/queues/{}/key", escape(queue)))
                 .await?;

@@ -6,8 +6,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use campanile::misread::{self, Subject};
-use campanile::system;
+use campanile_core::misread::{self, Subject};
+use campanile_core::system;
 use campanile_schedule::instant::parse as parse_instant;
 use campanile_schedule::time::Timestamp;
 use campanile_schedule::{

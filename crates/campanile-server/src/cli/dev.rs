@@ -28,8 +28,12 @@ pub async fn run(dev: &Dev, out: Out) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::Usage(format!("--data: can't make {}: {e}", dev.data.display())))?;
     let is_new = !dev.data.join("campanile-dev.db").exists();
     let settings = settings(dev, &store)?;
-    drop(serve::log(&settings.log, settings.cluster.scrub()));
-    let (app, signals) = serve::start(&settings).await?;
+    drop(serve::log(
+        &settings.log,
+        settings.cluster.scrub(),
+        settings.node.secrets.seen.clone(),
+    ));
+    let (app, signals) = serve::start(&settings, false).await?;
     if is_new {
         add_examples(&app).await?;
     }
@@ -75,7 +79,7 @@ async fn add_examples(app: &App) -> Result<(), Failure> {
     let file = TaskFile::parse(&text, std::path::Path::new("examples.toml"))
         .map_err(|e| Failure::Failed(e.to_string()))?;
     compose::know_the_time(&app.control).await;
-    for task in &file.tasks {
+    for task in &file.definitions.tasks {
         let put = app.control.put_task(task).await;
         put.map_err(|e| {
             Failure::Failed(format!("failed to add the example `{}`: {e}", task.name))

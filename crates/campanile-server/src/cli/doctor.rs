@@ -1,6 +1,7 @@
 //! `doctor`: asks everything that a node with these settings would need, and says for each what was found and what to
 //! do. It changes nothing: no table, no lock, no message.
 
+mod access;
 mod clock;
 mod local;
 
@@ -8,14 +9,17 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use campanile::control::{Groups, newest_record};
-use campanile::port::store::{self, CLOCK_STATE, Control as _, Leading as _, ZONE_RULES};
-use campanile::protocol::limits::PAGE_ROWS_MAX;
-use campanile::protocol::permits::LimitKey;
-use campanile::protocol::routing::Routes;
-use campanile::protocol::work::Quarantined;
-use campanile::system::{self, zone_rules};
-use campanile_adapters::sql;
+use campanile_adapters::{open, redis, sql, stomp};
+use campanile_ask::{Groups, Held, newest_record};
+use campanile_core::decide::permits::LimitKey;
+use campanile_core::decide::publish::routing::{Need, Routes};
+use campanile_core::limits::PAGE_ROWS_MAX;
+use campanile_core::port::ask::{AskCluster as _, AskTasks as _};
+use campanile_core::port::ask::{Quarantined, TaskFilter};
+use campanile_core::port::fire::{FireStore as _, PermitStore as _};
+use campanile_core::port::lead::LeadStore as _;
+use campanile_core::port::store::{self, CLOCK_STATE, ZONE_RULES};
+use campanile_core::system::{self, zone_rules};
 use serde::Serialize;
 
 use self::local::{files, local};
@@ -24,9 +28,9 @@ use super::args::Settings as Args;
 use super::out::{Out, short, waiting};
 use super::serve::gather;
 use super::{client, dev, unreadable};
-use crate::api::problem::chain;
 use crate::config::{Environment, Raw, ServiceUrl, Settings, Source, find_key};
-use crate::{ports, token};
+use crate::token;
+use campanile_core::causes;
 
 /// How long each check may take.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -91,6 +95,7 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
     findings.extend(waiting("asking the store", store(&settings)).await);
     findings.extend(waiting("asking the lock", lock(&settings)).await);
     findings.extend(waiting("asking the broker", broker(&settings)).await);
+    findings.extend(waiting("asking the identity provider", access::provider(&settings)).await);
     findings.extend(local(&settings));
     findings.extend(files(&settings));
     let scrub = settings.cluster.scrub();
@@ -191,10 +196,14 @@ async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
     let mut troubles: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let (mut after, mut groups): (Option<String>, _) = (None, Groups::default());
     for _ in 0..TASK_PAGES_MAX {
-        let page = store.tasks(None, after.as_deref(), PAGE_ROWS_MAX).await?;
-        for task in page.tasks.iter().filter(|task| !task.spec.rests()) {
+        let page = store
+            .tasks(&TaskFilter::default(), after.as_deref(), PAGE_ROWS_MAX)
+            .await?;
+        for task in page.tasks.iter().filter(|task| !task.spec.is_paused()) {
             groups.note(&task.spec);
-            if let Some(trouble) = routes.trouble(&task.spec.queue, &task.spec.handler) {
+            if let Some(trouble) =
+                routes.trouble_of(&task.spec.queue, &task.spec.handler, Some(task))
+            {
                 let first = || (task.spec.name.clone(), 0);
                 troubles.entry(trouble.to_string()).or_insert_with(first).1 += 1;
             }
@@ -227,7 +236,7 @@ async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
     found.extend(strays.map(|text| Finding::warning("limits", text)));
     for (key, count) in store.blocked().await? {
         if let LimitKey::Ability(queue, need) = key {
-            let need = need.replacen(':', ": ", 1);
+            let need = Need::shown(&need);
             let text = format!(
                 "{count} runs of queue `{queue}` are blocked: no living worker of it can do `{need}`"
             );
@@ -265,7 +274,7 @@ async fn store(settings: &Settings) -> Vec<Finding> {
 
 async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     let url = settings.cluster.store.reveal();
-    let what = |e: &dyn std::error::Error| chain(e);
+    let what = |e: &dyn std::error::Error| causes(e);
     let pending = sql::pending(url).await.map_err(|e| what(&e))?;
     if !pending.is_empty() {
         return Ok(vec![Finding::warning(
@@ -281,7 +290,7 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     let options = sql::Options {
         node_name: "campanile-doctor".to_owned(),
         max_connections: 2,
-        migrate: false,
+        migrate: sql::Migrate::Never,
         ..sql::Options::default()
     };
     let store = sql::open(url, options).await.map_err(|e| what(&e))?;
@@ -307,6 +316,8 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
         0 => Finding::ok("leader", "nobody has led yet"),
         epoch => Finding::ok("leader", format!("term {epoch}, by `{}`", leader.node_name)),
     });
+    let hold = leader.hold.map(|hold| Held::from(hold).told());
+    out.extend(hold.map(|told| Finding::warning("hold", told)));
     out.extend(reach(&store).await.map_err(|e| what(&e))?);
     out.push(zones(
         store.setting(ZONE_RULES).await.map_err(|e| what(&e))?,
@@ -342,10 +353,13 @@ fn quarantine(aside: &[Quarantined]) -> Finding {
 }
 
 async fn lock(settings: &Settings) -> Vec<Finding> {
-    let redis = match ports::redis_lock(&settings.cluster) {
-        Ok(Some(redis)) => redis,
-        Ok(None) => return vec![Finding::ok("lock", "kept in the store")],
-        Err(error) => return vec![Finding::failed("lock", chain(&error))],
+    let cluster = &settings.cluster;
+    if open::is_in_store(&cluster.lock) {
+        return vec![Finding::ok("lock", "kept in the store")];
+    }
+    let redis = match redis::at(&cluster.lock, &cluster.name) {
+        Ok(redis) => redis,
+        Err(error) => return vec![Finding::failed("lock", error)],
     };
     match system::within(LIMIT, redis.probe()).await {
         None => vec![Finding::failed(
@@ -356,7 +370,7 @@ async fn lock(settings: &Settings) -> Vec<Finding> {
             "lock",
             format!(
                 "failed to {}: check the address, the password and that Redis runs ({})",
-                chain(&error),
+                causes(&error),
                 settings.cluster.lock
             ),
         )],
@@ -377,10 +391,13 @@ async fn lock(settings: &Settings) -> Vec<Finding> {
 }
 
 async fn broker(settings: &Settings) -> Vec<Finding> {
-    let stomp = match ports::stomp_broker(&settings.cluster.broker) {
-        Ok(Some(stomp)) => stomp,
-        Ok(None) => return vec![Finding::ok("broker", "in this process's memory")],
-        Err(error) => return vec![Finding::failed("broker", chain(&error))],
+    let url = &settings.cluster.broker;
+    if open::is_in_memory(url) {
+        return vec![Finding::ok("broker", "in this process's memory")];
+    }
+    let stomp = match stomp::at(url) {
+        Ok(stomp) => stomp,
+        Err(error) => return vec![Finding::failed("broker", error)],
     };
     match system::within(LIMIT, stomp.probe()).await {
         None => vec![Finding::failed(
@@ -391,7 +408,7 @@ async fn broker(settings: &Settings) -> Vec<Finding> {
             "broker",
             format!(
                 "failed to {}: check the address, the user and that the broker listens for STOMP ({})",
-                chain(&error),
+                causes(&error),
                 settings.cluster.broker
             ),
         )],

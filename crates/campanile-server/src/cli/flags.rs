@@ -51,7 +51,7 @@ impl clap::Args for SettingFlags {
                     .require_equals(true)
                     .value_name("BOOL")
                     .default_missing_value("true"),
-                Kind::Text | Kind::List => arg.value_name(key.value),
+                Kind::Text | Kind::List | Kind::Programs => arg.value_name(key.value),
             })
         })
     }

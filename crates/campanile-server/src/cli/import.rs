@@ -1,28 +1,43 @@
-//! `import`: a crontab, or a calendar file, as a task file. What can't be taken over is named on standard error, with its
-//! line, and so is what behaves otherwise than under cron. Owns the files; what becomes of a crontab's lines is
-//! [`crontab`]'s, and of a calendar's events the library's.
+//! `import`: a crontab, systemd's timers, Kubernetes' CronJobs or a calendar file, as a task file. What can't be taken over
+//! is named on standard error, with its line, and so is what behaves otherwise than there. Owns the way from files to a
+//! file; what becomes of what they hold is the business of each, and of a calendar's events the library's.
 
 mod crontab;
+mod kubernetes;
+mod systemd;
+mod task;
+mod units;
 
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use campanile::system;
+use campanile_core::system;
 use campanile_schedule::calendar::{CalendarSpec, ics};
 use campanile_schedule::crontab::Form;
 use campanile_schedule::limits::CRONTAB_BYTES_MAX;
 use serde::Serialize;
 
 use super::Failure;
-use super::args::{ImportCrontab, ImportIcs};
+use super::args::{Import, ImportCrontab, ImportIcs, ImportKubernetes, ImportSystemd};
 use super::out::Out;
+use crate::document;
 
 /// How far events that repeat are spelled out.
 const YEARS_AHEAD: i32 = 10;
 
+/// `import …`
+pub fn run(import: &Import, out: Out) -> Result<ExitCode, Failure> {
+    match import {
+        Import::Crontab(import) => crontab(import, out),
+        Import::Systemd(import) => systemd(import, out),
+        Import::Kubernetes(import) => kubernetes(import, out),
+        Import::Ics(import) => ics(import, out),
+    }
+}
+
 /// `import crontab FILE`
-pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
+fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
     let bytes = read(&import.file, CRONTAB_BYTES_MAX)?;
     let shown = import.file.display();
     let place = (import.file != Path::new("-")).then_some(import.file.as_path());
@@ -63,6 +78,15 @@ pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
         shown.to_string().escape_debug(),
         converted.shells()
     );
+    let variables = converted.variables();
+    if !variables.is_empty() {
+        file.push_str(&format!(
+            "# They set variables, which it must allow: `--allow-env {variables}`.\n"
+        ));
+        out.remark(format!(
+            "{shown}: these tasks set variables, and a worker runs them only with `--allow-env {variables}`"
+        ));
+    }
     for task in &converted.tasks {
         file.push_str(&format!("\n{task}"));
     }
@@ -71,8 +95,73 @@ pub fn crontab(import: &ImportCrontab, out: Out) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `import systemd FILE|DIR…`
+fn systemd(import: &ImportSystemd, out: Out) -> Result<ExitCode, Failure> {
+    let units = units::gather(&import.files)?;
+    let zone = import.timezone.clone().unwrap_or_else(machine_zone);
+    let converted = systemd::convert(&units, &zone, system::wall_now());
+    for (place, remark) in &converted.remarks {
+        out.remark(format!("{place}: {remark}"));
+    }
+    let from = import.files.iter().map(|file| file.display().to_string());
+    let from = from.collect::<Vec<_>>().join(", ");
+    if converted.tasks.is_empty() {
+        return Err(Failure::Failed(format!(
+            "{from}: no timer could be taken: a timer is a file NAME.timer with OnCalendar= in its [Timer], beside its NAME.service"
+        )));
+    }
+    let file = task_file(&from, &converted.tasks);
+    let counts = (converted.tasks.len(), converted.refused);
+    write(import.out.as_deref(), import.force, &file, counts, out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `import kubernetes FILE`
+fn kubernetes(import: &ImportKubernetes, out: Out) -> Result<ExitCode, Failure> {
+    let bytes = read(&import.file, kubernetes::MANIFESTS_BYTES_MAX)?;
+    let shown = import.file.display();
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let wrong = document::not_text(e.as_bytes(), e.utf8_error().valid_up_to());
+        Failure::Usage(format!("{shown}: {}", wrong.message))
+    })?;
+    let runner = import.run_with.as_deref().unwrap_or_default();
+    let runner: Vec<String> = runner.split_whitespace().map(str::to_owned).collect();
+    if runner
+        .first()
+        .is_some_and(|program| !program.starts_with('/'))
+    {
+        return Err(Failure::Usage(format!(
+            "--run-with: `{}` is not an absolute path: write it whole, as in \"/usr/bin/podman run --rm\"",
+            runner.join(" ").escape_debug()
+        )));
+    }
+    let converted = kubernetes::convert(&text, &runner, system::wall_now());
+    for (line, remark) in &converted.remarks {
+        out.remark(format!("{shown} line {line}: {remark}"));
+    }
+    if converted.tasks.is_empty() {
+        return Err(Failure::Failed(format!(
+            "{shown}: no CronJob could be taken: it is a document with kind: CronJob, a schedule and one container with a command"
+        )));
+    }
+    let file = task_file(&shown.to_string(), &converted.tasks);
+    let counts = (converted.tasks.len(), converted.refused);
+    write(import.out.as_deref(), import.force, &file, counts, out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tasks under a line that says where they come from.
+fn task_file(from: &str, tasks: &[String]) -> String {
+    let head = format!(
+        "# From {}. A worker runs these with `--allow-commands` naming their programs.\n",
+        from.escape_debug()
+    );
+    let tasks = tasks.iter().map(|task| format!("\n{task}"));
+    head + &tasks.collect::<String>()
+}
+
 /// `import ics FILE`
-pub fn ics(import: &ImportIcs, out: Out) -> Result<ExitCode, Failure> {
+fn ics(import: &ImportIcs, out: Out) -> Result<ExitCode, Failure> {
     let bytes = read(&import.file, ics::TEXT_BYTES_MAX as u64)?;
     let through = import.through.unwrap_or_else(|| this_year() + YEARS_AHEAD);
     let shown = import.file.display();

@@ -1,7 +1,7 @@
 //! Instants that are typed: with their offset, or as a wall time of the zone that `--tz` names. What is refused is named by
 //! its flag.
 
-use campanile::system;
+use campanile_core::system;
 use campanile_schedule::instant::parse as parse_instant;
 use campanile_schedule::time::Timestamp;
 
@@ -12,10 +12,17 @@ use super::out::Out;
 ///
 /// # Errors
 /// The flag, and what would be right.
-pub fn typed(flag: &str, text: &str, out: Out) -> Result<String, Failure> {
+pub fn instant(flag: &str, text: &str, out: Out) -> Result<Timestamp, Failure> {
     read(text, out.zone, system::wall_now())
-        .map(|at| at.to_string())
         .map_err(|message| Failure::Usage(format!("{flag}: {message}")))
+}
+
+/// The same, as it is sent.
+///
+/// # Errors
+/// As [`instant`].
+pub fn typed(flag: &str, text: &str, out: Out) -> Result<String, Failure> {
+    instant(flag, text, out).map(|at| at.to_string())
 }
 
 /// The same of one that may be absent.

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use campanile_adapters::secrets::Seen;
+
 use crate::config::Scrub;
 
 /// Standard error, one line for each write: the formatter writes each event whole.
@@ -15,12 +17,15 @@ pub(super) struct OneLine {
     pub(super) color: bool,
     /// What never stands in the log, whoever wrote it: the passwords of the cluster's URLs.
     pub(super) scrub: Arc<Scrub>,
+    /// Nor do values of secrets that this process has given out.
+    pub(super) seen: Seen,
 }
 
 impl Write for OneLine {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let clean = self.scrub.clean(&text);
+        let clean = self.seen.forms().clean(&clean);
         let line = one_line(&clean, self.color);
         io::stderr().lock().write_all(line.as_bytes())?;
         Ok(event.len())

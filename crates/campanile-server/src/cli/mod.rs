@@ -2,13 +2,17 @@
 //! 2 wrongly called or set up. Client commands are renderings of the API's answers.
 
 mod args;
+mod audit;
 mod client;
 mod cluster;
 mod cron;
 mod dev;
 mod doctor;
 mod flags;
+mod follow;
+mod hold;
 mod import;
+mod inbox;
 mod instants;
 mod lines;
 mod out;
@@ -27,17 +31,25 @@ mod target;
 mod tasks;
 mod tokens;
 mod unreadable;
+mod users;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use campanile_core::misread;
 use clap::{CommandFactory as _, Parser as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use self::args::{Cli, Command};
 use self::client::Client;
 pub use self::out::Out;
+use crate::api::input::REQUEST;
 use crate::api::problem::Problem;
 use crate::config;
 use crate::document::{self, Form, path};
+use crate::handover::Given;
 
 /// The verb under which the program supervises a command.
 pub const SUPERVISE: &str = campanile_adapters::handlers::supervise::VERB;
@@ -120,18 +132,31 @@ impl Failure {
 /// Runs the program: the whole of `main`.
 #[must_use]
 pub fn run() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(SUPERVISE) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == SUPERVISE)
+    {
         return campanile_adapters::handlers::supervise::main();
     }
+    let given = match Given::take() {
+        Ok(given) => given,
+        Err(message) => return Failure::Usage(message).say(Out::default()),
+    };
     // The error is that it was installed before, which is as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(&given.words);
     let out = match out_of(&cli.global) {
         Ok(out) => out,
         Err(failure) => return failure.say(Out::default()),
     };
     if cli.global.token.is_some() {
         return Failure::Usage(TOKEN_TYPED.to_owned()).say(out);
+    }
+    if matches!(cli.command, Command::Serve(_) | Command::Dev(_))
+        && let Err(error) = given.hide()
+    {
+        let text = format!("failed to hide the environment from programs: {error}");
+        return Failure::Failed(text).say(out);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -141,9 +166,10 @@ pub fn run() -> ExitCode {
         Err(error) => return Failure::Failed(format!("failed to start: {error}")).say(out),
     };
     let code = runtime
-        .block_on(dispatch(cli, out))
+        .block_on(dispatch(cli, &given, out))
         .unwrap_or_else(|failure| {
-            let typed: Vec<String> = std::env::args().collect();
+            let typed = given.words.iter().map(|word| word.to_string_lossy());
+            let typed: Vec<String> = typed.map(Cow::into_owned).collect();
             failure.by_flag(&typed).say(out)
         });
     // What still runs after a hard end is not waited for.
@@ -168,31 +194,36 @@ fn out_of(global: &args::Global) -> Result<Out, Failure> {
     })
 }
 
-async fn dispatch(cli: Cli, out: Out) -> Result<ExitCode, Failure> {
-    let environment = config::environment();
-    let client = || Client::new(&cli.global, &environment);
+async fn dispatch(cli: Cli, given: &Given, out: Out) -> Result<ExitCode, Failure> {
+    let environment = &given.environment;
+    let client = || Client::new(&cli.global, environment);
     let done = match cli.command {
         Command::Dev(dev) => return dev::run(&dev, out).await,
-        Command::Serve(serve) => return serve::run(serve.settings, &environment, out).await,
+        Command::Serve(serve) => return serve::run(serve, given, out).await,
         Command::Apply(apply) => tasks::apply(&client()?, &apply, out).await,
         Command::Calendar(verb) => rules::calendar(&client()?, verb, out).await,
         Command::Limit(verb) => rules::limit(&client()?, verb, out).await,
         Command::Task(task) => tasks::run(&client()?, task, out).await,
         Command::Run(run) => runs::run(&client()?, *run, out).await,
+        Command::Inbox(verb) => inbox::run(&client()?, verb, out).await,
         Command::Quarantine(verb) => quarantine::run(&client()?, verb, out).await,
         Command::Node(args::Node::List) => cluster::nodes(&client()?, out).await,
         Command::Leader(leader) => cluster::leader(&client()?, &leader, out).await,
+        Command::Hold(hold) => hold::run(&client()?, &hold, out).await,
         Command::Queue(queue) => cluster::queue(&client()?, &queue, out).await,
         Command::Why(why) => cluster::why(&client()?, &why, out).await,
         Command::Plan(plan) => plan::run(&plan, client, out).await,
         Command::Cron(args::Cron::Next(next)) => cron::next(&next, out),
         Command::Cron(args::Cron::Explain(explain)) => cron::explain(&explain, out),
-        Command::Import(args::Import::Crontab(import)) => return import::crontab(&import, out),
-        Command::Import(args::Import::Ics(import)) => return import::ics(&import, out),
-        Command::Token(token) => tokens::run(token, &environment, out),
-        Command::Migrate(migrate) => serve::migrate(migrate, &environment, out).await,
-        Command::Doctor(settings) => return doctor::run(settings, &environment, out).await,
-        Command::Config(args::Config::Check(settings)) => serve::check(settings, &environment, out),
+        Command::Import(import) => return import::run(&import, out),
+        Command::Token(token) => tokens::run(token, environment, client, out).await,
+        Command::User(verb) => users::user(&client()?, verb, out).await,
+        Command::Session(verb) => users::session(&client()?, verb, out).await,
+        Command::Whoami => users::whoami(&client()?, out).await,
+        Command::Audit(verb) => audit::run(&client()?, verb, out).await,
+        Command::Migrate(migrate) => serve::migrate(migrate, environment, out).await,
+        Command::Doctor(settings) => return doctor::run(settings, environment, out).await,
+        Command::Config(args::Config::Check(settings)) => serve::check(settings, environment, out),
         Command::Supervise => return Ok(campanile_adapters::handlers::supervise::main()),
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -204,7 +235,11 @@ pub fn log_warnings() {
         json: false,
         filter: "warn".to_owned(),
     };
-    drop(serve::log(&log, config::Scrub::default()));
+    drop(serve::log(
+        &log,
+        config::Scrub::default(),
+        campanile_adapters::secrets::Seen::default(),
+    ));
 }
 
 /// The help of every command, as one text: what the reference page is made of.
@@ -255,13 +290,13 @@ pub fn knows(words: &[String]) -> Result<(), String> {
     read.map(drop).map_err(|e| e.to_string())
 }
 
-/// Reads JSON that was typed.
-fn typed_json(name: &str, text: &str) -> Result<serde_json::Value, Failure> {
+/// Reads JSON that was typed with a flag as what the field of that name holds.
+fn typed_json<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Failure> {
     let sample = "write it as in '{\"day\": \"monday\"}' or '\"text\"'";
     if text.trim().is_empty() {
         return Err(Failure::Usage(format!("--{name} is empty: {sample}")));
     }
-    document::read(Form::Json, text).map_err(|wrong| {
+    let value = document::read(Form::Json, text).map_err(|wrong| {
         if wrong.path.is_empty() {
             let place = wrong.at.map_or(String::new(), |at| format!("{at}: "));
             let message = wrong.message;
@@ -270,7 +305,12 @@ fn typed_json(name: &str, text: &str) -> Result<serde_json::Value, Failure> {
         let field = path::text(&wrong.path);
         let dot = if field.starts_with('[') { "" } else { "." };
         Failure::Usage(format!("{name}{dot}{field}: {}", wrong.message))
-    })
+    })?;
+    let request = Value::Object([(name.to_owned(), value)].into_iter().collect());
+    let read = misread::read::<BTreeMap<String, T>>(&request, &REQUEST);
+    let read = read.map_err(|misread| Failure::Usage(format!("--{misread}")))?;
+    let typed = read.into_values().next();
+    typed.ok_or_else(|| Failure::Usage(format!("--{name} is empty: {sample}")))
 }
 
 #[cfg(test)]

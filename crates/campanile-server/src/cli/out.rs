@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use campanile::system;
+use campanile_core::system;
 use campanile_schedule::instant::is_utc;
 use campanile_schedule::time::Timestamp;
 use comfy_table::{ContentArrangement, Table, presets};

@@ -1,11 +1,11 @@
 //! `plan`: a look ahead, from the service or, with `--file`, from a task file without one. It asks and prints; what is
-//! ahead is reckoned by [`campanile::forecast`].
+//! ahead is reckoned by [`campanile_core::forecast`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use campanile::forecast::{Forecast, Forecaster, Outage, Query};
-use campanile::system;
+use campanile_core::forecast::{Forecast, Forecaster, Outage, Query};
+use campanile_core::system;
 use campanile_schedule::TimeZoneName;
 use campanile_schedule::calendar::{Calendar, CalendarSpec};
 use campanile_schedule::instant;
@@ -108,7 +108,7 @@ fn calendars(file: &TaskFile) -> Result<HashMap<String, Arc<Calendar>>, Failure>
             .map_err(|e| Failure::Usage(format!("calendar `{}`: {e}", spec.name)))?;
         Ok((spec.name.clone(), Arc::new(calendar)))
     };
-    file.calendars.iter().map(read).collect()
+    file.definitions.calendars.iter().map(read).collect()
 }
 
 /// The tasks of a file as if they were created now.
@@ -125,7 +125,7 @@ fn of_file(plan: &Plan, asked: &Asked, file: &TaskFile) -> Result<Forecast, Fail
     let mut forecaster = Forecaster::new(&query).map_err(refused)?;
     let calendars = calendars(file)?;
     let calendar = |name: &str| calendars.get(name).cloned();
-    for spec in &file.tasks {
+    for spec in &file.definitions.tasks {
         spec.validate(created_at).map_err(|e| {
             Failure::Usage(
                 taskfile::Error {

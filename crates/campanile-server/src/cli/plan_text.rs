@@ -1,8 +1,8 @@
 //! A look ahead as text: a line that sums it up, a small heat map of block characters, and a table for each thing that
 //! is worth a look. What there is nothing of is not mentioned; what limits cut off always is.
 
-use campanile::forecast::{CatchUp, Cell, ClockTask, Cut, Forecast, Minute, Names, Row};
-use campanile::task::{Misfire, Overlap as Policy};
+use campanile_core::forecast::{CatchUp, Cell, ClockTask, Cut, Forecast, Minute, Names, Row};
+use campanile_core::task::{Misfire, Overlap as Policy};
 use campanile_schedule::format_in_zone;
 use campanile_schedule::time::{Timestamp, format_duration};
 
@@ -147,7 +147,7 @@ fn worst(out: Out, forecast: &Forecast) {
 }
 
 fn crowds(minute: &Minute) -> String {
-    let one = |crowd: &campanile::forecast::Crowd| {
+    let one = |crowd: &campanile_core::forecast::Crowd| {
         let tasks = grouped(crowd.tasks);
         format!("{tasks} of `{}`", short(&crowd.schedule, 40))
     };
@@ -161,7 +161,7 @@ fn crowds(minute: &Minute) -> String {
 }
 
 fn makers(minute: &Minute) -> String {
-    let one = |s: &campanile::forecast::Share| match s.starts {
+    let one = |s: &campanile_core::forecast::Share| match s.starts {
         1 => s.task.clone(),
         n => format!("{} ×{}", s.task, grouped(n)),
     };
@@ -337,6 +337,13 @@ fn show_catch_up(out: Out, forecast: &Forecast, catch_up: &CatchUp) {
 fn others(out: Out, forecast: &Forecast) {
     if forecast.never.count > 0 {
         title(out, format!("Start nothing: {}", some_of(&forecast.never)));
+    }
+    if forecast.after_ends.count > 0 {
+        let names = some_of(&forecast.after_ends);
+        title(
+            out,
+            format!("Due after the ends of their runs, told as if those took no time: {names}"),
+        );
     }
     if !forecast.refused.is_empty() {
         title(out, "Can't be scheduled");

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 
 use rustls::{CertificateError, Error as Tls};
 
-use crate::api::problem::chain;
+use campanile_core::causes;
 
 /// What is said where no answer came.
 pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> String {
@@ -27,7 +27,7 @@ pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> String {
         Some(why) => format!("{url} gives no answer that can be used: {why}"),
         None => format!(
             "{url} does not answer ({}): start a node with `campanile dev` or `campanile serve`, or set CAMPANILE_URL",
-            chain(error)
+            causes(error)
         ),
     }
 }

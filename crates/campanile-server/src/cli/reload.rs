@@ -1,4 +1,4 @@
-//! What a running node takes anew when it is asked to (SIGHUP): certificate and key, tokens, the level of its log. Says in
+//! What a running node takes again when it is asked to (SIGHUP): certificate and key, tokens, the level of its log. Says in
 //! one line what it took, and which other settings want a restart; what can't be used leaves the old in force.
 
 use std::collections::BTreeMap;
@@ -7,14 +7,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::Settings as Args;
 use super::serve::gather;
-use crate::api::problem::chain;
 use crate::compose::App;
 use crate::config::{Environment, Written};
+use campanile_core::causes;
 
 /// Sets the filter of the log.
 pub(super) type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
 
-/// The settings that are taken anew.
+/// The settings that are taken again.
 const RELOADED: [&str; 4] = ["log_level", "tls_cert", "tls_key", "token_file"];
 
 /// What it takes to read the settings again.
@@ -41,15 +41,15 @@ impl Reload {
         }
     }
 
-    /// Takes anew what can be.
+    /// Takes again what can be.
     pub(super) fn now(&self, app: &App) {
         let read = gather(self.args.clone(), &self.environment);
         let read = read.and_then(|written| Ok((written.settings()?, written)));
         let mut taken = Vec::new();
         match read {
             Err(error) => tracing::error!(
-                error = %chain(&error),
-                "the settings can't be taken anew, and those that are in force stay: {error}"
+                error = %causes(&error),
+                "the settings can't be taken again, and those that are in force stay: {error}"
             ),
             Ok((settings, written)) => {
                 let filter = settings.log.filter;
@@ -65,7 +65,7 @@ impl Reload {
             Ok(read) if read.tokens > 0 => taken.push(format!("tokens ({})", read.tokens)),
             Ok(_) => {}
             Err(error) => tracing::error!(
-                error = %chain(&error),
+                error = %causes(&error),
                 "the tokens stay the old ones: {error}"
             ),
         }
@@ -73,7 +73,7 @@ impl Reload {
             match certificate.reload() {
                 Ok(()) => taken.push("certificate and key".to_owned()),
                 Err(error) => tracing::error!(
-                    error = %chain(&error),
+                    error = %causes(&error),
                     "the certificate stays the old one: {error}"
                 ),
             }
@@ -82,7 +82,7 @@ impl Reload {
             0 => "nothing".to_owned(),
             _ => taken.join(", "),
         };
-        tracing::warn!(what, "asked to (SIGHUP), this node has taken anew: {what}");
+        tracing::warn!(what, "asked to (SIGHUP), this node has taken again: {what}");
     }
 
     fn name_the_rest(&self, written: &Written) {

@@ -7,9 +7,9 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use campanile::port::clock::Clock as _;
-use campanile::system::{self, SystemClock};
-use campanile::time::Monotonic;
+use campanile_core::port::clock::Clock as _;
+use campanile_core::system::{self, SystemClock};
+use campanile_core::time::Monotonic;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -176,20 +176,20 @@ mod tests {
                     format!("reach the store: {DOWN}"),
                     format!("reach the lock service: {DOWN}"),
                 );
-                tracing::warn!(error = %store, "a beat failed");
+                tracing::warn!(error = %store, "a heartbeat failed");
                 tracing::warn!(error = %lock, "the lock service failed");
                 tracing::warn!(error = store, "a readiness check failed");
             }
             tracing::warn!(epoch = 3, error = %DOWN, "term 3 ends: the store failed");
-            tracing::warn!(error = %"reach the store: setting `store`: postgres://h/d gives no connection: wrong password", "a beat failed");
-            tracing::warn!(error = "disk full", "a beat failed");
-            tracing::warn!(error = "disk full", "a beat failed");
+            tracing::warn!(error = %"reach the store: setting `store`: postgres://h/d gives no connection: wrong password", "a heartbeat failed");
+            tracing::warn!(error = "disk full", "a heartbeat failed");
+            tracing::warn!(error = "disk full", "a heartbeat failed");
         });
         let written = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = written.lines().collect();
         assert_eq!(lines.len(), 5, "{written}");
         assert!(
-            lines[0].contains("a beat failed") && lines[0].contains(DOWN),
+            lines[0].contains("a heartbeat failed") && lines[0].contains(DOWN),
             "{written}"
         );
         assert!(lines[1].contains("term 3 ends"), "{written}");

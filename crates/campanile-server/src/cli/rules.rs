@@ -1,5 +1,6 @@
 //! `calendar …`, `limit …` and `task backfill`: requests to the API from what was typed, and its answers as tables.
 
+use campanile_ask::{Backfilled, LimitRow};
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -7,17 +8,17 @@ use super::args::{Backfill, Calendar, Limit};
 use super::client::{Client, escape};
 use super::instants::typed;
 use super::out::{Out, short};
-use crate::api::model::{BackfillView, LimitView, Page};
+use crate::api::model::Page;
 
 /// `limit …`
 pub async fn limit(client: &Client, verb: Limit, out: Out) -> Result<(), Failure> {
     match verb {
         Limit::List => {
-            let limits: Page<LimitView> = client.get("/limits").await?;
+            let limits: Page<LimitRow> = client.get("/limits").await?;
             out.show(&limits, |out, limits| {
                 let rows = limits.items.iter().map(|l| {
                     let numbers = [l.max_running, l.running, l.waiting].map(|n| n.to_string());
-                    [vec![l.limit.clone()], numbers.to_vec()].concat()
+                    [vec![l.limit.to_string()], numbers.to_vec()].concat()
                 });
                 out.table(
                     &["limit", "max_running", "running", "waiting"],
@@ -33,8 +34,8 @@ pub async fn limit(client: &Client, verb: Limit, out: Out) -> Result<(), Failure
             out.show(&answer, |out, _| {
                 out.line(format!("{limit}: at most {max_running} at once"));
             });
-            let limits: Page<LimitView> = client.get("/limits").await?;
-            let set = limits.items.iter().find(|l| l.limit == limit);
+            let limits: Page<LimitRow> = client.get("/limits").await?;
+            let set = limits.items.iter().find(|l| l.limit.to_string() == limit);
             set.into_iter().for_each(|l| warn(l, out));
         }
         Limit::Lift { limit } => {
@@ -47,7 +48,7 @@ pub async fn limit(client: &Client, verb: Limit, out: Out) -> Result<(), Failure
 }
 
 /// Says that a limit limits nothing now.
-fn warn(limit: &LimitView, out: Out) {
+fn warn(limit: &LimitRow, out: Out) {
     if let Some(warning) = &limit.warning {
         out.remark(format!("warning: {}: {warning}", limit.limit));
     }
@@ -106,7 +107,7 @@ pub async fn backfill(client: &Client, what: Backfill, out: Out) -> Result<(), F
         body["per_second"] = n.into();
     }
     let path = format!("/tasks/{}/backfill", escape(&what.name));
-    let answer: BackfillView = client.post(&path, &body).await?;
+    let answer: Backfilled = client.post(&path, &body).await?;
     out.show(&answer, |out, b| {
         let range = match (b.first, b.last) {
             (Some(first), Some(last)) => {

@@ -1,15 +1,22 @@
 //! `run …`: requests to the API from what was typed, and its answers as tables. It knows no rule of runs: what can't be
 //! done, the service says.
 
-use serde_json::{Map, Value, json};
+use std::path::Path;
+
+use campanile_ask::NewRun;
+use campanile_core::misread::{self, Misread};
+use campanile_schedule::time::parse_duration;
+use serde_json::{Value, json};
 
 use super::args::{OneRun, Run as Verb, RunList, Submit};
 use super::client::{Client, escape, query};
-use super::instants::{typed, typed_or_none};
+use super::instants::{instant, typed, typed_or_none};
 use super::out::{Out, short};
 use super::tasks::more;
 use super::{Failure, typed_json};
+use crate::api::input::REQUEST;
 use crate::api::model::{AttemptLog, Cancelled, Page, Run, RunDetail, Submitted};
+use crate::api::runs::{NewRuns, SubmittedAll};
 use crate::document::{self, Form};
 
 /// `run …`
@@ -48,16 +55,28 @@ pub async fn run(client: &Client, verb: Verb, out: Out) -> Result<(), Failure> {
             let answer: Submitted = client.post(&path, &json!({})).await?;
             out.show(&answer, |out, answer| out.line(answer.id));
         }
-        Verb::Logs { id, attempt } => logs(client, &id, attempt, out).await?,
+        Verb::Logs {
+            id,
+            attempt,
+            follow: true,
+        } => return super::follow::run(client, &id, attempt, out).await,
+        Verb::Logs { id, attempt, .. } => logs(client, &id, attempt, out).await?,
     }
     Ok(())
 }
 
 /// The attempts' logs to standard output, heads and all: whoever sends both streams to one place gets one order.
 async fn logs(client: &Client, id: &str, attempt: Option<u32>, out: Out) -> Result<(), Failure> {
-    let mut logs: Page<AttemptLog> = client.get(&format!("/runs/{}/log", escape(id))).await?;
-    if let Some(attempt) = attempt {
-        logs.items.retain(|log| log.attempt == attempt);
+    let path = format!("/runs/{}/log", escape(id));
+    let asked = attempt.map(|attempt| attempt.to_string());
+    let mut logs: Page<AttemptLog> = client
+        .get(&format!("{path}{}", query(&[("attempt", asked)])))
+        .await?;
+    while let Some(cursor) = logs.next_cursor.take() {
+        let next = query(&[("cursor", Some(cursor))]);
+        let more: Page<AttemptLog> = client.get(&format!("{path}{next}")).await?;
+        logs.items.extend(more.items);
+        logs.next_cursor = more.next_cursor;
     }
     out.show(&logs, |out, logs| {
         if attempt.is_some() {
@@ -65,7 +84,7 @@ async fn logs(client: &Client, id: &str, attempt: Option<u32>, out: Out) -> Resu
         }
         for log in &logs.items {
             if logs.items.len() > 1 {
-                out.line(format!("--- attempt {}", log.attempt));
+                out.line(head(log.attempt, log.worker.as_deref(), &log.state));
             }
             out.text(&log.text);
             if logs.items.len() > 1 && !log.text.ends_with('\n') {
@@ -73,11 +92,17 @@ async fn logs(client: &Client, id: &str, attempt: Option<u32>, out: Out) -> Resu
             }
         }
     });
-    if logs.items.is_empty() {
+    if logs.items.iter().all(|log| log.text.is_empty()) {
         let which = attempt.map_or("it".to_owned(), |n| format!("attempt {n}"));
-        out.remark(format!("{which} has written nothing, or has not ended yet"));
+        out.remark(format!("{which} has written nothing so far"));
     }
     Ok(())
+}
+
+/// The line above what an attempt wrote.
+pub(super) fn head(attempt: u32, worker: Option<&str>, state: &str) -> String {
+    let on = worker.map_or(String::new(), |name| format!(" on {name}"));
+    format!("--- attempt {attempt}{on}: {state}")
 }
 
 impl OneRun {
@@ -121,59 +146,24 @@ impl OneRun {
 
 async fn submit(client: &Client, submit: Submit, out: Out) -> Result<(), Failure> {
     if let Some(path) = &submit.file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Failure::Usage(format!("can't read {}: {e}", path.display())))?;
-        let body = document::read(Form::Json, &text).map_err(|wrong| {
-            let place = wrong.at.map_or(String::new(), |at| format!(" {at}"));
-            let field = document::path::text(&wrong.path);
-            let field = if field.is_empty() {
-                field
-            } else {
-                format!("{field}: ")
-            };
-            let message = wrong.message;
-            Failure::Usage(format!("{}{place}: {field}{message}", path.display()))
-        })?;
-        let answer: Value = client.post("/runs", &body).await?;
-        out.show(&answer, |out, answer| {
-            for run in answer["runs"].as_array().into_iter().flatten() {
-                out.line(run["id"].as_str().unwrap_or_default());
+        return match Asked::read(path)? {
+            Asked::One(request) => submit_one(client, &request, out).await,
+            Asked::Many(requests) => {
+                let answer: SubmittedAll = client.post("/runs", &requests).await?;
+                out.show(&answer, |out, answer| {
+                    for run in &answer.runs {
+                        out.line(run.id);
+                    }
+                });
+                Ok(())
             }
-        });
-        return Ok(());
+        };
     }
-    let mut body = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
-    };
-    put("task", submit.task.map(Value::from));
-    put(
-        "handler",
-        submit
-            .handler
-            .map(|h| typed_json("handler", &h))
-            .transpose()?,
-    );
-    put(
-        "payload",
-        submit
-            .payload
-            .map(|p| typed_json("payload", &p))
-            .transpose()?,
-    );
-    put("queue", submit.queue.map(Value::from));
-    put("priority", submit.priority.map(Value::from));
-    let run_at = typed_or_none("--run-at", submit.run_at.as_ref(), out)?;
-    put("run_at", run_at.map(Value::from));
-    put(
-        "retry",
-        submit.retry.map(|r| typed_json("retry", &r)).transpose()?,
-    );
-    put("timeout", submit.timeout.map(Value::from));
-    put("idempotency_key", submit.idempotency_key.map(Value::from));
-    let answer: Submitted = client.post("/runs", &Value::Object(body)).await?;
+    submit_one(client, &submit.request(out)?, out).await
+}
+
+async fn submit_one(client: &Client, request: &NewRun, out: Out) -> Result<(), Failure> {
+    let answer: Submitted = client.post("/runs", request).await?;
     out.show(&answer, |out, answer| {
         out.line(answer.id);
         if !answer.created {
@@ -183,9 +173,72 @@ async fn submit(client: &Client, submit: Submit, out: Out) -> Result<(), Failure
     Ok(())
 }
 
+impl Submit {
+    /// What was typed.
+    fn request(self, out: Out) -> Result<NewRun, Failure> {
+        let handler = self.handler.map(|h| typed_json("handler", &h));
+        let payload = self.payload.map(|p| typed_json("payload", &p));
+        let retry = self.retry.map(|r| typed_json("retry", &r));
+        let run_at = self.run_at.map(|at| instant("--run-at", &at, out));
+        let timeout = self.timeout.map(|text| {
+            parse_duration(&text).map_err(|e| Failure::Usage(format!("--timeout: {e}")))
+        });
+        Ok(NewRun {
+            task: self.task,
+            handler: handler.transpose()?,
+            payload: payload.transpose()?,
+            queue: self.queue,
+            priority: self.priority,
+            run_at: run_at.transpose()?,
+            retry: retry.transpose()?,
+            timeout: timeout.transpose()?,
+            idempotency_key: self.idempotency_key,
+        })
+    }
+}
+
+/// What a file of runs asks for.
+enum Asked {
+    One(Box<NewRun>),
+    Many(NewRuns),
+}
+
+impl Asked {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let wrong = |why: String| Failure::Usage(format!("{}{why}", path.display()));
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Failure::Usage(format!("can't read {}: {e}", path.display())))?;
+        let body = document::read(Form::Json, &text).map_err(|e| {
+            let place = e.at.map_or(String::new(), |at| format!(" {at}"));
+            let field = document::path::text(&e.path);
+            let colon = if field.is_empty() { "" } else { ": " };
+            wrong(format!("{place}: {field}{colon}{}", e.message))
+        })?;
+        let misread = |e: Box<Misread>| {
+            let steps = document::path::parse(&e.field);
+            let place = document::place(Form::Json, &text, &steps);
+            let place = place.map_or(String::new(), |at| format!(" {at}"));
+            wrong(format!("{place}: {e}"))
+        };
+        if body.get("runs").is_some() {
+            misread::read(&body, &REQUEST)
+                .map(Self::Many)
+                .map_err(misread)
+        } else {
+            misread::read(&body, &REQUEST)
+                .map(|one| Self::One(Box::new(one)))
+                .map_err(misread)
+        }
+    }
+}
+
 async fn list(client: &Client, list: RunList, out: Out) -> Result<(), Failure> {
     let query = query(&[
         ("task", list.task),
+        (
+            "label",
+            Some(list.label.join(",")).filter(|l| !l.is_empty()),
+        ),
         ("state", list.state),
         ("since", typed_or_none("--since", list.since.as_ref(), out)?),
         ("until", typed_or_none("--until", list.until.as_ref(), out)?),
@@ -269,6 +322,26 @@ fn first_start(out: Out, detail: &RunDetail) -> String {
     format!("{at} ({late} ms late)")
 }
 
+/// How far it last said that it was.
+fn progress(out: Out, detail: &RunDetail) -> String {
+    let Some(said) = &detail.progress else {
+        return "-".to_owned();
+    };
+    let at = out.at(said.at, detail.run.timezone.as_deref());
+    let text = format!("{} % {}", said.percent, said.message);
+    let text = short(&text, 300);
+    match said.attempt {
+        n if n == detail.run.attempt => format!("{text} ({at})"),
+        n => format!("{text} ({at}, attempt {n})"),
+    }
+}
+
+/// What it returned.
+fn result(detail: &RunDetail) -> String {
+    let json = detail.result.as_ref().map(ToString::to_string);
+    short(json.as_deref().unwrap_or("-"), 400)
+}
+
 fn show(out: Out, detail: &RunDetail) {
     let run = &detail.run;
     let zone = run.timezone.as_deref();
@@ -303,7 +376,10 @@ fn show(out: Out, detail: &RunDetail) {
         ),
         ("worker", text(&run.worker)),
         ("queue", run.queue.clone()),
+        ("by", short(detail.submitter.as_deref().unwrap_or("-"), 200)),
         ("error", short(run.error.as_deref().unwrap_or("-"), 400)),
+        ("progress", progress(out, detail)),
+        ("result", result(detail)),
     ];
     for (name, value) in pairs {
         out.line(format!("{name:<9} {value}"));
@@ -312,7 +388,7 @@ fn show(out: Out, detail: &RunDetail) {
     let rows = detail.timeline.iter().map(|entry| {
         vec![
             out.at(entry.at, zone),
-            entry.event.clone(),
+            entry.event.to_string(),
             entry
                 .attempt
                 .map_or_else(|| "-".to_owned(), |a| a.to_string()),

@@ -4,37 +4,56 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use campanile_adapters::sql;
+use campanile_adapters::secrets::Seen;
+use campanile_adapters::{open, sql};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Failure;
-use super::args::{Migrate, Settings as Args};
+use super::args::{Migrate, Serve, Settings as Args};
 use super::out::Out;
 use super::reload::{Reload, SetFilter};
 use super::repeats::Repeats;
-use crate::api::problem::chain;
 use crate::compose::{self, App};
 use crate::config::{self, Environment, Scrub, Settings, Written};
 use crate::failpoint;
+use crate::handover::Given;
 use crate::lifecycle::{self, Signals};
-use crate::{modes, ports, token};
+use crate::{modes, token};
+use campanile_core::actor::Actor;
+use campanile_core::causes;
+use campanile_core::decide::lead::hold::{Cause, Hold};
+use campanile_core::port::store::{Error as StoreError, Store};
 
 /// `serve`
-pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<ExitCode, Failure> {
+pub async fn run(serve: Serve, given: &Given, out: Out) -> Result<ExitCode, Failure> {
+    let (args, environment) = (serve.settings, &given.environment);
     let written = gather(args.clone(), environment)?;
     let settings = written.settings()?;
     if let Some(point) = environment.get(failpoint::VARIABLE) {
         failpoint::arm(point).map_err(Failure::Usage)?;
     }
-    let set_filter = log(&settings.log, settings.cluster.scrub());
+    let given_out = settings.node.secrets.seen.clone();
+    let set_filter = log(&settings.log, settings.cluster.scrub(), given_out);
     for text in written.exposed() {
         tracing::warn!("{text}");
     }
+    if given.had_pgpassword {
+        tracing::warn!(
+            "PGPASSWORD is not used, because programs of this user could read it: write the password into the URL of `store` \
+             (CAMPANILE_STORE), or into a file of mode 0600 that PGPASSFILE names"
+        );
+    }
+    if settings.node.roles.worker {
+        let said = config::look_over(&settings.node.secrets).into_iter();
+        for (_, text) in said.filter(|(usable, _)| !usable) {
+            tracing::warn!("{text}");
+        }
+    }
     let reload = Reload::new(args, environment.clone(), &written, set_filter);
-    let (app, signals) = match start(&settings).await {
+    let (app, signals) = match start(&settings, serve.paused).await {
         Ok(started) => started,
         // Whoever reads the log reads nothing else.
         Err(failure) if settings.log.json => return Ok(failure.log()),
@@ -81,27 +100,59 @@ fn look_after_files(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts a node; listens for signals first, so that none is missed.
-pub(super) async fn start(settings: &Settings) -> Result<(App, Signals), Failure> {
+/// Starts a node; listens for signals first, so that none is missed. With `paused` the cluster is held before the node
+/// joins it.
+pub(super) async fn start(settings: &Settings, paused: bool) -> Result<(App, Signals), Failure> {
     look_after_files(settings)?;
     let scrub = settings.cluster.scrub();
-    let chain = |e: &dyn std::error::Error| scrub.clean(&chain(e)).into_owned();
+    let told = |e: &dyn std::error::Error| scrub.clean(&causes(e)).into_owned();
     let signals = Signals::listen()
         .map_err(|e| Failure::Failed(format!("failed to listen for signals: {e}")))?;
-    let ports = ports::open(settings)
+    let ports = open::ports(&settings.urls(), sql::Migrate::Always)
         .await
-        .map_err(|e| Failure::Failed(chain(&e)))?;
+        .map_err(|e| Failure::Failed(told(&e)))?;
+    if paused {
+        let held = hold(&*ports.store, &settings.node.name).await;
+        held.map_err(|e| {
+            Failure::Failed(format!(
+                "failed to hold the cluster: failed to {}",
+                told(&e)
+            ))
+        })?;
+    }
     let app = compose::start(settings, ports)
         .await
         .map_err(|e| match &e {
-            compose::Error::Token(_) | compose::Error::TaskFile(_) => Failure::Usage(chain(&e)),
-            _ => Failure::Failed(chain(&e)),
+            compose::Error::Token(_)
+            | compose::Error::TaskFile(_)
+            | compose::Error::Programs(_) => Failure::Usage(told(&e)),
+            _ => Failure::Failed(told(&e)),
         })?;
     Ok((app, signals))
 }
 
-/// Where the log goes: standard error, and panics with it. Answers what sets its filter anew.
-pub(super) fn log(log: &config::Log, scrub: Scrub) -> SetFilter {
+/// Holds the cluster, unless it is held already.
+async fn hold(store: &dyn Store, node: &str) -> Result<(), StoreError> {
+    let leader = store.leader().await?;
+    if let Some(hold) = leader.hold {
+        tracing::warn!("the cluster is held already, by {} ({})", hold.by, hold.why);
+        return Ok(());
+    }
+    let actor = Actor::new(&format!("node {node}"), "this process");
+    let hold = Hold {
+        cause: Cause::Start,
+        by: actor.name().to_owned(),
+        why: "started with --paused".to_owned(),
+        since: leader.now,
+        until: None,
+    };
+    store.hold(&actor, Some(&hold)).await?;
+    tracing::warn!("the cluster is held: nothing starts before `campanile hold end`");
+    Ok(())
+}
+
+/// Where the log goes: standard error, and panics with it. Answers what sets its filter again.
+pub(super) fn log(log: &config::Log, scrub: Scrub, seen: Seen) -> SetFilter {
     let scrub = Arc::new(scrub);
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let color = !log.json && std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -110,6 +161,7 @@ pub(super) fn log(log: &config::Log, scrub: Scrub) -> SetFilter {
         .with_writer(move || super::lines::OneLine {
             color,
             scrub: Arc::clone(&scrub),
+            seen: seen.clone(),
         })
         // What can't be written can't be complained about there either.
         .log_internal_errors(false);
@@ -141,7 +193,9 @@ pub(super) fn gather(args: Args, environment: &Environment) -> Result<Written, c
 /// `config check`
 pub fn check(args: Args, environment: &Environment, out: Out) -> Result<(), Failure> {
     let written = gather(args, environment)?;
-    let settings = written.shown();
+    let named = written.shown().into_iter();
+    let named = named.map(|(name, value, source)| (name.to_owned(), value, source));
+    let settings: Vec<_> = named.chain(written.secrets_shown()).collect();
     let value: Vec<_> = settings
         .iter()
         .map(|(name, value, source)| json!({ "setting": name, "value": value, "source": source }))
@@ -149,7 +203,7 @@ pub fn check(args: Args, environment: &Environment, out: Out) -> Result<(), Fail
     out.show(&value, |out, _| {
         let rows = settings
             .iter()
-            .map(|(name, value, source)| vec![(*name).to_owned(), value.clone(), source.clone()]);
+            .map(|(name, value, source)| vec![name.clone(), value.clone(), source.clone()]);
         out.table(&["setting", "value", "source"], rows.collect());
     });
     for text in written.exposed() {
@@ -157,7 +211,13 @@ pub fn check(args: Args, environment: &Environment, out: Out) -> Result<(), Fail
     }
     let (mut wrongs, settings) = written.wrongs();
     if let Some(settings) = settings {
-        let urls = ports::wrongs(&settings.cluster).into_iter();
+        for (_, text) in config::look_over(&settings.node.secrets)
+            .iter()
+            .filter(|(usable, _)| !usable)
+        {
+            out.remark(format!("warning: {text}"));
+        }
+        let urls = open::wrongs(&settings.urls()).into_iter();
         wrongs.extend(urls.map(|(key, message)| written.refused(key, message)));
     }
     let all: Vec<String> = wrongs.iter().map(ToString::to_string).collect();
@@ -172,10 +232,10 @@ pub async fn migrate(args: Migrate, environment: &Environment, out: Out) -> Resu
     let settings = gather(args.settings, environment)?.settings()?;
     let url = settings.cluster.store.reveal();
     let scrub = settings.cluster.scrub();
-    let failed = |e: sql::OpenError| Failure::Failed(scrub.clean(&chain(&e)).into_owned());
+    let failed = |e: sql::OpenError| Failure::Failed(scrub.clean(&causes(&e)).into_owned());
     let pending = sql::pending(url).await.map_err(failed)?;
     if !args.dry_run && !pending.is_empty() {
-        ports::open_store(url, &settings.node.name)
+        open::store(&settings.urls(), sql::Migrate::Always)
             .await
             .map_err(failed)?
             .close()

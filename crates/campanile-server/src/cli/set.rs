@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::document::{self, Form};
 
 /// How deep a field may lie: as deep as payloads may be.
-const LEVELS_MAX: usize = campanile::protocol::limits::PAYLOAD_DEPTH_MAX;
+const LEVELS_MAX: usize = campanile_core::limits::PAYLOAD_DEPTH_MAX;
 
 /// One patch from all that was typed.
 ///

@@ -3,35 +3,32 @@
 
 use std::collections::BTreeMap;
 
+use campanile_ask::{Deletion, Diff};
 use campanile_schedule::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::Failure;
 use super::args::{Apply, Task};
 use super::client::{Client, escape, query};
+use super::instants::typed_or_none;
 use super::out::{Out, short};
-use crate::api::model::{Applied, DeletionView, Submitted};
+use crate::api::model::Submitted;
 use crate::taskfile::TaskFile;
 
 /// `apply FILE`
 pub async fn apply(client: &Client, apply: &Apply, out: Out) -> Result<(), Failure> {
     let file = TaskFile::read(&apply.file).map_err(|e| Failure::Usage(e.to_string()))?;
-    let limits = file.limits.iter();
-    let limits = limits.map(|(limit, n)| json!({ "limit": limit.to_string(), "max_running": n }));
-    let body = json!({
-        "tasks": file.tasks,
-        "calendars": file.calendars,
-        "limits": limits.collect::<Vec<_>>(),
-    });
-    let ask = async |confirm: Option<String>| -> Result<Applied, Failure> {
+    let owner = apply.owner.as_ref().or(file.definitions.owner.as_ref());
+    let ask = async |confirm: Option<String>| -> Result<Diff, Failure> {
         let query = query(&[
             ("dry_run", Some(apply.dry_run.to_string())),
             ("prune", Some(apply.prune.to_string())),
-            ("owner", apply.owner.clone().or_else(|| file.owner.clone())),
+            ("owner", owner.cloned()),
             ("take_over", Some(apply.take_over.to_string())),
             ("confirm", confirm),
         ]);
-        let answer = client.post(&format!("/apply{query}"), &body).await;
+        let path = format!("/apply{query}");
+        let answer = client.post(&path, &file.definitions).await;
         answer.map_err(|failure| with_place(failure, &file))
     };
     let mut answer = ask(apply.confirm.clone()).await?;
@@ -43,7 +40,14 @@ pub async fn apply(client: &Client, apply: &Apply, out: Out) -> Result<(), Failu
         answer.deleted.extend(more.deleted);
         (answer.remaining, answer.confirm) = (more.remaining, more.confirm);
     }
-    out.show(&answer, show_difference);
+    let inherited = if apply.dry_run {
+        file.inherited()
+    } else {
+        BTreeMap::new()
+    };
+    out.show(&answer, |out, answer| {
+        show_difference(out, answer, &inherited);
+    });
     Ok(())
 }
 
@@ -71,13 +75,15 @@ fn with_place(failure: Failure, file: &TaskFile) -> Failure {
     Failure::Refused(problem)
 }
 
-fn show_difference(out: Out, answer: &Applied) {
+/// `inherited`: what tasks have of the file's defaults, which a dry run shows.
+fn show_difference(out: Out, answer: &Diff, inherited: &BTreeMap<String, String>) {
     let text = |v: &Option<Value>| {
         v.as_ref()
             .map_or_else(|| "(absent)".to_owned(), |v| short(&v.to_string(), 80))
     };
     for name in &answer.created {
         out.line(format!("+ {name}"));
+        show_inherited(out, inherited, name);
     }
     for task in &answer.changed {
         out.line(format!("~ {}", task.name));
@@ -89,6 +95,7 @@ fn show_difference(out: Out, answer: &Applied) {
                 text(&change.after)
             ));
         }
+        show_inherited(out, inherited, &task.name);
     }
     for name in &answer.deleted {
         out.line(format!("- {name}"));
@@ -135,12 +142,19 @@ fn show_difference(out: Out, answer: &Applied) {
     ));
 }
 
+fn show_inherited(out: Out, inherited: &BTreeMap<String, String>, name: &str) {
+    if let Some(fields) = inherited.get(name) {
+        out.line(format!("    by the file's defaults: {fields}"));
+    }
+}
+
 /// `task …`
 pub async fn run(client: &Client, task: Task, out: Out) -> Result<(), Failure> {
     match task {
-        Task::List { owner, page } => {
+        Task::List { owner, label, page } => {
             let query = query(&[
                 ("owner", owner),
+                ("label", Some(label.join(",")).filter(|l| !l.is_empty())),
                 ("limit", Some(page.limit.to_string())),
                 ("cursor", page.cursor),
             ]);
@@ -160,12 +174,19 @@ pub async fn run(client: &Client, task: Task, out: Out) -> Result<(), Failure> {
                 fields(out, &shown);
             });
         }
-        Task::Pause { name } => change(client, &name, "pause", out).await?,
-        Task::Resume { name } => change(client, &name, "resume", out).await?,
+        Task::Pause {
+            name,
+            reason,
+            until,
+        } => {
+            let until = typed_or_none("--until", until.as_ref(), out)?;
+            let body = json!({ "reason": reason, "until": until });
+            change(client, &name, ("pause", &body), out).await?;
+        }
+        Task::Resume { name } => change(client, &name, ("resume", &json!({})), out).await?,
         Task::Trigger { name, payload, set } => {
-            let payload = payload
-                .map(|p| super::typed_json("payload", &p))
-                .transpose()?;
+            let payload = payload.map(|p| super::typed_json::<Value>("payload", &p));
+            let payload = payload.transpose()?;
             let body = match payload {
                 Some(payload) => json!({ "payload": payload }),
                 None if set.is_empty() => json!({}),
@@ -198,8 +219,8 @@ async fn delete(
     ]);
     let path = format!("/tasks/{}{query}", escape(name));
     // Nothing is said where nothing waited.
-    let told: Option<DeletionView> = client.delete_telling(&path).await?;
-    let told = told.unwrap_or_else(|| DeletionView {
+    let told: Option<Deletion> = client.delete_telling(&path).await?;
+    let told = told.unwrap_or_else(|| Deletion {
         name: name.to_owned(),
         deleted: true,
         waiting_runs: 0,
@@ -210,7 +231,7 @@ async fn delete(
     Ok(())
 }
 
-fn show_deletion(out: Out, told: &DeletionView) {
+fn show_deletion(out: Out, told: &Deletion) {
     let (name, waiting) = (&told.name, told.waiting_runs);
     if told.deleted {
         out.line(format!("{name} is deleted"));
@@ -231,12 +252,17 @@ fn show_deletion(out: Out, told: &DeletionView) {
     }
 }
 
-async fn change(client: &Client, name: &str, verb: &str, out: Out) -> Result<(), Failure> {
+async fn change(
+    client: &Client,
+    name: &str,
+    (verb, body): (&str, &Value),
+    out: Out,
+) -> Result<(), Failure> {
     let path = format!("/tasks/{}/{verb}", escape(name));
-    let answer: Value = client.post(&path, &json!({})).await?;
+    let answer: Value = client.post(&path, body).await?;
     out.show(&answer, |out, task| {
         out.line(match verb {
-            "pause" => format!("{name} is paused"),
+            "pause" => format!("{name} is {}", paused(out, task)),
             _ => format!("{name} goes on; next: {}", next(out, task)),
         });
     });
@@ -250,7 +276,7 @@ fn list(out: Out, page: &Value) {
             .as_object()
             .and_then(|h| h.keys().next().cloned());
         let next = if task["paused"] == json!(true) {
-            "paused".to_owned()
+            paused(out, task)
         } else if task["enabled"] == json!(false) {
             "disabled".to_owned()
         } else {
@@ -291,13 +317,32 @@ fn list(out: Out, page: &Value) {
     more(out, page);
 }
 
+/// That a task is paused, until when, by whom and why.
+fn paused(out: Out, task: &Value) -> String {
+    let pause = &task["pause"];
+    let until = pause["until"].as_str();
+    let until = until.and_then(|t| Timestamp::parse(t).ok());
+    let until = until.map_or_else(String::new, |until| {
+        format!(" until {}", out.at(until, task["timezone"].as_str()))
+    });
+    let by = pause["by"]
+        .as_str()
+        .map_or_else(String::new, |by| format!(" by {by}"));
+    let reason = pause["reason"].as_str();
+    let reason = reason.map_or_else(String::new, |reason| format!(": {}", short(reason, 60)));
+    format!("paused{until}{by}{reason}")
+}
+
 /// A task's next instant.
 fn next(out: Out, task: &Value) -> String {
     let at = task["next_due_at"]
         .as_str()
         .and_then(|t| Timestamp::parse(t).ok());
     match at {
-        None => "never".to_owned(),
+        None => task["next_after_run"].as_str().map_or_else(
+            || "never".to_owned(),
+            |run| format!("after the end of {run}"),
+        ),
         Some(at) => out.at(at, task["timezone"].as_str()),
     }
 }

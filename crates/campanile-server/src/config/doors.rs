@@ -31,6 +31,23 @@ impl Default for Doors {
 }
 
 impl Written {
+    /// A size between two others.
+    pub(super) fn size(
+        &self,
+        key: &'static str,
+        least: usize,
+        most: usize,
+    ) -> Result<usize, Wrong> {
+        let text = self.required(key)?;
+        let size = parse_size(&text).map_err(|m| self.wrong(key, m))?;
+        if (least..=most).contains(&size) {
+            return Ok(size);
+        }
+        let (least, most) = (format_size(least), format_size(most));
+        let message = format!("`{text}` is out of range: write {least} to {most}");
+        Err(self.wrong(key, message))
+    }
+
     /// The settings of this page.
     pub(super) fn doors(&self) -> Result<Doors, Wrong> {
         let count = |key| -> Result<usize, Wrong> {
@@ -43,16 +60,6 @@ impl Written {
                     self.wrong(key, message)
                 })
         };
-        let size = |key, least: usize, most: usize| -> Result<usize, Wrong> {
-            let text = self.required(key)?;
-            let size = parse_size(&text).map_err(|m| self.wrong(key, m))?;
-            if (least..=most).contains(&size) {
-                return Ok(size);
-            }
-            let (least, most) = (format_size(least), format_size(most));
-            let message = format!("`{text}` is out of range: write {least} to {most}");
-            Err(self.wrong(key, message))
-        };
         let connections = match self.required("max_connections")?.as_str() {
             "auto" => None,
             _ => Some(count("max_connections")?),
@@ -60,8 +67,8 @@ impl Written {
         let doors = Doors {
             connections,
             connections_per_address: count("max_connections_per_address")?,
-            bytes_in_flight: size("max_bytes_in_flight", 8 * MIB, 4 * KIB * MIB)?,
-            bulk_bytes: size("max_bulk_body", MIB, 256 * MIB)?,
+            bytes_in_flight: self.size("max_bytes_in_flight", 8 * MIB, 4 * KIB * MIB)?,
+            bulk_bytes: self.size("max_bulk_body", MIB, 256 * MIB)?,
         };
         if doors.bulk_bytes * 2 > doors.bytes_in_flight {
             let message = format!(

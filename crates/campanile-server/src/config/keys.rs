@@ -8,6 +8,8 @@ pub enum Kind {
     Text,
     /// Several, separated by commas; an array in the file.
     List,
+    /// Programs with patterns of their arguments, separated by commas; in the file an array of such texts, or of tables.
+    Programs,
     /// `true` or `false`; as a flag, its name alone.
     Switch,
 }
@@ -160,10 +162,22 @@ pub const KEYS: &[Key] = &[
         "How long a stopping node waits for its runs to end before it gives them back",
     ),
     text(
+        "log_bytes_max",
+        "1MiB",
+        "SIZE",
+        "The most that this worker keeps of one attempt's output, whatever its task says, 4KiB to 1MiB",
+    ),
+    text(
         "retention",
         "30d",
         "DURATION",
         "How long finished runs are kept",
+    ),
+    text(
+        "audit_retention",
+        "400d",
+        "DURATION",
+        "How long lines of the audit are kept",
     ),
     text(
         "catch_up_per_second",
@@ -199,6 +213,93 @@ pub const KEYS: &[Key] = &[
         "Proxies in front of this node, as addresses or networks (10.0.0.0/8): theirs is the word on who the client is",
     ),
     text(
+        "public_url",
+        "",
+        "ADDRESS",
+        "Where browsers know this service to be, as in https://campanile.example: what stands in front does TLS",
+    ),
+    text(
+        "access_proxy_header",
+        "",
+        "HEADER",
+        "A header in which a proxy that has checked people says who they are, as in X-Forwarded-User",
+    ),
+    list(
+        "access_proxy_from",
+        "",
+        "ADDRESSES",
+        "The addresses or networks of that proxy: its connections must come from there",
+    ),
+    text(
+        "access_proxy_groups_header",
+        "",
+        "HEADER",
+        "A header in which that proxy says people's groups, with commas between them",
+    ),
+    list(
+        "access_proxy_groups",
+        "",
+        "GROUP=ROLE",
+        "What those groups may do, the first that fits: ops=operator, ops=operator+data, ops=operator@owner:finance",
+    ),
+    text(
+        "access_proxy_rights",
+        "",
+        "ROLE",
+        "What people may do whom that proxy names and who are in none of those groups, as in viewer; none = nothing",
+    ),
+    text(
+        "access_oidc_issuer",
+        "",
+        "ISSUER",
+        "An identity provider (OpenID Connect), by its issuer's address; `public_url` must be set",
+    ),
+    text(
+        "access_oidc_client_id",
+        "",
+        "ID",
+        "What that provider calls this service",
+    ),
+    Key {
+        secret: true,
+        ..text(
+            "access_oidc_client_secret",
+            "",
+            "SECRET",
+            "The secret between that provider and this service; none = a public client",
+        )
+    },
+    text(
+        "access_oidc_client_secret_file",
+        "",
+        "FILE",
+        "A file that holds that secret (mode 0600)",
+    ),
+    list(
+        "access_oidc_scopes",
+        "openid,profile,email",
+        "SCOPES",
+        "What that provider is asked for; some want one for groups",
+    ),
+    text(
+        "access_oidc_user_claim",
+        "preferred_username",
+        "CLAIM",
+        "The claim of its token that holds what people call somebody",
+    ),
+    text(
+        "access_oidc_groups_claim",
+        "groups",
+        "CLAIM",
+        "The claim that holds somebody's groups; with points it is a way through objects: realm_access.roles",
+    ),
+    list(
+        "access_oidc_groups",
+        "",
+        "GROUP=ROLE",
+        "What those groups may do, as with access_proxy_groups; who is in none of them is not let in",
+    ),
+    text(
         "tls_cert",
         "",
         "FILE",
@@ -215,6 +316,12 @@ pub const KEYS: &[Key] = &[
         "NAMES",
         "Tasks that have figures of their own in /metrics, at most 1,000: names, in which * stands for anything, as in \
          billing-*",
+    ),
+    list(
+        "metrics_labels",
+        "",
+        "KEYS",
+        "Labels of those tasks that their figures show, as label_KEY: at most 10 keys, as in team",
     ),
     switch("metrics_public", "Serve /metrics without the token"),
     text(
@@ -241,11 +348,49 @@ pub const KEYS: &[Key] = &[
         "SIZE",
         "The biggest body with many tasks or runs, 1MiB to 256MiB; other bodies have 1MiB",
     ),
+    Key {
+        kind: Kind::Programs,
+        ..text(
+            "allow_commands",
+            "",
+            "PROGRAMS",
+            "Programs that command handlers may run on this worker, by absolute path; empty = no command runs. After a path, \
+             patterns pin the arguments, as in '/usr/bin/df -h /data/*': exactly those, more after a last ..., none for (); * \
+             stands for one or more characters but /",
+        )
+    },
     list(
-        "allow_commands",
+        "allow_env",
         "",
-        "PROGRAMS",
-        "Programs that command handlers may run on this worker, by absolute path; empty = no command runs",
+        "NAMES",
+        "Variables that tasks may set for programs on this worker, as in LANG,APP_*; PATH, HOME and those that decide what a \
+         loader or an interpreter runs (LD_…, BASH_ENV, PYTHON…) only by their whole names; empty = none",
+    ),
+    text(
+        "run_as",
+        "",
+        "USER",
+        "The user that programs run as, without a way back; for a worker that is root. Empty = as the worker itself, which \
+         programs can then reach",
+    ),
+    text(
+        "cgroup",
+        "auto",
+        "WHEN",
+        "Whether each program gets a cgroup (version 2) of its own, which ends all of it: auto = where one can be made, \
+         required = else the node does not start, off",
+    ),
+    text(
+        "secrets_dir",
+        "",
+        "DIR",
+        "A folder with one file for each secret (mode 0600) that tasks name; [[secret]] of the file says who may use which",
+    ),
+    list(
+        "mask_keys",
+        "",
+        "NAMES",
+        "Names whose values are masked where definitions, payloads and logs are shown, beside password, token and their like",
     ),
     switch(
         "allow_private_targets",
@@ -273,7 +418,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
 
 #[cfg(test)]
 mod tests {
-    use campanile::misread::nearest;
+    use campanile_core::misread::nearest;
 
     use super::*;
 

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
-use campanile::failpoint;
-use campanile::misread::nearest;
+use campanile_adapters::handlers::{Allowed, split_allowed};
+use campanile_core::failpoint;
+use campanile_core::misread::nearest;
 
 use super::keys::{self, KEYS, Kind};
+use super::vault::{self, Placed};
 use super::{Error, Wrong};
 use crate::document::toml_syntax;
 use crate::failpoint::VARIABLE;
@@ -28,20 +30,12 @@ const OTHER_ENV: &[&str] = &[
     "CAMPANILE_DUE_AT",
 ];
 
-/// The environment, as it was read once.
-pub type Environment = HashMap<String, String>;
+/// What the names of variables begin with that hold secrets for tasks: they are no settings.
+pub const SECRET_PREFIX: &str = "CAMPANILE_SECRET_";
 
-/// Reads those variables of the environment that are ours, and who it is: the one site of the program that does.
-#[must_use]
-pub fn environment() -> Environment {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, value)| {
-            let ours = name.starts_with("CAMPANILE_") || name == "USER" || name == "LOGNAME";
-            ours && !value.is_empty()
-        })
-        .collect()
-}
+/// The variables of the environment that are ours (`CAMPANILE_…`) and say who it is (`USER`, `LOGNAME`), as
+/// [`crate::handover`] read them once. Those of secrets (`CAMPANILE_SECRET_…`) are among them.
+pub type Environment = HashMap<String, String>;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +88,7 @@ impl Raw {
                 .filter(|p| !p.is_empty())
                 .map(str::to_owned)
                 .collect(),
+            Kind::Programs => split_allowed(text),
             _ if text.is_empty() => Vec::new(),
             _ => vec![text.to_owned()],
         };
@@ -118,6 +113,7 @@ pub fn from_environment(environment: &Environment) -> Result<Layer, Error> {
                 out.insert(key.name, raw);
             }
             None if OTHER_ENV.contains(&name.as_str()) => {}
+            None if name.starts_with(SECRET_PREFIX) => {}
             None if failpoint::ENABLED && name == VARIABLE => {}
             None => unknown.push(name),
         }
@@ -141,7 +137,7 @@ pub fn from_environment(environment: &Environment) -> Result<Layer, Error> {
 ///
 /// # Errors
 /// A file that can't be read, is no TOML, or names what is no setting.
-pub fn from_file(path: &Path) -> Result<Layer, Error> {
+pub fn from_file(path: &Path) -> Result<(Layer, Vec<Placed>), Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
         path: path.to_owned(),
         source,
@@ -149,7 +145,7 @@ pub fn from_file(path: &Path) -> Result<Layer, Error> {
     read_toml(&text, &path.display().to_string())
 }
 
-fn read_toml(text: &str, path: &str) -> Result<Layer, Error> {
+fn read_toml(text: &str, path: &str) -> Result<(Layer, Vec<Placed>), Error> {
     let line_of = |at: usize| {
         1 + text
             .as_bytes()
@@ -162,28 +158,129 @@ fn read_toml(text: &str, path: &str) -> Result<Layer, Error> {
         place: format!("{path} line {}", e.span().map_or(1, |s| line_of(s.start))),
         message: toml_syntax(text, e.span().map(|s| s.start), e.message()),
     })?;
-    let mut out = Layer::new();
-    for (name, value) in table.get_ref() {
+    let mut secrets = Vec::new();
+    if let Some((name, value)) = table.get_ref().get_key_value(SECRETS) {
         let line = line_of(name.span().start);
-        let Some(key) = keys::find(name.get_ref()) else {
+        let place = |at: usize| format!("{path} line {}", if at == 0 { line } else { line_of(at) });
+        secrets = vault::read(value.get_ref(), &place)?;
+    }
+    let mut out = Layer::new();
+    read_table("", table.get_ref(), &mut out, &|at| {
+        Source::File(path.to_owned(), line_of(at))
+    })?;
+    Ok((out, secrets))
+}
+
+/// The table of the file that is no setting: what is said of secrets.
+const SECRETS: &str = "secret";
+
+/// Reads a table of the file. A table within it is a beginning of names: `[access.proxy] header` is `access_proxy_header`.
+fn read_table(
+    begun: &str,
+    table: &toml::de::DeTable<'_>,
+    out: &mut Layer,
+    source: &dyn Fn(usize) -> Source,
+) -> Result<(), Error> {
+    for (name, value) in table {
+        if begun.is_empty() && name.get_ref() == SECRETS {
+            continue;
+        }
+        let source_here = source(name.span().start);
+        let place = source_here.to_string();
+        let name = format!("{begun}{}", name.get_ref());
+        let within = format!("{name}_");
+        if let toml::de::DeValue::Table(inner) = value.get_ref()
+            && KEYS.iter().any(|key| key.name.starts_with(&within))
+        {
+            read_table(&within, inner, out, source)?;
+            continue;
+        }
+        let Some(key) = keys::find(&name) else {
+            let remedy = remedy(nearest(&name, KEYS.iter().map(|k| k.name)));
             return Err(Error::UnknownKey {
-                place: format!("{path} line {line}"),
-                name: name.get_ref().to_string(),
-                remedy: remedy(nearest(name.get_ref(), KEYS.iter().map(|k| k.name))),
+                place,
+                name,
+                remedy,
             });
         };
-        let source = Source::File(path.to_owned(), line);
-        let raw = raw_value(value.get_ref(), key.kind, source.clone()).ok_or_else(|| Wrong {
-            key: key.name,
-            place: source.to_string(),
-            message: match key.kind {
-                Kind::List => "write a list of strings, as in [\"a\", \"b\"]".to_owned(),
-                _ => "write one value, as in \"text\"".to_owned(),
-            },
-        })?;
-        out.insert(key.name, raw);
+        let raw = read_value(key, value.get_ref(), source_here)?;
+        if out.insert(key.name, raw).is_some() {
+            let message =
+                "is there twice, as a name of its own and within a table: write it once".to_owned();
+            return Err(Wrong {
+                key: key.name,
+                place,
+                message,
+            }
+            .into());
+        }
     }
-    Ok(out)
+    Ok(())
+}
+
+/// Reads the value of a setting.
+fn read_value(
+    key: &keys::Key,
+    value: &toml::de::DeValue<'_>,
+    source: Source,
+) -> Result<Raw, Wrong> {
+    let place = source.to_string();
+    let wrong = |message| Wrong {
+        key: key.name,
+        place: place.clone(),
+        message,
+    };
+    if let (Kind::Programs, toml::de::DeValue::Array(items)) = (key.kind, value) {
+        let entries = items.iter().map(|item| program_entry(item.get_ref()));
+        let parts = entries.collect::<Result<_, _>>().map_err(wrong)?;
+        return Ok(Raw { parts, source });
+    }
+    raw_value(value, key.kind, source).ok_or_else(|| {
+        wrong(match key.kind {
+            Kind::List => "write a list of strings, as in [\"a\", \"b\"]".to_owned(),
+            _ => "write one value, as in \"text\"".to_owned(),
+        })
+    })
+}
+
+/// An entry of the allow-list of programs, as a flag would have it.
+fn program_entry(value: &toml::de::DeValue<'_>) -> Result<String, String> {
+    use toml::de::DeValue;
+    let odd = || {
+        "write each entry as a text, as in \"/usr/bin/df\", or as in { program = \"/usr/bin/df\", args = [\"-h\", \"/data/*\"] }"
+            .to_owned()
+    };
+    let table = match value {
+        DeValue::String(text) => return Ok(text.to_string()),
+        DeValue::Table(table) => table,
+        _ => return Err(odd()),
+    };
+    let known = |name: &str| matches!(name, "program" | "args");
+    if let Some(name) = table.keys().find(|name| !known(name.get_ref())) {
+        return Err(format!(
+            "`{}` is no part of an entry: {}",
+            name.get_ref(),
+            odd()
+        ));
+    }
+    let Some(DeValue::String(program)) = table.get("program").map(|value| value.get_ref()) else {
+        return Err(format!("`program` is missing: {}", odd()));
+    };
+    let args = match table.get("args").map(|value| value.get_ref()) {
+        None => None,
+        Some(DeValue::Array(items)) => {
+            let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+                DeValue::String(text) => Ok(text.to_string()),
+                _ => Err(odd()),
+            };
+            Some(items.iter().map(text).collect::<Result<Vec<_>, _>>()?)
+        }
+        Some(_) => return Err(odd()),
+    };
+    let args: Option<Vec<&str>> = args
+        .as_ref()
+        .map(|all| all.iter().map(String::as_str).collect());
+    Allowed::new(program, args.as_deref()).map(|entry| entry.to_string())
 }
 
 fn raw_value(value: &toml::de::DeValue<'_>, kind: Kind, source: Source) -> Option<Raw> {
@@ -220,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_file_gives_values_with_their_lines() {
-        let layer = read_toml(
+        let (layer, _) = read_toml(
             "store = \"sqlite:x\"\n\nslots = 3\nqueues = [\"a\", \"b\"]\n",
             "f",
         )
@@ -228,6 +325,54 @@ mod tests {
         assert_eq!(layer["slots"].parts, ["3"]);
         assert_eq!(layer["slots"].source.to_string(), "f line 3");
         assert_eq!(layer["queues"].parts, ["a", "b"]);
+    }
+
+    #[test]
+    fn programs_are_texts_or_tables() {
+        let read = |text: &str| read_toml(&format!("allow_commands = {text}"), "f");
+        let layer = read(
+            "[\"/usr/bin/df -h\", { program = \"/bin/a b\", args = [\"x y\", \"/data/*\", \"...\"] }, { program = \"/bin/c\", args = [] }, \
+             { program = \"/bin/d\" }]",
+        );
+        assert_eq!(
+            layer.unwrap().0["allow_commands"].parts,
+            [
+                "/usr/bin/df -h",
+                "'/bin/a b' 'x y' /data/* ...",
+                "/bin/c ()",
+                "/bin/d"
+            ]
+        );
+        assert_eq!(
+            read("\"/a -x, /b\"").unwrap().0["allow_commands"].parts,
+            ["/a -x", "/b"]
+        );
+        for (text, part) in [
+            ("[1]", "write each entry"),
+            ("[{ args = [] }]", "`program` is missing"),
+            ("[{ program = \"/a\", arg = [] }]", "`arg` is no part"),
+            ("[{ program = \"/a\", args = \"x\" }]", "write each entry"),
+            ("[{ program = \"a\" }]", "not an absolute path"),
+            (
+                "[{ program = \"/a\", args = [\"...\", \"b\"] }]",
+                "nothing follows",
+            ),
+        ] {
+            let said = read(text).unwrap_err().to_string();
+            assert!(
+                said.starts_with("setting `allow_commands` (f line 1): ") && said.contains(part),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_is_the_beginning_of_names() {
+        let text = "[access.proxy]\nheader = \"X-User\"\nfrom = [\"10.0.0.1\", \"fd00::/8\"]\n";
+        let (layer, _) = read_toml(text, "f").unwrap();
+        assert_eq!(layer["access_proxy_header"].parts, ["X-User"]);
+        assert_eq!(layer["access_proxy_header"].source.to_string(), "f line 2");
+        assert_eq!(layer["access_proxy_from"].parts, ["10.0.0.1", "fd00::/8"]);
     }
 
     #[test]
@@ -252,6 +397,24 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(read_toml(text, "f").unwrap_err().to_string(), expected);
+        }
+        for (text, told) in [
+            (
+                "[access.proxy]\nheadr = \"x\"",
+                "f line 2: `access_proxy_headr` is not a setting: did you mean `access_proxy_header`?",
+            ),
+            (
+                "[access]\n[access.frobnicate]\nx = 1",
+                "f line 2: `access_frobnicate` is not a setting",
+            ),
+            (
+                "access_proxy_header = \"x\"\n[access.proxy]\nheader = \"y\"",
+                "is there twice",
+            ),
+            ("access = 1", "f line 1: `access` is not a setting"),
+        ] {
+            let said = read_toml(text, "f").unwrap_err().to_string();
+            assert!(said.contains(told), "{said}");
         }
         assert!(
             read_toml("a = ", "f")

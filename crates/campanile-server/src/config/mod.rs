@@ -1,29 +1,36 @@
 //! The settings of a node: read once, from flags over the environment over a file over defaults; validated once; then
 //! passed on as types. Owns what each setting means and what is refused; opens no connection.
 
+mod access;
 mod doors;
 mod keys;
 mod layers;
 mod read;
 mod secrets;
-mod urls;
+mod vault;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use campanile::protocol::limits;
-use campanile::task::QueueName;
+use campanile_adapters::handlers::{Allowed, AllowedEnv};
+use campanile_adapters::open::Urls;
+use campanile_adapters::secrets::Options as SecretOptions;
 pub use campanile_adapters::service_url::{Scrub, ServiceUrl};
+use campanile_core::limits;
+use campanile_core::task::QueueName;
+use campanile_core::task::mask::Masks;
 use campanile_schedule::check_name;
 use campanile_schedule::time::parse_duration;
 
 use crate::http::proxies::Proxies;
 
+pub use self::access::{Access, Oidc};
 pub use self::doors::{Doors, format_size};
 pub use self::keys::{KEYS, Key, Kind, find as find_key};
-pub use self::layers::{Environment, Layer, Raw, Source, environment};
+pub use self::layers::{Environment, Layer, Raw, SECRET_PREFIX, Source};
+pub use self::vault::look_over;
 
 /// Why the settings can't be taken.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +128,8 @@ pub struct Cluster {
     pub lock_ttl: Duration,
     /// How long finished runs are kept.
     pub retention: Duration,
+    /// How long lines of the audit are kept.
+    pub audit_retention: Duration,
     /// How many missed occurrences are started in a second, at most, after an outage.
     pub catch_up_per_second: u32,
 }
@@ -131,6 +140,17 @@ impl Cluster {
     pub fn scrub(&self) -> Scrub {
         Scrub::of([&self.store, &self.lock, &self.broker])
     }
+}
+
+/// Whether each program gets a cgroup of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cgroup {
+    /// Where one can be made.
+    Auto,
+    /// Else the node does not start.
+    Required,
+    /// No.
+    Off,
 }
 
 /// What the node is and does.
@@ -144,6 +164,8 @@ pub struct Node {
     pub queues: Vec<QueueName>,
     /// Runs at once.
     pub slots: u32,
+    /// The most that is kept of one attempt's output, in bytes.
+    pub log_bytes_max: usize,
     /// How long it may stay silent.
     pub lease: Duration,
     /// How long its runs may go on while it stops.
@@ -151,9 +173,17 @@ pub struct Node {
     /// A task file to apply at the start.
     pub tasks: Option<PathBuf>,
     /// Programs that command handlers may run.
-    pub allow_commands: Vec<String>,
+    pub allow_commands: Vec<Allowed>,
+    /// Variables that tasks may set for them.
+    pub allow_env: Vec<AllowedEnv>,
+    /// The user that they run as, if not the worker's own.
+    pub run_as: Option<String>,
+    /// Whether each gets a cgroup of its own.
+    pub cgroup: Cgroup,
     /// Whether http handlers may reach private addresses.
     pub allow_private_targets: bool,
+    /// Secrets that tasks name, and who may use them here.
+    pub secrets: SecretOptions,
 }
 
 /// What the node serves over HTTP.
@@ -173,8 +203,12 @@ pub struct Http {
     pub metrics_public: bool,
     /// Tasks that have figures of their own.
     pub metrics_tasks: Vec<String>,
+    /// Keys of labels that these figures show.
+    pub metrics_labels: Vec<String>,
     /// What it takes at once.
     pub doors: Doors,
+    /// How people get in.
+    pub access: Access,
 }
 
 /// How log lines look.
@@ -197,6 +231,23 @@ pub struct Settings {
     pub http: Http,
     /// Its log.
     pub log: Log,
+    /// What is masked where definitions are shown.
+    pub masks: Masks,
+}
+
+impl Settings {
+    /// What the node connects to.
+    #[must_use]
+    pub fn urls(&self) -> Urls {
+        let cluster = &self.cluster;
+        Urls {
+            store: cluster.store.clone(),
+            lock: cluster.lock.clone(),
+            broker: cluster.broker.clone(),
+            cluster: cluster.name.clone(),
+            node: self.node.name.clone(),
+        }
+    }
 }
 
 /// The settings as they were written, each with its source: what `config check` shows.
@@ -207,6 +258,10 @@ pub struct Written {
     file: Option<PathBuf>,
     /// Variables of the environment that name a token and are left to client commands.
     clients: Vec<String>,
+    /// The tables `[[secret]]` of the file.
+    secret_rules: Vec<vault::Placed>,
+    /// Secrets that stand in the environment.
+    given: BTreeMap<String, Hidden>,
 }
 
 impl Written {
@@ -223,7 +278,8 @@ impl Written {
             .iter()
             .map(|k| (k.name, Raw::split(k.default, k.kind, Source::Default)))
             .collect();
-        let from_file = file.map(layers::from_file).transpose()?.unwrap_or_default();
+        let (from_file, secret_rules) =
+            file.map(layers::from_file).transpose()?.unwrap_or_default();
         let mut from_environment = layers::from_environment(environment)?;
         let clients = secrets::choose_token(&flags, &from_file, &mut from_environment, &mut all);
         all.extend(from_file);
@@ -233,6 +289,8 @@ impl Written {
             all,
             file: file.map(Path::to_owned),
             clients,
+            secret_rules,
+            given: vault::given(environment),
         })
     }
 
@@ -263,6 +321,7 @@ impl Written {
             node: self.node()?,
             http: self.http()?,
             log: self.log()?,
+            masks: Masks::with(self.list("mask_keys")).map_err(|m| self.wrong("mask_keys", m))?,
         };
         self.check_together(&settings)?;
         Ok(settings)

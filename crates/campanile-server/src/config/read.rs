@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::*;
+use campanile_adapters::open::schemes;
 
 const DAYS_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 
@@ -11,13 +12,13 @@ impl Written {
     pub(super) fn cluster(&self) -> Result<Cluster, Wrong> {
         let url = |key, schemes| -> Result<ServiceUrl, Wrong> {
             let url = ServiceUrl::new(self.required(key)?);
-            urls::check(&url, schemes).map_err(|m| self.wrong(key, m))?;
+            schemes::check(&url, schemes).map_err(|m| self.wrong(key, m))?;
             Ok(url)
         };
         Ok(Cluster {
-            store: url("store", urls::STORE)?,
-            lock: url("lock", urls::LOCK)?,
-            broker: url("broker", urls::BROKER)?,
+            store: url("store", schemes::STORE)?,
+            lock: url("lock", schemes::LOCK)?,
+            broker: url("broker", schemes::BROKER)?,
             name: self.name("cluster")?.unwrap_or_default(),
             lock_ttl: self.duration(
                 "lock_ttl",
@@ -25,6 +26,7 @@ impl Written {
                 Duration::from_secs(300),
             )?,
             retention: self.duration("retention", Duration::from_secs(60), DAYS_MAX)?,
+            audit_retention: self.duration("audit_retention", Duration::from_secs(60), DAYS_MAX)?,
             catch_up_per_second: self.number("catch_up_per_second", 1_000)?,
         })
     }
@@ -40,11 +42,20 @@ impl Written {
             roles: self.roles()?,
             queues,
             slots: self.number("slots", 10_000)?,
+            log_bytes_max: self.size(
+                "log_bytes_max",
+                limits::LOG_BYTES_MIN,
+                limits::LOG_BYTES_MAX,
+            )?,
             lease: self.duration("lease", Duration::from_secs(2), Duration::from_secs(600))?,
             drain: self.duration("drain", Duration::ZERO, Duration::from_secs(86_400))?,
             tasks: self.text("tasks").map(PathBuf::from),
             allow_commands: self.commands()?,
+            allow_env: self.allow_env()?,
+            run_as: self.text("run_as").map(str::to_owned),
+            cgroup: self.cgroup()?,
             allow_private_targets: self.switch("allow_private_targets")?,
+            secrets: self.secrets()?,
         })
     }
 
@@ -83,7 +94,9 @@ impl Written {
             trusted_proxies,
             metrics_public: self.switch("metrics_public")?,
             metrics_tasks: self.metrics_tasks()?,
+            metrics_labels: self.metrics_labels()?,
             doors: self.doors()?,
+            access: self.access()?,
         })
     }
 
@@ -106,6 +119,28 @@ impl Written {
             })?;
         }
         Ok(patterns.to_vec())
+    }
+
+    /// Keys of labels, no two of which metrics would call by one name.
+    fn metrics_labels(&self) -> Result<Vec<String>, Wrong> {
+        let (field, keys) = ("metrics_labels", self.list("metrics_labels"));
+        if keys.len() > limits::METRIC_LABELS_MAX {
+            let most = limits::METRIC_LABELS_MAX;
+            let message = format!("has {} keys: write {most} at most", keys.len());
+            return Err(self.wrong(field, message));
+        }
+        let plain = |key: &String| key.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        for (n, key) in keys.iter().enumerate() {
+            campanile_core::task::check_label_key(field, key)
+                .map_err(|e| self.wrong(field, e.message))?;
+            let before = keys.get(..n).unwrap_or_default();
+            if let Some(same) = before.iter().find(|other| plain(other) == plain(key)) {
+                let message =
+                    format!("`{same}` and `{key}` are one name in metrics: leave one of them out");
+                return Err(self.wrong(field, message));
+            }
+        }
+        Ok(keys.to_vec())
     }
 
     pub(super) fn log(&self) -> Result<Log, Wrong> {
@@ -160,13 +195,28 @@ impl Written {
             })
     }
 
-    fn commands(&self) -> Result<Vec<String>, Wrong> {
-        let list = self.list("allow_commands").to_vec();
-        match list.iter().find(|p| !p.starts_with('/') && *p != "*") {
-            None => Ok(list),
-            Some(odd) => Err(self.wrong(
-                "allow_commands",
-                format!("`{odd}` is not an absolute path: write it whole, as in /usr/bin/df (or * for any program)"),
+    fn commands(&self) -> Result<Vec<Allowed>, Wrong> {
+        let entries = self.list("allow_commands").iter().map(|text| text.parse());
+        entries
+            .collect::<Result<_, _>>()
+            .map_err(|m: String| self.wrong("allow_commands", m))
+    }
+
+    fn allow_env(&self) -> Result<Vec<AllowedEnv>, Wrong> {
+        let entries = self.list("allow_env").iter().map(|text| text.parse());
+        entries
+            .collect::<Result<_, _>>()
+            .map_err(|m: String| self.wrong("allow_env", m))
+    }
+
+    fn cgroup(&self) -> Result<Cgroup, Wrong> {
+        match self.required("cgroup")?.as_str() {
+            "auto" => Ok(Cgroup::Auto),
+            "required" => Ok(Cgroup::Required),
+            "off" => Ok(Cgroup::Off),
+            other => Err(self.wrong(
+                "cgroup",
+                format!("`{other}` is not known: write auto, required or off"),
             )),
         }
     }

@@ -20,7 +20,7 @@ mod tests;
 use std::fmt;
 use std::path::Path as FilePath;
 
-use campanile::protocol::limits;
+use campanile_core::limits;
 use serde_json::Value;
 
 use self::builder::Builder;

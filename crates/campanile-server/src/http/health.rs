@@ -4,20 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::engine::{Node, Status};
-use campanile::id::Holder;
-use campanile::port::clock::Clock;
-use campanile::port::lock::Lock;
-use campanile::port::store::Store;
-use campanile::system;
-use campanile::system::SystemClock;
-use campanile::time::Monotonic;
 use campanile_adapters::sql::Space;
+use campanile_ask::Held;
+use campanile_core::engine::{Node, Status};
+use campanile_core::id::Holder;
+use campanile_core::port::clock::Clock;
+use campanile_core::port::lock::Lock;
+use campanile_core::port::store::Store;
+use campanile_core::system;
+use campanile_core::system::SystemClock;
+use campanile_core::time::Monotonic;
 use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 
-use crate::api::problem::chain;
 use crate::config::Settings;
+use campanile_core::causes;
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub struct Report {
     pub broker: String,
     /// The term that this node leads.
     pub leading: Option<i64>,
+    /// While the cluster is held: by whom, why, and until when. The node is ready all the same.
+    pub hold: Option<String>,
 }
 
 /// Asks.
@@ -97,14 +100,14 @@ impl Health {
     }
 
     async fn ask(&self) -> Report {
-        let (store, lock) = tokio::join!(
-            async { said(system::within(LIMIT, self.store.leader()).await) },
-            async {
-                // A holder that nobody is: the answer is no, and an answer is all that is asked for.
-                let nobody = Holder::from_spelling("readyz".to_owned());
-                said(system::within(LIMIT, self.lock.renew(&nobody, LIMIT)).await)
-            }
-        );
+        let (row, lock) = tokio::join!(system::within(LIMIT, self.store.leader()), async {
+            // A holder that nobody is: the answer is no, and an answer is all that is asked for.
+            let nobody = Holder::from_spelling("readyz".to_owned());
+            said(system::within(LIMIT, self.lock.renew(&nobody, LIMIT)).await)
+        });
+        let row_seen = row.as_ref().and_then(|row| row.as_ref().ok());
+        let hold = row_seen.and_then(|row| row.hold.clone());
+        let store = said(row);
         let store = if store == "ok" && self.is_full() {
             "its disk is full: writes are refused; free some room, or give it more".to_owned()
         } else {
@@ -125,6 +128,7 @@ impl Health {
             lock,
             broker: broker.to_owned(),
             leading: status.leading,
+            hold: hold.map(|hold| Held::from(hold).told()),
         }
     }
 }
@@ -133,7 +137,7 @@ fn said<T, E: std::error::Error>(answer: Option<Result<T, E>>) -> String {
     match answer {
         Some(Ok(_)) => "ok".to_owned(),
         Some(Err(error)) => {
-            tracing::warn!(error = %chain(&error), "a readiness check failed");
+            tracing::warn!(error = %causes(&error), "a readiness check failed");
             format!("failed to {error}")
         }
         None => format!("no answer within {} s", LIMIT.as_secs()),

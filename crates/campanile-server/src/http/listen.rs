@@ -15,7 +15,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use campanile::system;
+use campanile_core::system;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,6 +30,7 @@ use super::odd;
 use super::patience::{Limits, Patient, Standing};
 use super::places::{Place, Places};
 use super::tls::Certificate;
+use crate::api::logs::Closing;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -177,6 +178,8 @@ impl Door {
             problem.into_response()
         } else {
             request.extensions_mut().insert(ConnectInfo(peer));
+            let closing = Closing(self.closing.clone());
+            request.extensions_mut().insert(closing);
             let Ok(response) = self.router.clone().oneshot(request).await;
             response
         };
@@ -286,7 +289,7 @@ fn turn_away(stream: TcpStream, plain: bool) {
 /// A line of the log that may come as fast as anybody likes, told now and then with its number.
 struct Complaint<'a> {
     clock: &'a system::SystemClock,
-    last: Option<campanile::time::Monotonic>,
+    last: Option<campanile_core::time::Monotonic>,
     count: u64,
 }
 
@@ -300,7 +303,7 @@ impl<'a> Complaint<'a> {
     }
 
     fn say(&mut self, line: impl FnOnce(u64)) {
-        use campanile::port::clock::Clock as _;
+        use campanile_core::port::clock::Clock as _;
         self.count += 1;
         let now = self.clock.monotonic();
         if self.last.is_some_and(|at| now.since(at) < COMPLAINT_PERIOD) {

@@ -24,8 +24,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use campanile::control::Control;
-use campanile::system;
+use campanile_ask::Control;
+use campanile_core::system;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -33,10 +33,11 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use self::health::Health;
 use self::listen::Door;
-pub use self::metrics::Metrics;
+pub use self::metrics::Exposition;
 pub use self::outside::Outside;
 use self::places::{Caps, Places};
 pub use self::tls::Certificate;
+use crate::access::{self, Access};
 use crate::api::bodies::{self, Bodies};
 use crate::api::guard::{self, Guard};
 use crate::api::logins::Logins;
@@ -85,7 +86,7 @@ pub struct Views {
     /// `/healthz` and `/readyz`.
     pub health: Health,
     /// `/metrics`.
-    pub metrics: Metrics,
+    pub metrics: Exposition,
     /// What `/metrics` says of store and broker.
     pub outside: Outside,
     /// The room for bodies.
@@ -211,6 +212,7 @@ fn router(views: Views, places: &Arc<Places>, https: bool) -> Router {
         outside: views.outside,
         places: Arc::clone(places),
         logins: Arc::clone(&views.guard.logins),
+        people: views.guard.people.clone(),
     });
     let metrics = Router::new()
         .route("/metrics", get(metrics))
@@ -219,6 +221,7 @@ fn router(views: Views, places: &Arc<Places>, https: bool) -> Router {
         metrics
     } else {
         let guard = views.guard.clone();
+        let metrics = metrics.layer(axum::middleware::from_fn(guard::may_see));
         metrics.layer(axum::middleware::from_fn_with_state(
             guard,
             guard::authenticate,
@@ -229,7 +232,11 @@ fn router(views: Views, places: &Arc<Places>, https: bool) -> Router {
             let bodies = Arc::new(views.bodies);
             let api = crate::api::router(control, views.guard.clone());
             let bounded = axum::middleware::from_fn_with_state(bodies, bodies::bounded);
-            pages::router().merge(api.layer(bounded))
+            let site = pages::router().merge(api.layer(bounded));
+            match &views.guard.people {
+                Some(people) => site.merge(access::router(Arc::clone(people))),
+                None => site,
+            }
         }
         None => Router::new().fallback(|| async {
             let detail =
@@ -301,16 +308,20 @@ async fn strict_transport(State(https): State<bool>, request: Request, next: Nex
 
 /// Whose figures `/metrics` shows.
 struct Sources {
-    node: Metrics,
+    node: Exposition,
     outside: Outside,
     places: Arc<Places>,
     logins: Arc<Logins>,
+    people: Option<Arc<Access>>,
 }
 
 async fn metrics(State(sources): State<Arc<Sources>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let mut text = sources.places.text();
     text.push_str(&sources.logins.text());
+    if let Some(people) = &sources.people {
+        text.push_str(&people.text());
+    }
     text.push_str(&sources.outside.text());
     sources.node.refresh().await;
     text.push_str(&sources.node.text());

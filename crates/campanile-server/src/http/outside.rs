@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use campanile::port::broker::Broker;
 use campanile_adapters::sql::Space;
+use campanile_core::port::broker::Broker;
 
 /// The adapters that are looked at.
 pub struct Outside {

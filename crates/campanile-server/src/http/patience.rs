@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use campanile::system;
+use campanile_core::system;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{Framing, Scanner};

@@ -193,7 +193,7 @@ impl Taken {
     fn displace(&mut self, address: IpAddr) -> bool {
         let waiting = self.by_id.iter_mut();
         let waiting = waiting.filter(|(_, e)| e.address == address && e.waits());
-        // One that has never asked anything goes before one that rests between requests.
+        // One that has never asked anything goes before one that is paused between requests.
         let rank = |id: u64, entry: &Entry| (entry.standing.stage() == Stage::Idle, id);
         let Some((_, oldest)) = waiting.min_by_key(|(id, entry)| rank(**id, entry)) else {
             return false;

@@ -30,7 +30,7 @@ impl Certificate {
         Ok(Self { cert, key, now })
     }
 
-    /// Reads both anew.
+    /// Reads both again.
     ///
     /// # Errors
     /// The file at fault; the old ones stay in force.

@@ -5,7 +5,7 @@
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
-use campanile::system::Random;
+use campanile_core::system::Random;
 
 use super::{Expected, check, generate};
 use crate::modes::{self, Strict};

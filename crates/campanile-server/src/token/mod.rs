@@ -9,7 +9,7 @@ pub mod strength;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use campanile::system::Random;
+use campanile_core::system::Random;
 use sha2::{Digest as _, Sha256};
 
 use self::file::Owner;
@@ -94,7 +94,7 @@ struct Inner {
     now: RwLock<Vec<Expected>>,
 }
 
-/// What reading the tokens anew has changed.
+/// What reading the tokens again has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reloaded {
     /// How many are in force.
@@ -135,7 +135,7 @@ impl Tokens {
             .fold(false, |any, one| any | one.is(presented))
     }
 
-    /// Reads the file anew, if they come from one.
+    /// Reads the file again, if they come from one.
     ///
     /// # Errors
     /// The file can't be used: the tokens stay as they were.

@@ -71,6 +71,45 @@ pub fn check(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Fewer characters are no password.
+const PASSWORD_CHARS_MIN: usize = 12;
+/// More bytes are none either.
+const PASSWORD_BYTES_MAX: usize = 1_024;
+/// The least that a password is worth: it is hashed slowly and tried seldom, so it may be worth less than a token.
+const PASSWORD_BITS_MIN: f64 = 40.0;
+
+/// Whether a text may be the password of the user of this name.
+///
+/// # Errors
+/// Why not, and what to do. The text is not repeated.
+pub fn check_password(text: &str, user: &str) -> Result<(), String> {
+    const ADVICE: &str = "let a password manager make one, or take four or five words that have nothing to do with each other";
+    if text.chars().count() < PASSWORD_CHARS_MIN {
+        return Err(format!(
+            "is too short: a password has {PASSWORD_CHARS_MIN} characters or more; {ADVICE}"
+        ));
+    }
+    if text.len() > PASSWORD_BYTES_MAX {
+        return Err(format!("is longer than {PASSWORD_BYTES_MAX} bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("holds characters that can't be typed".to_owned());
+    }
+    // The name is the first thing that is tried.
+    let low = text.to_lowercase();
+    let rest = if user.len() < PATTERN_CHARS_MIN {
+        low.clone()
+    } else {
+        low.replace(user, "")
+    };
+    if bits(text) < PASSWORD_BITS_MIN || (rest != low && bits(&rest) < PASSWORD_BITS_MIN) {
+        return Err(format!(
+            "is too easy to guess (words, repeats, sequences, the user's name): {ADVICE}"
+        ));
+    }
+    Ok(())
+}
+
 /// An estimate of a text's worth, in bits: the cheapest way to put it together from what people use.
 #[must_use]
 pub fn bits(text: &str) -> f64 {
@@ -188,7 +227,7 @@ fn is_walk(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use campanile::system::Random;
+    use campanile_core::system::Random;
 
     use super::*;
 
@@ -228,6 +267,41 @@ mod tests {
         assert!(check("short").unwrap_err().contains("too short"));
         assert!(check(&"a b".repeat(9)).unwrap_err().contains("header"));
         assert!(check(&"x1Y".repeat(500)).unwrap_err().contains("longer"));
+    }
+
+    #[test]
+    fn a_password_is_long_and_not_easy() {
+        for text in [
+            "passwordpassword",
+            "Password1234",
+            "changeme-changeme",
+            "qwertyuiop12",
+            "aaaaaaaaaaaaaaa",
+            "123456789012",
+            "ada.lovelace.ada.lovelace",
+            "letmein12345",
+        ] {
+            let said = check_password(text, "ada.lovelace").expect_err(text);
+            assert!(said.contains("easy") && !said.contains(text), "{said}");
+        }
+        assert!(
+            check_password("x7#Kq", "ada")
+                .unwrap_err()
+                .contains("too short")
+        );
+        assert!(
+            check_password(&"a7".repeat(600), "ada")
+                .unwrap_err()
+                .contains("longer")
+        );
+        for text in [
+            "staple vulture oblong ferry",
+            "mVb8-tqZ2-xLr6",
+            "Straße über ödem Föhn",
+            "7d2f90ab13ce45",
+        ] {
+            check_password(text, "ada").unwrap();
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-CREATE TABLE leader (
+CREATE TABLE campanile_leader (
     id SMALLINT PRIMARY KEY,
     epoch BIGINT NOT NULL,
     holder @name,
@@ -9,17 +9,17 @@ CREATE TABLE leader (
     edits BIGINT NOT NULL,
     resign_epoch BIGINT NOT NULL
 ) @in_place;
-INSERT INTO leader (id, epoch, holder, node, node_name, since, seq, edits, resign_epoch)
+INSERT INTO campanile_leader (id, epoch, holder, node, node_name, since, seq, edits, resign_epoch)
 VALUES (1, 0, NULL, NULL, '', NULL, 0, 0, 0);
 
 -- Names of queues, as small numbers.
-CREATE TABLE queue (
+CREATE TABLE campanile_queue (
     id @counted_id,
     name @name NOT NULL UNIQUE
 );
 
 -- What people defined. A deleted task keeps its row, so that history can name it; its name is free again.
-CREATE TABLE task (
+CREATE TABLE campanile_task (
     id @row_id,
     live_name @name UNIQUE,
     name @name NOT NULL,
@@ -31,7 +31,7 @@ CREATE TABLE task (
 );
 
 -- Instants and what they are for: a task's next occurrence (n = 0), a run's start or retry (n = 1).
-CREATE TABLE due (
+CREATE TABLE campanile_due (
     queue INTEGER NOT NULL,
     at BIGINT NOT NULL,
     owner BIGINT NOT NULL,
@@ -39,10 +39,10 @@ CREATE TABLE due (
     PRIMARY KEY (queue, at, owner, n)
 ) @clustered;
 -- A task has one next occurrence, found by the task when it changes.
-CREATE UNIQUE INDEX due_task ON due (owner) WHERE n = 0;
+CREATE UNIQUE INDEX campanile_due_task ON campanile_due (owner) WHERE n = 0;
 
 -- Live runs. No other index: every transition changes its row in place.
-CREATE TABLE run (
+CREATE TABLE campanile_run (
     id @row_id,
     task BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE run (
 ) @in_place;
 
 -- Runs that ended and occurrences that did not run. Rows are put once and removed by age, never changed.
-CREATE TABLE run_history (
+CREATE TABLE campanile_run_history (
     id @row_id,
     task BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
@@ -90,19 +90,19 @@ CREATE TABLE run_history (
     cancel_requested SMALLINT NOT NULL,
     error TEXT
 );
-CREATE UNIQUE INDEX run_history_occurrence ON run_history (task, due_at, dedup);
+CREATE UNIQUE INDEX campanile_run_history_occurrence ON campanile_run_history (task, due_at, dedup);
 -- Most runs end well; those that did not are found by what became of them.
-CREATE INDEX run_history_state ON run_history (state, id) WHERE state <> 4;
+CREATE INDEX campanile_run_history_state ON campanile_run_history (state, id) WHERE state <> 4;
 
 -- What a submitted run carries of its own.
-CREATE TABLE run_spec (
+CREATE TABLE campanile_run_spec (
     run @row_id,
     handler TEXT,
     payload TEXT
 );
 
 -- Attempts that ended other than well.
-CREATE TABLE run_attempt (
+CREATE TABLE campanile_run_attempt (
     run BIGINT NOT NULL,
     attempt INTEGER NOT NULL,
     worker BIGINT,
@@ -113,7 +113,7 @@ CREATE TABLE run_attempt (
     PRIMARY KEY (run, attempt)
 ) @clustered;
 
-CREATE TABLE run_log (
+CREATE TABLE campanile_run_log (
     run BIGINT NOT NULL,
     attempt INTEGER NOT NULL,
     text TEXT NOT NULL,
@@ -121,22 +121,22 @@ CREATE TABLE run_log (
 );
 
 -- Which run a submission's key made.
-CREATE TABLE submission (
+CREATE TABLE campanile_submission (
     idempotency_key @name PRIMARY KEY,
     run BIGINT NOT NULL,
     at BIGINT NOT NULL
 );
-CREATE INDEX submission_run ON submission (run);
+CREATE INDEX campanile_submission_run ON campanile_submission (run);
 
 -- Runs that are the leader's to publish, one row for each firing.
-CREATE TABLE outbox (
+CREATE TABLE campanile_outbox (
     id @row_id,
     at BIGINT NOT NULL,
     runs @bytes NOT NULL
 );
 
 -- The living.
-CREATE TABLE node (
+CREATE TABLE campanile_node (
     id @row_id,
     name @name NOT NULL,
     roles TEXT NOT NULL,
@@ -150,13 +150,13 @@ CREATE TABLE node (
     version TEXT NOT NULL
 ) @in_place;
 
-CREATE TABLE setting (
+CREATE TABLE campanile_setting (
     name @name PRIMARY KEY,
     value TEXT NOT NULL
 );
 
 -- Leases on names, for clusters without another lock service.
-CREATE TABLE store_lock (
+CREATE TABLE campanile_store_lock (
     name @name PRIMARY KEY,
     holder @name NOT NULL,
     expires_at BIGINT NOT NULL

@@ -1,2 +1,2 @@
 -- Rules of retry and time that a submitted run brings with it.
-ALTER TABLE run_spec ADD COLUMN rules TEXT;
+ALTER TABLE campanile_run_spec ADD COLUMN rules TEXT;

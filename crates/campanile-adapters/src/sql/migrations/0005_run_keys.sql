@@ -1,6 +1,6 @@
 -- Which run a caller's key made, by whom the key belongs to: a task, a handler, or the engine itself. The digest is of
 -- what the request said; keys that are older have none, and stand for whatever is asked with them.
-CREATE TABLE run_key (
+CREATE TABLE campanile_run_key (
     idempotency_key @name NOT NULL,
     scope @name NOT NULL,
     run BIGINT NOT NULL,
@@ -8,10 +8,10 @@ CREATE TABLE run_key (
     at BIGINT NOT NULL,
     PRIMARY KEY (idempotency_key, scope)
 ) @clustered;
-CREATE INDEX run_key_run ON run_key (run);
+CREATE INDEX campanile_run_key_run ON campanile_run_key (run);
 
 -- Keys that are there belong to their runs' tasks; without one, to the handler. Those of backfills are the engine's.
-INSERT INTO run_key (idempotency_key, scope, run, digest, at)
+INSERT INTO campanile_run_key (idempotency_key, scope, run, digest, at)
 SELECT s.idempotency_key,
     CASE WHEN r.origin = 3 THEN 'engine'
          WHEN r.task <> 0 THEN 'task:' || r.task
@@ -20,10 +20,10 @@ SELECT s.idempotency_key,
          WHEN p.handler LIKE '{"external"%' THEN 'handler:' || 'external'
          ELSE 'handler:' || 'http' END,
     s.run, NULL, s.at
-FROM submission AS s
-JOIN (SELECT id, task, origin FROM run UNION ALL SELECT id, task, origin FROM run_history) AS r ON r.id = s.run
-LEFT JOIN run_spec AS p ON p.run = s.run
+FROM campanile_submission AS s
+JOIN (SELECT id, task, origin FROM campanile_run UNION ALL SELECT id, task, origin FROM campanile_run_history) AS r ON r.id = s.run
+LEFT JOIN campanile_run_spec AS p ON p.run = s.run
 WHERE true ON CONFLICT (idempotency_key, scope) DO NOTHING;
 
 -- The table stays for nodes of the version before, until all of them are stopped; nothing of this version asks it.
-DELETE FROM submission;
+DELETE FROM campanile_submission;

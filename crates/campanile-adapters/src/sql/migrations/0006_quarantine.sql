@@ -1,5 +1,5 @@
 -- What the store refused to record, until somebody releases or drops it. A run stays in its table, in state 8.
-CREATE TABLE quarantine (
+CREATE TABLE campanile_quarantine (
     id @counted_id,
     -- 0 for what has none.
     task BIGINT NOT NULL,
@@ -17,4 +17,4 @@ CREATE TABLE quarantine (
     what TEXT NOT NULL,
     error TEXT NOT NULL
 );
-CREATE UNIQUE INDEX quarantine_run ON quarantine (run) WHERE run <> 0;
+CREATE UNIQUE INDEX campanile_quarantine_run ON campanile_quarantine (run) WHERE run <> 0;

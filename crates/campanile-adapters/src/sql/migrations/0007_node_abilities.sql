@@ -1,2 +1,2 @@
 -- What a worker can carry out, as it announced it; NULL = it did not say.
-ALTER TABLE node ADD COLUMN abilities TEXT;
+ALTER TABLE campanile_node ADD COLUMN abilities TEXT;

@@ -1,7 +1,7 @@
 //! The shape of a look ahead. The value is the library's own, which knows no OpenAPI: its schema is written beside the
 //! routes, and a test holds the two together. Nothing is computed here.
 
-use campanile::forecast::Forecast;
+use campanile_core::forecast::Forecast;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -24,8 +24,8 @@ impl PartialSchema for Plan {
 
 #[cfg(test)]
 mod tests {
-    use campanile::forecast::{Outage, Query, forecast};
-    use campanile::task::TaskSpec;
+    use campanile_core::forecast::{Outage, Query, forecast};
+    use campanile_core::task::TaskSpec;
     use campanile_schedule::time::Timestamp;
     use serde_json::{Value, json};
 

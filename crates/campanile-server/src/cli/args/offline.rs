@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::number::within;
+
 /// `cron …`
 #[derive(Debug, Subcommand)]
 pub enum Cron {
@@ -45,7 +47,7 @@ pub struct CronNext {
     #[command(flatten)]
     pub reading: CronReading,
     /// How many
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 8, value_parser = within(1_u32..=10_000))]
     pub count: u32,
     /// Many at once: a TSV file (or -) of dialect, zone, from, expression; one line out for each, `!` for a refused one
     #[arg(long, value_name = "FILE", conflicts_with = "expr")]
@@ -60,7 +62,7 @@ pub struct CronExplain {
     #[command(flatten)]
     pub reading: CronReading,
     /// How many
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = 10, value_parser = within(1_u32..=1_000))]
     pub count: u32,
 }
 
@@ -69,8 +71,45 @@ pub struct CronExplain {
 pub enum Import {
     /// A crontab, as a task file
     Crontab(ImportCrontab),
+    /// systemd's timers and the services that they start, as a task file
+    Systemd(ImportSystemd),
+    /// Kubernetes' CronJobs, as a task file
+    Kubernetes(ImportKubernetes),
     /// The whole-day events of a calendar file (.ics), as a task file with one calendar
     Ics(ImportIcs),
+}
+
+/// `import systemd`
+#[derive(Debug, Args)]
+pub struct ImportSystemd {
+    /// Timers, services, or folders with both; the service of a timer is also looked for beside it
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// The zone that events without one are meant in; default: this machine's
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Where the task file goes; default: standard output
+    #[arg(short, long = "out", value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `import kubernetes`
+#[derive(Debug, Args)]
+pub struct ImportKubernetes {
+    /// The manifests (YAML; or - for standard input)
+    pub file: PathBuf,
+    /// Start the images by this command, as in "/usr/bin/podman run --rm"; default: their commands run as they are
+    #[arg(long, value_name = "COMMAND")]
+    pub run_with: Option<String>,
+    /// Where the task file goes; default: standard output
+    #[arg(short, long = "out", value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `import ics`

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Page;
+use super::number::within;
 
 /// `run …`
 #[derive(Debug, Subcommand)]
@@ -30,14 +31,18 @@ pub enum Run {
         /// Its id
         id: String,
     },
-    /// What its attempts wrote, each under its number
+    /// What its attempts wrote, each under its number, also while they run: of more than its task's `log_bytes` (64 KiB) the
+    /// beginning and the end, with a line between that says how much is left out. What is not UTF-8 is shown as U+FFFD
     Logs {
         /// Its id
         id: String,
-        /// Only what this attempt wrote, without the lines that name attempts; of more than 64 KiB the beginning and the end,
-        /// with a line between that says how much is left out. What is not UTF-8 is shown as U+FFFD
-        #[arg(long, value_name = "N")]
+        /// Only what this attempt wrote, without the lines that name attempts; with --follow: from this attempt on
+        #[arg(long, value_name = "N", value_parser = within(1..=u32::MAX))]
         attempt: Option<u32>,
+        /// Go on with what is written, through all attempts until the run has ended. The exit status is 0 if it succeeded,
+        /// otherwise 1. With --output json each event is a line
+        #[arg(long, short)]
+        follow: bool,
     },
 }
 
@@ -74,7 +79,7 @@ pub struct Submit {
     #[arg(long)]
     pub queue: Option<String>,
     /// Its priority, 0 to 9
-    #[arg(long)]
+    #[arg(long, value_parser = within(0_u8..=9))]
     pub priority: Option<u8>,
     /// When (RFC 3339, or a wall time of --tz); default: now
     #[arg(long, value_name = "INSTANT")]
@@ -99,6 +104,9 @@ pub struct RunList {
     /// Of this task
     #[arg(long)]
     pub task: Option<String>,
+    /// Of the tasks that there are with this label; several: of those that have each of them
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub label: Vec<String>,
     /// In this state
     #[arg(long)]
     pub state: Option<String>,
@@ -113,6 +121,13 @@ pub struct RunList {
     pub key: Option<String>,
     #[command(flatten)]
     pub page: Page,
+}
+
+/// `inbox …`
+#[derive(Debug, Subcommand)]
+pub enum Inbox {
+    /// Requests that became no run, newest first: duplicates, conflicts, refusals
+    List(Page),
 }
 
 /// `quarantine …`

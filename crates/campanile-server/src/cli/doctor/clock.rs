@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use campanile::protocol::clock_state::ClockState;
-use campanile::protocol::work::LeaderRow;
+use campanile_core::decide::lead::clock_state::ClockState;
+use campanile_core::port::lead::LeaderRow;
 use campanile_schedule::time::{Timestamp, format_duration};
 
 use super::Finding;
@@ -39,7 +39,7 @@ pub(super) fn of_store(
     newest: Option<Timestamp>,
     told: Option<&str>,
 ) -> Vec<Finding> {
-    // What the leader of an earlier term saw is over, or its successor says it anew.
+    // What the leader of an earlier term saw is over, or its successor says it again.
     let told = told.and_then(ClockState::read);
     let told = told.filter(|told| told.epoch == leader.epoch);
     let mut out = Vec::new();
@@ -116,6 +116,7 @@ mod tests {
             since: Some(at(-100)),
             edits: 0,
             resign_epoch: 0,
+            hold: None,
             now: at(0),
         }
     }

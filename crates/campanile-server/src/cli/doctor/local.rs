@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::config::Settings;
 use crate::modes::{self, OfDatabase};
+use crate::programs::{self, Programs};
 use crate::token;
 use crate::token::file::Owner;
 
@@ -19,17 +20,41 @@ pub(super) fn local(settings: &Settings) -> Vec<Finding> {
     if settings.node.roles.api {
         out.push(token_of(settings));
     }
-    for program in settings.node.allow_commands.iter().filter(|p| *p != "*") {
-        if !std::path::Path::new(program).exists() {
-            let text = format!("`{program}` of allow_commands is not on this machine");
+    out.extend(programs(settings));
+    out
+}
+
+/// Which programs tasks may start here, and what contains them.
+fn programs(settings: &Settings) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for entry in &settings.node.allow_commands {
+        if !entry.is_any() && !std::path::Path::new(entry.program()).exists() {
+            let text = format!(
+                "`{}` of allow_commands is not on this machine",
+                entry.program()
+            );
             out.push(Finding::warning("commands", text));
         }
+        out.extend(programs::too_wide(entry).map(|text| Finding::warning("commands", text)));
     }
-    if settings.node.allow_commands.iter().any(|p| p == "*") {
-        out.push(Finding::warning(
-            "commands",
-            "allow_commands is `*`: whoever has the token can run any program here",
-        ));
+    match Programs::of(settings) {
+        Err(message) => out.push(Finding::failed("commands", message)),
+        Ok(programs) => {
+            out.extend(programs.containment().map(|(good, text)| match good {
+                true => Finding::ok("commands", text),
+                false => Finding::warning("commands", text),
+            }));
+            if let Some(cells) = programs.options.cells {
+                cells.close();
+            }
+        }
+    }
+    if settings.node.roles.worker {
+        let said = crate::config::look_over(&settings.node.secrets).into_iter();
+        out.extend(said.map(|(usable, text)| match usable {
+            true => Finding::ok("secrets", text),
+            false => Finding::warning("secrets", text),
+        }));
     }
     out
 }

@@ -2,17 +2,12 @@
 //! reads no file and asks nobody.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
 
-use campanile::task::{CommandSpec, HandlerSpec};
+use campanile_core::task::{CommandSpec, HandlerSpec};
 use campanile_schedule::crontab::{Crontab, Entry};
 use campanile_schedule::time::Timestamp;
-use serde::Serialize;
 
-use crate::taskfile::TaskFile;
-
-/// cron sets no limit; a task must have one.
-const TIMEOUT: &str = "1d";
+use super::task::{Imported, TIMEOUT, shown, slug, unused, written};
 
 /// Variables that are cron's own settings, and what becomes of what they set.
 const SETTINGS: [(&str, &str); 4] = [
@@ -36,6 +31,8 @@ pub(super) struct Converted {
     pub(super) remarks: Vec<(usize, String)>,
     /// The shells that its tasks name.
     shells: BTreeSet<String>,
+    /// The variables that they set.
+    variables: BTreeSet<String>,
 }
 
 impl Converted {
@@ -43,6 +40,12 @@ impl Converted {
     pub(super) fn shells(&self) -> String {
         let all: Vec<&str> = self.shells.iter().map(String::as_str).collect();
         all.join(", ").escape_debug().to_string()
+    }
+
+    /// The variables that a worker has to allow, as its flag takes them; empty = none.
+    pub(super) fn variables(&self) -> String {
+        let all: Vec<&str> = self.variables.iter().map(String::as_str).collect();
+        all.join(",").escape_debug().to_string()
     }
 }
 
@@ -64,8 +67,9 @@ pub(super) fn convert(table: &Crontab, zone: &str, now: Timestamp) -> Converted 
         match written(&task, now) {
             Ok(text) => {
                 out.tasks.push(text);
-                if let HandlerSpec::Command(command) = &task.handler {
+                if let Some(HandlerSpec::Command(command)) = &task.handler {
                     out.shells.extend(command.argv.first().cloned());
+                    out.variables.extend(command.env.keys().cloned());
                 }
             }
             Err(reason) => {
@@ -86,30 +90,6 @@ pub(super) fn convert(table: &Crontab, zone: &str, now: Timestamp) -> Converted 
     }
     out.remarks.sort_by_key(|(line, _)| *line);
     out
-}
-
-fn shown(text: &str) -> String {
-    let head: String = text.chars().take(200).filter(|c| !c.is_control()).collect();
-    if text.chars().count() > 200 {
-        format!("{head}…")
-    } else {
-        head
-    }
-}
-
-/// A task as text, if `apply` would take it.
-fn written(task: &Imported, now: Timestamp) -> Result<String, String> {
-    let document = Document { task: [task] };
-    let text = toml::to_string(&document).map_err(|e| format!("it can't be written ({e})"))?;
-    let file = TaskFile::parse(&text, Path::new("task.toml")).map_err(|e| e.message)?;
-    for spec in &file.tasks {
-        spec.validate(now).map_err(|e| e.to_string())?;
-        let schedule = spec.compile(now).map_err(|e| e.to_string())?;
-        if schedule.next(now).is_none() {
-            return Err("its schedule can never fire".to_owned());
-        }
-    }
-    Ok(text)
 }
 
 /// What behaves otherwise than under cron.
@@ -161,7 +141,7 @@ fn remarks(entry: &Entry) -> Vec<String> {
     if leaves_children(&entry.command) {
         out.push(
             "what it leaves running (`&`, `nohup`, `setsid`) is killed when the command ends: let the command wait for \
-             it, or start it as a service (`systemd-run`)"
+             it, start it as a service (`systemd-run`), or write `keep_children = true` beside `argv`, if it may go on"
                 .to_owned(),
         );
     }
@@ -191,28 +171,6 @@ fn leaves_children(command: &str) -> bool {
     })
 }
 
-/// A task as it is written, its fields in the order in which people read them.
-#[derive(Debug, Serialize)]
-struct Imported {
-    name: String,
-    description: String,
-    schedule: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dialect: Option<&'static str>,
-    timezone: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jitter: Option<String>,
-    misfire: &'static str,
-    timeout: &'static str,
-    handler: HandlerSpec,
-}
-
-/// The root of a task file.
-#[derive(Debug, Serialize)]
-struct Document<'a> {
-    task: [&'a Imported; 1],
-}
-
 fn task(entry: &Entry, zone: &str, name: &str) -> Imported {
     let environment = &entry.environment;
     let absolute = |name: &str| environment.get(name).filter(|path| path.starts_with('/'));
@@ -236,20 +194,22 @@ fn task(entry: &Entry, zone: &str, name: &str) -> Imported {
         dir: home.cloned(),
         stdin: entry.stdin.clone(),
         login: true,
+        keep_children: false,
     };
     let zone = entry.timezone.as_ref().map_or(zone, |z| z.name());
     let delay = entry.random_delay_minutes;
     Imported {
         name: name.to_owned(),
-        description: format!("line {} of its crontab", entry.line),
-        schedule: entry.schedule.clone(),
+        description: Some(format!("line {} of its crontab", entry.line)),
+        schedule: entry.schedule.clone().into(),
         dialect: (!entry.schedule.starts_with('@')).then_some("unix"),
-        timezone: zone.to_owned(),
+        timezone: Some(zone.to_owned()),
         jitter: (delay > 0).then(|| format!("{delay}m")),
         // cron starts nothing late.
-        misfire: "skip",
-        timeout: TIMEOUT,
-        handler: HandlerSpec::Command(command),
+        misfire: Some("skip"),
+        timeout: Some(TIMEOUT.to_owned()),
+        handler: Some(HandlerSpec::Command(command)),
+        ..Imported::default()
     }
 }
 
@@ -260,23 +220,7 @@ fn name(command: &str, taken: &HashSet<String>) -> String {
         .split(['&', ';', '|', '{', '}'])
         .find_map(program_of)
         .unwrap_or_else(|| "command".to_owned());
-    if !taken.contains(&base) {
-        return base;
-    }
-    // `backup-2` that is taken is followed by `backup-3`, not by `backup-2-2`.
-    let (stem, first) = match base.rsplit_once('-') {
-        Some((stem, digits)) if !stem.is_empty() && digits.len() < 6 => {
-            match digits.parse::<usize>() {
-                Ok(n) => (stem, n + 1),
-                Err(_) => (base.as_str(), 2),
-            }
-        }
-        _ => (base.as_str(), 2),
-    };
-    let mut names = (first.max(2)..).map(|n| format!("{stem}-{n}"));
-    names
-        .find(|name| !taken.contains(name))
-        .unwrap_or(base.clone())
+    unused(&base, taken)
 }
 
 /// What a part of a command line runs; `None` if it only checks or prepares.
@@ -290,26 +234,16 @@ fn program_of(part: &str) -> Option<String> {
     if matches!(program, "test" | "[" | "command" | "cd" | "true" | ":") {
         return None;
     }
-    let base = slug(program)?;
-    match words.filter(|w| w.starts_with('/')).find_map(slug) {
+    let base = last_part(program)?;
+    match words.filter(|w| w.starts_with('/')).find_map(last_part) {
         Some(folder) if base == "run-parts" => Some(format!("{base}-{folder}")),
         _ => Some(base),
     }
 }
 
 /// The last part of a path, as far as a name can hold it.
-fn slug(word: &str) -> Option<String> {
-    let last = word.rsplit('/').find(|p| !p.is_empty())?;
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
-            c
-        } else {
-            '-'
-        }
-    };
-    let slug: String = last.chars().map(plain).take(60).collect();
-    let slug = slug.trim_matches(|c| c == '-' || c == '.');
-    (!slug.is_empty()).then(|| slug.to_owned())
+fn last_part(word: &str) -> Option<String> {
+    slug(word.rsplit('/').find(|p| !p.is_empty())?)
 }
 
 #[cfg(test)]

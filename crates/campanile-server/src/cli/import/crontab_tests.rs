@@ -1,10 +1,13 @@
 //! Crontabs as tasks: what cron gives a command is kept, every line is taken or named, and what is written is taken.
 
-use campanile::task::{HandlerSpec, TaskSpec};
+use campanile_core::task::{HandlerSpec, TaskSpec};
 use campanile_schedule::crontab::{Form, parse, parse_bytes};
 use proptest::prelude::*;
 
+use std::path::Path;
+
 use super::*;
+use crate::taskfile::TaskFile;
 
 fn now() -> Timestamp {
     Timestamp::parse("2026-11-28T12:00:00Z").unwrap()
@@ -12,7 +15,7 @@ fn now() -> Timestamp {
 
 fn tasks(converted: &Converted) -> Vec<TaskSpec> {
     let file = TaskFile::parse(&converted.tasks.join("\n"), Path::new("t.toml")).unwrap();
-    file.tasks
+    file.definitions.tasks
 }
 
 fn import(text: &str) -> (Vec<TaskSpec>, Vec<(usize, String)>) {

@@ -120,7 +120,7 @@ impl Flow<'_> {
         self.before = if begins { Before::Start } else { Before::Word };
     }
 
-    /// An anchor, a tag, an alias: what comes after it begins anew.
+    /// An anchor, a tag, an alias: what comes after it begins again.
     fn property(&mut self) {
         while self
             .chars

@@ -1,0 +1,347 @@
+//! The life of a run by the store's own batch calls and nothing else: insert, scan and fire, claim, finish. No engine, no
+//! broker, no handler. It is the ceiling that the engine is held against, and the quick way to many finished runs. It
+//! begins a term of its own, so no other node may lead meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile_core::actor::Actor;
+use campanile_core::decide::attempt as transitions;
+use campanile_core::decide::fire::{CatchUp, Compiled, Lookup, Moment, Planned, Planner};
+use campanile_core::decide::permits::{Board, Rules};
+use campanile_core::decide::publish::routing::Routes;
+use campanile_core::id::{Mint, NodeId, OutboxId, RunId};
+use campanile_core::limits;
+use campanile_core::port::attempt::{Claim, End, Finish};
+use campanile_core::port::edit::Submission;
+use campanile_core::port::fire::{Fired, Scan, ScanLimits};
+use campanile_core::port::lead::{Bid, Term};
+use campanile_core::port::member::Node;
+use campanile_core::port::store::Store;
+use campanile_core::system::{spawn, wall_now};
+use campanile_schedule::time::Timestamp;
+use tokio::sync::{Mutex, mpsc};
+
+use super::clock::{now_us, seconds_since};
+use super::progress::Progress;
+use super::site::Site;
+use super::{Error, prepare};
+
+/// A fired batch on its way to the lanes that claim and finish.
+struct Fresh {
+    row: OutboxId,
+    runs: Vec<(RunId, u32)>,
+}
+
+/// How long each stage took, one after the other on one connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stages {
+    /// Insert.
+    pub insert_s: f64,
+    /// Scan and fire.
+    pub fire_s: f64,
+    /// Claim.
+    pub claim_s: f64,
+    /// Finish, and the removal of the outbox rows.
+    pub finish_s: f64,
+}
+
+/// A term and a worker by hand.
+#[derive(Clone)]
+pub struct Flow {
+    store: Arc<dyn Store>,
+    mint: Arc<Mint>,
+    term: Term,
+    node: NodeId,
+    task: Arc<Compiled>,
+}
+
+impl Flow {
+    /// Begins a term and joins the living.
+    ///
+    /// # Errors
+    /// The store's; a leader that does not give way.
+    pub async fn begin(site: &Site) -> Result<Self, Error> {
+        let task = prepare::task(site, &site.control(), "flow").await?;
+        let mint = Arc::new(Mint::new(Arc::clone(&site.random)));
+        let store = Arc::clone(&site.ports.store);
+        let row = store.leader().await?;
+        let node = mint.node();
+        let term = Term {
+            epoch: row.epoch + 1,
+            holder: mint.holder(),
+        };
+        let bid = Bid {
+            read_epoch: row.epoch,
+            term: term.clone(),
+            node,
+            node_name: "bench-flow".to_owned(),
+        };
+        if !store.begin_term(&bid).await?.is_applied() {
+            return Err(Error::Impossible(
+                "another node leads in this store: stop it first".to_owned(),
+            ));
+        }
+        store.join(&worker(node, row.now)).await?;
+        Ok(Self {
+            store,
+            mint,
+            term,
+            node,
+            task: Arc::new(Compiled {
+                timetable: task
+                    .spec
+                    .timetable(task.created_at, &|_| None)
+                    .map_err(|e| Error::Impossible(e.to_string()))?,
+                task: Arc::new(task),
+            }),
+        })
+    }
+
+    /// Leaves the living.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn end(self) -> Result<(), Error> {
+        Ok(self.store.leave(self.node).await?)
+    }
+
+    /// Stores runs that are due now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn insert(&self, count: usize) -> Result<(), Error> {
+        let now = self.store.leader().await?.now;
+        let mut left = count;
+        while left > 0 {
+            let some = left.min(prepare::BATCH);
+            let ids = self.mint.runs(now, some);
+            let batch: Vec<Submission> =
+                ids.into_iter().map(|id| self.submission(id, now)).collect();
+            self.store
+                .submit(&Actor::new("a benchmark", "this process"), &batch)
+                .await?;
+            left -= some;
+        }
+        Ok(())
+    }
+
+    fn submission(&self, id: RunId, at: Timestamp) -> Submission {
+        Submission {
+            run: transitions::request(id, Some(&self.task.task), &self.task.task.spec, at),
+            spec: None,
+            key: None,
+        }
+    }
+
+    /// Each stage by itself, on one connection.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn stages(&self, count: usize) -> Result<Stages, Error> {
+        let began = now_us();
+        self.insert(count).await?;
+        let insert_s = seconds_since(began);
+        let began = now_us();
+        let mut fired = Vec::new();
+        let mut scanned = Scan::default();
+        while let Some(fresh) = self.fire(&mut scanned).await? {
+            fired.push(fresh);
+        }
+        let fire_s = seconds_since(began);
+        let began = now_us();
+        let mut ends = Vec::with_capacity(fired.len());
+        for fresh in fired {
+            let claim = self.claim(&fresh).await?;
+            ends.push((fresh, claim));
+        }
+        let claim_s = seconds_since(began);
+        let began = now_us();
+        for (fresh, claim) in &ends {
+            self.finish(fresh, claim).await?;
+        }
+        Ok(Stages {
+            insert_s,
+            fire_s,
+            claim_s,
+            finish_s: seconds_since(began),
+        })
+    }
+
+    /// Stores runs and brings them to their end on so many connections; answers with the seconds from the first scan to
+    /// the last finish.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn lives(
+        &self,
+        count: usize,
+        lanes: usize,
+        progress: &Progress,
+    ) -> Result<f64, Error> {
+        self.insert(count).await?;
+        let began = now_us();
+        let mut scanned = Scan::default();
+        let mut done = 0;
+        if lanes <= 1 {
+            while let Some(fresh) = self.fire(&mut scanned).await? {
+                done += fresh.runs.len();
+                self.claim_and_finish(fresh).await?;
+                progress.at(done);
+            }
+            return Ok(seconds_since(began));
+        }
+        let (sender, receiver) = mpsc::channel::<Fresh>(2 * lanes);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let others: Vec<_> = (1..lanes)
+            .map(|_| spawn(self.clone().lane(Arc::clone(&receiver))))
+            .collect();
+        drop(receiver);
+        while let Some(fresh) = self.fire(&mut scanned).await? {
+            done += fresh.runs.len();
+            progress.at(done);
+            if sender.send(fresh).await.is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        for lane in others {
+            lane.await
+                .map_err(|e| Error::Impossible(format!("a lane died: {e}")))??;
+        }
+        Ok(seconds_since(began))
+    }
+
+    async fn lane(self, fresh: Arc<Mutex<mpsc::Receiver<Fresh>>>) -> Result<(), Error> {
+        loop {
+            let next = fresh.lock().await.recv().await;
+            match next {
+                Some(fresh) => self.claim_and_finish(fresh).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn claim_and_finish(&self, fresh: Fresh) -> Result<(), Error> {
+        let claim = self.claim(&fresh).await?;
+        self.finish(&fresh, &claim).await
+    }
+
+    /// Fires the next batch; scans when nothing scanned is left. `None` = nothing is due.
+    async fn fire(&self, scanned: &mut Scan) -> Result<Option<Fresh>, Error> {
+        let now = wall_now();
+        if scanned.rows.is_empty() {
+            let limits = ScanLimits {
+                default: limits::SCAN_ROWS_MAX,
+                rooms: HashMap::new(),
+            };
+            *scanned = self
+                .store
+                .scan(now.plus(limits::LOOK_AHEAD), &limits)
+                .await?;
+        }
+        if scanned.rows.is_empty() {
+            return Ok(None);
+        }
+        let moment = Moment {
+            now,
+            horizon: now.plus(limits::LOOK_AHEAD),
+            epoch: self.term.epoch,
+            edits: scanned.edits,
+        };
+        let row = self.mint.outbox(now);
+        let planner = Planner {
+            answered: &Default::default(),
+            tasks: &|_| Lookup::Here(Arc::clone(&self.task)),
+            rules: &Rules::default(),
+            board: &mut Board::default(),
+            routes: &Routes::default(),
+            catch_up: &mut CatchUp::new(u32::MAX),
+            moment,
+            outbox: row,
+            mint: &|count| self.mint.runs(now, count),
+        };
+        let Planned {
+            firing,
+            entries,
+            covered,
+            ..
+        } = planner.firing(&scanned.rows);
+        match self.store.fire(&self.term, &firing).await? {
+            Fired::Applied => {}
+            Fired::Fenced | Fired::Edited => {
+                return Err(Error::Impossible(
+                    "another node works in this store: stop it first".to_owned(),
+                ));
+            }
+        }
+        scanned.rows.drain(..covered);
+        let runs = entries
+            .iter()
+            .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
+            .collect();
+        Ok(Some(Fresh { row, runs }))
+    }
+
+    async fn claim(&self, fresh: &Fresh) -> Result<Claim, Error> {
+        let claim = Claim {
+            node: self.node,
+            id: self.mint.claim(),
+            runs: fresh.runs.clone(),
+        };
+        let won = self.store.claim(&claim).await?.len();
+        if won == claim.runs.len() {
+            Ok(claim)
+        } else {
+            Err(Error::Impossible(format!(
+                "of {} runs {won} were claimed: another node works in this store",
+                claim.runs.len()
+            )))
+        }
+    }
+
+    async fn finish(&self, fresh: &Fresh, claim: &Claim) -> Result<(), Error> {
+        let at = wall_now();
+        let ends: Vec<Finish> = fresh
+            .runs
+            .iter()
+            .map(|(run, attempt)| Finish {
+                run: *run,
+                attempt: *attempt,
+                claim: claim.id,
+                end: End::Succeeded,
+                at,
+                error: None,
+                class: None,
+                log: None,
+                result: None,
+                limited: false,
+            })
+            .collect();
+        self.store.finish(&ends).await?;
+        let _ = self
+            .store
+            .mark_sent(&self.term, &[], at, &[fresh.row])
+            .await?;
+        Ok(())
+    }
+}
+
+/// A worker that is never called dead while the bench lasts.
+fn worker(id: NodeId, now: Timestamp) -> Node {
+    Node {
+        id,
+        name: "bench-flow".to_owned(),
+        roles: Vec::new(),
+        queues: Vec::new(),
+        slots: 0,
+        busy: 0,
+        lease: Duration::from_secs(86_400),
+        started_at: now,
+        heartbeat_seq: 0,
+        heartbeat_at: now,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        abilities: None,
+    }
+}
