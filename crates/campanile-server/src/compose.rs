@@ -22,7 +22,7 @@ use crate::api::bodies::Bodies;
 use crate::api::guard::Guard;
 use crate::config::{self, Settings};
 use crate::http::{self, Listener, Serving, Views};
-use crate::programs::Programs;
+use crate::programs::{Host, Programs};
 use crate::taskfile::{self, TaskFile};
 use crate::token::{self, Tokens, Unseen};
 
@@ -68,21 +68,22 @@ pub struct App {
     pub cells: Option<Cells>,
 }
 
-/// Starts everything.
+/// Starts everything, in a process that is Campanile's program and nothing else.
 ///
 /// # Errors
 /// The first thing that can't be had; nothing is left running.
 pub async fn start(settings: &Settings, ports: Ports) -> Result<App, Error> {
-    start_with(settings, ports, |handlers| handlers).await
+    start_with(settings, ports, &Host::Own, |handlers| handlers).await
 }
 
-/// The same with more handlers: native ones, as a program has that embeds a worker.
+/// The same in any process, with more handlers: native ones, as a program has that embeds a worker.
 ///
 /// # Errors
 /// As [`start`].
 pub async fn start_with(
     settings: &Settings,
     ports: Ports,
+    host: &Host,
     more: impl FnOnce(Handlers) -> Handlers,
 ) -> Result<App, Error> {
     let random = Arc::new(Random::from_system());
@@ -92,7 +93,7 @@ pub async fn start_with(
     let tasks = named.map(TaskFile::read).transpose()?;
     let listener = Listener::bind(&settings.http, settings.node.slots).await?;
     let address = listener.address();
-    let programs = Programs::of(settings).map_err(Error::Programs)?;
+    let programs = Programs::of(settings, host).map_err(Error::Programs)?;
     programs.tell();
     let cells = programs.options.cells.clone();
     let parts = Parts {

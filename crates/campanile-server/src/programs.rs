@@ -2,7 +2,7 @@
 //! outliving its attempt or reaching the worker. Owns what people are told of that, at the start and by `doctor`; what
 //! contains programs is `campanile_adapters::handlers`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use campanile_adapters::handlers::{Allowed, Cells, CommandOptions, RunAs};
@@ -16,6 +16,19 @@ const INTERPRETERS: &[&str] = &[
     "nice", "node", "nohup", "perl", "php", "python", "python2", "python3", "ruby", "setsid", "sh",
     "ssh", "sudo", "su", "tclsh", "timeout", "xargs", "zsh",
 ];
+
+/// What the process is in which a node runs.
+#[derive(Debug, Clone)]
+pub enum Host {
+    /// Campanile's program and nothing else. It supervises its own programs, and whatever loses its parent below it comes
+    /// from one of them.
+    Own,
+    /// A process with other children, which are not the node's to end; programs are supervised by this one.
+    Shared {
+        /// A program that supervises: [`CommandOptions::supervisor`].
+        supervisor: PathBuf,
+    },
+}
 
 /// How programs are run here.
 #[derive(Debug)]
@@ -31,7 +44,7 @@ impl Programs {
     ///
     /// # Errors
     /// A user or a cgroup that can't be had; with what to do.
-    pub fn of(settings: &Settings) -> Result<Self, String> {
+    pub fn of(settings: &Settings, host: &Host) -> Result<Self, String> {
         let node = &settings.node;
         if node.allow_commands.is_empty() || !node.roles.worker {
             return Ok(Self {
@@ -49,14 +62,17 @@ impl Programs {
                 (Err(why), _) => (None, Some(why)),
             },
         };
+        let (adopts, supervisor) = match host {
+            Host::Own => (true, PathBuf::from("/proc/self/exe")),
+            Host::Shared { supervisor } => (false, supervisor.clone()),
+        };
         let options = CommandOptions {
             allowed: Some(node.allow_commands.clone()),
             allowed_env: node.allow_env.clone(),
             run_as,
             cells,
-            // This program has no other children.
-            adopts: true,
-            supervisor: Path::new("/proc/self/exe").to_owned(),
+            adopts,
+            supervisor,
             grace: Duration::from_secs(5),
         };
         Ok(Self { options, no_cells })

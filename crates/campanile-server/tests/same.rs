@@ -121,6 +121,12 @@ async fn the_same_task_file_gives_the_same_runs_in_both_forms() {
         one.iter()
             .any(|(task, _, end, _)| task == "fails" && end.starts_with("failed"))
     );
+    for task in ["every", "cron"] {
+        let succeeds = |(name, _, end, _): &(String, String, String, u64)| {
+            name == task && end.starts_with("succeeded")
+        };
+        assert!(one.iter().any(succeeds), "{task}: {one:?}");
+    }
     assert!(!one.iter().any(|(task, ..)| task == "paused"));
     single.stop().await;
     cluster.stop().await;

@@ -7,7 +7,7 @@ use campanile_adapters::{open, sql};
 use campanile_server::{api, compose};
 use xtask::servers::TempDir;
 
-use crate::support::{TOKEN, answer, settings, start};
+use crate::support::{TOKEN, answer, host, settings, start};
 
 /// Every route of the API's own document, with something in place of its parameters.
 fn routes() -> Vec<(String, String)> {
@@ -110,7 +110,9 @@ async fn the_first_start_makes_a_token_and_the_second_keeps_it() {
         let ports = open::ports(&settings.urls(), sql::Migrate::Always)
             .await
             .unwrap();
-        let app = compose::start(&settings, ports).await.unwrap();
+        let app = compose::start_with(&settings, ports, &host(), |handlers| handlers)
+            .await
+            .unwrap();
         tokens.push(app.new_token.clone());
         let held = folder.join("c.db.token");
         campanile_server::token::file::mark_seen(&held).unwrap();

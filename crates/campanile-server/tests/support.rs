@@ -6,6 +6,7 @@ use campanile_adapters::{open, sql};
 use campanile_core::engine::Handlers;
 use campanile_server::compose::{self, App};
 use campanile_server::config::{Environment, Layer, Raw, Settings, Source, Written, find_key};
+use campanile_server::programs::Host;
 use serde_json::Value;
 use xtask::servers::TempDir;
 
@@ -33,6 +34,13 @@ pub struct Service {
     pub folder: TempDir,
     pub url: String,
     client: reqwest::Client,
+}
+
+/// The tests of one process have their children in common.
+pub fn host() -> Host {
+    Host::Shared {
+        supervisor: env!("CARGO_BIN_EXE_campanile").into(),
+    }
 }
 
 /// Starts one with these settings beside the usual ones of a test.
@@ -73,7 +81,9 @@ pub async fn start_as(
     let ports = open::ports(&settings.urls(), sql::Migrate::Always)
         .await
         .unwrap();
-    let app = compose::start_with(settings, ports, more).await.unwrap();
+    let app = compose::start_with(settings, ports, &host(), more)
+        .await
+        .unwrap();
     let url = format!("http://{}", app.address);
     Service {
         app,

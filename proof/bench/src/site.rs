@@ -31,6 +31,7 @@ use campanile_server::compose::{self, App};
 use campanile_server::config::{
     Environment, Hidden, Layer, Raw, Settings, Source, Written, find_key,
 };
+use campanile_server::programs::Host;
 
 /// Every task of the bench has a name that begins so.
 pub const PREFIX: &str = "bench-";
@@ -242,7 +243,12 @@ impl Site {
     ) -> Result<App, Error> {
         let noop = Noop(Arc::clone(record));
         let handlers = |handlers: Handlers| more(handlers.native(noop));
-        let started = compose::start_with(&self.settings, self.ports.clone(), handlers).await;
+        // The servers are children of this process; programs are not measured.
+        let host = Host::Shared {
+            supervisor: "/proc/self/exe".into(),
+        };
+        let ports = self.ports.clone();
+        let started = compose::start_with(&self.settings, ports, &host, handlers).await;
         started.map_err(|e| Error::Unavailable(causes(&e)))
     }
 

@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::config::Settings;
 use crate::modes::{self, OfDatabase};
-use crate::programs::{self, Programs};
+use crate::programs::{self, Host, Programs};
 use crate::token;
 use crate::token::file::Owner;
 
@@ -37,7 +37,7 @@ fn programs(settings: &Settings) -> Vec<Finding> {
         }
         out.extend(programs::too_wide(entry).map(|text| Finding::warning("commands", text)));
     }
-    match Programs::of(settings) {
+    match Programs::of(settings, &Host::Own) {
         Err(message) => out.push(Finding::failed("commands", message)),
         Ok(programs) => {
             out.extend(programs.containment().map(|(good, text)| match good {
