@@ -26,7 +26,7 @@ use super::{Error, Line};
 use campanile_server::compose::App;
 
 /// Runs that go through the whole engine first, so that connections, plans and caches are warm.
-const WARM_UP: usize = 1_000;
+pub const WARM_UP: usize = 1_000;
 /// Between the end of the inserts and the instant: more than the look-ahead, so that the leader has its usual time.
 const MARGIN: Duration = Duration::from_millis(3_000);
 /// Without any end recorded for so long, the rest is counted as missed.

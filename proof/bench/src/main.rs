@@ -29,6 +29,8 @@ mod usage;
 
 #[cfg(test)]
 mod documents;
+#[cfg(test)]
+mod guards;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -38,7 +38,7 @@ pub const PREFIX: &str = "bench-";
 /// How long a node may take to lead.
 const LEAD_WITHIN: Duration = Duration::from_secs(60);
 /// The URL of a store that lives in this process: the engine alone.
-const MEMORY: &str = "memory:";
+pub const MEMORY: &str = "memory:";
 
 /// What is named on the command line.
 #[derive(Debug, Clone, clap::Args)]

@@ -168,21 +168,22 @@ pub async fn an_empty_batch_is_confirmed(f: Fixture) {
     f.publish(&[]).await;
 }
 
-/// One batch may go to several queues.
+/// One batch may go to several queues. Those of a queue's groups and lanes begin with its name, and are their own.
 pub async fn a_batch_may_name_several_queues(f: Fixture) {
-    let mut other = f.message("other");
-    other.destination = format!("{}.other", f.prefix);
-    f.publish(&[f.message("one"), other.clone(), f.message("two")])
-        .await;
-    let mut consumer = f.consumer(10).await;
-    let got = receive_n(&mut *consumer, 2, true).await;
-    assert_eq!(
-        distinct(&got),
-        BTreeSet::from(["one".to_owned(), "two".to_owned()])
-    );
-    let elsewhere = f.broker.consume(&other.destination, 10).await;
-    let mut elsewhere = elsewhere.expect("the broker takes a consumer");
-    assert_eq!(bodies(&receive(&mut *elsewhere).await), ["other"]);
+    let to = |suffix: &str| Message {
+        destination: f.queue() + suffix,
+        ..f.message(suffix)
+    };
+    let suffixes = ["", "-other", "~groups", "~a1b2c3"];
+    f.publish(&suffixes.map(to)).await;
+    for suffix in suffixes {
+        let consumer = f.broker.consume(&to(suffix).destination, 10).await;
+        let mut consumer = consumer.expect("the broker takes a consumer");
+        let got = receive(&mut *consumer).await;
+        assert_eq!(bodies(&got), [suffix]);
+        acknowledge(&mut *consumer, &got).await;
+        assert_quiet(&mut *consumer).await;
+    }
 }
 
 /// No more than the prefetch is out at any time; an acknowledgement makes room for just as many.

@@ -31,6 +31,8 @@ pub(super) const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How often it is looked whether what was killed is gone, and how many times.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOKS_MAX: u32 = 250;
+/// How many looks that find nothing say that there is nothing.
+const LOOKS_IN_VAIN: u32 = 3;
 
 /// How long the worker goes on ending what its supervisor did not.
 pub(super) const SWEEP_MAX: Duration = Duration::from_secs(8);
@@ -89,12 +91,15 @@ impl Living {
         found
     }
 
-    /// Ends whatever of an attempt lives. Answers what could not be ended in some seconds.
+    /// Ends whatever of an attempt lives. Answers what could not be ended in some seconds. One that is another process every
+    /// moment may be missed by a look, but hardly by several.
     pub(super) async fn sweep(&self, supervisor: &Process, cell: Option<&Cell>) -> Vec<Process> {
         let mut found = Vec::new();
+        let mut in_vain = 0;
         for _ in 0..LOOKS_MAX {
             found = self.look(supervisor, cell);
-            if found.is_empty() {
+            in_vain = if found.is_empty() { in_vain + 1 } else { 0 };
+            if in_vain == LOOKS_IN_VAIN {
                 break;
             }
             system::pause(LOOK_EVERY).await;

@@ -90,6 +90,17 @@ pub(super) fn all() -> Vec<Process> {
     numbers.filter_map(Process::of).collect()
 }
 
+/// Children of this process's first thread, to which orphans below it come, too; none where the kernel does not tell.
+pub(super) fn children() -> Vec<i32> {
+    let own = std::process::id();
+    let told = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+    let numbers = told.unwrap_or_default();
+    numbers
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok())
+        .collect()
+}
+
 /// Those of `all` that descend from one of `roots`, and live; not the roots.
 pub(super) fn descendants(all: &[Process], roots: &[i32]) -> Vec<Process> {
     let mut of: Vec<i32> = roots.to_vec();

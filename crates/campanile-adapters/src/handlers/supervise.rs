@@ -102,6 +102,10 @@ const ENTER: &str = "enter";
 /// How often it is looked whether what was killed is gone, and how many times.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOKS_MAX: u32 = 300;
+/// How often our own children are looked for in between.
+const CHASES: u32 = 50;
+/// What is told of one that no look finds.
+const EVASIVE: &str = "one that is another process every moment";
 
 /// The whole of a supervisor's life; for a `main` that was called with [`VERB`] as its first argument. Answers the
 /// program's exit code, 128 + signal as shells do, or 127 when nothing was started.
@@ -149,11 +153,8 @@ fn serve() -> io::Result<u8> {
         let _ = signal::killpg(group, Signal::SIGKILL);
     }
     let status = child.wait()?;
-    if !keeps {
-        let left = clear(cell.as_ref());
-        if !left.is_empty() {
-            tell(&mut control, &Report::Left(processes::named(&left)));
-        }
+    if !keeps && let Some(left) = clear(cell.as_ref()) {
+        tell(&mut control, &Report::Left(left));
     }
     let (mut report, code) = end(status);
     // Nothing was written by a program that was entered: then all that could write it is gone by now.
@@ -302,33 +303,53 @@ fn ended_well(group: Pid) -> bool {
     )
 }
 
-/// Kills what is left in the cgroup and below us, until there is none. Answers what could not be ended in some seconds.
-/// Runs while no other thread reaps.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a process of its own, without a Clock port"
-)]
-fn clear(cell: Option<&Cell>) -> Vec<Process> {
+/// Kills what is left in the cgroup and below us, until there is none. Answers what could not be ended in some seconds, for
+/// people. Runs while no other thread reaps.
+fn clear(cell: Option<&Cell>) -> Option<String> {
     let own = [nix::unistd::getpid().as_raw()];
     let mut left = Vec::new();
     for _ in 0..LOOKS_MAX {
         if let Some(cell) = cell {
             cell.kill();
         }
-        while matches!(wait::waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
-        {
+        let is_alone = chase();
+        let in_cell = cell.map(Cell::members).unwrap_or_default();
+        if is_alone && in_cell.is_empty() {
+            return None;
         }
         let all = processes::all();
         left = processes::descendants(&all, &own);
         processes::kill(&all, &left);
-        let in_cell = cell.map(Cell::members).unwrap_or_default();
-        if left.is_empty() && in_cell.is_empty() {
-            break;
-        }
         left.extend(in_cell.into_iter().filter_map(Process::of));
-        std::thread::sleep(LOOK_EVERY);
     }
-    left
+    let names = processes::named(&left);
+    Some(if names.is_empty() { EVASIVE } else { &names }.to_owned())
+}
+
+/// Ends children as they come to us, for a moment: one that is another process all the time is met before its next change,
+/// and a look at all processes may miss it. Answers whether there is none. Whatever loses its parent below us becomes our
+/// child, so then nothing lives below us.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own, without a Clock port"
+)]
+fn chase() -> bool {
+    for _ in 0..CHASES {
+        loop {
+            match wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Err(Errno::ECHILD) => return true,
+                Ok(WaitStatus::StillAlive) => break,
+                // One end was taken note of, whatever it was.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        // Their numbers stay theirs until we take note of their end.
+        for child in processes::children() {
+            let _ = signal::kill(Pid::from_raw(child), Signal::SIGKILL);
+        }
+        std::thread::sleep(LOOK_EVERY / CHASES);
+    }
+    false
 }
 
 fn end(status: ExitStatus) -> (Report, u8) {

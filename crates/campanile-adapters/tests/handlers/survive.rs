@@ -332,7 +332,25 @@ async fn one_that_multiplies_is_ended_with_all_its_offspring() {
         assert!(attempt.end().await.is_err());
         let text = attempt.context.log.text();
         assert!(!text.contains("still alive"), "{way:?}: {text}");
+        // A supervisor stays as long as anything below it lives.
+        until("its supervisor has ended", || children() == 0).await;
     }
+}
+
+/// Processes that this one has started, and that it has not yet taken note of the end of.
+fn children() -> usize {
+    let own = std::process::id().to_string();
+    let entries = std::fs::read_dir("/proc").unwrap();
+    let stats = entries
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    // After the name, which ends with the last bracket: state and parent.
+    stats
+        .filter(|stat| {
+            let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+            rest.split_whitespace().nth(1) == Some(own.as_str())
+        })
+        .count()
 }
 
 #[tokio::test]
@@ -391,7 +409,8 @@ async fn what_is_to_be_kept_goes_on_after_success_alone() {
         assert_eq!(other.end().await.is_ok(), way.user);
         assert!(alive(kept), "{way:?}");
         let pid = nix::unistd::Pid::from_raw(kept);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        // It leads a group, in which its own children are.
+        nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
         until("it is gone", || !alive(kept)).await;
 
         let mut attempt = Attempt::of(way, DEADLINE, keep, &format!("{HIDDEN} exit 3"));
