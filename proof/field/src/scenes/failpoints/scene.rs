@@ -22,7 +22,7 @@ use crate::stand::{Design, Stand};
 use crate::{Outcome as Result, wall_ms};
 
 /// How long a fact may take to come true on a machine that does other things beside.
-pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(40);
 /// The variable that names a process's failpoint.
 const VARIABLE: &str = "CAMPANILE_FAILPOINT";
