@@ -174,9 +174,18 @@ pub async fn a_batch_may_name_several_queues(f: Fixture) {
         destination: f.queue() + suffix,
         ..f.message(suffix)
     };
-    let suffixes = ["", "-other", "~groups", "~a1b2c3"];
-    f.publish(&suffixes.map(to)).await;
-    for suffix in suffixes {
+    let others = ["-other", "~groups", "~a1b2c3"];
+    let (first, last) = ([f.message("one")], [f.message("two")]);
+    let batch = [&first[..], &others.map(to), &last].concat();
+    f.publish(&batch).await;
+    let mut consumer = f.consumer(10).await;
+    let got = receive_n(&mut *consumer, 2, true).await;
+    assert_eq!(
+        distinct(&got),
+        BTreeSet::from(["one".to_owned(), "two".to_owned()])
+    );
+    assert_quiet(&mut *consumer).await;
+    for suffix in others {
         let consumer = f.broker.consume(&to(suffix).destination, 10).await;
         let mut consumer = consumer.expect("the broker takes a consumer");
         let got = receive(&mut *consumer).await;

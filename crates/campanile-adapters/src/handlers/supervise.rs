@@ -322,8 +322,10 @@ fn clear(cell: Option<&Cell>) -> Option<String> {
         processes::kill(&all, &left);
         left.extend(in_cell.into_iter().filter_map(Process::of));
     }
-    let names = processes::named(&left);
-    Some(if names.is_empty() { EVASIVE } else { &names }.to_owned())
+    if left.is_empty() {
+        return Some(EVASIVE.to_owned());
+    }
+    Some(processes::named(&left))
 }
 
 /// Ends children as they come to us, for a moment: one that is another process all the time is met before its next change,

@@ -62,15 +62,6 @@ async fn consume_all(
     losses
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let held = system::within(SOON, async {
-        while !condition() {
-            system::pause(Duration::from_millis(10)).await;
-        }
-    });
-    assert!(held.await.is_some(), "waited in vain until {what}");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_confirmed_survives_the_death_of_the_broker() {
     let Some(server) = private(ActiveMqOptions::default()) else {

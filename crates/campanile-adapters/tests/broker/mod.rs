@@ -105,6 +105,15 @@ async fn publish_at_last(broker: &dyn Broker, messages: &[Message]) {
     published.await.expect("the broker confirms in the end");
 }
 
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let held = system::within(SOON, async {
+        while !condition() {
+            system::pause(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(held.await.is_some(), "waited in vain until {what}");
+}
+
 /// Consumes until the broker takes us.
 async fn consume_at_last(broker: &dyn Broker, queue: &str, prefetch: usize) -> Box<dyn Consumer> {
     let consuming = system::within(SOON, async {
