@@ -378,30 +378,10 @@ mod tests {
     fn waiting(id: i64) -> Run {
         let at = Timestamp::from_ms(1_000);
         Run {
-            id: RunId::from_i64(id),
             task: Some(TASK),
             origin: Origin::Schedule,
-            due_at: at,
-            ready_at: at,
-            queue: QueueName::default(),
-            priority: 4,
-            state: State::Scheduled,
-            reason: Reason::None,
-            attempt: 1,
-            failures: 0,
-            losses: 0,
             epoch: 1,
-            queued_at: None,
-            started_at: None,
-            finished_at: None,
-            worker: None,
-            claim: None,
-            cancel: None,
-            limited: false,
-            in_turn: false,
-            deadline_at: None,
-            error: None,
-            skipped: None,
+            ..Run::untouched(RunId::from_i64(id), QueueName::default(), 4, at)
         }
     }
 

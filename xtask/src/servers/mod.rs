@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use activemq::{ActiveMq, Options as ActiveMqOptions, SHARED_VARIABLE as ACTIVEMQ_VARIABLE};
 pub use postgres::{Options as PostgresOptions, Postgres, SHARED_VARIABLE as POSTGRES_VARIABLE};
-pub use process::Process;
+pub use process::{Process, children_of};
 pub use redis::{Redis, SHARED_VARIABLE as REDIS_VARIABLE};
 pub use sentinel::{Options as SentinelOptions, Sentinel};
 pub use temp::{TempDir, free_port, sweep};

@@ -130,14 +130,7 @@ impl Process {
     /// The processes that it started and that still run, by id.
     #[must_use]
     pub fn children(&self) -> Vec<u32> {
-        let Ok(entries) = std::fs::read_dir("/proc") else {
-            return Vec::new();
-        };
-        let pids = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        pids.filter(|&pid| parent_of(pid) == Some(self.pid))
-            .collect()
+        children_of(self.pid)
     }
 
     /// Signals it and the processes it started: for servers made of several. The parent comes first for what halts,
@@ -197,6 +190,18 @@ fn send(pid: u32, signal: Signal) {
         // The one error that can come is "no such process": it has just ended.
         let _ = kill(Pid::from_raw(pid), signal);
     }
+}
+
+/// The processes that one has started, or that came to it, and whose end it has not taken note of.
+#[must_use]
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|&pid| parent_of(pid) == Some(parent)).collect()
 }
 
 fn parent_of(pid: u32) -> Option<u32> {

@@ -3,7 +3,6 @@
 //! Each test runs in a process of its own, because the worker of these tests takes in orphans.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,37 +12,18 @@ use campanile_core::system;
 use campanile_core::task::{CommandSpec, HandlerSpec};
 use nix::unistd::Uid;
 use serde_json::Value;
+use xtask::servers::children_of;
 
 use super::command::shell;
 use super::death::alive;
 use super::{DEADLINE, context, until};
 
-/// Set in the process that a test has started for itself.
-const ALONE: &str = "CAMPANILE_TEST_ALONE";
-
 /// Whom programs run as.
 const USER: &str = "nobody";
 
-/// Whether this is a process of the test's own. Elsewhere it starts one, and demands that all goes well there.
-async fn is_alone(test: &str) -> bool {
-    if std::env::var_os(ALONE).is_some() {
-        return true;
-    }
-    let run = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &format!("handlers::survive::{test}"),
-            "--nocapture",
-        ])
-        .env(ALONE, "1")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let got = system::within(DEADLINE * 4, run).await.unwrap().unwrap();
-    let said =
-        String::from_utf8_lossy(&got.stdout).into_owned() + &String::from_utf8_lossy(&got.stderr);
-    assert!(got.status.success() && said.contains("1 passed"), "{said}");
-    false
+/// Whether this is a process of the test's own.
+fn is_alone(test: &str) -> bool {
+    xtask::is_alone(&format!("handlers::survive::{test}"), DEADLINE * 4)
 }
 
 /// How programs are contained.
@@ -212,7 +192,7 @@ const HIDDEN: &str = "(setsid sh -c 'trap \"\" TERM INT HUP; echo $$ >hidden.new
 
 #[tokio::test]
 async fn a_session_and_a_double_fork_do_not_help() {
-    if !is_alone("a_session_and_a_double_fork_do_not_help").await {
+    if !is_alone("a_session_and_a_double_fork_do_not_help") {
         return;
     }
     for way in ways(|_| true) {
@@ -233,7 +213,7 @@ async fn a_session_and_a_double_fork_do_not_help() {
 
 #[tokio::test]
 async fn a_killed_supervisor_leaves_nothing() {
-    if !is_alone("a_killed_supervisor_leaves_nothing").await {
+    if !is_alone("a_killed_supervisor_leaves_nothing") {
         return;
     }
     for way in ways(|way| !way.user) {
@@ -249,7 +229,7 @@ async fn a_killed_supervisor_leaves_nothing() {
 
 #[tokio::test]
 async fn another_user_can_do_nothing_to_the_supervisor() {
-    if !is_alone("another_user_can_do_nothing_to_the_supervisor").await {
+    if !is_alone("another_user_can_do_nothing_to_the_supervisor") {
         return;
     }
     for way in ways(|way| way.user) {
@@ -291,7 +271,7 @@ async fn another_user_can_do_nothing_to_the_supervisor() {
 
 #[tokio::test]
 async fn a_stopped_supervisor_outlives_no_stop() {
-    if !is_alone("a_stopped_supervisor_outlives_no_stop").await {
+    if !is_alone("a_stopped_supervisor_outlives_no_stop") {
         return;
     }
     for way in ways(|way| !way.user) {
@@ -313,7 +293,7 @@ async fn a_stopped_supervisor_outlives_no_stop() {
 
 #[tokio::test]
 async fn one_that_multiplies_is_ended_with_all_its_offspring() {
-    if !is_alone("one_that_multiplies_is_ended_with_all_its_offspring").await {
+    if !is_alone("one_that_multiplies_is_ended_with_all_its_offspring") {
         return;
     }
     for way in ways(|_| true) {
@@ -333,29 +313,16 @@ async fn one_that_multiplies_is_ended_with_all_its_offspring() {
         let text = attempt.context.log.text();
         assert!(!text.contains("still alive"), "{way:?}: {text}");
         // A supervisor stays as long as anything below it lives.
-        until("its supervisor has ended", || children() == 0).await;
-    }
-}
-
-/// Processes that this one has started, and that it has not yet taken note of the end of.
-fn children() -> usize {
-    let own = std::process::id().to_string();
-    let entries = std::fs::read_dir("/proc").unwrap();
-    let stats = entries
-        .flatten()
-        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
-    // After the name, which ends with the last bracket: state and parent.
-    stats
-        .filter(|stat| {
-            let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-            rest.split_whitespace().nth(1) == Some(own.as_str())
+        until("its supervisor has ended", || {
+            children_of(std::process::id()).is_empty()
         })
-        .count()
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn a_cgroup_is_not_left_by_another_user() {
-    if !is_alone("a_cgroup_is_not_left_by_another_user").await {
+    if !is_alone("a_cgroup_is_not_left_by_another_user") {
         return;
     }
     for way in ways(|way| way.user && way.cell) {
@@ -379,7 +346,7 @@ async fn a_cgroup_is_not_left_by_another_user() {
 
 #[tokio::test]
 async fn what_is_to_be_kept_goes_on_after_success_alone() {
-    if !is_alone("what_is_to_be_kept_goes_on_after_success_alone").await {
+    if !is_alone("what_is_to_be_kept_goes_on_after_success_alone") {
         return;
     }
     let keep = |spec| CommandSpec {
@@ -420,7 +387,7 @@ async fn what_is_to_be_kept_goes_on_after_success_alone() {
 
 #[tokio::test]
 async fn what_a_dead_worker_left_in_its_cgroups_is_ended_at_the_next_start() {
-    if !is_alone("what_a_dead_worker_left_in_its_cgroups_is_ended_at_the_next_start").await {
+    if !is_alone("what_a_dead_worker_left_in_its_cgroups_is_ended_at_the_next_start") {
         return;
     }
     let cells = match Cells::open() {

@@ -2,6 +2,7 @@
 //! one verdict that is there for it.
 
 use campanile_core::run::Origin;
+use campanile_core::task::QueueName;
 
 use super::*;
 
@@ -19,30 +20,13 @@ pub fn run(id: i64, task: &str, due_ms: i64) -> Run {
     let number = task.bytes().map(i64::from).sum();
     Run {
         row: run::Run {
-            id: RunId::from_i64(id),
             task: Some(TaskId::from_i64(number)),
             origin: Origin::Schedule,
-            due_at,
-            ready_at: due_at,
-            queue: campanile_core::task::QueueName::default(),
-            priority: 4,
             state: State::Succeeded,
-            reason: Reason::None,
-            attempt: 1,
-            failures: 0,
-            losses: 0,
             epoch: 1,
-            queued_at: None,
             started_at: Some(due_at),
             finished_at: Some(Timestamp::from_ms(due_ms + 9)),
-            worker: None,
-            claim: None,
-            cancel: None,
-            limited: false,
-            in_turn: false,
-            deadline_at: None,
-            error: None,
-            skipped: None,
+            ..run::Run::untouched(RunId::from_i64(id), QueueName::default(), 4, due_at)
         },
         task: task.to_owned(),
         live: false,

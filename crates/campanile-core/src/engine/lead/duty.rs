@@ -49,6 +49,24 @@ pub struct Duty {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TermOver;
 
+/// Why a step of a duty ended early.
+pub enum Stopped {
+    Over(TermOver),
+    Failed(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<TermOver> for Stopped {
+    fn from(over: TermOver) -> Self {
+        Self::Over(over)
+    }
+}
+
 impl Duty {
     /// Takes the store's answer to a leader write: goes on, or ends the term.
     ///

@@ -11,7 +11,7 @@ use campanile_schedule::time::Timestamp;
 
 use crate::decide::edit::place::PLANNED_AHEAD;
 use crate::decide::lead::jump::{Part, PutBack, TaskBack, first_taken_back, parts};
-use crate::engine::lead::duty::{Duty, TermOver};
+use crate::engine::lead::duty::{Duty, Stopped, TermOver};
 use crate::failpoint::{self, Failpoint};
 use crate::id::{RunId, TaskId};
 use crate::limits;
@@ -118,17 +118,6 @@ async fn put_back_all(duty: &Duty) -> Result<(), TermOver> {
         );
     }
     Ok(())
-}
-
-enum Stopped {
-    Over(TermOver),
-    Failed(Error),
-}
-
-impl From<Error> for Stopped {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
 }
 
 /// Puts some tasks back. Answers how many runs and skips were taken back; `None` if something has moved meanwhile.

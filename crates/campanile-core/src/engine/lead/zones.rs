@@ -16,7 +16,7 @@ use crate::decide::edit::moves::{self, Moving};
 use crate::decide::lead::zones::{Kept, Step};
 use crate::decide::permits::Rules;
 use crate::engine::edit::ahead::future;
-use crate::engine::lead::duty::{Duty, TermOver};
+use crate::engine::lead::duty::{Duty, Stopped, TermOver};
 use crate::failpoint::{self, Failpoint};
 use crate::id::TaskId;
 use crate::limits;
@@ -35,24 +35,6 @@ const CLOCK_PERIOD: Duration = Duration::from_millis(250);
 pub async fn keep(duty: Arc<Duty>) {
     if look(&duty).await.is_ok() {
         duty.leadership.over.cancelled().await;
-    }
-}
-
-/// Why a look ended early.
-enum Stopped {
-    Over(TermOver),
-    Failed(Error),
-}
-
-impl From<Error> for Stopped {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<TermOver> for Stopped {
-    fn from(over: TermOver) -> Self {
-        Self::Over(over)
     }
 }
 
