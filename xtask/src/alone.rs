@@ -15,7 +15,10 @@ const VARIABLE: &str = "CAMPANILE_TEST_ALONE";
 /// When the test fails there, is not found, or takes longer than `limit`.
 #[must_use]
 #[track_caller]
-#[expect(clippy::print_stdout, reason = "what a test prints is shown with its failure")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what a test prints is shown with its failure"
+)]
 pub fn is_alone(test: &str, limit: Duration) -> bool {
     if std::env::var_os(VARIABLE).is_some() {
         return true;

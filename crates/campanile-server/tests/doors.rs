@@ -32,8 +32,10 @@ pub fn first_status(stream: &mut TcpStream) -> Option<u16> {
     text.split(' ').nth(1)?.parse().ok()
 }
 
+/// A connection of its own: one that is kept between requests may be displaced while the next request is on its way.
 async fn healthy(s: &Service) {
-    let asked = s.raw("GET", "/healthz").send();
+    let asked = s.raw("GET", "/healthz");
+    let asked = asked.header("Connection", "close").send();
     let answer = campanile_core::system::within(PATIENCE, asked)
         .await
         .unwrap();

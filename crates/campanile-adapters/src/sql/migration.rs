@@ -3,6 +3,7 @@
 //! database with tables of our names that we did not make.
 
 use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
 
 use super::dialect::Dialect;
 use super::error::OpenError;
@@ -19,7 +20,7 @@ pub struct Migration {
     /// What it is called.
     pub name: &'static str,
     /// What the database is sent.
-    pub sql: String,
+    pub sql: Arc<str>,
 }
 
 /// All of them, oldest first. What rows hold in a form that the release before can't read (a field of a definition, say)
@@ -134,18 +135,19 @@ pub(super) fn known() -> i64 {
 /// All of them as one text.
 #[cfg(test)]
 pub(super) fn script(dialect: Dialect) -> String {
-    let texts: Vec<String> = all(dialect).map(|m| m.sql).collect();
+    let texts: Vec<&str> = all(dialect).iter().map(|m| &*m.sql).collect();
     texts.join("\n")
 }
 
-fn all(dialect: Dialect) -> impl Iterator<Item = Migration> {
-    (1..)
-        .zip(MIGRATIONS)
-        .map(move |(version, (name, template))| Migration {
-            version,
-            name,
-            sql: Text::render(template, dialect).sql.to_string(),
-        })
+/// All of them, rendered once: a store is asked again after each.
+fn all(dialect: Dialect) -> &'static [Migration] {
+    static ALL: [OnceLock<Vec<Migration>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let render = |(version, (name, template)): (i64, &(&'static str, &str))| Migration {
+        version,
+        name,
+        sql: Text::render(template, dialect).sql,
+    };
+    ALL[dialect.index()].get_or_init(|| (1..).zip(MIGRATIONS).map(render).collect())
 }
 
 /// Whether a table of this name would be ours.
@@ -180,7 +182,7 @@ pub(super) async fn pending(session: &mut Session) -> Result<(Vec<Migration>, i6
         }
         return match tables.into_iter().find(|name| is_ours(name)) {
             Some(table) => Err(Broken::Refused(OpenError::Foreign { table })),
-            None => Ok((all(dialect).collect(), 0)),
+            None => Ok((all(dialect).to_vec(), 0)),
         };
     }
     let mut version = 0;
@@ -192,8 +194,8 @@ pub(super) async fn pending(session: &mut Session) -> Result<(Vec<Migration>, i6
                 known: known(),
             }));
         }
-        if let Some(ours) = all(dialect).find(|m| m.version == found && checksum(&m.sql) != applied)
-        {
+        let ours = all(dialect).iter().find(|m| m.version == found);
+        if let Some(ours) = ours.filter(|m| checksum(&m.sql) != applied) {
             return Err(Broken::Refused(OpenError::Changed {
                 version: found,
                 name: ours.name.to_owned(),
@@ -205,7 +207,8 @@ pub(super) async fn pending(session: &mut Session) -> Result<(Vec<Migration>, i6
 }
 
 fn after(dialect: Dialect, version: i64) -> impl Iterator<Item = Migration> {
-    all(dialect).filter(move |m| m.version > version)
+    let later = all(dialect).iter().filter(move |m| m.version > version);
+    later.cloned()
 }
 
 /// The version of a store of ours whose tables still have no prefix. Tables of such names that are somebody else's are
@@ -236,9 +239,9 @@ async fn without_prefix(session: &mut Session, tables: &[String]) -> Result<Opti
 /// Gives the tables and indexes of a store of that version their prefix. It writes nothing down: the migrations behind it
 /// are the same, by their present text.
 fn adoption(dialect: Dialect, version: i64) -> Migration {
-    let applied: Vec<Migration> = all(dialect).filter(|m| m.version <= version).collect();
+    let applied = || all(dialect).iter().filter(|m| m.version <= version);
     let mut sql = String::from("ALTER TABLE schema_version RENAME TO campanile_schema_version;\n");
-    for line in applied.iter().flat_map(|m| m.sql.lines()) {
+    for line in applied().flat_map(|m| m.sql.lines()) {
         let made =
             |what| named(line, what).and_then(|name| Some((name.strip_prefix(PREFIX)?, name)));
         if let Some((old, name)) = made("CREATE TABLE ") {
@@ -251,7 +254,7 @@ fn adoption(dialect: Dialect, version: i64) -> Migration {
             };
         }
     }
-    for migration in &applied {
+    for migration in applied() {
         let (sum, version) = (checksum(&migration.sql), migration.version);
         let _ = writeln!(
             sql,
@@ -261,7 +264,7 @@ fn adoption(dialect: Dialect, version: i64) -> Migration {
     Migration {
         version,
         name: ADOPTION,
-        sql,
+        sql: sql.into(),
     }
 }
 
@@ -417,7 +420,12 @@ mod tests {
 
     #[test]
     fn applied_migrations_keep_their_text() {
-        let sums = |dialect| all(dialect).map(|m| checksum(&m.sql)).collect::<Vec<_>>();
+        let sums = |dialect| {
+            all(dialect)
+                .iter()
+                .map(|m| checksum(&m.sql))
+                .collect::<Vec<_>>()
+        };
         // A failure here means that an old migration was edited: write a new one instead.
         assert_eq!(
             sums(Dialect::Sqlite),
@@ -477,6 +485,7 @@ mod tests {
     fn without_the_prefix_the_text_is_the_one_of_before() {
         for dialect in Dialect::ALL {
             let stripped = all(dialect)
+                .iter()
                 .take(11)
                 .map(|m| checksum(&m.sql.replace(PREFIX, "")));
             let sums: Vec<String> = stripped.collect();

@@ -108,7 +108,7 @@ async fn migration(before: &Before, url: &str) -> Vec<String> {
         "INSERT INTO campanile_submission (idempotency_key, run, at) VALUES ('of nobody', 99, 1)"
             .to_owned(),
     );
-    all.push(step.sql);
+    all.push(step.sql.to_string());
     all
 }
 

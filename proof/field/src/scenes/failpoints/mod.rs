@@ -27,9 +27,9 @@ use crate::say;
 use scene::{Fate, Outcome, Plan, Shared, play};
 
 /// Scenes of one process that are played at once; most of a scene is waiting for leases.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 7;
 /// The same in a cluster, where each has five processes and shares its servers.
-const CLUSTERS_AT_ONCE: usize = 4;
+const CLUSTERS_AT_ONCE: usize = 5;
 
 /// Plays all plans and gives their outcomes with their names.
 fn play_all(
