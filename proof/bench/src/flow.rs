@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use campanile_core::actor::Actor;
 use campanile_core::decide::attempt as transitions;
+use campanile_core::decide::edit::place;
 use campanile_core::decide::fire::{CatchUp, Compiled, Lookup, Moment, Planned, Planner};
 use campanile_core::decide::permits::{Board, Rules};
 use campanile_core::decide::publish::routing::Routes;
-use campanile_core::id::{Mint, NodeId, OutboxId, RunId};
+use campanile_core::id::{Mint, NodeId, OutboxId, RunId, TaskId};
 use campanile_core::limits;
 use campanile_core::port::attempt::{Claim, End, Finish};
-use campanile_core::port::edit::Submission;
+use campanile_core::port::edit::{Edit, Submission};
 use campanile_core::port::fire::{Fired, Scan, ScanLimits};
 use campanile_core::port::lead::{Bid, Term};
 use campanile_core::port::member::Node;
 use campanile_core::port::store::Store;
 use campanile_core::system::{spawn, wall_now};
+use campanile_core::task::{Task, TaskSpec};
 use campanile_schedule::time::Timestamp;
 use tokio::sync::{Mutex, mpsc};
 
@@ -28,10 +30,15 @@ use super::progress::Progress;
 use super::site::Site;
 use super::{Error, prepare};
 
-/// A fired batch on its way to the lanes that claim and finish.
+/// Runs of one message to one of our own workers.
+const GROUP: usize = 100;
+
+/// A fired batch, or one worker's share of it, on its way to the lanes that claim and finish.
 struct Fresh {
-    row: OutboxId,
+    /// What is off the leader's list with the end of these runs.
+    sent: Vec<OutboxId>,
     runs: Vec<(RunId, u32)>,
+    worker: NodeId,
 }
 
 /// How long each stage took, one after the other on one connection.
@@ -47,14 +54,33 @@ pub struct Stages {
     pub finish_s: f64,
 }
 
-/// A term and a worker by hand.
+/// The interval of tasks with schedules.
+const EVERY: Duration = Duration::from_secs(86_400);
+
+/// A term and workers by hand.
 #[derive(Clone)]
 pub struct Flow {
     store: Arc<dyn Store>,
     mint: Arc<Mint>,
     term: Term,
-    node: NodeId,
+    /// They take groups of a batch by turns, each its own in one claim.
+    workers: Vec<NodeId>,
+    /// The one whose runs are asked for.
     task: Arc<Compiled>,
+    /// That one, and those with schedules.
+    tasks: HashMap<TaskId, Arc<Compiled>>,
+}
+
+fn actor() -> Actor {
+    Actor::new("a benchmark", "this process")
+}
+
+fn compiled(task: Task) -> Result<Arc<Compiled>, Error> {
+    let timetable = task.spec.timetable(task.created_at, &|_| None);
+    Ok(Arc::new(Compiled {
+        timetable: timetable.map_err(|e| Error::Impossible(e.to_string()))?,
+        task: Arc::new(task),
+    }))
 }
 
 impl Flow {
@@ -63,7 +89,7 @@ impl Flow {
     /// # Errors
     /// The store's; a leader that does not give way.
     pub async fn begin(site: &Site) -> Result<Self, Error> {
-        let task = prepare::task(site, &site.control(), "flow").await?;
+        let task = compiled(prepare::task(site, &site.control(), "flow").await?)?;
         let mint = Arc::new(Mint::new(Arc::clone(&site.random)));
         let store = Arc::clone(&site.ports.store);
         let row = store.leader().await?;
@@ -88,15 +114,51 @@ impl Flow {
             store,
             mint,
             term,
-            node,
-            task: Arc::new(Compiled {
-                timetable: task
-                    .spec
-                    .timetable(task.created_at, &|_| None)
-                    .map_err(|e| Error::Impossible(e.to_string()))?,
-                task: Arc::new(task),
-            }),
+            workers: vec![node],
+            tasks: HashMap::from([(task.task.id, Arc::clone(&task))]),
+            task,
         })
+    }
+
+    /// The same with so many workers.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn among(mut self, workers: usize) -> Result<Self, Error> {
+        let now = self.store.leader().await?.now;
+        while self.workers.len() < workers {
+            let node = self.mint.node();
+            self.store.join(&worker(node, now)).await?;
+            self.workers.push(node);
+        }
+        Ok(self)
+    }
+
+    /// Stores tasks that are all due now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn recur(&mut self, site: &Site, name: &str, count: usize) -> Result<(), Error> {
+        let now = self.store.leader().await?.now;
+        let specs: Vec<TaskSpec> = (0..count)
+            .map(|n| prepare::spec(&format!("{name}-{n:06}"), Some((EVERY, now))))
+            .collect();
+        for some in specs.chunks(prepare::BATCH) {
+            let put =
+                |spec: &TaskSpec| place::create(self.mint.task(now), spec.clone(), Some(now), now);
+            let edit = Edit {
+                upserts: some.iter().map(put).collect(),
+                ..Edit::default()
+            };
+            if !self.store.edit(&actor(), &edit, now).await?.is_applied() {
+                let message = "another node edits this store: stop it first".to_owned();
+                return Err(Error::Impossible(message));
+            }
+            for task in prepare::stored(site, some).await? {
+                self.tasks.insert(task.id, compiled(task)?);
+            }
+        }
+        Ok(())
     }
 
     /// Leaves the living.
@@ -104,7 +166,10 @@ impl Flow {
     /// # Errors
     /// The store's.
     pub async fn end(self) -> Result<(), Error> {
-        Ok(self.store.leave(self.node).await?)
+        for worker in self.workers {
+            self.store.leave(worker).await?;
+        }
+        Ok(())
     }
 
     /// Stores runs that are due now.
@@ -119,9 +184,7 @@ impl Flow {
             let ids = self.mint.runs(now, some);
             let batch: Vec<Submission> =
                 ids.into_iter().map(|id| self.submission(id, now)).collect();
-            self.store
-                .submit(&Actor::new("a benchmark", "this process"), &batch)
-                .await?;
+            self.store.submit(&actor(), &batch).await?;
             left -= some;
         }
         Ok(())
@@ -143,11 +206,22 @@ impl Flow {
         let began = now_us();
         self.insert(count).await?;
         let insert_s = seconds_since(began);
+        Ok(Stages {
+            insert_s,
+            ..self.life().await?
+        })
+    }
+
+    /// The stages of whatever is due.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn life(&self) -> Result<Stages, Error> {
         let began = now_us();
         let mut fired = Vec::new();
         let mut scanned = Scan::default();
         while let Some(fresh) = self.fire(&mut scanned).await? {
-            fired.push(fresh);
+            fired.extend(self.shares(fresh));
         }
         let fire_s = seconds_since(began);
         let began = now_us();
@@ -162,11 +236,30 @@ impl Flow {
             self.finish(fresh, claim).await?;
         }
         Ok(Stages {
-            insert_s,
+            insert_s: 0.0,
             fire_s,
             claim_s,
             finish_s: seconds_since(began),
         })
+    }
+
+    /// What each worker gets of a batch.
+    fn shares(&self, fresh: Fresh) -> Vec<Fresh> {
+        let mut shares: Vec<Fresh> = Vec::with_capacity(self.workers.len());
+        for (n, group) in fresh.runs.chunks(GROUP).enumerate() {
+            match shares.get_mut(n % self.workers.len()) {
+                Some(share) => share.runs.extend(group),
+                None => shares.push(Fresh {
+                    sent: Vec::new(),
+                    runs: group.to_vec(),
+                    worker: self.workers[n],
+                }),
+            }
+        }
+        if let Some(last) = shares.last_mut() {
+            last.sent = fresh.sent;
+        }
+        shares
     }
 
     /// Stores runs and brings them to their end on so many connections; answers with the seconds from the first scan to
@@ -253,7 +346,11 @@ impl Flow {
         let row = self.mint.outbox(now);
         let planner = Planner {
             answered: &Default::default(),
-            tasks: &|_| Lookup::Here(Arc::clone(&self.task)),
+            tasks: &|id| {
+                self.tasks
+                    .get(&id)
+                    .map_or(Lookup::Gone, |t| Lookup::Here(Arc::clone(t)))
+            },
             rules: &Rules::default(),
             board: &mut Board::default(),
             routes: &Routes::default(),
@@ -281,12 +378,16 @@ impl Flow {
             .iter()
             .map(|e| (e.waiting.run.id, e.waiting.run.attempt))
             .collect();
-        Ok(Some(Fresh { row, runs }))
+        Ok(Some(Fresh {
+            sent: vec![row],
+            runs,
+            worker: self.workers[0],
+        }))
     }
 
     async fn claim(&self, fresh: &Fresh) -> Result<Claim, Error> {
         let claim = Claim {
-            node: self.node,
+            node: fresh.worker,
             id: self.mint.claim(),
             runs: fresh.runs.clone(),
         };
@@ -320,10 +421,10 @@ impl Flow {
             })
             .collect();
         self.store.finish(&ends).await?;
-        let _ = self
-            .store
-            .mark_sent(&self.term, &[], at, &[fresh.row])
-            .await?;
+        if !fresh.sent.is_empty() {
+            let sent = self.store.mark_sent(&self.term, &[], at, &fresh.sent);
+            let _ = sent.await?;
+        }
         Ok(())
     }
 }

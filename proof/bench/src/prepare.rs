@@ -80,7 +80,11 @@ pub async fn add(site: &Site, control: &Editor, specs: &[TaskSpec]) -> Result<Ve
     stored(site, specs).await
 }
 
-async fn stored(site: &Site, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
+/// The tasks of these names.
+///
+/// # Errors
+/// The store's.
+pub async fn stored(site: &Site, specs: &[TaskSpec]) -> Result<Vec<Task>, Error> {
     let mut tasks = Vec::with_capacity(specs.len());
     for chunk in specs.chunks(LOOKUP) {
         let names: Vec<String> = chunk.iter().map(|s| s.name.clone()).collect();

@@ -71,9 +71,7 @@ impl Store {
         if offsets.is_empty() {
             return Ok(Some(Rests::new()));
         }
-        let clock = tx.rows(&NOW, &[]).await?.into_iter().next();
-        let clock = clock.map_or(Ok(i64::MAX), |mut row| row.int("clock"))?;
-        let now = Timestamp::from_ms(clock);
+        let now = clock(tx).await?;
         let mut runs = self.ahead(tx, &offsets, now).await?;
         runs.retain(|run| {
             let offset = run.task.and_then(|task| offsets.get(&task));
@@ -156,8 +154,19 @@ impl Store {
     }
 }
 
+async fn clock(tx: &mut Tx) -> Result<Timestamp, Failure> {
+    let clock = tx.rows(&NOW, &[]).await?.into_iter().next();
+    let clock = clock.map_or(Ok(i64::MAX), |mut row| row.int("clock"))?;
+    Ok(Timestamp::from_ms(clock))
+}
+
 /// From where on each task of an edit that is paused does so.
-async fn rests(tx: &mut Tx, edit: &Edit, gone: &[Run], now: Timestamp) -> Result<Rests, Failure> {
+async fn rests(
+    tx: &mut Tx,
+    edit: &Edit,
+    gone: &[Run],
+    looked: Timestamp,
+) -> Result<Rests, Failure> {
     let resting = edit.upserts.iter().filter_map(|upsert| match upsert.due {
         DueChange::Pause { offset } => Some((upsert.id, offset)),
         DueChange::Keep | DueChange::Replace { .. } => None,
@@ -170,6 +179,8 @@ async fn rests(tx: &mut Tx, edit: &Edit, gone: &[Run], now: Timestamp) -> Result
             rows.insert(row.int("due")?, row.int("due")?);
         }
     }
+    // What came due since the look may have been claimed.
+    let now = clock(tx).await?;
     let mut instants: HashMap<TaskId, Vec<Timestamp>> = HashMap::new();
     for run in gone {
         if let Some(task) = run.task {
@@ -180,7 +191,7 @@ async fn rests(tx: &mut Tx, edit: &Edit, gone: &[Run], now: Timestamp) -> Result
         let row = rows.get(&id.as_i64());
         let row = row.map(|at| Timestamp::from_ms(*at).minus(offset));
         let taken = instants.get(&id).into_iter().flatten().copied();
-        (id, ahead::paused_from(now, row, taken))
+        (id, ahead::paused_from(looked, now, row, taken))
     };
     Ok(resting.into_iter().map(from).collect())
 }

@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
+use sqlx::postgres::PgValueRef;
+use sqlx::sqlite::SqliteValueRef;
 use sqlx::{
-    Column as _, Connection as _, Executor as _, Postgres, Row as _, Sqlite, TypeInfo as _,
-    ValueRef as _,
+    Column as _, Connection as _, Database, Decode, Executor as _, Postgres, Row as _, Sqlite,
+    TypeInfo as _, ValueRef as _,
 };
 
 use super::dialect::Dialect;
@@ -151,29 +151,31 @@ async fn sqlite_rows(
     args: Args<'_>,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let rows = sqlite_query(text, args)?.fetch_all(connection).await?;
-    let cell = |row: &SqliteRow, at: usize| {
-        let kind = {
-            let raw = row.try_get_raw(at)?;
-            if raw.is_null() {
-                return Ok(Value::Null);
-            }
-            match raw.type_info().name() {
-                "TEXT" => Kind::Text,
-                "BLOB" => Kind::Bytes,
-                _ => Kind::Wide,
-            }
-        };
-        match kind {
-            Kind::Text => row.try_get_unchecked(at).map(Value::Text),
-            Kind::Bytes => row.try_get_unchecked(at).map(Value::Bytes),
-            _ => row.try_get_unchecked(at).map(Value::Int),
+    let mut read = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut cells = Vec::with_capacity(row.len());
+        for at in 0..row.len() {
+            cells.push(sqlite_cell(row.try_get_raw(at)?)?);
         }
-    };
-    let read = |row: &SqliteRow| {
-        let cells = (0..row.len()).map(|at| cell(row, at));
-        cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
-    };
-    rows.iter().map(read).collect()
+        read.push(Row::new(cells));
+    }
+    Ok(read)
+}
+
+/// Each cell has a type of its own there.
+fn sqlite_cell(raw: SqliteValueRef<'_>) -> Result<Value, sqlx::Error> {
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    match raw.type_info().name() {
+        "TEXT" => decoded::<Sqlite, _>(raw).map(Value::Text),
+        "BLOB" => decoded::<Sqlite, _>(raw).map(Value::Bytes),
+        _ => decoded::<Sqlite, _>(raw).map(Value::Int),
+    }
+}
+
+fn decoded<'r, DB: Database, T: Decode<'r, DB>>(raw: DB::ValueRef<'r>) -> Result<T, sqlx::Error> {
+    T::decode(raw).map_err(sqlx::Error::Decode)
 }
 
 /// What a cell holds.
@@ -213,26 +215,26 @@ async fn postgres_rows(
     let kinds: Vec<Kind> = columns
         .map(|column| Kind::named(column.type_info().name()))
         .collect();
-    let cell = |row: &PgRow, at: usize, kind: Kind| {
-        let cell = match kind {
-            Kind::Wide => row.try_get_unchecked::<Option<i64>, _>(at)?.map(Value::Int),
-            Kind::Middle => {
-                let n = row.try_get_unchecked::<Option<i32>, _>(at)?;
-                n.map(|n| Value::Int(n.into()))
-            }
-            Kind::Narrow => {
-                let n = row.try_get_unchecked::<Option<i16>, _>(at)?;
-                n.map(|n| Value::Int(n.into()))
-            }
-            Kind::Bytes => row.try_get_unchecked::<Option<_>, _>(at)?.map(Value::Bytes),
-            Kind::Text => row.try_get_unchecked::<Option<_>, _>(at)?.map(Value::Text),
-        };
-        Ok(cell.unwrap_or(Value::Null))
-    };
-    let read = |row: &PgRow| {
-        let cells = kinds.iter().enumerate();
-        let cells = cells.map(|(at, kind)| cell(row, at, *kind));
-        cells.collect::<Result<Vec<_>, sqlx::Error>>().map(Row::new)
-    };
-    rows.iter().map(read).collect()
+    let mut read = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut cells = Vec::with_capacity(kinds.len());
+        for (at, kind) in kinds.iter().enumerate() {
+            cells.push(postgres_cell(row.try_get_raw(at)?, *kind)?);
+        }
+        read.push(Row::new(cells));
+    }
+    Ok(read)
+}
+
+fn postgres_cell(raw: PgValueRef<'_>, kind: Kind) -> Result<Value, sqlx::Error> {
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    match kind {
+        Kind::Wide => decoded::<Postgres, _>(raw).map(Value::Int),
+        Kind::Middle => decoded::<Postgres, i32>(raw).map(|n| Value::Int(n.into())),
+        Kind::Narrow => decoded::<Postgres, i16>(raw).map(|n| Value::Int(n.into())),
+        Kind::Bytes => decoded::<Postgres, _>(raw).map(Value::Bytes),
+        Kind::Text => decoded::<Postgres, _>(raw).map(Value::Text),
+    }
 }

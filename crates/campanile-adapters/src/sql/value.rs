@@ -1,6 +1,8 @@
 //! What goes into a statement and what comes out: a handful of types that every database has. Owns the eager row and
 //! the table parameter; never speaks to a connection.
 
+use std::fmt::Write as _;
+
 use campanile_core::port::store;
 
 /// One cell of an answer.
@@ -191,7 +193,9 @@ impl Column {
     fn write_json(&self, row: usize, out: &mut String) {
         match self {
             Self::Ints(cells) => match cells.get(row).copied().flatten() {
-                Some(n) => out.push_str(&n.to_string()),
+                Some(n) => {
+                    let _ = write!(out, "{n}");
+                }
                 None => out.push_str("null"),
             },
             Self::Texts(cells) => match cells.get(row).and_then(Option::as_deref) {

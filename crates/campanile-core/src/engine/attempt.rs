@@ -37,7 +37,7 @@ use crate::metrics::Metrics;
 use crate::port::attempt::{Claim, Claimed, End, Finish};
 use crate::port::store::Error;
 use crate::run::lateness_ms;
-use crate::task::QueueName;
+use crate::task::{QueueName, TaskSpec};
 
 /// The first wait after the store failed; doubles up to [`RETRY_MAX`].
 pub const RETRY_INITIAL: Duration = Duration::from_millis(50);
@@ -272,31 +272,24 @@ async fn start(
         }
         return;
     };
+    let (mut last, log_of) = (None, |spec: &TaskSpec| worker.log_of(spec));
     for (claimed, cancel) in won.into_iter().zip(tokens) {
         let Some(permit) = permits.split(1) else {
             break;
         };
-        match attempt(&known, claimed, claim) {
-            Ok(mut attempt) => {
-                attempt.log = worker.log_of(&attempt.spec);
-                let about = About {
-                    task: attempt.task_name.clone(),
-                    queue: queue.clone(),
-                };
+        match attempt(&known, claimed, claim, cancel, &log_of) {
+            Ok(attempt) => {
+                let about = about(&mut last, &attempt.task_name, queue);
                 let (run, number) = (attempt.claimed.run, attempt.claimed.attempt);
                 let voice = Voice {
                     claim,
                     reported: attempt.reported.clone(),
                     log: attempt.log.clone(),
                 };
-                worker.in_hand.name(run, number, Arc::new(about), voice);
-                let stops = Stops {
-                    cancel,
-                    ..worker.stops.clone()
-                };
+                worker.in_hand.name(run, number, about, voice);
                 worker
                     .tracker
-                    .spawn(carry_out(Arc::clone(worker), attempt, stops, permit));
+                    .spawn(carry_out(Arc::clone(worker), attempt, permit));
             }
             Err(finish) => {
                 let _ = worker.ends.send(*finish).await;
@@ -307,13 +300,20 @@ async fn start(
     worker.freed.notify_waiters();
 }
 
-async fn carry_out(
-    worker: Arc<Worker>,
-    attempt: Attempt,
-    stops: Stops,
-    permit: OwnedSemaphorePermit,
-) {
-    let ended = match refusing::refusal(&worker, &attempt, &stops).await {
+/// What a run is called by. Neighbours are of one task more often than not, and share it.
+fn about(last: &mut Option<Arc<About>>, task: &str, queue: &QueueName) -> Arc<About> {
+    if let Some(same) = last.as_ref().filter(|about| about.task == task) {
+        return Arc::clone(same);
+    }
+    let about = About {
+        task: task.to_owned(),
+        queue: queue.clone(),
+    };
+    Arc::clone(last.insert(Arc::new(about)))
+}
+
+async fn carry_out(worker: Arc<Worker>, attempt: Attempt, permit: OwnedSemaphorePermit) {
+    let ended = match refusing::refusal(&worker, &attempt).await {
         Err(refused) => Some(Done {
             outcome: refused,
             returned: None,
@@ -322,7 +322,7 @@ async fn carry_out(
         Ok(given) => {
             failpoint::reach(Failpoint::Start);
             let (handlers, clock) = (&worker.shared.parts.handlers, &worker.shared.parts.clock);
-            let ended = running::run(&attempt, given, handlers, &**clock, &stops).await;
+            let ended = running::run(&attempt, given, handlers, &**clock, &worker.stops).await;
             failpoint::reach(Failpoint::HandlerEnded);
             ended
         }

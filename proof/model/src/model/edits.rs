@@ -234,7 +234,7 @@ impl Store {
             Some(DueChange::Keep) => {}
             Some(DueChange::Pause { .. }) => {
                 self.due.retain(|key| !of_task(key));
-                let from = ahead::paused_from(now, stood, taken.into_iter());
+                let from = ahead::paused_from(now, now, stood, taken.into_iter());
                 self.paused_from = Some(from);
                 return Written::Applied;
             }

@@ -55,15 +55,18 @@ pub fn is_ahead(run: &Run, offset: Duration, now: Timestamp) -> bool {
 }
 
 /// From which instant on a task is paused: the first that has no row. That is the earliest of those that were taken back and
-/// are still to come, and of the due row's; a task that has neither rests from now on.
+/// are still to come, and of the due row's; a task that has neither rests from now on. `looked` is the store's clock before
+/// what is ahead was looked for, `now` the clock when it has been taken back: an instant that came between may have been
+/// claimed, and then it is none of the rest's.
 #[must_use]
 pub fn paused_from(
+    looked: Timestamp,
     now: Timestamp,
     due_row: Option<Timestamp>,
     taken_back: impl Iterator<Item = Timestamp>,
 ) -> Timestamp {
-    let to_come = taken_back.filter(|at| *at > now);
-    let behind = now.plus(Duration::from_millis(1));
+    let to_come = taken_back.filter(|at| *at > looked);
+    let behind = now.max(looked).plus(Duration::from_millis(1));
     due_row.into_iter().chain(to_come).min().unwrap_or(behind)
 }
 

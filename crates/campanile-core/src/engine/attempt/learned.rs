@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::causes;
 use crate::decide::attempt::log::Room;
 use crate::decide::attempt::refusal::give_back;
@@ -65,6 +67,12 @@ pub async fn learn(worker: &Worker, won: &[Claimed]) -> Option<HashMap<TaskId, K
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         for (id, version) in won.iter().filter_map(|c| c.task) {
+            if needed
+                .get(&id)
+                .is_some_and(|k: &Known| k.version >= version)
+            {
+                continue;
+            }
             match known.get(&id).filter(|k| k.version >= version) {
                 Some(known) => drop(needed.insert(id, known.clone())),
                 None => missing.push(id),
@@ -117,6 +125,8 @@ pub fn attempt(
     known: &HashMap<TaskId, Known>,
     claimed: Claimed,
     claim: ClaimId,
+    cancel: CancellationToken,
+    log_of: &dyn Fn(&TaskSpec) -> Log,
 ) -> Result<Attempt, Box<Finish>> {
     let definition = claimed.task.and_then(|(id, _)| known.get(&id));
     // A run of a deleted task does not start, whatever it carries.
@@ -152,10 +162,11 @@ pub fn attempt(
         task: claimed.task.map(|(id, _)| (id, version)),
         claimed,
         claim,
+        log: log_of(&spec),
         spec,
         task_name,
         reported: Reported::default(),
-        log: Log::default(),
+        cancel,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::decide::attempt::Outcome;
 use crate::decide::publish::routing::{Abilities, Can, Need, Refusals};
 use crate::engine::attempt::Worker;
 use crate::engine::attempt::handlers::Handlers;
-use crate::engine::attempt::running::{Attempt, Stops};
+use crate::engine::attempt::running::Attempt;
 use crate::engine::attempt::secrets::{self, Given};
 use crate::failpoint::{self, Failpoint};
 use crate::limits;
@@ -58,24 +58,22 @@ impl Announced {
 ///
 /// # Errors
 /// The refusal, as the attempt's outcome.
-pub async fn refusal(worker: &Worker, attempt: &Attempt, stops: &Stops) -> Result<Given, Outcome> {
+pub async fn refusal(worker: &Worker, attempt: &Attempt) -> Result<Given, Outcome> {
     let handler = attempt.handler();
-    let why = if stops.drain.is_cancelled() {
+    let why = if worker.stops.drain.is_cancelled() {
         "its worker was stopping before it started".to_owned()
     } else {
-        let mut need = Need::of(handler).unwrap_or(Need::AnyCommand);
-        let why = match worker.shared.parts.handlers.refusal(handler).await {
-            Some(why) => why,
+        let (why, secrets_of) = match worker.shared.parts.handlers.refusal(handler).await {
+            Some(why) => (why, None),
             None => match secrets::give(worker, attempt).await {
                 Ok(given) => return Ok(given),
-                Err(why) => {
-                    if let Some((task, version)) = attempt.task {
-                        need = need.with_secrets(task, version);
-                    }
-                    why
-                }
+                Err(why) => (why, attempt.task),
             },
         };
+        let mut need = Need::of(handler).unwrap_or(Need::AnyCommand);
+        if let Some((task, version)) = secrets_of {
+            need = need.with_secrets(task, version);
+        }
         let token = need.exact();
         if worker.announced.is_news(&token) {
             tracing::warn!(

@@ -37,6 +37,8 @@ pub struct Attempt {
     pub reported: Reported,
     /// What it writes.
     pub log: Log,
+    /// Somebody asked for this run's end.
+    pub cancel: CancellationToken,
 }
 
 impl Attempt {
@@ -55,11 +57,9 @@ impl Attempt {
     }
 }
 
-/// Why an attempt was told to stop, beside its own timeout.
+/// Why all attempts of a worker are told to stop.
 #[derive(Debug, Clone, Default)]
 pub struct Stops {
-    /// Somebody asked for this run's end.
-    pub cancel: CancellationToken,
     /// The node drains, and its patience is over.
     pub drain: CancellationToken,
     /// The lease can't be kept: whatever the handler still does is no longer ours.
@@ -113,7 +113,7 @@ pub async fn run(
             return Some(Done { outcome, returned, log: log.close() });
         }
         () = clock.sleep(attempt.spec.timeout) => Some(Outcome::TimedOut),
-        () = stops.cancel.cancelled() => Some(Outcome::Cancelled),
+        () = attempt.cancel.cancelled() => Some(Outcome::Cancelled),
         () = stops.drain.cancelled() => Some(Outcome::Drained),
         () = stops.fence.cancelled() => None,
     };

@@ -168,7 +168,7 @@ impl Tables {
             let rows = due_of_task(&self.due, upsert.id);
             let row = rows.first().map(|key| key.at.minus(offset));
             let taken = instants.get(&upsert.id).into_iter().flatten().copied();
-            rests.insert(upsert.id, ahead::paused_from(now, row, taken));
+            rests.insert(upsert.id, ahead::paused_from(now, now, row, taken));
             for key in rows {
                 self.due.remove(&key);
             }

@@ -50,19 +50,32 @@ fn only_a_start_that_is_still_to_come_is_taken_back() {
 #[test]
 fn a_rest_begins_at_the_first_instant_without_a_row() {
     let taken = || [at(12), at(11)].into_iter();
-    assert_eq!(paused_from(at(10), Some(at(13)), taken()), at(11));
+    assert_eq!(paused_from(at(10), at(10), Some(at(13)), taken()), at(11));
     assert_eq!(
-        paused_from(at(10), Some(at(5)), taken()),
+        paused_from(at(10), at(10), Some(at(5)), taken()),
         at(5),
         "overdue ones too"
     );
     assert_eq!(
-        paused_from(at(10), None, std::iter::empty()),
+        paused_from(at(10), at(10), None, std::iter::empty()),
         at(10).plus(std::time::Duration::from_millis(1))
     );
     // One that has come and waits for its jitter has a row at once.
     let come = || [at(9), at(12)].into_iter();
-    assert_eq!(paused_from(at(10), Some(at(13)), come()), at(12));
+    assert_eq!(paused_from(at(10), at(10), Some(at(13)), come()), at(12));
+}
+
+#[test]
+fn what_was_claimed_while_it_was_looked_for_is_before_the_rest() {
+    // The run for 11 was won between the look at 10 and the end of taking back at 12.
+    let none = std::iter::empty();
+    assert!(paused_from(at(10), at(12), None, none) > at(12));
+    // The run for 11 was taken back, though its instant has come since: the rest answers for it.
+    let taken = [at(11)].into_iter();
+    assert_eq!(paused_from(at(10), at(12), None, taken), at(11));
+    // A clock that was set back between the two.
+    let none = std::iter::empty();
+    assert!(paused_from(at(10), at(9), None, none) > at(10));
 }
 
 #[test]
