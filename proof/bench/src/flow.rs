@@ -2,26 +2,28 @@
 //! broker, no handler. It is the ceiling that the engine is held against, and the quick way to many finished runs. It
 //! begins a term of its own, so no other node may lead meanwhile.
 
+#[cfg(test)]
+mod loads;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_core::actor::Actor;
 use campanile_core::decide::attempt as transitions;
-use campanile_core::decide::edit::place;
 use campanile_core::decide::fire::{CatchUp, Compiled, Lookup, Moment, Planned, Planner};
 use campanile_core::decide::permits::{Board, Rules};
 use campanile_core::decide::publish::routing::Routes;
 use campanile_core::id::{Mint, NodeId, OutboxId, RunId, TaskId};
 use campanile_core::limits;
 use campanile_core::port::attempt::{Claim, End, Finish};
-use campanile_core::port::edit::{Edit, Submission};
+use campanile_core::port::edit::Submission;
 use campanile_core::port::fire::{Fired, Scan, ScanLimits};
 use campanile_core::port::lead::{Bid, Term};
 use campanile_core::port::member::Node;
 use campanile_core::port::store::Store;
 use campanile_core::system::{spawn, wall_now};
-use campanile_core::task::{Task, TaskSpec};
+use campanile_core::task::Task;
 use campanile_schedule::time::Timestamp;
 use tokio::sync::{Mutex, mpsc};
 
@@ -53,9 +55,6 @@ pub struct Stages {
     /// Finish, and the removal of the outbox rows.
     pub finish_s: f64,
 }
-
-/// The interval of tasks with schedules.
-const EVERY: Duration = Duration::from_secs(86_400);
 
 /// A term and workers by hand.
 #[derive(Clone)]
@@ -118,47 +117,6 @@ impl Flow {
             tasks: HashMap::from([(task.task.id, Arc::clone(&task))]),
             task,
         })
-    }
-
-    /// The same with so many workers.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn among(mut self, workers: usize) -> Result<Self, Error> {
-        let now = self.store.leader().await?.now;
-        while self.workers.len() < workers {
-            let node = self.mint.node();
-            self.store.join(&worker(node, now)).await?;
-            self.workers.push(node);
-        }
-        Ok(self)
-    }
-
-    /// Stores tasks that are all due now.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn recur(&mut self, site: &Site, name: &str, count: usize) -> Result<(), Error> {
-        let now = self.store.leader().await?.now;
-        let specs: Vec<TaskSpec> = (0..count)
-            .map(|n| prepare::spec(&format!("{name}-{n:06}"), Some((EVERY, now))))
-            .collect();
-        for some in specs.chunks(prepare::BATCH) {
-            let put =
-                |spec: &TaskSpec| place::create(self.mint.task(now), spec.clone(), Some(now), now);
-            let edit = Edit {
-                upserts: some.iter().map(put).collect(),
-                ..Edit::default()
-            };
-            if !self.store.edit(&actor(), &edit, now).await?.is_applied() {
-                let message = "another node edits this store: stop it first".to_owned();
-                return Err(Error::Impossible(message));
-            }
-            for task in prepare::stored(site, some).await? {
-                self.tasks.insert(task.id, compiled(task)?);
-            }
-        }
-        Ok(())
     }
 
     /// Leaves the living.
