@@ -105,3 +105,4 @@ mod inbox;
 mod keys;
 mod opening;
 mod permits;
+mod rests;

@@ -1,0 +1,176 @@
+//! A rest beside a claim that wins while what was planned ahead is looked for. On SQLite there is one writer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile_conformance::somebody;
+use campanile_core::decide::attempt;
+use campanile_core::decide::edit::ahead::DueChange;
+use campanile_core::decide::edit::place;
+use campanile_core::id::{Mint, RunId};
+use campanile_core::port::edit::{Edit, Upsert};
+use campanile_core::port::fire::{Fired, Firing, OutboxEntry, ScanLimits};
+use campanile_core::port::lead::{Bid, Term};
+use campanile_core::port::store::Store;
+use campanile_core::system::{Random, pause, spawn, within};
+use campanile_core::task::{Task, TaskSpec};
+use campanile_schedule::time::Timestamp;
+use sqlx::PgPool;
+use xtask::servers::Postgres;
+
+use super::open;
+
+/// Less than a session waits for a lock.
+const AHEAD: Duration = Duration::from_millis(1_500);
+const SOON: Duration = Duration::from_secs(60);
+/// On a machine that is busy the instant may come before the look.
+const TRIES: usize = 10;
+
+const LOCK: &str = "LOCK TABLE campanile_run IN ACCESS EXCLUSIVE MODE";
+const WAITS: &str =
+    "SELECT count(*) FROM pg_locks WHERE relation = 'campanile_run'::regclass AND NOT granted";
+const NOW: &str = "SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
+const WIN: &str =
+    "UPDATE campanile_run SET state = 3, worker = 1, claim = 1, started_at = due_at WHERE id = $1";
+
+struct Stage {
+    store: Arc<dyn Store>,
+    mint: Mint,
+    term: Term,
+    pool: PgPool,
+}
+
+impl Stage {
+    async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    async fn until(&self, query: &'static str, fact: impl Fn(i64) -> bool) {
+        let holds = within(SOON, async {
+            while !fact(self.number(query).await) {
+                pause(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(holds.await.is_some(), "waited in vain: {query}");
+    }
+
+    /// A task whose only occurrence is planned ahead of its instant.
+    async fn planned(&self, name: &str) -> (Task, RunId) {
+        let now = self.store.leader().await.unwrap().now;
+        let due = now.plus(AHEAD);
+        let spec = serde_json::json!({
+            "name": name, "schedule": format!("at {due}"), "handler": {"native": "x"}
+        });
+        let spec: TaskSpec = serde_json::from_value(spec).unwrap();
+        let edit = Edit {
+            upserts: vec![place::create(self.mint.task(now), spec, Some(due), now)],
+            ..Edit::default()
+        };
+        let made = self.store.edit(somebody(), &edit, now).await.unwrap();
+        assert!(made.is_applied());
+        let task = self.named(name).await;
+        let limits = ScanLimits {
+            default: 10,
+            rooms: Default::default(),
+        };
+        let scan = self.store.scan(due, &limits).await.unwrap();
+        let run = attempt::occurrence(self.mint.runs(now, 1)[0], &task, due, self.term.epoch);
+        let id = run.id;
+        let firing = Firing {
+            edits: scan.edits,
+            at: now,
+            consumed: vec![scan.rows[0].key.clone()],
+            runs: vec![run],
+            outbox: Some(OutboxEntry {
+                id: self.mint.outbox(now),
+                runs: vec![(id, 1)],
+            }),
+            epoch: self.term.epoch,
+            ..Firing::default()
+        };
+        let fired = self.store.fire(&self.term, &firing).await.unwrap();
+        assert_eq!(fired, Fired::Applied);
+        (task, id)
+    }
+
+    async fn named(&self, name: &str) -> Task {
+        let names = [name.to_owned()];
+        self.store.tasks_by_name(&names).await.unwrap().remove(0)
+    }
+
+    /// Pauses a task whose run is won at its instant, between the pause's look at the clock and that at the runs. Answers
+    /// the instant and where the rest begins; `None` if the instant came before the first look.
+    async fn paused_beside_a_claim(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
+        let (task, run) = self.planned(name).await;
+        let due = self.store.run(run).await.unwrap().unwrap().run.due_at;
+        let mut winner = self.pool.begin().await.unwrap();
+        sqlx::query(LOCK).execute(&mut *winner).await.unwrap();
+        let pausing = spawn({
+            let store = Arc::clone(&self.store);
+            let mut spec = task.spec.clone();
+            spec.paused = true;
+            let rest = Upsert {
+                id: task.id,
+                expected: Some(task.version),
+                spec,
+                paused_from: None,
+                due: DueChange::Pause {
+                    offset: Duration::ZERO,
+                },
+            };
+            let edit = Edit {
+                upserts: vec![rest],
+                ..Edit::default()
+            };
+            async move { store.edit(somebody(), &edit, due).await }
+        });
+        self.until(WAITS, |waiting| waiting == 1).await;
+        let is_ahead = self.number(NOW).await < due.as_ms();
+        self.until(NOW, |now| now >= due.as_ms()).await;
+        let won = sqlx::query(WIN).bind(run.as_i64());
+        let won = won.execute(&mut *winner).await.unwrap();
+        assert_eq!(won.rows_affected(), 1);
+        winner.commit().await.unwrap();
+        assert!(pausing.await.unwrap().unwrap().is_applied());
+        let from = self.named(name).await.paused_from.unwrap();
+        is_ahead.then_some((due, from))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rest_begins_behind_what_was_won_while_it_was_made() {
+    let Some(server) = xtask::or_skip(Postgres::shared()) else {
+        return;
+    };
+    let url = server.create_database("rests").unwrap();
+    let store: Arc<dyn Store> = open(&url).await;
+    let mint = Mint::new(Arc::new(Random::from_seed(1)));
+    let term = Term {
+        epoch: 1,
+        holder: mint.holder(),
+    };
+    let bid = Bid {
+        read_epoch: 0,
+        term: term.clone(),
+        node: mint.node(),
+        node_name: "n".to_owned(),
+    };
+    assert!(store.begin_term(&bid).await.unwrap().is_applied());
+    let pool = PgPool::connect(&url).await.unwrap();
+    let stage = Stage {
+        store,
+        mint,
+        term,
+        pool,
+    };
+    for n in 0..TRIES {
+        if let Some((due, from)) = stage.paused_beside_a_claim(&format!("t{n}")).await {
+            assert!(due < from, "won at {due}, and rests from {from}");
+            return;
+        }
+    }
+    panic!("the instant came before the look in each of {TRIES} tries");
+}
