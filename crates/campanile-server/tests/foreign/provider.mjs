@@ -4,6 +4,8 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
+// Nobody reads standard output behind the issuer.
+console.info = console.error;
 const folder = process.argv[2];
 const require = createRequire(pathToFileURL(`${folder}/`));
 const { default: Provider } = await import(pathToFileURL(require.resolve("oidc-provider")));
