@@ -126,7 +126,7 @@ impl AttemptStore for Store {
         if let Thing::Due(key) = &aside.thing {
             self.intern([&key.queue]).await?;
         }
-        transaction!(ASIDE, self.pools.main, &self.random, tx => self.aside_in(tx, aside))
+        transaction!(ASIDE, self.pools.main, &self.random, tx => self.aside_in(tx, aside, false))
     }
 }
 

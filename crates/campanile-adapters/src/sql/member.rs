@@ -223,7 +223,8 @@ impl EvictStore for Store {
         if let Thing::Due(key) = &aside.thing {
             self.intern([&key.queue]).await?;
         }
-        let led = as_leader!(ASIDE, self, term, Footing::TERM, tx => self.aside_in(tx, aside))?;
+        let led =
+            as_leader!(ASIDE, self, term, Footing::TERM, tx => self.aside_in(tx, aside, true))?;
         Ok(led.written())
     }
 }

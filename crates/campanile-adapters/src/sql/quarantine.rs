@@ -30,9 +30,10 @@ static ASIDE_WAITING: Statement = Statement::new(
     "UPDATE campanile_run SET state = 8 WHERE id = :run AND state IN (1, 2) RETURNING task, queue, due_at, attempt",
 );
 
-/// Takes a run that can't be read out of everything, whatever its state.
+/// Takes a run that can't be read out of everything, whatever its state. Only a leader may take one that is running.
 static ASIDE_SPOILED: Statement = Statement::new(
-    "UPDATE campanile_run SET state = 8 WHERE id = :run AND state <> 8 RETURNING task, queue, due_at, attempt",
+    "UPDATE campanile_run SET state = 8 WHERE id = :run AND state <> 8 AND (:leads = 1 OR state <> 3)
+     RETURNING task, queue, due_at, attempt",
 );
 
 /// Its timers. A walk over what is due: rows spoil seldom.
@@ -123,6 +124,7 @@ impl Store {
         &self,
         tx: &mut Tx,
         aside: &Aside,
+        leads: bool,
     ) -> Result<Verdict<Written>, Failure> {
         let left = match &aside.thing {
             Thing::End(Finish {
@@ -137,7 +139,7 @@ impl Store {
             Thing::HandedOver { run, attempt } | Thing::Start { run, attempt } => {
                 aside_run(tx, *run, Some((*attempt, 0, true))).await?
             }
-            Thing::Row(Spoiled::Run(run)) => aside_spoiled(tx, *run).await?,
+            Thing::Row(Spoiled::Run(run)) => aside_spoiled(tx, *run, leads).await?,
             Thing::Row(Spoiled::Task(task)) => aside_due_of(tx, *task).await?,
             Thing::Row(Spoiled::Outbox(id)) => {
                 if tx.write(&DROP_LIST, &[("id", id.as_i64().into())]).await? == 0 {
@@ -240,12 +242,15 @@ async fn aside_run(
 }
 
 /// What can be read of it is kept.
-async fn aside_spoiled(tx: &mut Tx, run: RunId) -> Result<Option<Left>, Failure> {
-    let args = [("run", run.as_i64().into())];
+async fn aside_spoiled(tx: &mut Tx, run: RunId, leads: bool) -> Result<Option<Left>, Failure> {
+    let args = [
+        ("run", run.as_i64().into()),
+        ("leads", i64::from(leads).into()),
+    ];
     let Some(mut row) = tx.rows(&ASIDE_SPOILED, &args).await?.into_iter().next() else {
         return Ok(None);
     };
-    tx.write(&DROP_TIMERS_OF, &args).await?;
+    tx.write(&DROP_TIMERS_OF, &args[..1]).await?;
     let mut cell = || row.int("run").unwrap_or_default();
     Ok(Some(Left {
         task: cell(),

@@ -205,6 +205,7 @@ pub trait AttemptStore: Send + Sync + 'static {
 
     /// Sets aside what the store refuses to record, so that nothing waits for it and people see it: a run ends its part in
     /// everything (state [`crate::run::State::Quarantined`], permits given back), a task's due row is taken away. Stale if the
-    /// thing is not as it was seen.
+    /// thing is not as it was seen, and for a run that can't be read here while another worker runs it: that one could read
+    /// it, and its end is awaited.
     async fn set_aside(&self, aside: &Aside) -> Result<Written, Error>;
 }

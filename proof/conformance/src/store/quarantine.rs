@@ -298,6 +298,11 @@ pub async fn a_row_that_can_not_be_read_is_set_aside(store: Arc<dyn Store>) {
     let refused = f.submit(1).await.remove(0);
     let start = |run, attempt| Thing::Start { run, attempt };
     let spoiled = |run| Thing::Row(Spoiled::Run(run));
+    // Whoever runs it could read it: a worker that can't leaves it alone.
+    let entry = aside(spoiled(running.id));
+    let written = f.store.set_aside(&entry).await.unwrap();
+    assert_eq!(written, Written::Stale);
+    assert_eq!(f.row(running.id).await, running);
     // What may not change is set aside where it waits, at the attempt that was seen.
     for (thing, expected) in [
         (start(refused.id, 2), Written::Stale),

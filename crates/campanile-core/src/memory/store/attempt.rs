@@ -77,6 +77,6 @@ impl AttemptStore for MemoryStore {
     }
 
     async fn set_aside(&self, aside: &Aside) -> Result<Written, Error> {
-        Ok(self.lock().set_aside(aside))
+        Ok(self.lock().set_aside(aside, false))
     }
 }

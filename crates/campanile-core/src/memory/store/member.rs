@@ -157,7 +157,7 @@ impl EvictStore for MemoryStore {
         if !tables.holds(term) {
             return Ok(Written::Stale);
         }
-        Ok(tables.set_aside(aside))
+        Ok(tables.set_aside(aside, true))
     }
 }
 

@@ -27,13 +27,14 @@ pub(super) fn as_state(run: &Run, state: State) -> Run {
 }
 
 impl Tables {
-    pub(super) fn set_aside(&mut self, aside: &Aside) -> Written {
+    /// Only a leader may take a run that can't be read and is running.
+    pub(super) fn set_aside(&mut self, aside: &Aside, leads: bool) -> Written {
         let done = match &aside.thing {
             Thing::End(end) => self.aside_run(aside, (end.run, end.attempt), Some(end.claim)),
             Thing::HandedOver { run, attempt } | Thing::Start { run, attempt } => {
                 self.aside_run(aside, (*run, *attempt), None)
             }
-            Thing::Row(row) => self.aside_row(aside, *row),
+            Thing::Row(row) => self.aside_row(aside, *row, leads),
             Thing::Due(key) => self.aside_due(aside, key),
         };
         if done {
@@ -86,10 +87,11 @@ impl Tables {
         true
     }
 
-    fn aside_row(&mut self, aside: &Aside, row: Spoiled) -> bool {
+    fn aside_row(&mut self, aside: &Aside, row: Spoiled, leads: bool) -> bool {
         match row {
             Spoiled::Run(id) => {
-                let Some(run) = self.live.get(&id).filter(|r| r.state != State::Quarantined) else {
+                let run = self.live.get(&id).filter(|r| r.state != State::Quarantined);
+                let Some(run) = run.filter(|r| leads || r.state != State::Running) else {
                     return false;
                 };
                 let run = as_state(run, State::Quarantined);
