@@ -83,7 +83,7 @@ fn compiled(task: Task) -> Result<Arc<Compiled>, Error> {
 }
 
 impl Flow {
-    /// Begins a term and joins the living.
+    /// Begins a term and joins the members.
     ///
     /// # Errors
     /// The store's; a leader that does not give way.
@@ -119,7 +119,7 @@ impl Flow {
         })
     }
 
-    /// Leaves the living.
+    /// Leaves the members.
     ///
     /// # Errors
     /// The store's.

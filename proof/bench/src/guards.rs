@@ -152,15 +152,8 @@ const NOT_TOLD: &str = "SELECT sum(abs(n_tup_ins - n_tup_del - CASE relname
 const LOG: &str = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn";
 const KEPT: &str = "SELECT pg_total_relation_size('campanile_run_history')";
 
-/// What PostgreSQL counted, for a run.
-struct Counted {
-    statements: f64,
-    entries: f64,
-    log: f64,
-    kept: f64,
-}
-
-async fn counted(load: Load) -> Option<Counted> {
+/// What PostgreSQL counted: statements for 1,000 runs; of a run its index entries, bytes of the log, bytes kept.
+async fn counted(load: Load) -> Option<[f64; 4]> {
     let server = xtask::or_skip(Postgres::start())?;
     let _alone = ALONE.lock().await;
     let url = server.create_database("guards").unwrap();
@@ -190,22 +183,11 @@ async fn counted(load: Load) -> Option<Counted> {
     told(WARM_UP + RUNS);
     let entries = count(ENTRIES) - entries;
     flow.end().await.unwrap();
-    Some(Counted {
-        statements,
-        entries: per_run(entries),
-        log: per_run(log),
-        kept: per_run(kept),
-    })
+    Some([statements, per_run(entries), per_run(log), per_run(kept)])
 }
 
-/// Holds what was counted: statements for 1,000 runs, index entries, bytes of the log, bytes kept.
-fn hold_postgres(counted: &Counted, was: [f64; 4]) {
-    let is = [
-        counted.statements,
-        counted.entries,
-        counted.log,
-        counted.kept,
-    ];
+/// Holds what was counted, in the same order.
+fn hold_postgres(is: [f64; 4], was: [f64; 4]) {
     let whats = [
         ("statements for 1,000 runs", 0.5),
         ("index entries of a run", 2.0),
@@ -227,21 +209,21 @@ fn hold_postgres(counted: &Counted, was: [f64; 4]) {
 #[tokio::test]
 async fn a_run_costs_postgres_what_it_did() {
     if let Some(counted) = counted(Load::Asked).await {
-        hold_postgres(&counted, [20.6, 7.0, 1_075.0, 221.0]);
+        hold_postgres(counted, [20.6, 7.0, 1_075.0, 221.0]);
     }
 }
 
 #[tokio::test]
 async fn a_run_of_several_workers_costs_postgres_what_it_did() {
     if let Some(counted) = counted(Load::Shared).await {
-        hold_postgres(&counted, [35.6, 7.0, 1_089.0, 247.0]);
+        hold_postgres(counted, [35.6, 7.0, 1_089.0, 247.0]);
     }
 }
 
 #[tokio::test]
 async fn an_occurrence_costs_postgres_what_it_did() {
     if let Some(counted) = counted(Load::Recurring).await {
-        hold_postgres(&counted, [17.2, 7.0, 1_108.0, 234.0]);
+        hold_postgres(counted, [17.2, 7.0, 1_108.0, 234.0]);
     }
 }
 

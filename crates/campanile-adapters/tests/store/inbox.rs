@@ -7,16 +7,15 @@ use std::sync::Arc;
 use campanile_adapters::sql::{Store, enqueue};
 use campanile_core::decide::edit::inbox::{Became, Drained, Settled, decide, open as read};
 use campanile_core::id::Mint;
-use campanile_core::port::Written;
 use campanile_core::port::ask::AskRuns as _;
 use campanile_core::port::edit::InboxStore as _;
-use campanile_core::port::lead::{Bid, LeadStore as _, Term};
+use campanile_core::port::lead::Term;
 use campanile_core::system::Random;
 use campanile_schedule::time::Timestamp;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use xtask::servers::{Postgres, TempDir};
 
-use super::{open, sqlite_url};
+use super::{lead, open, sqlite_url};
 
 const NOW: Timestamp = Timestamp::from_ms(1_760_000_000_000);
 
@@ -35,17 +34,7 @@ impl Leader {
     async fn of(url: &str) -> Self {
         let store = open(url).await;
         let mint = Mint::new(Arc::new(Random::from_seed(7)));
-        let term = Term {
-            epoch: 1,
-            holder: mint.holder(),
-        };
-        let bid = Bid {
-            read_epoch: 0,
-            term: term.clone(),
-            node: mint.node(),
-            node_name: "leader".to_owned(),
-        };
-        assert_eq!(store.begin_term(&bid).await.unwrap(), Written::Applied);
+        let term = lead(&*store, &mint).await;
         Self { store, mint, term }
     }
 

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use campanile_adapters::sql;
 use campanile_conformance::lock::Handles;
+use campanile_core::id::Mint;
+use campanile_core::port::Written;
+use campanile_core::port::lead::{Bid, Term};
 use campanile_core::port::store::Store;
 use campanile_login::store::LoginStore;
 use xtask::servers::{Postgres, TempDir};
@@ -16,6 +19,22 @@ async fn open(url: &str) -> Arc<sql::Store> {
 
 fn sqlite_url(folder: &TempDir) -> String {
     format!("sqlite:{}", folder.join("store.db").display())
+}
+
+/// Begins a store's first term.
+async fn lead(store: &dyn Store, mint: &Mint) -> Term {
+    let term = Term {
+        epoch: 1,
+        holder: mint.holder(),
+    };
+    let bid = Bid {
+        read_epoch: 0,
+        term: term.clone(),
+        node: mint.node(),
+        node_name: "n".to_owned(),
+    };
+    assert_eq!(store.begin_term(&bid).await.unwrap(), Written::Applied);
+    term
 }
 
 /// Two nodes' handles on the lock of one store. It gives no hints: those behaviours are not asked of it.

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use campanile_core::decide::permits::LimitKey;
 use campanile_core::id::{Mint, TaskId};
-use campanile_core::port::lead::{Bid, Term};
 use campanile_core::port::store::Store;
 use campanile_core::system::Random;
 use xtask::servers::{Postgres, TempDir};
 
-use super::{open, sqlite_url};
+use super::{lead, open, sqlite_url};
 
 const LEFT_BEHIND: &str =
     "INSERT INTO campanile_permit (limit_key, n, run) VALUES ('overlap:0000000000007', 0, 99)";
@@ -22,17 +21,7 @@ async fn is_taken_back(store: Arc<dyn Store>) {
         1
     );
     let mint = Mint::new(Arc::new(Random::from_seed(1)));
-    let term = Term {
-        epoch: 1,
-        holder: mint.holder(),
-    };
-    let bid = Bid {
-        read_epoch: 0,
-        term: term.clone(),
-        node: mint.node(),
-        node_name: "n".to_owned(),
-    };
-    assert!(store.begin_term(&bid).await.unwrap().is_applied());
+    let term = lead(&*store, &mint).await;
     assert_eq!(store.sweep_permits(&term).await.unwrap(), Some(0));
     assert!(store.standings(&keys).await.unwrap().is_empty());
 }

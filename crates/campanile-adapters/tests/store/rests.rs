@@ -10,7 +10,7 @@ use campanile_core::decide::edit::place;
 use campanile_core::id::{Mint, RunId};
 use campanile_core::port::edit::{Edit, Upsert};
 use campanile_core::port::fire::{Fired, Firing, OutboxEntry, ScanLimits};
-use campanile_core::port::lead::{Bid, Term};
+use campanile_core::port::lead::Term;
 use campanile_core::port::store::Store;
 use campanile_core::system::{Random, pause, spawn, within};
 use campanile_core::task::{Task, TaskSpec};
@@ -18,7 +18,7 @@ use campanile_schedule::time::Timestamp;
 use sqlx::PgPool;
 use xtask::servers::Postgres;
 
-use super::open;
+use super::{lead, open};
 
 /// Less than a session waits for a lock.
 const AHEAD: Duration = Duration::from_millis(1_500);
@@ -148,17 +148,7 @@ async fn a_rest_begins_behind_what_was_won_while_it_was_made() {
     let url = server.create_database("rests").unwrap();
     let store: Arc<dyn Store> = open(&url).await;
     let mint = Mint::new(Arc::new(Random::from_seed(1)));
-    let term = Term {
-        epoch: 1,
-        holder: mint.holder(),
-    };
-    let bid = Bid {
-        read_epoch: 0,
-        term: term.clone(),
-        node: mint.node(),
-        node_name: "n".to_owned(),
-    };
-    assert!(store.begin_term(&bid).await.unwrap().is_applied());
+    let term = lead(&*store, &mint).await;
     let pool = PgPool::connect(&url).await.unwrap();
     let stage = Stage {
         store,
