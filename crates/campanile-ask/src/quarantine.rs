@@ -5,11 +5,13 @@ use campanile_schedule::time::Timestamp;
 
 use crate::access::thing_of_named;
 use crate::{Editor, Error};
+use campanile_core::decide::attempt::if_lost;
 use campanile_core::id::TaskId;
 use campanile_core::limits;
 use campanile_core::port::ask::Quarantined;
 use campanile_core::port::edit::Released;
 use campanile_core::port::store;
+use campanile_core::task::StartMode;
 
 /// Something that is set aside, with its task's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +38,9 @@ impl Editor {
     pub async fn release(&self, id: i64) -> Result<Released, Error> {
         self.may_on_aside(Right::Operate, id).await?;
         let now = self.now().await?;
-        match self.parts.store.release(&self.actor, id, now).await {
+        let if_lost = self.if_lost(id).await?;
+        let released = self.parts.store.release(&self.actor, id, now, if_lost);
+        match released.await {
             Ok(Released::Unknown) => Err(not_aside(id)),
             Ok(done) => {
                 self.work();
@@ -47,6 +51,31 @@ impl Editor {
                 cause_of(&error)
             ))),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How the run that is set aside may start again if its attempt was lost with its worker. Of a task that can't be read
+    /// nobody knows whether its runs may start twice: then not.
+    async fn if_lost(&self, id: i64) -> Result<StartMode, Error> {
+        let found = self.parts.store.quarantine(id.checked_sub(1), 1).await?;
+        let entry = found.iter().find(|entry| entry.id == id);
+        let Some(run) = entry.and_then(|entry| entry.run) else {
+            return Ok(StartMode::default());
+        };
+        let read = async {
+            let run = self.parts.store.run(run).await?;
+            let Some(task) = run.and_then(|record| record.run.task) else {
+                return Ok(StartMode::default());
+            };
+            let tasks = self.parts.store.tasks_by_id(&[task]).await?;
+            Ok(tasks
+                .first()
+                .map(|task| if_lost(&task.spec))
+                .unwrap_or_default())
+        };
+        match read.await {
+            Err(store::Error::Corrupt { .. }) => Ok(StartMode::AtMostOnce),
+            answer => answer.map_err(Error::from),
         }
     }
 
@@ -61,7 +90,8 @@ impl Editor {
                 entry.run.is_none() && entry.task.is_some_and(|task| tasks.contains(&task))
             };
             for entry in page.iter().filter(of_these) {
-                match store.release(&self.actor, entry.id, now).await {
+                let released = store.release(&self.actor, entry.id, now, StartMode::default());
+                match released.await {
                     Ok(released) => count += usize::from(released == Released::Done),
                     // The change goes on: it must not wait for what the store refuses.
                     Err(error) if error.is_refusal() => {

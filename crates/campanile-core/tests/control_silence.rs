@@ -11,7 +11,7 @@ use campanile_core::port::attempt::{Aside, Thing};
 use campanile_core::port::clock::Clock as _;
 use campanile_core::port::edit::EditStore as _;
 
-use campanile_core::task::Task;
+use campanile_core::task::{StartMode, Task};
 
 use crate::control::{World, at, spec};
 
@@ -135,7 +135,10 @@ async fn a_task_whose_next_occurrence_is_set_aside_says_so_and_how_to_go_on() {
         "{why:?}"
     );
     assert_ne!(why.verdict, Verdict::NoRecord);
-    w.store.release(somebody(), id, due).await.unwrap();
+    w.store
+        .release(somebody(), id, due, StartMode::default())
+        .await
+        .unwrap();
     assert_eq!(warning(&w, "m").await, None);
 }
 

@@ -172,6 +172,7 @@ macro_rules! __conformance_store {
             a_due_row_is_set_aside_and_released
             what_is_dropped_is_gone
             a_row_that_can_not_be_read_is_set_aside
+            what_ran_when_it_went_aside_was_lost
             a_list_that_can_not_be_read_is_made_anew
             a_rest_takes_back_what_is_planned
             a_rest_keeps_what_has_come_and_what_was_asked_for

@@ -17,6 +17,7 @@ use campanile_core::port::fire::Fired;
 use campanile_core::port::lead::Term;
 use campanile_core::port::store::Error;
 use campanile_core::run::{Reason, State};
+use campanile_core::task::StartMode;
 use campanile_schedule::time::Timestamp;
 
 use crate::sql::ask::RUN;
@@ -32,7 +33,7 @@ use crate::sql::points::{
     SUBMIT,
 };
 use crate::sql::publish::cap;
-use crate::sql::release::drop_in;
+use crate::sql::release::{How, drop_in};
 use crate::sql::statement::Statement;
 use crate::sql::store::{Store, first};
 use crate::sql::value::{Args, Table};
@@ -213,11 +214,18 @@ impl EditStore for Store {
         ))
     }
 
-    async fn release(&self, actor: &Actor, id: i64, at: Timestamp) -> Result<Released, Error> {
-        let answer = self.let_go(actor, id, at, false).await;
+    async fn release(
+        &self,
+        actor: &Actor,
+        id: i64,
+        at: Timestamp,
+        if_lost: StartMode,
+    ) -> Result<Released, Error> {
+        let how = How { at, if_lost };
+        let answer = self.let_go(actor, id, &how, false).await;
         if answer.as_ref().is_err_and(is_second_run) {
             // Recorded beside the first, as the ends of others are.
-            return self.let_go(actor, id, at, true).await;
+            return self.let_go(actor, id, &how, true).await;
         }
         answer
     }

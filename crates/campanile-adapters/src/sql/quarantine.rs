@@ -33,7 +33,7 @@ static ASIDE_WAITING: Statement = Statement::new(
 /// Takes a run that can't be read out of everything, whatever its state. Only a leader may take one that is running.
 static ASIDE_SPOILED: Statement = Statement::new(
     "UPDATE campanile_run SET state = 8 WHERE id = :run AND state <> 8 AND (:leads = 1 OR state <> 3)
-     RETURNING task, queue, due_at, attempt",
+     RETURNING task, queue, due_at, attempt, CASE WHEN claim IS NULL THEN 0 ELSE 1 END",
 );
 
 /// Its timers. A walk over what is due: rows spoil seldom.
@@ -73,6 +73,8 @@ struct Left {
     attempt: i64,
     queue: i64,
     due_at: i64,
+    /// Whether it was running: nothing else has a claim.
+    ran: bool,
 }
 
 /// How an attempt ended: claim, state, reason, when, and when the next one is due.
@@ -162,7 +164,8 @@ impl Store {
                 Verdict::Rollback(Written::Stale)
             });
         };
-        let (claim, state, reason, ended_at, ready_at) = ended(&aside.thing, aside.at);
+        let (claim, ended_as, reason, ended_at, ready_at) = ended(&aside.thing, aside.at);
+        let state = ended_as.or(left.ran.then_some(State::Running.as_i64()));
         let rows = Table::of([left.task])
             .ints([left.run])
             .ints([left.attempt])
@@ -238,6 +241,7 @@ async fn aside_run(
         queue: row.int("run")?,
         due_at: row.int("run")?,
         attempt: row.int("run")?,
+        ran: false,
     }))
 }
 
@@ -258,6 +262,7 @@ async fn aside_spoiled(tx: &mut Tx, run: RunId, leads: bool) -> Result<Option<Le
         queue: cell(),
         due_at: cell(),
         attempt: cell().clamp(0, i64::from(i32::MAX)),
+        ran: cell() == 1,
     }))
 }
 

@@ -446,6 +446,16 @@ pub fn conclude_lost(start: StartMode, losses: u32, now: Timestamp) -> End {
     }
 }
 
+/// How runs of a task may start, as far as losses go: one that says that lost runs are not tried again may start them once.
+#[must_use]
+pub fn if_lost(spec: &TaskSpec) -> StartMode {
+    if spec.retry.takes_lost() {
+        spec.start
+    } else {
+        StartMode::AtMostOnce
+    }
+}
+
 /// The end that the leader writes for a run whose worker died, under the claim that died with it. A run whose end was
 /// asked for is not started again. `None` for a row without a claim.
 #[must_use]

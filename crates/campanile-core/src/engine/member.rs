@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::causes;
-use crate::decide::attempt::lose;
+use crate::decide::attempt::{if_lost, lose};
 use crate::decide::member::{Watch, heartbeat_period};
 use crate::engine::Shared;
 use crate::engine::lead::clock_state;
@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::port::attempt::Finish;
 use crate::port::store::Error;
 use crate::run::Run;
-use crate::task::{StartMode, TaskSpec};
+use crate::task::StartMode;
 
 /// Runs of one look at what a dead worker held.
 const SWEEP_ROWS_MAX: usize = 1_000;
@@ -211,15 +211,6 @@ async fn start_modes(
             duty.rest(Duration::from_millis(100)).await?;
             Ok(None)
         }
-    }
-}
-
-/// A task that says that lost runs are not tried again may start them once, as far as losses go.
-fn if_lost(spec: &TaskSpec) -> StartMode {
-    if spec.retry.takes_lost() {
-        spec.start
-    } else {
-        StartMode::AtMostOnce
     }
 }
 

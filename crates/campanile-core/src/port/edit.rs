@@ -22,7 +22,7 @@ use crate::port::fire::{DueKey, Fired};
 use crate::port::lead::Term;
 use crate::port::store::Error;
 use crate::run::{Run, RunSpec, State};
-use crate::task::{Pause, TaskSpec};
+use crate::task::{Pause, StartMode, TaskSpec};
 
 /// The answer to a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,8 +263,15 @@ pub trait EditStore: Send + Sync + 'static {
     /// Lets a run that waits for its timer start at another instant: the timer is replaced in the same transaction.
     async fn move_run(&self, actor: &Actor, id: RunId, to: Timestamp) -> Result<Moved, Error>;
 
-    /// Lets go on what is set aside: its end is recorded now, or it waits for its start again.
-    async fn release(&self, actor: &Actor, id: i64, at: Timestamp) -> Result<Released, Error>;
+    /// Lets go on what is set aside: its end is recorded now, or it waits for its start again. A run that was running when it
+    /// went aside was lost with its worker: it goes on as [`crate::decide::attempt::lose`] says of `if_lost`.
+    async fn release(
+        &self,
+        actor: &Actor,
+        id: i64,
+        at: Timestamp,
+        if_lost: StartMode,
+    ) -> Result<Released, Error>;
 
     /// Forgets what is set aside, and its run with it.
     async fn drop_quarantined(&self, actor: &Actor, id: i64) -> Result<Written, Error>;

@@ -23,7 +23,7 @@ use campanile_core::port::fire::{Fired, Firing};
 use campanile_core::port::lead::Term;
 use campanile_core::port::store::Store;
 use campanile_core::run::{Reason, Run, State};
-use campanile_core::task::{Task, Texts};
+use campanile_core::task::{StartMode, Task, Texts};
 
 struct Chains {
     f: Fixture,
@@ -341,7 +341,10 @@ pub async fn a_chain_goes_on_from_what_was_set_aside(store: Arc<dyn Store>) {
         (c.holder(&task).await, c.next(&task).await),
         (Some(run.id), None)
     );
-    let released = c.f.store.release(somebody(), entry().await, at(7)).await;
+    let released =
+        c.f.store
+            .release(somebody(), entry().await, at(7), StartMode::default())
+            .await;
     assert_eq!(released.unwrap(), Released::Done);
     c.goes_on(&task, Some(at(35))).await;
 

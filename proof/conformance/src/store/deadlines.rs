@@ -21,6 +21,7 @@ use campanile_core::port::edit::Released;
 use campanile_core::port::fire::{DueKey, Fired, Firing, Owner};
 use campanile_core::port::store::Store;
 use campanile_core::run::{Reason, Run, State};
+use campanile_core::task::StartMode;
 
 /// No run starts after its deadline; one that has started once may try again.
 pub async fn nothing_starts_after_its_deadline(store: Arc<dyn Store>) {
@@ -94,7 +95,11 @@ pub async fn a_deadline_that_was_met_is_no_more_after_a_release(store: Arc<dyn S
         let aside = f.store.set_aside_for(&term, &entry).await.unwrap();
         assert_eq!(aside, Written::Applied);
         let seen = f.store.quarantine(None, 10).await.unwrap().remove(0);
-        let released = f.store.release(somebody(), seen.id, at(7)).await.unwrap();
+        let released = f
+            .store
+            .release(somebody(), seen.id, at(7), StartMode::default())
+            .await
+            .unwrap();
         assert_eq!(released, Released::Done);
         let row = f.row(run).await;
         let expected = transitions::wait_again(&before);

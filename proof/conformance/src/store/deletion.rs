@@ -24,8 +24,7 @@ use campanile_core::port::fire::Firing;
 use campanile_core::port::lead::Term;
 use campanile_core::port::store::Store;
 use campanile_core::run::{Reason, Run, State};
-use campanile_core::task::Label;
-use campanile_core::task::Task;
+use campanile_core::task::{Label, StartMode, Task};
 
 impl Fixture {
     async fn delete(&self, task: &Task, when: Timestamp) {
@@ -183,7 +182,7 @@ pub async fn what_is_released_of_a_deleted_task_is_looked_for(store: Arc<dyn Sto
     let aside = f.store.quarantine(None, 10).await.unwrap();
     let released = f
         .store
-        .release(somebody(), aside[0].id, at(40))
+        .release(somebody(), aside[0].id, at(40), StartMode::default())
         .await
         .unwrap();
     assert_eq!(released, Released::Done);

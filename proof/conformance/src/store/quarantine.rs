@@ -19,6 +19,7 @@ use campanile_core::port::fire::{DueKey, Firing, Owner};
 use campanile_core::port::lead::Term;
 use campanile_core::port::store::Store;
 use campanile_core::run::{Reason, Run, State};
+use campanile_core::task::StartMode;
 
 fn aside(thing: Thing) -> Aside {
     Aside {
@@ -38,7 +39,10 @@ impl Fixture {
     }
 
     async fn let_go(&self, id: i64) -> Released {
-        self.store.release(somebody(), id, at(7)).await.unwrap()
+        self.store
+            .release(somebody(), id, at(7), StartMode::default())
+            .await
+            .unwrap()
     }
 }
 
@@ -106,7 +110,10 @@ pub async fn a_retry_is_set_aside_and_released(store: Arc<dyn Store>) {
     assert_eq!(f.store.set_aside(&entry).await.unwrap(), Written::Applied);
     let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
     assert_eq!(
-        f.store.release(somebody(), id, at(7)).await.unwrap(),
+        f.store
+            .release(somebody(), id, at(7), StartMode::default())
+            .await
+            .unwrap(),
         Released::Done
     );
     let row = f.row(run.id).await;
@@ -141,7 +148,10 @@ pub async fn an_abandonment_is_set_aside_and_released(store: Arc<dyn Store>) {
         assert_eq!(f.row(run.id).await.state, State::Quarantined);
         let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
         assert_eq!(
-            f.store.release(somebody(), id, at(7)).await.unwrap(),
+            f.store
+                .release(somebody(), id, at(7), StartMode::default())
+                .await
+                .unwrap(),
             Released::Done
         );
         let row = f.row(run.id).await;
@@ -210,7 +220,10 @@ pub async fn a_hand_over_is_set_aside_and_released(store: Arc<dyn Store>) {
     assert!(f.store.waiting(&[(run.id, 1)]).await.unwrap().is_empty());
     let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
     assert_eq!(
-        f.store.release(somebody(), id, at(7)).await.unwrap(),
+        f.store
+            .release(somebody(), id, at(7), StartMode::default())
+            .await
+            .unwrap(),
         Released::Done
     );
     let row = f.row(run.id).await;
@@ -333,13 +346,18 @@ pub async fn a_row_that_can_not_be_read_is_set_aside(store: Arc<dyn Store>) {
     assert_eq!(seen.len(), 3);
     for entry in seen {
         assert_eq!(
-            f.store.release(somebody(), entry.id, at(7)).await.unwrap(),
+            f.store
+                .release(somebody(), entry.id, at(7), StartMode::default())
+                .await
+                .unwrap(),
             Released::Done
         );
     }
     for run in [&waiting, &refused, &running] {
-        assert_eq!(f.row(run.id).await.state, State::Scheduled);
-        assert!(f.due(at(1_000)).await.contains(&Fixture::run_key(run)));
+        let row = f.row(run.id).await;
+        assert_eq!((row.state, row.attempt), (State::Scheduled, 2));
+        assert!(f.due(at(1_000)).await.contains(&Fixture::run_key(&row)));
+        assert_eq!(row.losses, u32::from(run.id == running.id));
     }
     // A task, by its row alone.
     let task = f.task("t", at(10)).await;
@@ -352,10 +370,54 @@ pub async fn a_row_that_can_not_be_read_is_set_aside(store: Arc<dyn Store>) {
     let seen = f.store.quarantine(None, 10).await.unwrap();
     assert_eq!((seen[0].task, seen[0].run), (Some(task.id), None));
     f.store
-        .release(somebody(), seen[0].id, at(7))
+        .release(somebody(), seen[0].id, at(7), StartMode::default())
         .await
         .unwrap();
     assert_eq!(f.store.next_due(task.id).await.unwrap(), Some(at(10)));
+}
+
+/// Of a run that was running when it went aside nobody knows how far it came: released, it was lost with its worker, and goes
+/// on as its task allows.
+pub async fn what_ran_when_it_went_aside_was_lost(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let term = f.lead().await;
+    for (mode, cancelled, expected) in [
+        (
+            StartMode::AtLeastOnce,
+            false,
+            (State::Scheduled, Reason::None),
+        ),
+        (StartMode::AtMostOnce, false, (State::Failed, Reason::Lost)),
+        (
+            StartMode::AtLeastOnce,
+            true,
+            (State::Cancelled, Reason::Requested),
+        ),
+    ] {
+        let (node, claim, run) = f.running().await;
+        if cancelled {
+            assert_eq!(f.cancel(run.id).await, Cancel::Requested);
+        }
+        assert_eq!(f.store.evict(&term, node).await.unwrap(), Written::Applied);
+        let entry = aside(Thing::Row(Spoiled::Run(run.id)));
+        assert_eq!(f.put_aside(Some(&term), &entry).await, Written::Applied);
+        let id = f.store.quarantine(None, 10).await.unwrap()[0].id;
+        let released = f.store.release(somebody(), id, at(7), mode).await;
+        assert_eq!(released.unwrap(), Released::Done);
+        let row = f.row(run.id).await;
+        assert_eq!((row.state, row.reason), expected);
+        // The worker that was taken for dead writes nothing any more.
+        let late = f.finish(end(&run, claim, End::Succeeded)).await;
+        assert_eq!(late, Written::Stale);
+        let waits = row.state == State::Scheduled;
+        assert_eq!(
+            (row.attempt, row.losses),
+            if waits { (2, 1) } else { (1, row.losses) }
+        );
+        let due = f.due(at(1_000)).await;
+        assert_eq!(due.contains(&Fixture::run_key(&row)), waits);
+        assert!(f.store.quarantine(None, 10).await.unwrap().is_empty());
+    }
 }
 
 /// A list of what is to be published that can't be read is dropped, and what waits gets its timer back.

@@ -14,6 +14,7 @@ use campanile_core::port::fire::Fired;
 use campanile_core::port::lead::Term;
 use campanile_core::port::store::Error;
 use campanile_core::run::Run;
+use campanile_core::task::StartMode;
 use campanile_schedule::time::Timestamp;
 
 use super::FaultyStore;
@@ -48,9 +49,15 @@ impl EditStore for FaultyStore {
             .await
     }
 
-    async fn release(&self, actor: &Actor, id: i64, at: Timestamp) -> Result<Released, Error> {
-        self.write("release", self.inner.release(actor, id, at))
-            .await
+    async fn release(
+        &self,
+        actor: &Actor,
+        id: i64,
+        at: Timestamp,
+        if_lost: StartMode,
+    ) -> Result<Released, Error> {
+        let call = self.inner.release(actor, id, at, if_lost);
+        self.write("release", call).await
     }
 
     async fn drop_quarantined(&self, actor: &Actor, id: i64) -> Result<Written, Error> {

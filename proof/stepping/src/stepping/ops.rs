@@ -14,6 +14,7 @@ use campanile_core::port::lead::{Bid, Term};
 use campanile_core::port::member::Node;
 use campanile_core::port::store::{Error, Store};
 use campanile_core::run::Run;
+use campanile_core::task::StartMode;
 use campanile_schedule::time::Timestamp;
 
 /// Every instant that the scenes name lies before this one, and the clocks of all stores behind it.
@@ -286,7 +287,11 @@ impl Op {
             }
             Self::Release(run) => {
                 let released = match number_of(store, *run).await {
-                    Some(id) => store.release(somebody(), id, at).await,
+                    Some(id) => {
+                        store
+                            .release(somebody(), id, at, StartMode::default())
+                            .await
+                    }
                     None => Ok(Released::Unknown),
                 };
                 answer(released, |r| *r == Released::Done)

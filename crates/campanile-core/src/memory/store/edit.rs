@@ -23,6 +23,7 @@ use crate::port::fire::{DueKey, Fired, Owner};
 use crate::port::lead::Term;
 use crate::port::store::Error;
 use crate::run::{Run, State};
+use crate::task::StartMode;
 
 #[async_trait]
 impl EditStore for MemoryStore {
@@ -115,9 +116,15 @@ impl EditStore for MemoryStore {
         Ok(answer)
     }
 
-    async fn release(&self, actor: &Actor, id: i64, at: Timestamp) -> Result<Released, Error> {
+    async fn release(
+        &self,
+        actor: &Actor,
+        id: i64,
+        at: Timestamp,
+        if_lost: StartMode,
+    ) -> Result<Released, Error> {
         let mut tables = self.lock();
-        let released = tables.let_go(id, at)?;
+        let released = tables.let_go(id, at, if_lost)?;
         if released != Released::Unknown {
             let deed = || Deed::new("quarantine.release", "quarantine", &id.to_string());
             tables.note(actor, self.clock.now(), deed);
@@ -372,7 +379,7 @@ const fn known(run: RunId) -> Submitted {
 }
 
 impl Tables {
-    fn let_go(&mut self, id: i64, at: Timestamp) -> Result<Released, Error> {
+    fn let_go(&mut self, id: i64, at: Timestamp, start: StartMode) -> Result<Released, Error> {
         let Some((shown, thing)) = self.quarantine.remove(&id) else {
             return Ok(Released::Unknown);
         };
@@ -388,7 +395,8 @@ impl Tables {
                 }
                 Owner::Run(run) => self.wait_again(run),
             },
-            Thing::Start { run, .. } | Thing::Row(Spoiled::Run(run)) => self.wait_again(run),
+            Thing::Start { run, .. } => self.wait_again(run),
+            Thing::Row(Spoiled::Run(run)) => self.take_up(run, at, start)?,
             // Of a task its due row is set aside; of the outbox nothing.
             Thing::Row(Spoiled::Task(_) | Spoiled::Outbox(_)) => return Ok(Released::Superseded),
             Thing::End(end) => self.end_again(&end)?,

@@ -10,6 +10,8 @@ use crate::port::attempt::{Aside, End, Finish, Spoiled, Thing};
 use crate::port::fire::{DueKey, Owner};
 use crate::port::store::Error;
 use crate::run::{Run, State};
+use crate::task::StartMode;
+use campanile_schedule::time::Timestamp;
 
 fn timer_of(run: &Run) -> DueKey {
     DueKey {
@@ -147,6 +149,24 @@ impl Tables {
             let timer = timer_of(run);
             self.due.insert(timer);
         }
+    }
+
+    /// One that was running when it went aside was lost with its worker; any other waits again.
+    pub(super) fn take_up(
+        &mut self,
+        id: RunId,
+        at: Timestamp,
+        start: StartMode,
+    ) -> Result<(), Error> {
+        let run = self.live.get(&id);
+        let Some(lost) = run.and_then(|run| transitions::lose(run, start, at)) else {
+            self.wait_again(id);
+            return Ok(());
+        };
+        if let Some(run) = self.live.get_mut(&id) {
+            run.state = State::Running;
+        }
+        self.finish_one(&lost).map(drop)
     }
 
     /// The end is recorded as it was to be, without its texts.
