@@ -17,6 +17,7 @@ use super::Error;
 use super::program::own_program;
 use super::record::Record;
 use super::site::{Place, Site};
+use campanile_server::config::Hidden;
 use campanile_server::lifecycle::{self, Signals};
 
 /// `campanile-bench node`.
@@ -33,6 +34,15 @@ pub struct Args {
     /// How long a leader that died is waited for
     #[arg(long, default_value = "5s")]
     lock_ttl: String,
+    /// The node's roles
+    #[arg(long, default_value = "scheduler,worker,api")]
+    roles: String,
+    /// Where it listens
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: String,
+    /// The file that holds what it lets in
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// A node that runs.
@@ -57,7 +67,16 @@ pub async fn run(args: &Args) -> Result<ExitCode, Error> {
     };
     let signals = Signals::listen().map_err(unavailable)?;
     let record = Record::in_file(&args.record).map_err(unavailable)?;
-    let site = Site::join(&args.place, &args.name, &[("lock_ttl", &args.lock_ttl)]).await?;
+    let more = [
+        ("lock_ttl", args.lock_ttl.as_str()),
+        ("roles", &args.roles),
+        ("listen", &args.listen),
+    ];
+    let mut site = Site::join(&args.place, &args.name, &more).await?;
+    if let Some(file) = &args.token_file {
+        let token = std::fs::read_to_string(file).map_err(unavailable)?;
+        site.settings.http.token = Some(Hidden::new(token));
+    }
     let app = site.start(&record).await?;
     let drain = site.settings.node.drain;
     tokio::select! {
@@ -122,6 +141,12 @@ impl Child {
             process,
             log,
         })
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
     }
 
     /// Asks it to stop and waits until it has.

@@ -202,15 +202,7 @@ impl Cluster<'_> {
     fn notes(&self) -> Result<Vec<Noted>, Error> {
         let mut all = Vec::new();
         for path in &self.records {
-            let file = |source| Error::File {
-                path: path.clone(),
-                source,
-            };
-            let text = std::fs::read_to_string(path).map_err(file)?;
-            let notes = super::record::read(&text);
-            all.extend(notes.ok_or_else(|| {
-                Error::Impossible(format!("{} holds half a line", path.display()))
-            })?);
+            all.extend(super::record::read_file(path)?);
         }
         Ok(all)
     }
@@ -220,7 +212,8 @@ async fn next_term(store: &dyn Store, epoch: i64) -> Result<bool, Error> {
     Ok(store.leader().await?.epoch > epoch)
 }
 
-async fn whole(store: &dyn Store, names: &[&str]) -> Result<bool, Error> {
+/// Whether all of these have joined, and one of them leads.
+pub async fn whole(store: &dyn Store, names: &[&str]) -> Result<bool, Error> {
     let living = store.nodes().await?;
     let leader = store.leader().await?.node_name;
     let all = names
@@ -229,7 +222,11 @@ async fn whole(store: &dyn Store, names: &[&str]) -> Result<bool, Error> {
     Ok(all && names.contains(&leader.as_str()))
 }
 
-async fn wait_until<F: Future<Output = Result<bool, Error>>>(
+/// Waits for a fact of the cluster.
+///
+/// # Errors
+/// It is waited for in vain.
+pub async fn wait_until<F: Future<Output = Result<bool, Error>>>(
     what: &str,
     fact: impl Fn() -> F,
 ) -> Result<(), Error> {

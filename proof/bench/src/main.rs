@@ -15,6 +15,7 @@ mod hostile;
 mod idle;
 mod limit;
 mod logs;
+mod many;
 mod midnight;
 mod prepare;
 mod program;
@@ -78,11 +79,13 @@ enum Workload {
     Midnight(midnight::Args),
     /// Attempts that write all the time, and a burst beside them
     Logs(logs::Args),
+    /// One leader, several workers and API nodes, each a process of its own, on one database
+    Many(many::Args),
     /// The worst requests of each kind from many clients, beside a few tasks every second
     Hostile(hostile::Args),
     /// What store and broker do without the engine: the ceilings
     Limit(limit::Args),
-    /// One node of `failover`; not for people
+    /// One node of `failover` or `many`; not for people
     #[command(hide = true)]
     Node(child::Args),
     /// What the clients of `hostile` are measured against; not for people
@@ -241,6 +244,7 @@ async fn run(args: &Args) -> Result<Done, Error> {
         Workload::Failover(args) => failover::run(args).await,
         Workload::Midnight(args) => midnight::run(args).await,
         Workload::Logs(args) => logs::run(args).await,
+        Workload::Many(args) => many::run(args).await,
         Workload::Limit(args) => limit::run(args).await,
         Workload::Hostile(args) => hostile::run(args).await,
         Workload::Stub(args) => return hostile::stub::run(args).await.map(Done::Node),

@@ -11,6 +11,7 @@ use campanile_core::id::RunId;
 use campanile_core::port::handler::{Context, Failure, Handler};
 use tokio::sync::Notify;
 
+use super::Error;
 use super::clock::now_us;
 
 /// One start, as it was noted.
@@ -122,6 +123,19 @@ fn line(noted: &Noted) -> String {
         task,
     } = noted;
     format!("{} {attempt} {due_ms} {at_us} {task}\n", run.as_i64())
+}
+
+/// Reads a record in a file.
+///
+/// # Errors
+/// The file system's; half a line.
+pub fn read_file(path: &Path) -> Result<Vec<Noted>, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let half = || Error::Impossible(format!("{} holds half a line", path.display()));
+    read(&text).ok_or_else(half)
 }
 
 /// Reads the lines of a record in a file; `None` for a line that is none.

@@ -210,6 +210,13 @@ impl Site {
         &*self.ports.store
     }
 
+    /// What this process's nodes let in.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        let token = self.settings.http.token.as_ref();
+        token.map_or("", |token| token.reveal())
+    }
+
     /// What people ask of the system, without a node.
     #[must_use]
     pub fn control(&self) -> Editor {

@@ -194,13 +194,7 @@ impl Bench<'_> {
     async fn by_api(&self, due: Timestamp) -> Result<RunId, Error> {
         let unavailable = |e: reqwest::Error| Error::Unavailable(causes(&e));
         let url = format!("http://{}/api/v1/runs", self.app.address);
-        let token = self
-            .site
-            .settings
-            .http
-            .token
-            .as_ref()
-            .map_or("", |t| t.reveal());
+        let token = self.site.token();
         let body = json!({ "task": self.task.spec.name, "run_at": due });
         let answer = self
             .client
