@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::child::Child;
 use super::clock::{StoreClock, now_us};
-use super::figures::{Percentiles, rounded};
+use super::figures::{Percentiles, rounded, timeline};
 use super::progress::Progress;
 use super::record::Noted;
 use super::site::{Place, Scratch, Site};
@@ -27,6 +27,8 @@ const BETWEEN: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long around a fault lateness and gaps are looked for.
 const AROUND: Duration = Duration::from_secs(4);
+/// How much of the time before a fault is told.
+const BEFORE_US: i64 = 2_000_000;
 /// After the last instant: leases of killed workers run out meanwhile.
 const TAIL: Duration = Duration::from_secs(20);
 
@@ -68,6 +70,8 @@ struct Kind {
     gap_ms: Option<Percentiles>,
     /// The latest start of a first attempt.
     lateness_ms: Option<Percentiles>,
+    /// Starts in each tenth of a second around the first fault: the fault is at the end of the second second.
+    timeline: Vec<usize>,
 }
 
 struct Cluster<'a> {
@@ -249,8 +253,16 @@ fn kind(fault: Fault, events: &[Event], notes: &[Noted], clock: &StoreClock) -> 
         .iter()
         .filter_map(|e| latest(notes, clock, e.at_us))
         .collect();
+    let around = |event: &&Event| {
+        let (from, until) = (
+            event.at_us - BEFORE_US,
+            event.at_us + around_us() + BEFORE_US,
+        );
+        timeline(starts.iter().copied(), from, until)
+    };
     Kind {
         rounds: mine.len(),
+        timeline: mine.first().map(around).unwrap_or_default(),
         gap_ms: Percentiles::of_us(gaps),
         lateness_ms: Percentiles::of_us(late),
     }

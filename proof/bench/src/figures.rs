@@ -34,6 +34,39 @@ impl Percentiles {
     }
 }
 
+/// How many samples lie where: the upper end of each part, in milliseconds, and its samples. Each part is 1.41 times as wide as
+/// the one before it; the first holds all that is less than half a millisecond.
+#[must_use]
+pub fn histogram(samples_us: &[i64]) -> Vec<(f64, usize)> {
+    let mut parts: Vec<(f64, usize)> = Vec::new();
+    let mut sorted = samples_us.to_vec();
+    sorted.sort_unstable();
+    let mut upper = 0.5_f64;
+    let mut rest = sorted.as_slice();
+    while !rest.is_empty() {
+        let count = rest.partition_point(|us| ms(*us) < upper);
+        parts.push((rounded(upper), count));
+        rest = &rest[count..];
+        upper *= std::f64::consts::SQRT_2;
+    }
+    parts
+}
+
+/// How many instants lie in each tenth of a second after `from_us`, up to `until_us`.
+#[must_use]
+pub fn timeline(instants_us: impl Iterator<Item = i64>, from_us: i64, until_us: i64) -> Vec<usize> {
+    const STEP_US: i64 = 100_000;
+    let steps = (until_us - from_us).div_euclid(STEP_US).max(0);
+    let mut counts = vec![0; usize::try_from(steps).unwrap_or(0)];
+    for at_us in instants_us {
+        let step = usize::try_from((at_us - from_us).div_euclid(STEP_US));
+        if let Some(count) = step.ok().and_then(|step| counts.get_mut(step)) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
 /// The smallest sample that at least `share` of the samples do not exceed.
 #[expect(
     clippy::cast_possible_truncation,
@@ -95,6 +128,22 @@ mod tests {
         let one = Percentiles::of_us(vec![-250]).unwrap();
         assert_eq!((one.p50, one.p99, one.max), (-0.25, -0.25, -0.25));
         assert_eq!(Percentiles::of_us(vec![]), None);
+    }
+
+    #[test]
+    fn parts_and_steps_hold_every_sample_once() {
+        assert_eq!(histogram(&[]), []);
+        let parts = histogram(&[-5, 0, 499, 500, 706, 708, 3_000]);
+        let counts: Vec<usize> = parts.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [3, 2, 1, 0, 0, 0, 1]);
+        assert_eq!(parts[1].0, 0.707);
+        let steps = timeline(
+            [-1, 0, 99_999, 100_000, 299_999, 300_000].into_iter(),
+            0,
+            300_000,
+        );
+        assert_eq!(steps, [2, 1, 1]);
+        assert!(timeline([1].into_iter(), 5, 4).is_empty());
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Flow {
     term: Term,
     /// They take groups of a batch by turns, each its own in one claim.
     workers: Vec<NodeId>,
+    /// Due rows of one firing, at most.
+    batch: usize,
     /// The one whose runs are asked for.
     task: Arc<Compiled>,
     /// That one, and those with schedules.
@@ -114,9 +116,19 @@ impl Flow {
             mint,
             term,
             workers: vec![node],
+            batch: limits::SCAN_ROWS_MAX,
             tasks: HashMap::from([(task.task.id, Arc::clone(&task))]),
             task,
         })
+    }
+
+    /// The same with firings of so many rows at most.
+    #[must_use]
+    pub fn in_batches_of(&self, batch: usize) -> Self {
+        Self {
+            batch,
+            ..self.clone()
+        }
     }
 
     /// Leaves the members.
@@ -322,7 +334,7 @@ impl Flow {
             entries,
             covered,
             ..
-        } = planner.firing(&scanned.rows);
+        } = planner.firing(&scanned.rows[..scanned.rows.len().min(self.batch)]);
         match self.store.fire(&self.term, &firing).await? {
             Fired::Applied => {}
             Fired::Fenced | Fired::Edited => {

@@ -28,6 +28,10 @@ use super::{Error, Line, prepare};
 
 /// Connections that whole lives are overlapped on.
 const LANES: [usize; 3] = [1, 2, 4];
+/// Runs of one firing, claim and finish, to see what batches are worth.
+const BATCHES: [usize; 4] = [1, 10, 100, 1_000];
+/// Of each of them so many are fired at most.
+const FIRINGS: usize = 500;
 /// Runs and messages that only warm up.
 const WARM_UP: usize = 2_000;
 /// Messages that a consumer holds unacknowledged.
@@ -66,7 +70,9 @@ struct StoreLimit {
     stages_lives_per_s: Option<f64>,
     /// As a flow, by connections.
     lives_per_s: BTreeMap<String, Option<f64>>,
-    /// The best of those.
+    /// On all connections, by the runs of a batch.
+    by_batch: BTreeMap<usize, Option<f64>>,
+    /// The best of those by connections.
     best_lives_per_s: Option<f64>,
     cpu_s: Cpu,
 }
@@ -125,6 +131,7 @@ async fn of_store(args: &Args, site: &Site) -> Result<StoreLimit, Error> {
         }
     }
     let cpu_s = watched.since(&mark);
+    let by_batch = by_batch(args, &flow, &progress).await?;
     flow.end().await?;
     let [insert, fire, claim, finish, whole] = stages.map(|rates| median(&rates));
     let lives: BTreeMap<String, Option<f64>> = lives
@@ -139,8 +146,28 @@ async fn of_store(args: &Args, site: &Site) -> Result<StoreLimit, Error> {
         stages_lives_per_s: whole,
         best_lives_per_s: lives.values().flatten().copied().max_by(f64::total_cmp),
         lives_per_s: lives,
+        by_batch,
         cpu_s,
     })
+}
+
+async fn by_batch(
+    args: &Args,
+    flow: &Flow,
+    progress: &Progress,
+) -> Result<BTreeMap<usize, Option<f64>>, Error> {
+    let lanes = LANES.into_iter().max().unwrap_or(1);
+    let mut rates: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for _ in 0..args.rounds {
+        for batch in BATCHES {
+            let count = args.runs.min(batch * FIRINGS);
+            let flow = flow.in_batches_of(batch);
+            let seconds = flow.lives(count, lanes, progress).await?;
+            let rate = per_second(count, seconds);
+            rates.entry(batch).or_default().push(rate);
+        }
+    }
+    Ok(rates.iter().map(|(n, of)| (*n, median(of))).collect())
 }
 
 async fn of_broker(args: &Args, site: &Site) -> Result<BrokerLimit, Error> {

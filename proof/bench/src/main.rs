@@ -17,6 +17,7 @@ mod limit;
 mod logs;
 mod many;
 mod midnight;
+mod plot;
 mod prepare;
 mod program;
 mod progress;
@@ -85,6 +86,8 @@ enum Workload {
     Hostile(hostile::Args),
     /// What store and broker do without the engine: the ceilings
     Limit(limit::Args),
+    /// Draws what other workloads measured, from the lines that they printed
+    Plot(plot::Args),
     /// One node of `failover` or `many`; not for people
     #[command(hide = true)]
     Node(child::Args),
@@ -247,6 +250,13 @@ async fn run(args: &Args) -> Result<Done, Error> {
         Workload::Many(args) => many::run(args).await,
         Workload::Limit(args) => limit::run(args).await,
         Workload::Hostile(args) => hostile::run(args).await,
+        Workload::Plot(args) => {
+            let drawn = plot::run(args)?;
+            for file in drawn {
+                Out::default().line(file.display());
+            }
+            return Ok(Done::Node(ExitCode::SUCCESS));
+        }
         Workload::Stub(args) => return hostile::stub::run(args).await.map(Done::Node),
         Workload::Node(args) => return child::run(args).await.map(Done::Node),
     };

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::burst::{ended, wait_ended};
 use super::clock::{StoreClock, now_us, seconds_since};
-use super::figures::{Percentiles, ms, per_second, rounded};
+use super::figures::{Percentiles, ms, per_second, rounded, timeline};
 use super::history::{Counts, Key};
 use super::prepare;
 use super::progress::Progress;
@@ -43,6 +43,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 const WATCH_BEFORE: Duration = Duration::from_secs(2);
 /// Without any end recorded for so long, the rest is counted as missed.
 const STALL: Duration = Duration::from_secs(30);
+/// How much of the starts is told step by step.
+const TIMELINE_US: i64 = 60_000_000;
 /// Looks at the leader's counter between two looks at memory.
 const LOOKS_PER_MEMORY: u32 = 50;
 
@@ -77,6 +79,8 @@ struct Figures {
     counts: Counts,
     firings: Firings,
     starts_per_s: Rate,
+    /// Starts in each tenth of a second from the instant on, for a minute at most.
+    timeline: Vec<usize>,
     /// Statements that this process sent, from a little before the instant to the last end; null = no SQL.
     statements: Option<u64>,
     statements_per_run: Option<f64>,
@@ -188,6 +192,7 @@ async fn measure(args: &Args, site: &Site, app: &App, record: &Record) -> Result
         counts,
         firings: Firings::of(seen.steps),
         starts_per_s: crowd.rate(&notes, &clock),
+        timeline: crowd.timeline(&notes, &clock),
         statements: is_sql.then_some(statements),
         statements_per_run: is_sql.then(|| share(statements, args.tasks)),
         cpu_s,
@@ -273,11 +278,20 @@ impl Crowd {
         Ok((counts, late.collect()))
     }
 
+    /// When everything started, counted from the instant.
+    fn after_us(&self, notes: &[Noted], clock: &StoreClock) -> Vec<i64> {
+        let after = |n: &Noted| clock.at_us(n.at_us) - self.at.as_ms() * 1_000;
+        notes.iter().map(after).collect()
+    }
+
+    fn timeline(&self, notes: &[Noted], clock: &StoreClock) -> Vec<usize> {
+        let after = self.after_us(notes, clock);
+        let last = after.iter().max().copied().unwrap_or(0) + 100_000;
+        timeline(after.into_iter(), 0, last.min(TIMELINE_US))
+    }
+
     fn rate(&self, notes: &[Noted], clock: &StoreClock) -> Rate {
-        let after_us: Vec<i64> = notes
-            .iter()
-            .map(|n| clock.at_us(n.at_us) - self.at.as_ms() * 1_000)
-            .collect();
+        let after_us = self.after_us(notes, clock);
         let lasted_us = after_us.iter().max().copied().unwrap_or(0);
         let jitter_us = duration_ms(self.jitter) * 1_000;
         Rate {

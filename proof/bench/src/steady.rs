@@ -62,6 +62,7 @@ pub struct Heartbeat {
 #[derive(Debug, Serialize)]
 struct Figures {
     lateness_ms: Option<Percentiles>,
+    lateness_histogram: Vec<(f64, usize)>,
     #[serde(flatten)]
     counts: Counts,
     cpu_s: Cpu,
@@ -206,6 +207,7 @@ async fn measure(args: &Args, site: &Site, record: &Record, app: App) -> Result<
     let verdict = tally::verdict(&expected, &rows, &notes, &heartbeat.numbers(), &clock)?;
     Ok(Figures {
         lateness_ms: verdict.lateness,
+        lateness_histogram: verdict.histogram,
         counts: verdict.counts,
         cpu_s,
         memory,

@@ -12,7 +12,7 @@ use campanile_core::run::{Origin, Run, State};
 use campanile_core::system::pause;
 
 use super::clock::{StoreClock, now_us, seconds_since};
-use super::figures::Percentiles;
+use super::figures::{Percentiles, histogram};
 use super::history::{self, Counts, Disagreement, Key, Row, Start};
 use super::record::Noted;
 
@@ -26,6 +26,8 @@ pub struct Verdict {
     pub counts: Counts,
     /// Start minus instant, of every start; `None` without any.
     pub lateness: Option<Percentiles>,
+    /// The same, part by part: see [`histogram`].
+    pub histogram: Vec<(f64, usize)>,
     /// The earliest start's lateness in microseconds.
     pub first_us: Option<i64>,
 }
@@ -119,6 +121,7 @@ pub fn verdict(
     Ok(Verdict {
         counts,
         first_us: late.iter().min().copied(),
+        histogram: histogram(&late),
         lateness: Percentiles::of_us(late),
     })
 }
