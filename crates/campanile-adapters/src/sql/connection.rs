@@ -378,7 +378,7 @@ const fn begin(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => "BEGIN IMMEDIATE",
         Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
-        Dialect::MariaDb => "START TRANSACTION",
+        Dialect::MariaDb => "BEGIN",
     }
 }
 
