@@ -211,7 +211,7 @@ impl MariaDb {
     /// # Panics
     /// On the shared instance.
     pub fn kill9(&self) {
-        self.own().process().kill9();
+        self.own().process().kill9_family();
     }
 
     /// Starts it again on the same data and port, after [`Self::kill9`] or from a running state (then it is killed).
@@ -281,8 +281,8 @@ impl Drop for Instance {
             .process
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        process.sigcont();
-        process.kill9();
+        process.signal_family(nix::sys::signal::Signal::SIGCONT);
+        process.kill9_family();
     }
 }
 

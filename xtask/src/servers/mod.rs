@@ -7,6 +7,7 @@
 //! queue prefix. Tests that break a server start a private one.
 
 mod activemq;
+mod galera;
 mod mariadb;
 mod postgres;
 mod process;
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use activemq::{ActiveMq, Options as ActiveMqOptions, SHARED_VARIABLE as ACTIVEMQ_VARIABLE};
+pub use galera::Galera;
 pub use mariadb::{MariaDb, Options as MariaDbOptions, SHARED_VARIABLE as MARIADB_VARIABLE};
 pub use postgres::{Options as PostgresOptions, Postgres, SHARED_VARIABLE as POSTGRES_VARIABLE};
 pub use process::{Process, children_of};

@@ -159,6 +159,7 @@ mod mariadb {
     }
 }
 
+mod galera;
 mod inbox;
 mod keys;
 mod on_mariadb;
