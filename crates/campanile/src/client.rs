@@ -35,8 +35,8 @@ pub struct Campanile {
 }
 
 impl Campanile {
-    /// On the store at this URL: `sqlite:FILE`, `postgres://user:password@host:port/database`. An empty store gets its
-    /// tables; one of an earlier version is refused, unless [`Builder::migrate`] says otherwise.
+    /// On the store at this URL: `sqlite:FILE`, `postgres://user:password@host:port/database`, or
+    /// `mysql://user:password@host:port/database` for MariaDB. An empty store gets its tables; one of an earlier version is refused, unless [`Builder::migrate`] says otherwise.
     pub fn open(store: impl Into<String>) -> Builder<Url> {
         Builder::open(store.into())
     }

@@ -7,6 +7,8 @@
 //! queue prefix. Tests that break a server start a private one.
 
 mod activemq;
+mod galera;
+mod mariadb;
 mod postgres;
 mod process;
 mod redis;
@@ -20,6 +22,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use activemq::{ActiveMq, Options as ActiveMqOptions, SHARED_VARIABLE as ACTIVEMQ_VARIABLE};
+pub use galera::Galera;
+pub use mariadb::{MariaDb, Options as MariaDbOptions, SHARED_VARIABLE as MARIADB_VARIABLE};
 pub use postgres::{Options as PostgresOptions, Postgres, SHARED_VARIABLE as POSTGRES_VARIABLE};
 pub use process::{Process, children_of};
 pub use redis::{Redis, SHARED_VARIABLE as REDIS_VARIABLE};
@@ -83,6 +87,7 @@ pub fn install_line(packages: &[&str]) -> String {
 pub fn missing() -> Vec<&'static str> {
     let mut packages = Vec::new();
     packages.extend(postgres::missing());
+    packages.extend(mariadb::missing());
     packages.extend(redis::missing());
     packages.extend(sentinel::missing());
     packages.extend(activemq::missing());

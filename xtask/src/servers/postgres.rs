@@ -358,7 +358,7 @@ fn new_disk(folder: &TempDir, mib: u32) -> std::io::Result<Tmpfs> {
     Tmpfs::mount(&data, mib, server_user().and_then(ids_of))
 }
 
-fn ids_of(user: &str) -> Option<(u32, u32)> {
+pub(super) fn ids_of(user: &str) -> Option<(u32, u32)> {
     let users = std::fs::read_to_string("/etc/passwd").ok()?;
     let line = users
         .lines()

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use xtask::servers::{self, ActiveMq, Error, Postgres, Redis, TempDir};
+use xtask::servers::{self, ActiveMq, Error, MariaDb, Postgres, Redis, TempDir};
 use xtask::skip::FILE_VARIABLE;
 
 use crate::evidence;
@@ -55,20 +55,28 @@ pub fn run(filters: &[String]) -> bool {
 /// The servers of the whole run; ended with this value.
 struct Shared {
     postgres: Option<Arc<Postgres>>,
+    mariadb: Option<Arc<MariaDb>>,
     redis: Option<Arc<Redis>>,
     activemq: Option<Arc<ActiveMq>>,
 }
 
 impl Shared {
     fn start(steps: &mut Steps) -> Self {
-        let (postgres, redis, activemq) = std::thread::scope(|scope| {
+        let (postgres, mariadb, redis, activemq) = std::thread::scope(|scope| {
             let postgres = scope.spawn(Postgres::start);
+            let mariadb = scope.spawn(MariaDb::start);
             let redis = scope.spawn(Redis::start);
             let activemq = scope.spawn(ActiveMq::start);
-            (postgres.join(), redis.join(), activemq.join())
+            (
+                postgres.join(),
+                mariadb.join(),
+                redis.join(),
+                activemq.join(),
+            )
         });
         Self {
             postgres: take(steps, "PostgreSQL", postgres),
+            mariadb: take(steps, "MariaDB", mariadb),
             redis: take(steps, "Redis", redis),
             activemq: take(steps, "ActiveMQ", activemq),
         }
@@ -79,6 +87,9 @@ impl Shared {
         command.env(FILE_VARIABLE, skips);
         if let Some(server) = &self.postgres {
             command.env(servers::POSTGRES_VARIABLE, server.port().to_string());
+        }
+        if let Some(server) = &self.mariadb {
+            command.env(servers::MARIADB_VARIABLE, server.port().to_string());
         }
         if let Some(server) = &self.redis {
             command.env(servers::REDIS_VARIABLE, server.port().to_string());

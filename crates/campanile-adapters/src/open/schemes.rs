@@ -11,7 +11,8 @@ pub const STORE: &[Scheme] = &[
     ("sqlite", None),
     ("postgres", None),
     ("postgresql", None),
-    ("mysql", Some("write sqlite:FILE or postgres://… for now")),
+    ("mysql", None),
+    ("mariadb", None),
 ];
 
 /// Of `lock`.

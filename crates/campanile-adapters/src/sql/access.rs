@@ -10,6 +10,7 @@ use campanile_core::port::access::AccessStore;
 use campanile_core::port::store::Error;
 use campanile_schedule::time::Timestamp;
 
+use crate::sql::mariadb::steps;
 use crate::sql::pen::Record;
 use crate::sql::points::ACCESS;
 use crate::sql::publish::cap;
@@ -28,7 +29,8 @@ static PUT: Statement = Statement::new(
      scope = excluded.scope, created_at = excluded.created_at, created_by = excluded.created_by,
      expires_at = excluded.expires_at, used_at = NULL, revoked_at = NULL
      WHERE campanile_token.revoked_at IS NOT NULL OR campanile_token.expires_at <= :at",
-);
+)
+.on_mariadb(steps::PUT_TOKEN);
 
 /// Lets a token in no more.
 static REVOKE: Statement = Statement::new(

@@ -15,6 +15,7 @@ use campanile_schedule::time::Timestamp;
 use crate::sql::connection::transaction;
 use crate::sql::ends::{Ending, Hand};
 use crate::sql::log;
+use crate::sql::mariadb::steps;
 use crate::sql::points::{APPEND, ASIDE, FINISH};
 use crate::sql::rows::{origin_of, ranges_of, small, spec_of};
 use crate::sql::statement::Statement;
@@ -51,7 +52,8 @@ static CLAIM: Statement = Statement::differs(
         "v"
     ),
     claim!("", "@runs(lo int, hi int, a int) AS v"),
-);
+)
+.on_mariadb(steps::CLAIM);
 
 /// Versions of tasks that live.
 static VERSIONS: Statement = Statement::new(

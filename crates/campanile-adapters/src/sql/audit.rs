@@ -12,6 +12,7 @@ use campanile_schedule::time::Timestamp;
 
 use crate::sql::connection::{Tx, Verdict};
 use crate::sql::error::Failure;
+use crate::sql::mariadb::steps;
 use crate::sql::pen::{Record, as_editor};
 use crate::sql::points::ACCESS;
 use crate::sql::publish::cap;
@@ -25,7 +26,8 @@ const TABLE: &str = "campanile_audit";
 static NEXT: Statement = Statement::new(
     "UPDATE campanile_audit_head SET seq = seq + 1, at = CASE WHEN @now > at THEN @now ELSE at END
      WHERE id = 1 RETURNING seq, at, hash",
-);
+)
+.on_mariadb(steps::NEXT_LINE);
 
 /// A line.
 static INSERT: Statement = Statement::new(

@@ -8,11 +8,12 @@ use std::time::Duration;
 use campanile_core::failpoint::{self, Around};
 use campanile_core::port::store::{self, CALL_TIMEOUT};
 use campanile_core::system::{Random, pause, within};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{MySqlPool, PgPool, SqlitePool};
 
 use super::dialect::Dialect;
-use super::error::{Failure, is_broken};
+use super::error::{Failure, is_broken, is_taken};
 use super::gate::{MaybeGate, admit, admit_raw};
+use super::mariadb::Servers;
 use super::outage::{Outage, is_down};
 use super::session::Session;
 use super::space::Space;
@@ -39,6 +40,7 @@ pub(super) struct Pool {
 pub(super) enum Connections {
     Sqlite(SqlitePool),
     Postgres(PgPool),
+    MariaDb(MySqlPool, Arc<Servers>),
 }
 
 /// How the body of a transaction ends.
@@ -67,6 +69,7 @@ impl Pool {
         match self.connections {
             Connections::Sqlite(_) => Dialect::Sqlite,
             Connections::Postgres(_) => Dialect::Postgres,
+            Connections::MariaDb(..) => Dialect::MariaDb,
         }
     }
 
@@ -74,6 +77,13 @@ impl Pool {
         let got = match &self.connections {
             Connections::Sqlite(pool) => pool.acquire().await.map(Session::Sqlite),
             Connections::Postgres(pool) => pool.acquire().await.map(Session::Postgres),
+            Connections::MariaDb(pool, servers) => match pool.acquire().await {
+                Err(error) if is_broken(&error) && servers.choose(pool).await => {
+                    pool.acquire().await
+                }
+                got => got,
+            }
+            .map(Session::MariaDb),
         };
         match got {
             Ok(session) => Ok(session),
@@ -97,11 +107,7 @@ impl Pool {
 
     async fn try_begin(&self) -> Result<Tx, sqlx::Error> {
         let mut tx = self.held().await?;
-        tx.run_raw(match self.dialect() {
-            Dialect::Sqlite => "BEGIN IMMEDIATE",
-            Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
-        })
-        .await?;
+        tx.run_raw(begin(self.dialect())).await?;
         Ok(tx)
     }
 
@@ -160,7 +166,7 @@ impl Pool {
                 answer => answer,
             }
         };
-        let is_read = text.sql.starts_with("SELECT");
+        let is_read = text.answers() && text.then.is_empty();
         match within(CALL_TIMEOUT, call).await {
             Some(answer) if is_read => answer.map_err(|error| Failure::from(error).settled()),
             Some(answer) => answer.map_err(|error| Failure::from(error).in_doubt()),
@@ -175,20 +181,36 @@ impl Pool {
         args: Args<'_>,
         want: Want,
     ) -> Result<(Vec<Row>, u64), sqlx::Error> {
+        if !text.then.is_empty() {
+            return self.whole(text, args).await;
+        }
         let mut held = self.held().await?;
-        let text = &*admit(&held.gate, text).await;
-        let answer = match want {
-            Want::Rows => (held.session.rows(text, args).await?, 0),
-            Want::Count => (Vec::new(), held.session.write(text, args).await?),
-        };
+        let answer = held.one(text, args, want).await?;
         held.open = false;
         Ok(answer)
+    }
+
+    /// A statement of several steps, which needs a transaction.
+    async fn whole(&self, text: &Text, args: Args<'_>) -> Result<(Vec<Row>, u64), sqlx::Error> {
+        let mut tx = self.try_begin().await?;
+        match tx.steps(text, args).await {
+            Ok(answer) => {
+                tx.run_raw("COMMIT").await?;
+                tx.open = false;
+                Ok(answer)
+            }
+            Err(error) => {
+                tx.roll_back().await;
+                Err(error)
+            }
+        }
     }
 
     pub(super) async fn close(&self) {
         match &self.connections {
             Connections::Sqlite(pool) => pool.close().await,
             Connections::Postgres(pool) => pool.close().await,
+            Connections::MariaDb(pool, _) => pool.close().await,
         }
     }
 }
@@ -200,8 +222,8 @@ impl Tx {
         statement: &Statement,
         args: Args<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        let text = admit(&self.gate, statement.text(self.session.dialect())).await;
-        Ok(self.session.rows(&text, args).await?)
+        let text = statement.text(self.session.dialect());
+        Ok(self.all(text, args, Want::Rows).await?.0)
     }
 
     /// How many rows a statement changed.
@@ -210,8 +232,69 @@ impl Tx {
         statement: &Statement,
         args: Args<'_>,
     ) -> Result<u64, Failure> {
-        let text = admit(&self.gate, statement.text(self.session.dialect())).await;
-        Ok(self.session.write(&text, args).await?)
+        let text = statement.text(self.session.dialect());
+        Ok(self.all(text, args, Want::Count).await?.1)
+    }
+
+    /// The same of an insert that changes nothing when a key of it is taken. MariaDB counts what it left alone as changed, so
+    /// there the insert fails; nothing of it stands, and the transaction goes on.
+    pub(super) async fn write_if_free(
+        &mut self,
+        statement: &Statement,
+        args: Args<'_>,
+    ) -> Result<u64, Failure> {
+        match self.write(statement, args).await {
+            Err(Failure::Driver(error))
+                if self.dialect() == Dialect::MariaDb && is_taken(&error) =>
+            {
+                Ok(0)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn all(
+        &mut self,
+        text: &Text,
+        args: Args<'_>,
+        want: Want,
+    ) -> Result<(Vec<Row>, u64), sqlx::Error> {
+        if text.then.is_empty() {
+            self.one(text, args, want).await
+        } else {
+            self.steps(text, args).await
+        }
+    }
+
+    async fn one(
+        &mut self,
+        text: &Text,
+        args: Args<'_>,
+        want: Want,
+    ) -> Result<(Vec<Row>, u64), sqlx::Error> {
+        let text = &*admit(&self.gate, text).await;
+        Ok(match want {
+            Want::Rows => (self.session.rows(text, args).await?, 0),
+            Want::Count => (Vec::new(), self.session.write(text, args).await?),
+        })
+    }
+
+    /// The steps of one statement: see [`Text::is_guard`].
+    async fn steps(&mut self, text: &Text, args: Args<'_>) -> Result<(Vec<Row>, u64), sqlx::Error> {
+        let (mut rows, mut count) = (Vec::new(), 0);
+        for step in std::iter::once(text).chain(&text.then) {
+            let found = if step.answers() {
+                rows = self.one(step, args, Want::Rows).await?.0;
+                !rows.is_empty()
+            } else {
+                count = self.one(step, args, Want::Count).await?.1;
+                count > 0
+            };
+            if step.is_guard() && !found {
+                return Ok((Vec::new(), 0));
+            }
+        }
+        Ok((rows, count))
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -283,9 +366,19 @@ impl Drop for Tx {
             match &mut self.session {
                 Session::Sqlite(connection) => connection.close_on_drop(),
                 Session::Postgres(connection) => connection.close_on_drop(),
-                Session::OwnSqlite(_) | Session::OwnPostgres(_) => {}
+                Session::MariaDb(connection) => connection.close_on_drop(),
+                Session::OwnSqlite(_) | Session::OwnPostgres(_) | Session::OwnMariaDb(_) => {}
             }
         }
+    }
+}
+
+/// How a transaction begins. MariaDB's sessions are told their isolation once.
+const fn begin(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "BEGIN IMMEDIATE",
+        Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        Dialect::MariaDb => "BEGIN",
     }
 }
 

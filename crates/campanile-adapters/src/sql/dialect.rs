@@ -6,45 +6,50 @@
 pub(super) enum Dialect {
     Sqlite,
     Postgres,
+    /// MariaDB, by the protocol of MySQL.
+    MariaDb,
 }
 
-/// Word, SQLite, PostgreSQL.
-const WORDS: &[(&str, &str, &str)] = &[
+/// Word, SQLite, PostgreSQL, MariaDB.
+const WORDS: &[(&str, &str, &str, &str)] = &[
     // The database's clock in milliseconds; at the moment of asking, not of the transaction's begin.
     (
         "now",
         "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER)",
         "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)",
+        "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
     ),
     // Keeps the row that was read from being removed until this transaction ends.
-    ("share", "", "FOR KEY SHARE"),
+    ("share", "", "FOR KEY SHARE", "LOCK IN SHARE MODE"),
     // Keeps the rows that were read from everybody else, and waits for those who keep them.
-    ("lock", "", "FOR UPDATE"),
+    ("lock", "", "FOR UPDATE", "FOR UPDATE"),
     // Keeps the row from being changed, and sees it as it is then.
-    ("lock_shared", "", "FOR SHARE"),
+    ("lock_shared", "", "FOR SHARE", "LOCK IN SHARE MODE"),
     // Passes over rows that somebody else is about to change.
-    ("skip_locked", "", "FOR UPDATE SKIP LOCKED"),
+    ("skip_locked", "", "FOR UPDATE SKIP LOCKED", "FOR UPDATE SKIP LOCKED"),
     // Keeps the rows of `run` that were read from being changed until this transaction ends.
-    ("lock_run", "", "FOR UPDATE OF run"),
+    ("lock_run", "", "FOR UPDATE OF run", "FOR UPDATE"),
     // Separates the rows of a table parameter from what they are joined to: the parameter comes first.
-    ("with", "CROSS JOIN", "JOIN"),
-    ("on", "WHERE", "ON"),
+    ("with", "CROSS JOIN", "JOIN", "STRAIGHT_JOIN"),
+    ("on", "WHERE", "ON", "ON"),
     // Column types and table options.
-    ("row_id", "INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY"),
+    ("row_id", "INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY", "BIGINT PRIMARY KEY"),
     (
         "counted_id",
         "INTEGER PRIMARY KEY AUTOINCREMENT",
         "INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "INTEGER AUTO_INCREMENT PRIMARY KEY",
     ),
     (
         "counted_wide_id",
         "INTEGER PRIMARY KEY AUTOINCREMENT",
         "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "BIGINT AUTO_INCREMENT PRIMARY KEY",
     ),
-    ("bytes", "BLOB", "BYTEA"),
-    ("name", "TEXT COLLATE BINARY", "TEXT COLLATE \"C\""),
-    ("clustered", "WITHOUT ROWID", ""),
-    ("in_place", "", "WITH (fillfactor = 50)"),
+    ("bytes", "BLOB", "BYTEA", "LONGBLOB"),
+    ("name", "TEXT COLLATE BINARY", "TEXT COLLATE \"C\"", "VARCHAR(255)"),
+    ("clustered", "WITHOUT ROWID", "", ""),
+    ("in_place", "", "WITH (fillfactor = 50)", ""),
     // Rows that live for moments: room for their next versions in the same page, and a cleaning that neither comes for every
     // few of them nor waits for a fifth of all that wait.
     (
@@ -52,18 +57,20 @@ const WORDS: &[(&str, &str, &str)] = &[
         "",
         "ALTER TABLE campanile_run SET (fillfactor = 30, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE campanile_due SET (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);",
+        "",
     ),
 ];
 
 impl Dialect {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
+    pub(super) const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::MariaDb];
 
     /// Its place in a table with one entry for each.
     pub(super) const fn index(self) -> usize {
         match self {
             Self::Sqlite => 0,
             Self::Postgres => 1,
+            Self::MariaDb => 2,
         }
     }
 
@@ -72,15 +79,17 @@ impl Dialect {
         match self {
             Self::Sqlite => "SQLite",
             Self::Postgres => "PostgreSQL",
+            Self::MariaDb => "MariaDB",
         }
     }
 
     /// What a word means here.
     pub(super) fn word(self, word: &str) -> Option<&'static str> {
-        let (_, sqlite, postgres) = WORDS.iter().find(|(name, ..)| *name == word)?;
+        let (_, sqlite, postgres, mariadb) = WORDS.iter().find(|(name, ..)| *name == word)?;
         Some(match self {
             Self::Sqlite => sqlite,
             Self::Postgres => postgres,
+            Self::MariaDb => mariadb,
         })
     }
 
@@ -89,6 +98,7 @@ impl Dialect {
         match self {
             Self::Sqlite => format!("?{n}"),
             Self::Postgres => format!("${n}"),
+            Self::MariaDb => "?".to_owned(),
         }
     }
 
@@ -97,6 +107,7 @@ impl Dialect {
         match self {
             Self::Sqlite => (json_table(n, columns, alias), 1),
             Self::Postgres => (array_table(n, columns, alias), columns.len()),
+            Self::MariaDb => (json_rows(columns, alias), 1),
         }
     }
 }
@@ -128,5 +139,30 @@ fn array_table(n: usize, columns: &[(&str, &str)], alias: &str) -> String {
         "unnest({}) AS {alias}({})",
         arrays.join(", "),
         names.join(", ")
+    )
+}
+
+/// Whatever a column does not take it gives as another value, without a word: a text of another character set as question
+/// marks, one that is too long cut, a number beyond 64 bits as the highest. So texts are of no length and of our own
+/// collation, and a number is a [`i64`] before it is sent.
+fn json_rows(columns: &[(&str, &str)], alias: &str) -> String {
+    let path = |place: usize| match columns.len() {
+        1 => "$".to_owned(),
+        _ => format!("$[{place}]"),
+    };
+    let cells: Vec<String> = (0..)
+        .zip(columns)
+        .map(|(place, (name, kind))| {
+            let kind = if *kind == "text" {
+                "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+            } else {
+                "BIGINT"
+            };
+            format!("{name} {kind} PATH '{}'", path(place))
+        })
+        .collect();
+    format!(
+        "JSON_TABLE(?, '$[*]' COLUMNS({})) AS {alias}",
+        cells.join(", ")
     )
 }

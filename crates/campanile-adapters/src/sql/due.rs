@@ -11,6 +11,7 @@ use campanile_schedule::time::Timestamp;
 use crate::sql::connection::Tx;
 use crate::sql::error::Failure;
 use crate::sql::fire::INSERT_ROWS_MAX;
+use crate::sql::mariadb::steps;
 use crate::sql::statement::Statement;
 use crate::sql::store::Store;
 use crate::sql::value::{Row, Table};
@@ -44,7 +45,8 @@ static PUT_NEW_DUE: Statement = Statement::new(
 static PUT_DUE: Statement = Statement::new(
     "INSERT INTO campanile_due (queue, at, owner, n) SELECT q, t, o, k FROM @rows(q int, t int, o int, k int) AS v
      WHERE true ON CONFLICT (queue, at, owner, n) DO NOTHING",
-);
+)
+.on_mariadb(steps::PUT_DUE);
 
 impl Store {
     pub(super) fn due_of(&self, row: &mut Row) -> Result<DueKey, Error> {

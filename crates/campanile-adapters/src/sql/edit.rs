@@ -376,7 +376,7 @@ impl Store {
         args: Args<'_>,
     ) -> Result<Written, Error> {
         let changed = as_editor!(around, self, record, None, tx => async {
-            Ok(match tx.write(statement, args).await? {
+            Ok(match tx.write_if_free(statement, args).await? {
                 0 => Verdict::Rollback(Written::Stale),
                 _ => Verdict::Commit(Written::Applied),
             })

@@ -19,6 +19,7 @@ use crate::sql::connection::{Tx, Verdict};
 use crate::sql::dialect::Dialect;
 use crate::sql::error::Failure;
 use crate::sql::log;
+use crate::sql::mariadb;
 use crate::sql::pen::{Footing, LeaderTx, Record, as_editor, as_leader};
 use crate::sql::requeue::requeue;
 use crate::sql::rows::clean_error;
@@ -46,7 +47,6 @@ macro_rules! history_columns {
          failures, losses, origin, priority, state, reason, cancel_requested, error, submitter"
     };
 }
-pub(super) use history_columns;
 macro_rules! ends {
     () => {
         "@ends(id int, attempt int, claim int, state int, reason int, at int, failed int, lost int, handed int, note text) AS e"
@@ -59,6 +59,7 @@ macro_rules! as_expected {
          AND ((e.claim IS NULL AND run.state IN (1, 2)) OR (run.state = 3 AND run.claim = e.claim))"
     };
 }
+pub(super) use {as_expected, ended_columns, ends, history_columns};
 
 /// Moves runs into history, each under the guard of its end, and answers which.
 static END: Statement = Statement::differs(
@@ -89,7 +90,8 @@ static END: Statement = Statement::differs(
         " FROM gone)
          SELECT id, attempt, claim, limited, task, due_at FROM gone"
     ),
-);
+)
+.on_mariadb(mariadb::ends::END);
 
 /// Removes what was just copied into history, where moving takes two statements.
 static REMOVE: Statement =

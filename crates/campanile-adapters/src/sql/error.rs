@@ -91,6 +91,20 @@ pub enum OpenError {
         #[source]
         source: Cause,
     },
+    /// A migration failed where changes of tables commit by themselves; what it had made stands.
+    #[error(
+        "store: migration {version} ({name}) stopped half-way, and what it had made stays, for MariaDB commits each change of a \
+         table: see the cause, and start again; it goes on from there"
+    )]
+    HalfMade {
+        /// Which migration.
+        version: i64,
+        /// Its name.
+        name: String,
+        /// The driver's error.
+        #[source]
+        source: Cause,
+    },
     /// The file can't be made or read.
     #[error(
         "store: {path} can't be opened as a database file: check the folder and its permissions"
@@ -154,6 +168,9 @@ impl Failure {
 /// Where to look when no connection could be made: as near to the cause as the driver's error tells it.
 pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
     match error {
+        sqlx::Error::Database(said) if number(&**said).is_some() => {
+            number(&**said).map_or("", mariadb_remedy)
+        }
         sqlx::Error::Database(said) => match said.code().as_deref() {
             Some("28P01" | "28000") => "check the user and the password in the setting `store`",
             Some("3D000") => "make the database, or name another one in the setting `store`",
@@ -208,9 +225,39 @@ pub(super) fn is_contended(error: &sqlx::Error) -> bool {
     kind(error) == Kind::Contended
 }
 
+/// Whether a key was taken.
+pub(super) fn is_taken(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// MariaDB's number of an error: its states tell too little.
+fn number(error: &dyn sqlx::error::DatabaseError) -> Option<u16> {
+    let error = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>();
+    error.map(sqlx::mysql::MySqlDatabaseError::number)
+}
+
+fn mariadb_remedy(number: u16) -> &'static str {
+    match number {
+        1045 | 1698 => "check the user and the password in the setting `store`",
+        1049 => "make the database, or name another one in the setting `store`",
+        1044 | 1142 | 1227 => "give the user of the setting `store` the rights that it lacks",
+        1040 | 1203 | 1226 => {
+            "it has no connection left: raise its `max_connections`, or run fewer nodes"
+        }
+        1053 => "it stops: wait for it",
+        1193 => "it is no MariaDB of version 10.6 or later: use one",
+        _ => "check the setting `store` and the server's log",
+    }
+}
+
 fn kind(error: &sqlx::Error) -> Kind {
     match error {
-        sqlx::Error::Database(error) => error.code().map_or(Kind::Unable, |code| code_kind(&code)),
+        sqlx::Error::Database(error) => match number(&**error) {
+            Some(number) => number_kind(number, error.message()),
+            None => error.code().map_or(Kind::Unable, |code| code_kind(&code)),
+        },
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -261,9 +308,81 @@ fn code_kind(code: &str) -> Kind {
     }
 }
 
+/// MariaDB's numbers. Of those that are contended some have ended the transaction and some have not: all of it is made again.
+fn number_kind(number: u16, message: &str) -> Kind {
+    match number {
+        // Lock wait, deadlock (also with another server of a cluster, at the commit), statement time, interrupted, changed.
+        1205 | 1213 | 1969 | 1317 | 1020 => Kind::Contended,
+        // Not ready, killed, gone, lost; too many connections; the server stops; and 1180: nobody knows whether it was
+        // committed.
+        1047
+        | 1927
+        | 2006
+        | 2013
+        | 1040
+        | 1203
+        | 1226
+        | 1053
+        | 1080
+        | 1129
+        | 1152
+        | 1158..=1161
+        | 1180
+        | 1184 => Kind::Broken,
+        1021 | 1114 => Kind::Full,
+        // An error of the engine's or of a file's, with the system's number of it.
+        1026 | 1030 if message.contains("28") => Kind::Full,
+        // A constraint, a value that can't be, a row or packet that is too big, a trigger's no, a broken page or index.
+        1022
+        | 1048
+        | 1062
+        | 1118
+        | 1153
+        | 1169
+        | 1216
+        | 1217
+        | 1264..=1265
+        | 1292
+        | 1364..=1366
+        | 1406
+        | 1451
+        | 1452
+        | 1557
+        | 1586
+        | 1644
+        | 1690
+        | 1712
+        | 1877
+        | 4025 => Kind::Refused,
+        _ => Kind::Unable,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_mariadb_are_told_apart() {
+        let kind = |number| number_kind(number, "");
+        for number in [1205, 1213, 1969, 1317] {
+            assert_eq!(kind(number), Kind::Contended, "{number}");
+        }
+        for number in [1047, 1927, 2006, 2013, 1180, 1040] {
+            assert_eq!(kind(number), Kind::Broken, "{number}");
+        }
+        for number in [1062, 1048, 1264, 1366, 1406, 1644, 4025] {
+            assert_eq!(kind(number), Kind::Refused, "{number}");
+        }
+        assert_eq!(kind(1114), Kind::Full);
+        assert_eq!(
+            number_kind(1030, "Got error 28 \"No space left on device\""),
+            Kind::Full
+        );
+        for number in [1064, 1142, 1146, 1290, 1030, 4037] {
+            assert_eq!(kind(number), Kind::Unable, "{number}");
+        }
+    }
 
     #[test]
     fn codes_of_both_databases_are_told_apart() {

@@ -22,6 +22,7 @@ use crate::sql::connection::{Tx, Verdict};
 use crate::sql::dialect::Dialect;
 use crate::sql::error::Failure;
 use crate::sql::lead::{LEADER, leader_of};
+use crate::sql::mariadb::scan;
 use crate::sql::outbox;
 use crate::sql::pen::{Footing, LeaderTx, as_leader};
 use crate::sql::points::FIRE;
@@ -97,6 +98,9 @@ pub(super) fn scan_text(
     until: Timestamp,
     dialect: Dialect,
 ) -> (Text, Vec<(&'static str, Arg)>) {
+    if dialect == Dialect::MariaDb {
+        return scan::text(queues, until);
+    }
     let part = |at: usize| {
         format!(
             "SELECT * FROM (SELECT due.queue, at, owner, n FROM campanile_due AS due WHERE due.queue = \

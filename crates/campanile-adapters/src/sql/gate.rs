@@ -32,6 +32,7 @@ pub(super) async fn admit<'t>(gate: &MaybeGate, text: &'t Text) -> Cow<'t, Text>
             Cow::Owned(Text {
                 sql: Arc::from(sql),
                 params: text.params.clone(),
+                then: text.then.clone(),
             })
         })
 }

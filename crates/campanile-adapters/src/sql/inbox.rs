@@ -18,6 +18,7 @@ use campanile_schedule::time::Timestamp;
 
 use crate::sql::connection::Verdict;
 use crate::sql::error::Failure;
+use crate::sql::mariadb::steps;
 use crate::sql::pen::{Footing, LeaderTx, as_leader};
 use crate::sql::points::DRAIN;
 use crate::sql::publish::cap;
@@ -40,7 +41,8 @@ static LOOK: Statement = Statement::differs(
 static OPEN: Statement = Statement::differs(
     "SELECT id, CAST(request AS BLOB) FROM campanile_inbox WHERE id IN (SELECT id FROM @ids(id int) AS v) ORDER BY id",
     "SELECT id, CONVERT_TO(request, 'UTF8') FROM campanile_inbox WHERE id IN (SELECT id FROM @ids(id int) AS v) ORDER BY id",
-);
+)
+.on_mariadb(steps::OPEN_INBOX);
 
 /// Takes rows out; answers which were there.
 static TAKE: Statement = Statement::new(
@@ -57,7 +59,8 @@ static KEEP: Statement = Statement::new(
 pub(super) static FORGET_SETTLED: Statement = Statement::new(
     "DELETE FROM campanile_inbox_settled WHERE at < :before
      AND id IN (SELECT id FROM campanile_inbox_settled ORDER BY id LIMIT :limit)",
-);
+)
+.on_mariadb(steps::FORGET_SETTLED);
 
 #[async_trait]
 impl InboxStore for Store {

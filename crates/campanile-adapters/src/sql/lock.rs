@@ -12,6 +12,7 @@ use campanile_schedule::time::duration_ms;
 use tokio::sync::Mutex;
 
 use super::error::is_broken;
+use super::mariadb::steps;
 use super::open::Place;
 use super::outage;
 use super::session::Session;
@@ -26,7 +27,8 @@ static ACQUIRE: Statement = Statement::new(
     "INSERT INTO campanile_store_lock AS store_lock (name, holder, expires_at) VALUES (:name, :holder, @now + :ttl)
      ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
      WHERE store_lock.holder = excluded.holder OR store_lock.expires_at <= @now",
-);
+)
+.on_mariadb(steps::ACQUIRE_LOCK);
 
 /// Who has the lease, and for how long. What the statement above changed is never asked of its count.
 static HELD: Statement =

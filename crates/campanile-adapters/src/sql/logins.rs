@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::sql::connection::{Tx, Verdict};
 use crate::sql::error::Failure;
+use crate::sql::mariadb::steps;
 use crate::sql::pen::{Record, as_editor};
 use crate::sql::points::PEOPLE;
 use crate::sql::statement::Statement;
@@ -43,7 +44,8 @@ static COUNT_USERS: Statement = Statement::new("SELECT COUNT(*) FROM campanile_u
 static ADD_USER: Statement = Statement::new(
     "INSERT INTO campanile_user (name, password, role, data, scope, disabled, created_at, password_at, version)
      VALUES (:name, :password, :role, :data, :scope, :disabled, :created_at, :password_at, 1) ON CONFLICT (name) DO NOTHING",
-);
+)
+.on_mariadb(steps::ADD_USER);
 
 /// Changes a user who is as he was seen; an empty password leaves the old one.
 static CHANGE_USER: Statement = Statement::new(
@@ -101,7 +103,8 @@ static DROP_OF: Statement =
 static DROP_MORE: Statement = Statement::new(
     "DELETE FROM campanile_session WHERE digest IN (SELECT digest FROM campanile_session
      WHERE kind = :kind AND subject = :subject ORDER BY seen_at DESC, digest DESC LIMIT 1000000 OFFSET :keep)",
-);
+)
+.on_mariadb(steps::DROP_MORE_SESSIONS);
 
 fn count(n: usize) -> Arg {
     i64::try_from(n).unwrap_or(i64::MAX).into()
@@ -215,7 +218,7 @@ async fn put_in(tx: &mut Tx, put: &Put) -> Result<Verdict<Written>, Failure> {
             if counted(tx, &COUNT_USERS, USER).await? >= most {
                 return Ok(Verdict::Rollback(Written::Stale));
             }
-            tx.write(&ADD_USER, &args).await?
+            tx.write_if_free(&ADD_USER, &args).await?
         }
     };
     if changed == 0 {

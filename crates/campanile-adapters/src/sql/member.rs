@@ -14,6 +14,7 @@ use campanile_schedule::time::{Timestamp, duration_ms};
 
 use crate::sql::connection::Verdict;
 use crate::sql::ends::{Ending, Hand};
+use crate::sql::mariadb::steps;
 use crate::sql::pen::{Footing, as_leader};
 use crate::sql::points::{ASIDE, EVICT, FINISH_LOST};
 use crate::sql::publish::cap;
@@ -29,7 +30,8 @@ static JOIN: Statement = Statement::new(
      VALUES (:id, :name, :roles, :queues, :slots, :busy, :lease, :started, :seq, @now, :version, NULLIF(:abilities, ''),
      (SELECT CASE hold_cause WHEN 0 THEN 0 ELSE 1 END FROM campanile_leader WHERE id = 1 @lock_shared))
      ON CONFLICT (id) DO UPDATE SET held = excluded.held, heartbeat_at = excluded.heartbeat_at, heartbeat_seq = node.heartbeat_seq + 1",
-);
+)
+.on_mariadb(steps::JOIN);
 
 /// Running runs of a node. A walk over the live runs: no transition pays for an index on states.
 static RUNNING_ON: Statement = Statement::new(concat!(

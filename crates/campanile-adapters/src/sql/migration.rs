@@ -1,5 +1,5 @@
 //! How a database gets our tables: an ordered list of migrations, each in a transaction of its own, under a lock, with
-//! its checksum recorded. Old ones are never edited. A store that a newer program has changed is refused, and so is a
+//! its checksum recorded. (On MariaDB a migration can end half-way, and is made again; it begins with all tables as they are.) Old ones are never edited. A store that a newer program has changed is refused, and so is a
 //! database with tables of our names that we did not make.
 
 use std::fmt::Write as _;
@@ -72,6 +72,18 @@ const TABLE: &str = "CREATE TABLE campanile_schema_version (
     applied_at BIGINT NOT NULL
 )";
 
+/// The same for MariaDB, where a change of a table commits by itself: it is made before all others, so that tables of ours that
+/// lack it are somebody else's, and half of ours are not.
+const TABLE_IN_MARIADB: &str = "CREATE TABLE IF NOT EXISTS campanile_schema_version (
+    version BIGINT PRIMARY KEY,
+    name VARCHAR(255) NOT NULL,
+    checksum VARCHAR(255) NOT NULL,
+    applied_at BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin";
+
+/// The version that MariaDB's first script makes. What comes after it is written so that it may be made again.
+const MARIADB_FIRST: i64 = 21;
+
 /// What all our tables and indexes are called by, so that they can live in a database of somebody else's.
 const PREFIX: &str = "campanile_";
 
@@ -116,7 +128,8 @@ static APPLIED_BEFORE: Statement =
 static TABLES: Statement = Statement::differs(
     "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
     "SELECT CAST(tablename AS TEXT) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() ORDER BY tablename",
-);
+)
+.on_mariadb(&["SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY table_name"]);
 
 /// What was applied, in order.
 static APPLIED: Statement =
@@ -141,13 +154,26 @@ pub(super) fn script(dialect: Dialect) -> String {
 
 /// All of them, rendered once: a store is asked again after each.
 fn all(dialect: Dialect) -> &'static [Migration] {
-    static ALL: [OnceLock<Vec<Migration>>; 2] = [OnceLock::new(), OnceLock::new()];
+    static ALL: [OnceLock<Vec<Migration>>; 3] = [const { OnceLock::new() }; 3];
     let render = |(version, (name, template)): (i64, &(&'static str, &str))| Migration {
         version,
         name,
         sql: Text::render(template, dialect).sql,
     };
-    ALL[dialect.index()].get_or_init(|| (1..).zip(MIGRATIONS).map(render).collect())
+    ALL[dialect.index()].get_or_init(|| {
+        let each = (1..).zip(MIGRATIONS);
+        if dialect != Dialect::MariaDb {
+            return each.map(render).collect();
+        }
+        // No store there is older than this version.
+        let first = Migration {
+            version: MARIADB_FIRST,
+            name: "mariadb",
+            sql: include_str!("mariadb/schema.sql").into(),
+        };
+        let later = each.filter(|(version, _)| *version > MARIADB_FIRST);
+        std::iter::once(first).chain(later.map(render)).collect()
+    })
 }
 
 /// Whether a table of this name would be ours.
@@ -221,14 +247,16 @@ async fn without_prefix(session: &mut Session, tables: &[String]) -> Result<Opti
     {
         return Ok(None);
     }
-    let known = BEFORE_PREFIX[dialect.index()];
+    let Some(known) = BEFORE_PREFIX.get(dialect.index()) else {
+        return Ok(None);
+    };
     let Ok(rows) = session.rows(APPLIED_BEFORE.text(dialect), &[]).await else {
         return Ok(None);
     };
     let mut version = 0;
     for (mut row, ours) in rows.into_iter().zip(known) {
         let (found, applied) = (row.int("schema_version")?, row.text("schema_version")?);
-        if found != version + 1 || applied != ours {
+        if found != version + 1 || applied != *ours {
             return Ok(None);
         }
         version = found;
@@ -251,6 +279,8 @@ fn adoption(dialect: Dialect, version: i64) -> Migration {
             let _ = match dialect {
                 Dialect::Sqlite => writeln!(sql, "DROP INDEX {old};\n{line}"),
                 Dialect::Postgres => writeln!(sql, "ALTER INDEX {old} RENAME TO {name};"),
+                // It never had tables without a prefix.
+                Dialect::MariaDb => Ok(()),
             };
         }
     }
@@ -325,6 +355,12 @@ const fn begin(dialect: Dialect) -> &'static str {
             "BEGIN ISOLATION LEVEL READ COMMITTED; \
              SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SET LOCAL client_min_messages = warning"
         }
+        // The lock is one server's, and ends with the session. Where several take writes, two scripts may meet: each of their
+        // statements may be made twice.
+        Dialect::MariaDb => {
+            "SET SESSION max_statement_time = 0, innodb_lock_wait_timeout = 60, idle_transaction_timeout = 0; \
+             DO GET_LOCK(CONCAT('campanile_', MD5(DATABASE())), 60); START TRANSACTION"
+        }
     }
 }
 
@@ -340,10 +376,19 @@ async fn next(session: &mut Session) -> Result<(), Broken> {
     };
     let made = apply(session, &migration, version == 0).await;
     made.map_err(|source| {
-        Broken::Refused(OpenError::Migration {
-            version: migration.version,
-            name: migration.name.to_owned(),
-            source: source.into(),
+        let (version, name) = (migration.version, migration.name.to_owned());
+        let source = source.into();
+        Broken::Refused(match session.dialect() {
+            Dialect::MariaDb => OpenError::HalfMade {
+                version,
+                name,
+                source,
+            },
+            Dialect::Sqlite | Dialect::Postgres => OpenError::Migration {
+                version,
+                name,
+                source,
+            },
         })
     })
 }
@@ -354,7 +399,11 @@ async fn apply(
     fresh: bool,
 ) -> Result<(), sqlx::Error> {
     if fresh {
-        session.run_raw(TABLE).await?;
+        let table = match session.dialect() {
+            Dialect::MariaDb => TABLE_IN_MARIADB,
+            Dialect::Sqlite | Dialect::Postgres => TABLE,
+        };
+        session.run_raw(table).await?;
     }
     session.run_raw(&migration.sql).await?;
     if migration.name == ADOPTION {
@@ -394,102 +443,4 @@ impl From<campanile_core::port::store::Error> for Broken {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_tables_are_known_by_name() {
-        for ours in ["campanile_run", "campanile_run_history", "campanile_leader"] {
-            assert!(is_ours(ours), "{ours}");
-        }
-        assert!(!is_ours("run") && !is_ours("campanile_schema_version"));
-    }
-
-    #[test]
-    fn no_mark_is_left_in_a_rendered_migration() {
-        for dialect in Dialect::ALL {
-            for migration in all(dialect) {
-                assert!(
-                    !migration.sql.contains('@'),
-                    "{dialect:?} {}",
-                    migration.name
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn applied_migrations_keep_their_text() {
-        let sums = |dialect| {
-            all(dialect)
-                .iter()
-                .map(|m| checksum(&m.sql))
-                .collect::<Vec<_>>()
-        };
-        // A failure here means that an old migration was edited: write a new one instead.
-        assert_eq!(
-            sums(Dialect::Sqlite),
-            [
-                "f3861445227235a9",
-                "29d3dab05602adba",
-                "a6cc82ac654d40d4",
-                "7893f8cf4eab2b29",
-                "99c8f7d5f2e5c4b6",
-                "d662a5e4615817fb",
-                "10d86004ed2a816d",
-                "9a3f9ad84a4426ab",
-                "bfa5cf0f16789861",
-                "e3e2bbd48e43a7e3",
-                "427f5de501d6f3b1",
-                "69874ea994e96497",
-                "656c4d16725a4e74",
-                "06b143c964147a1a",
-                "2499226a5a460045",
-                "0499cf1200a4f302",
-                "b8c4f29266751ae8",
-                "41a26e8c68006a30",
-                "48e78098ae1b2c11",
-                "e014c955e8a544a6",
-                "2ff02c0dc4f2d59f"
-            ]
-        );
-        assert_eq!(
-            sums(Dialect::Postgres),
-            [
-                "9ec9b83702b04f08",
-                "120e92d526d99018",
-                "a6cc82ac654d40d4",
-                "7893f8cf4eab2b29",
-                "8aa3133c7a7bb1cb",
-                "ad2cbb442b2a70df",
-                "10d86004ed2a816d",
-                "9a3f9ad84a4426ab",
-                "3c405a4d0771ca5c",
-                "e3e2bbd48e43a7e3",
-                "427f5de501d6f3b1",
-                "2d95141774b46ad7",
-                "656c4d16725a4e74",
-                "06b143c964147a1a",
-                "c5cf0ffb00270c76",
-                "879f55c66cf26dcb",
-                "7d23205f019fa21a",
-                "3df9af7a42171787",
-                "2e29f70ad96aaaf3",
-                "32e904ee69b3bc6b",
-                "a9d1c0bcc7a95234"
-            ]
-        );
-    }
-    /// So a store whose tables have no prefix is known for ours, and is brought to the present text.
-    #[test]
-    fn without_the_prefix_the_text_is_the_one_of_before() {
-        for dialect in Dialect::ALL {
-            let stripped = all(dialect)
-                .iter()
-                .take(11)
-                .map(|m| checksum(&m.sql.replace(PREFIX, "")));
-            let sums: Vec<String> = stripped.collect();
-            assert_eq!(sums, BEFORE_PREFIX[dialect.index()]);
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The SQL store: SQLite and PostgreSQL behind one set of statements. Owns the truth's layout and every statement on it;
+//! The SQL store: SQLite, PostgreSQL and MariaDB behind one set of statements. Owns the truth's layout and every statement on it;
 //! decides nothing of the protocol, whose guards its statements are.
 //!
 //! Read `store` for the statements, `dialect` for all that differs between the databases, `connection` for how
@@ -27,6 +27,7 @@ mod lead;
 mod lock;
 mod log;
 mod logins;
+mod mariadb;
 mod member;
 mod migration;
 mod open;
@@ -39,6 +40,7 @@ mod pen;
 mod permits;
 mod plain;
 mod points;
+mod pools;
 mod publish;
 mod quarantine;
 mod release;

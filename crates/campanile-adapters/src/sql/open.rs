@@ -1,5 +1,5 @@
-//! From a URL to a store: which database, with which session settings, in which pools. A leader has connections of its
-//! own, so that a crowd of API calls never costs it its place; the lock has its own too (see [`super::lock`]).
+//! From a URL to a store: which database, with which session settings. The connections are made in [`super::pools`]; the lock
+//! has one of its own (see [`super::lock`]).
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
@@ -7,30 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_core::system::Random;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::connection::{Connections, Pool};
+use super::dialect::Dialect;
 use super::error::{OpenError, remedy};
 use super::gate::Gate;
+use super::mariadb::{Servers, place as mariadb};
 use super::migration::{self, Broken, Migration};
-use super::outage::Outage;
 use super::patience::Patience;
-use super::pen::{Pens, Reader};
+use super::pools::Pools;
 use super::session::Session;
-use super::space::Space;
 use super::statement::Statement;
 use super::store::Store;
 use crate::service_url::{self, ServiceUrl};
 
-/// Connections that only the leader uses.
-const LEADER_CONNECTIONS: u32 = 2;
-/// Readers of an SQLite file; there is one writer.
-const SQLITE_READERS: u32 = 4;
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longer where one writer serves everybody.
-const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS_KEPT: usize = 200;
 
@@ -75,7 +67,8 @@ const POSTGRES_OPTIONS: &[&str] = &[
 static IN_FORCE: Statement = Statement::new(
     "SELECT CAST(name AS TEXT), current_setting(name) FROM pg_settings WHERE name IN \
         ('idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')",
-);
+)
+.on_mariadb(&[mariadb::IN_FORCE]);
 
 /// What is done about tables that a store lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +110,7 @@ impl Default for Options {
 pub(super) enum Place {
     Sqlite(Box<SqliteConnectOptions>),
     Postgres(Box<PgConnectOptions>, ServiceUrl),
+    MariaDb(Arc<Servers>),
 }
 
 impl Place {
@@ -129,6 +123,7 @@ impl Place {
             Self::Postgres(options, _) => {
                 Session::OwnPostgres(Box::new(sqlx::PgConnection::connect_with(options).await?))
             }
+            Self::MariaDb(servers) => Session::OwnMariaDb(Box::new(servers.connect().await?)),
         })
     }
 
@@ -137,6 +132,7 @@ impl Place {
         match self {
             Self::Sqlite(options) => format!("sqlite:{}", options.get_filename().display()),
             Self::Postgres(_, url) => url.shown(),
+            Self::MariaDb(servers) => servers.url().shown(),
         }
     }
 
@@ -145,11 +141,12 @@ impl Place {
         match self {
             Self::Sqlite(_) => text.to_owned(),
             Self::Postgres(_, url) => url.scrub(text),
+            Self::MariaDb(servers) => servers.url().scrub(text),
         }
     }
 }
 
-/// Opens the store at `url` (`sqlite:FILE`, `postgres://…`), makes the tables that lack, and checks that the session
+/// Opens the store at `url` (`sqlite:FILE`, `postgres://…`, `mysql://…`), makes the tables that lack, and checks that the session
 /// settings are in force.
 ///
 /// # Errors
@@ -254,11 +251,12 @@ pub(super) fn place(url: &str, options: &Options) -> Result<Place, OpenError> {
                 shown,
             ))
         }
-        "mysql" | "mariadb" => Err(refused(
-            "MySQL and MariaDB are not built yet: use postgres://… for a cluster, or sqlite:FILE on one machine",
-        )),
+        "mysql" | "mariadb" => {
+            let servers = Servers::read(url).map_err(|remedy| refused(&remedy))?;
+            Ok(Place::MariaDb(Arc::new(servers)))
+        }
         _ => Err(refused(
-            "write sqlite:FILE or postgres://user:password@host:5432/database",
+            "write sqlite:FILE, postgres://user:password@host:5432/database or mysql://user:password@host:3306/database",
         )),
     }
 }
@@ -333,11 +331,13 @@ fn make_file(path: &Path) -> Result<(), OpenError> {
 /// A pooler that shares server sessions between clients drops startup options without a word; then nothing would bound
 /// a paused leader's transaction.
 async fn check_settings(session: &mut Session) -> Result<(), OpenError> {
-    if session.dialect() == super::dialect::Dialect::Sqlite {
-        return Ok(());
-    }
+    let limits: &[(&str, &str)] = match session.dialect() {
+        Dialect::Sqlite => return Ok(()),
+        Dialect::Postgres => &POSTGRES_LIMITS,
+        Dialect::MariaDb => &mariadb::LIMITS,
+    };
     let unknown = |error: &dyn std::fmt::Display| OpenError::Settings {
-        setting: POSTGRES_LIMITS[0].0.to_owned(),
+        setting: limits[0].0.to_owned(),
         found: error.to_string(),
     };
     let rows = session.rows(IN_FORCE.text(session.dialect()), &[]).await;
@@ -349,91 +349,16 @@ async fn check_settings(session: &mut Session) -> Result<(), OpenError> {
             row.text("pg_settings").map_err(|error| unknown(&error))?,
         );
     }
-    for (setting, wanted) in POSTGRES_LIMITS {
-        let value = found.get(setting).map_or("", String::as_str);
-        if value != wanted {
+    for (setting, wanted) in limits {
+        let value = found.get(*setting).map_or("", String::as_str);
+        if value != *wanted {
             return Err(OpenError::Settings {
-                setting: setting.to_owned(),
+                setting: (*setting).to_owned(),
                 found: value.to_owned(),
             });
         }
     }
     Ok(())
-}
-
-/// The connections of one store, by who uses them. For SQLite the writers are one and the same.
-#[derive(Debug)]
-pub(super) struct Pools {
-    /// What the leader and people decide is written with these.
-    pub(super) pens: Pens,
-    /// The leader's reads.
-    pub(super) leader_reader: Reader,
-    /// Workers' writes, and what is nobody's decision.
-    pub(super) main: Pool,
-    /// Everybody else's reads.
-    pub(super) reader: Pool,
-}
-
-impl Pools {
-    fn new(place: &Place, options: &Options) -> Self {
-        let space = Arc::new(Space::default());
-        let outage = Arc::new(Outage::new(place.clone()));
-        let gated = |connections| Pool {
-            connections,
-            outage: Arc::clone(&outage),
-            gate: options.gate.clone(),
-            space: Arc::clone(&space),
-        };
-        match place {
-            Place::Sqlite(sqlite) => {
-                let pool = |size| {
-                    let pool = SqlitePoolOptions::new()
-                        .max_connections(size)
-                        .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
-                        .test_before_acquire(false)
-                        .idle_timeout(None)
-                        .max_lifetime(None);
-                    gated(Connections::Sqlite(
-                        pool.connect_lazy_with((**sqlite).clone()),
-                    ))
-                };
-                let (writer, reader) = (pool(1), pool(SQLITE_READERS));
-                Self {
-                    pens: Pens::new(writer.clone(), writer.clone()),
-                    leader_reader: Reader::new(reader.clone()),
-                    main: writer,
-                    reader,
-                }
-            }
-            Place::Postgres(postgres, _) => {
-                let pool = |size| {
-                    let pool = PgPoolOptions::new()
-                        .max_connections(size)
-                        .acquire_timeout(ACQUIRE_TIMEOUT)
-                        .test_before_acquire(false);
-                    gated(Connections::Postgres(
-                        pool.connect_lazy_with((**postgres).clone()),
-                    ))
-                };
-                let (leader, main) = (
-                    pool(LEADER_CONNECTIONS),
-                    pool(options.max_connections.max(1)),
-                );
-                Self {
-                    pens: Pens::new(leader.clone(), main.clone()),
-                    leader_reader: Reader::new(leader),
-                    main: main.clone(),
-                    reader: main,
-                }
-            }
-        }
-    }
-
-    pub(super) async fn close(&self) {
-        self.leader_reader.close().await;
-        self.main.close().await;
-        self.reader.close().await;
-    }
 }
 
 #[cfg(test)]
@@ -462,8 +387,9 @@ mod tests {
                 refusal(url)
             );
         }
-        assert!(refusal("mysql://u:secret@h/d").contains("not built yet"));
-        assert!(!refusal("mysql://u:secret@h/d").contains("secret"));
+        assert_eq!(refusal("mysql://u:p@h/d"), "");
+        assert!(refusal("mysql://u:secret@h").contains("names no database"));
+        assert!(!refusal("mysql://u:secret@h").contains("secret"));
         assert!(refusal("redis://h").contains("postgres://"));
         assert_eq!(refusal("sqlite:x.db"), "");
         assert_eq!(refusal("postgres://u:p@h:1/d"), "");
@@ -485,8 +411,8 @@ mod tests {
             ("postgres://u:secret", "port"),
             ("postgres://u:secret@h:x/d", "port"),
             ("postgres://u:secret@[h/d", "postgres://"),
-            ("mysql://u:secret@h/d", "not built yet"),
-            ("u:secret@h/d", "write sqlite:FILE or postgres://"),
+            ("mysql://u:secret@h/d?charset=x", "unknown option"),
+            ("u:secret@h/d", "write sqlite:FILE, postgres://"),
         ] {
             let said = refusal(url);
             assert!(said.contains(told), "{url}: {said}");

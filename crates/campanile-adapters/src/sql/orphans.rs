@@ -12,6 +12,7 @@ use campanile_schedule::time::Timestamp;
 
 use crate::sql::connection::Verdict;
 use crate::sql::ends::{Ending, Hand, Outcome};
+use crate::sql::mariadb::steps;
 use crate::sql::pen::{Footing, as_leader};
 
 use crate::sql::points::{FORGET as FORGETTING, ORPHANS as ORPHANED};
@@ -40,7 +41,8 @@ static ORPHANS: Statement = Statement::new(concat!(
 /// Deleted tasks for which no run can wait any more.
 static FORGET: Statement = Statement::new(
     "DELETE FROM campanile_deletion WHERE task IN (SELECT task FROM campanile_deletion WHERE at <= :before ORDER BY task LIMIT :limit)",
-);
+)
+.on_mariadb(steps::FORGET_DELETIONS);
 
 #[async_trait]
 impl OrphanStore for Store {

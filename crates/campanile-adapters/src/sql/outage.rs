@@ -75,7 +75,7 @@ pub(super) fn cause(error: sqlx::Error) -> Cause {
 pub(super) async fn connect(place: &Place) -> Result<super::session::Session, sqlx::Error> {
     place.connect().await.map_err(|error| match place {
         Place::Sqlite(_) => error,
-        Place::Postgres(..) => Down::of(place, &error).into_driver(),
+        Place::Postgres(..) | Place::MariaDb(_) => Down::of(place, &error).into_driver(),
     })
 }
 
@@ -111,8 +111,12 @@ impl Outage {
             )
             .into_driver(),
             (Place::Sqlite(_), error) => error,
-            (Place::Postgres(..), sqlx::Error::PoolTimedOut) => self.ask().await.into_driver(),
-            (Place::Postgres(..), error) => Down::of(&self.place, &error).into_driver(),
+            (Place::Postgres(..) | Place::MariaDb(_), sqlx::Error::PoolTimedOut) => {
+                self.ask().await.into_driver()
+            }
+            (Place::Postgres(..) | Place::MariaDb(_), error) => {
+                Down::of(&self.place, &error).into_driver()
+            }
         }
     }
 

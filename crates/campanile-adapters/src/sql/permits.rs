@@ -16,6 +16,7 @@ use campanile_core::run::{Reason, State};
 use crate::sql::connection::{Tx, Verdict};
 use crate::sql::ends::{Ending, Outcome, PUT_TIMERS, end};
 use crate::sql::error::Failure;
+use crate::sql::mariadb::steps;
 use crate::sql::pen::{Footing, as_leader};
 use crate::sql::points::{SWEEP, UNBLOCK};
 use crate::sql::rows::small;
@@ -42,12 +43,14 @@ static WAITERS: Statement = Statement::new(
 static TAKE: Statement = Statement::new(
     "INSERT INTO campanile_permit (limit_key, n, run) SELECT k, p, r FROM @rows(k text, p int, r int) AS v
      WHERE true ON CONFLICT (limit_key, n) DO NOTHING",
-);
+)
+.on_mariadb(steps::TAKE_PERMITS);
 
 /// Which of these permits are held; none of them can be given back before this transaction ends.
 static HOLD: Statement = Statement::new(
     "SELECT 1 FROM campanile_permit WHERE (limit_key, n) IN (SELECT k, p FROM @rows(k text, p int) AS v) @share",
-);
+)
+.on_mariadb(steps::HOLD_PERMITS);
 
 /// Runs that wait.
 static BLOCK: Statement = Statement::new(
@@ -87,7 +90,8 @@ static HAND_ON: Statement = Statement::new(
      WHERE limit_key = :key ORDER BY place, at, run LIMIT :most @skip_locked)
      DELETE FROM campanile_blocked WHERE (limit_key, place, at, run) IN (SELECT limit_key, place, at, run FROM next_ones)
      RETURNING queue, at, run",
-);
+)
+.on_mariadb(steps::HAND_ON);
 
 /// Who is blocked under a limit and does not wait its turn, and at which attempt.
 static BLOCKED_UNDER: Statement = Statement::new(
@@ -270,7 +274,7 @@ async fn take(tx: &mut Tx, permits: &[Permit]) -> Result<bool, Failure> {
         .texts(permits.iter().map(|p| p.key.to_string()))
         .ints(permits.iter().map(|p| i64::from(p.n)))
         .ints(permits.iter().map(|p| p.run.as_i64()));
-    let taken = tx.write(&TAKE, &[("rows", rows.into())]).await?;
+    let taken = tx.write_if_free(&TAKE, &[("rows", rows.into())]).await?;
     Ok(usize::try_from(taken).ok() == Some(permits.len()))
 }
 

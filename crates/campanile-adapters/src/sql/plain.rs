@@ -11,15 +11,16 @@ use crate::sql::connection::{Tx, Verdict, transaction};
 use crate::sql::dialect::Dialect;
 use crate::sql::ends::{Applied, Ending, Outcome, history_columns, is_second_run, record_in};
 use crate::sql::error::Failure;
+use crate::sql::mariadb;
 use crate::sql::statement::Statement;
 use crate::sql::store::Store;
 use crate::sql::value::{Arg, Table};
 
-/// Digits of an instant in SQLite's list of them.
+/// Digits of an instant in the list of them, where that is a text.
 const DIGITS: usize = 20;
 
 /// Ids from `lo` to `hi` under claim `c` at attempt `a`; before them in the list of instants there are `o` others.
-macro_rules! ranges {
+macro_rules! well_ranges {
     () => {
         "@ranges(lo int, hi int, c int, a int, o int) AS e"
     };
@@ -33,21 +34,26 @@ macro_rules! as_expected {
 /// What history keeps of a run that ended well, in the order of its columns.
 macro_rules! ended_well {
     ($at:literal) => {
+        crate::sql::plain::ended_well!($at, "CAST(NULL AS TEXT)")
+    };
+    ($at:literal, $nothing:literal) => {
         concat!(
             "run.id, run.task, run.due_at, run.ready_at, run.epoch, run.queued_at, run.started_at, run.worker, run.claim, ",
             $at,
             " AS finished_at, CASE WHEN run.origin = 1 THEN 0 ELSE run.id END AS dedup, run.queue, run.attempt, run.failures,
-             run.losses, run.origin, run.priority, 4 AS state, 0 AS reason, run.cancel_requested,
-             CAST(NULL AS TEXT) AS error, run.submitter"
+             run.losses, run.origin, run.priority, 4 AS state, 0 AS reason, run.cancel_requested, ",
+            $nothing,
+            " AS error, run.submitter"
         )
     };
 }
+pub(super) use {as_expected as is_well, ended_well, well_ranges};
 
 /// Moves them into history. Where that is one statement, nobody comes between its two halves.
 static END_WELL: Statement = Statement::differs(
     concat!(
         "WITH e AS MATERIALIZED (SELECT * FROM ",
-        ranges!(),
+        well_ranges!(),
         ") INSERT INTO campanile_run_history (",
         history_columns!(),
         ") SELECT ",
@@ -57,7 +63,7 @@ static END_WELL: Statement = Statement::differs(
     ),
     concat!(
         "WITH gone AS (DELETE FROM campanile_run AS run USING ",
-        ranges!(),
+        well_ranges!(),
         " WHERE ",
         as_expected!(),
         " RETURNING ",
@@ -68,12 +74,13 @@ static END_WELL: Statement = Statement::differs(
         history_columns!(),
         " FROM gone",
     ),
-);
+)
+.on_mariadb(mariadb::ends::END_WELL);
 
 /// The other half, where it takes two statements. There is one writer there.
 static REMOVE_WELL: Statement = Statement::new(concat!(
     "WITH e AS MATERIALIZED (SELECT * FROM ",
-    ranges!(),
+    well_ranges!(),
     ") DELETE FROM campanile_run WHERE id IN (SELECT run.id FROM e CROSS JOIN campanile_run AS run WHERE ",
     as_expected!(),
     ")",
@@ -147,18 +154,18 @@ async fn end(tx: &mut Tx, endings: &[&Ending]) -> Result<bool, Failure> {
         .ints(all.iter().map(|r| i64::from(r.common.1)))
         .ints(before);
     let instants = sorted.iter().map(|e| e.at);
-    let two_steps = tx.dialect() == Dialect::Sqlite;
-    let at: Arg = if two_steps {
+    let at: Arg = if tx.dialect() == Dialect::Postgres {
+        Table::of(instants).into()
+    } else {
         let digits: String = instants.map(|at| format!("{at:0DIGITS$}")).collect();
         digits.into_bytes().into()
-    } else {
-        Table::of(instants).into()
     };
     let args = [("ranges", table.into()), ("at", at)];
     let wanted = u64::try_from(endings.len()).unwrap_or(u64::MAX);
     if tx.write(&END_WELL, &args).await? != wanted {
         return Ok(false);
     }
+    let two_steps = tx.dialect() == Dialect::Sqlite;
     if two_steps && tx.write(&REMOVE_WELL, &args).await? != wanted {
         return Ok(false);
     }

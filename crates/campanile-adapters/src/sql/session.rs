@@ -7,8 +7,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgValueRef;
 use sqlx::sqlite::SqliteValueRef;
 use sqlx::{
-    Column as _, Connection as _, Database, Decode, Executor as _, Postgres, Row as _, Sqlite,
-    TypeInfo as _, ValueRef as _,
+    Column as _, Connection as _, Database, Decode, Executor as _, MySql, Postgres, Row as _,
+    Sqlite, TypeInfo as _, ValueRef as _,
 };
 
 use super::dialect::Dialect;
@@ -28,9 +28,11 @@ pub fn statements() -> u64 {
 pub(super) enum Session {
     Sqlite(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
+    MariaDb(PoolConnection<MySql>),
     /// Of its own, outside every pool.
     OwnSqlite(Box<sqlx::SqliteConnection>),
     OwnPostgres(Box<sqlx::PgConnection>),
+    OwnMariaDb(Box<sqlx::MySqlConnection>),
 }
 
 impl Session {
@@ -38,6 +40,7 @@ impl Session {
         match self {
             Self::Sqlite(_) | Self::OwnSqlite(_) => Dialect::Sqlite,
             Self::Postgres(_) | Self::OwnPostgres(_) => Dialect::Postgres,
+            Self::MariaDb(_) | Self::OwnMariaDb(_) => Dialect::MariaDb,
         }
     }
 
@@ -52,6 +55,8 @@ impl Session {
             Self::OwnSqlite(c) => sqlite_rows(c, text, args).await,
             Self::Postgres(c) => postgres_rows(c, text, args).await,
             Self::OwnPostgres(c) => postgres_rows(c, text, args).await,
+            Self::MariaDb(c) => mariadb_rows(c, text, args).await,
+            Self::OwnMariaDb(c) => mariadb_rows(c, text, args).await,
         }
     }
 
@@ -74,6 +79,8 @@ impl Session {
                 .execute(&mut **c)
                 .await?
                 .rows_affected()),
+            Self::MariaDb(c) => mariadb_write(c, text, args).await,
+            Self::OwnMariaDb(c) => mariadb_write(c, text, args).await,
         }
     }
 
@@ -86,6 +93,8 @@ impl Session {
             Self::OwnSqlite(c) => c.execute(sql()).await.map(drop),
             Self::Postgres(c) => c.execute(sql()).await.map(drop),
             Self::OwnPostgres(c) => c.execute(sql()).await.map(drop),
+            Self::MariaDb(c) => c.execute(sql()).await.map(drop),
+            Self::OwnMariaDb(c) => c.execute(sql()).await.map(drop),
         }
     }
 
@@ -96,6 +105,8 @@ impl Session {
             Self::Postgres(c) => c.close().await,
             Self::OwnSqlite(c) => c.close().await,
             Self::OwnPostgres(c) => c.close().await,
+            Self::MariaDb(c) => c.close().await,
+            Self::OwnMariaDb(c) => c.close().await,
         };
     }
 }
@@ -237,4 +248,60 @@ fn postgres_cell(raw: PgValueRef<'_>, kind: Kind) -> Result<Value, sqlx::Error> 
         Kind::Bytes => decoded::<Postgres, _>(raw).map(Value::Bytes),
         Kind::Text => decoded::<Postgres, _>(raw).map(Value::Text),
     }
+}
+
+fn mariadb_query(
+    text: &Text,
+    args: Args<'_>,
+) -> Result<sqlx::query::Query<'static, MySql, sqlx::mysql::MySqlArguments>, sqlx::Error> {
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(text.sql.clone()));
+    for name in &text.params {
+        query = match arg(args, name)? {
+            Arg::Int(n) => query.bind(*n),
+            Arg::Text(text) => query.bind(text.as_str()),
+            Arg::Bytes(bytes) => query.bind(bytes.as_slice()),
+            Arg::Table(table) => query.bind(table.to_json()),
+        };
+    }
+    Ok(query)
+}
+
+async fn mariadb_write(
+    connection: &mut sqlx::MySqlConnection,
+    text: &Text,
+    args: Args<'_>,
+) -> Result<u64, sqlx::Error> {
+    let done = mariadb_query(text, args)?.execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+async fn mariadb_rows(
+    connection: &mut sqlx::MySqlConnection,
+    text: &Text,
+    args: Args<'_>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let rows = mariadb_query(text, args)?.fetch_all(connection).await?;
+    let Some(first) = rows.first() else {
+        return Ok(Vec::new());
+    };
+    // Texts of our columns are told from bytes by nothing.
+    let is_number = |name: &str| name.contains("INT") || name == "BOOLEAN";
+    let columns = first.columns().iter();
+    let numbers: Vec<bool> = columns
+        .map(|column| is_number(column.type_info().name()))
+        .collect();
+    let mut read = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut cells = Vec::with_capacity(numbers.len());
+        for (at, is_number) in numbers.iter().enumerate() {
+            let raw = row.try_get_raw(at)?;
+            cells.push(match (raw.is_null(), is_number) {
+                (true, _) => Value::Null,
+                (false, true) => decoded::<MySql, _>(raw).map(Value::Int)?,
+                (false, false) => decoded::<MySql, _>(raw).map(Value::Bytes)?,
+            });
+        }
+        read.push(Row::new(cells));
+    }
+    Ok(read)
 }

@@ -1,15 +1,20 @@
 //! Statements that exist once. A template names its parameters (`:now`), its table parameters
 //! (`@rows(id int, note text) AS v`) and the words of the dialect table (`@share`); each database gets its own text from
-//! it, made on first use and kept. Where a statement truly differs, it holds two templates under one name.
+//! it, made on first use and kept. Where a statement truly differs, it holds two templates under one name. MariaDB's text is
+//! made of PostgreSQL's template by the rules in [`super::mariadb::adapt`], or written out where its language needs another
+//! statement, or several.
 
 use std::sync::{Arc, OnceLock};
 
 use super::dialect::Dialect;
+use super::mariadb::adapt;
 
 /// A statement in every dialect.
 pub(super) struct Statement {
     templates: [&'static str; 2],
-    texts: [OnceLock<Text>; 2],
+    /// MariaDB's own, where the rules don't give it.
+    on_mariadb: Option<&'static [&'static str]>,
+    texts: [OnceLock<Text>; 3],
 }
 
 /// A statement in one dialect.
@@ -19,6 +24,8 @@ pub(super) struct Text {
     pub(super) sql: Arc<str>,
     /// The parameters in the order of their placeholders.
     pub(super) params: Vec<String>,
+    /// Further steps of the same statement, in the same transaction: see [`Self::is_guard`]. Only MariaDB has any.
+    pub(super) then: Vec<Self>,
 }
 
 impl Statement {
@@ -31,8 +38,15 @@ impl Statement {
     pub(super) const fn differs(sqlite: &'static str, postgres: &'static str) -> Self {
         Self {
             templates: [sqlite, postgres],
-            texts: [OnceLock::new(), OnceLock::new()],
+            on_mariadb: None,
+            texts: [OnceLock::new(), OnceLock::new(), OnceLock::new()],
         }
+    }
+
+    /// The same, and for MariaDB these steps.
+    pub(super) const fn on_mariadb(mut self, steps: &'static [&'static str]) -> Self {
+        self.on_mariadb = Some(steps);
+        self
     }
 
     /// Whether it is a question, as opposed to a change.
@@ -42,14 +56,50 @@ impl Statement {
 
     /// Its text in a dialect.
     pub(super) fn text(&self, dialect: Dialect) -> &Text {
-        let at = dialect.index();
-        self.texts[at].get_or_init(|| Text::render(self.templates[at], dialect))
+        self.texts[dialect.index()].get_or_init(|| match (dialect, self.on_mariadb) {
+            (Dialect::MariaDb, Some(steps)) => Text::of_steps(steps),
+            (Dialect::MariaDb, None) => Text::render(self.templates[1], dialect),
+            (Dialect::Sqlite | Dialect::Postgres, _) => {
+                Text::render(self.templates[dialect.index()], dialect)
+            }
+        })
     }
 }
 
 impl Text {
     /// Renders a template.
     pub(super) fn render(template: &str, dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::MariaDb => Self::of_steps(&adapt::steps(template)),
+            Dialect::Sqlite | Dialect::Postgres => Self::rendered(template, dialect),
+        }
+    }
+
+    /// What MariaDB is sent, one after the other.
+    fn of_steps<T: AsRef<str>>(steps: &[T]) -> Self {
+        let mut texts = steps
+            .iter()
+            .map(|step| Self::rendered(step.as_ref(), Dialect::MariaDb));
+        let mut first = texts
+            .next()
+            .unwrap_or_else(|| Self::rendered("", Dialect::MariaDb));
+        first.then = texts.collect();
+        first
+    }
+
+    /// Whether a statement of several steps is over when this one finds or changes nothing. Its answer is that of its
+    /// question; what it changed is what its last step changed.
+    pub(super) fn is_guard(&self) -> bool {
+        self.answers() || self.sql.starts_with("UPDATE")
+    }
+
+    /// Whether this is a question.
+    pub(super) fn answers(&self) -> bool {
+        self.sql.starts_with("SELECT")
+    }
+
+    /// Puts words, parameters and tables in their places.
+    fn rendered(template: &str, dialect: Dialect) -> Self {
         let mut out = Rendering {
             dialect,
             sql: String::with_capacity(template.len() * 2),
@@ -65,6 +115,7 @@ impl Text {
         Self {
             sql: Arc::from(out.sql),
             params: out.params.into_iter().map(|(name, _)| name).collect(),
+            then: Vec::new(),
         }
     }
 }
@@ -125,9 +176,11 @@ impl Rendering {
         Some(&rest[alias_end..])
     }
 
-    /// The first placeholder of a parameter: the one it has already, or new ones.
+    /// The first placeholder of a parameter: the one it has already, or new ones. Where placeholders have no numbers, a
+    /// parameter has one at each of its places.
     fn number(&mut self, name: &str, width: usize) -> usize {
-        if let Some((_, n)) = self.params.iter().find(|(known, _)| known == name) {
+        let known = self.params.iter().find(|(known, _)| known == name);
+        if let Some((_, n)) = known.filter(|_| self.dialect != Dialect::MariaDb) {
             return *n;
         }
         let n = self.placeholders + 1;

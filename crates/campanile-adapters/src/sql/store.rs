@@ -15,7 +15,8 @@ use campanile_core::task::QueueName;
 use super::dialect::Dialect;
 use super::lock::Lock;
 use super::migration;
-use super::open::{Place, Pools};
+use super::open::Place;
+use super::pools::Pools;
 use super::space::Space;
 use super::statement::Statement;
 use super::value::{Row, Table};
@@ -33,7 +34,8 @@ static PING: Statement = Statement::new("SELECT 1");
 static SERVER: Statement = Statement::differs(
     "SELECT sqlite_version()",
     "SELECT current_setting('server_version')",
-);
+)
+.on_mariadb(&["SELECT VERSION()"]);
 
 /// The schema's version.
 static SCHEMA: Statement = Statement::new("SELECT MAX(version) FROM campanile_schema_version");
@@ -65,7 +67,7 @@ pub struct Store {
 /// What `doctor` shows of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// `SQLite` or `PostgreSQL`.
+    /// `SQLite`, `PostgreSQL` or `MariaDB`.
     pub kind: &'static str,
     /// Where, without the password.
     pub url: String,
@@ -129,12 +131,12 @@ impl Store {
     }
 
     /// Whether the database takes a megabyte more, of which nothing stays; `None` where that can't be tried (a SQLite file,
-    /// whose folder tells as much, or a user who may make no temporary table).
+    /// whose folder tells as much, a user who may make no temporary table, or MariaDB, which keeps those elsewhere).
     ///
     /// # Errors
     /// The store's, other than a full disk.
     pub async fn has_room(&self) -> Result<Option<bool>, Error> {
-        if self.dialect() == Dialect::Sqlite {
+        if self.dialect() != Dialect::Postgres {
             return Ok(None);
         }
         // Dropped without an end, the session is closed, and with it all that it made.

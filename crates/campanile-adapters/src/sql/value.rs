@@ -50,6 +50,11 @@ impl Row {
     pub(super) fn opt_text(&mut self, table: &'static str) -> Result<Option<String>, store::Error> {
         match self.0.next() {
             Some(Value::Text(t)) => Ok(Some(t)),
+            // MariaDB doesn't say of our columns which of the two they are.
+            Some(Value::Bytes(bytes)) => {
+                let text = String::from_utf8(bytes);
+                text.map(Some).map_err(|error| not_text(table, &error))
+            }
             Some(Value::Null) => Ok(None),
             other => Err(unexpected(table, "text", other.as_ref())),
         }
@@ -67,6 +72,14 @@ impl Row {
             Some(Value::Bytes(b)) => Ok(b),
             other => Err(unexpected(table, "bytes", other.as_ref())),
         }
+    }
+}
+
+fn not_text(table: &'static str, error: &std::string::FromUtf8Error) -> store::Error {
+    store::Error::Corrupt {
+        table,
+        row: None,
+        message: format!("expected text, found bytes: {error}"),
     }
 }
 

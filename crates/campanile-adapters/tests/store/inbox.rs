@@ -12,8 +12,8 @@ use campanile_core::port::edit::InboxStore as _;
 use campanile_core::port::lead::Term;
 use campanile_core::system::Random;
 use campanile_schedule::time::Timestamp;
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
-use xtask::servers::{Postgres, TempDir};
+use sqlx::{Connection as _, MySqlConnection, PgConnection, SqliteConnection};
+use xtask::servers::{MariaDb, Postgres, TempDir};
 
 use super::{lead, open, sqlite_url};
 
@@ -147,6 +147,49 @@ async fn however_late_a_transaction_commits_its_row_becomes_one_run() {
     assert_eq!(settled[0].became, Became::Duplicate(run));
     assert_eq!(leader.runs().await, 1);
     assert_eq!(leader.drain().await, []);
+}
+
+/// The same on MariaDB, whose numbers are given out early too, and whose strangers may speak in another character set.
+#[tokio::test]
+async fn a_late_transaction_becomes_one_run_on_mariadb() {
+    let Some(server) = xtask::or_skip(MariaDb::shared()) else {
+        return;
+    };
+    let url = server.create_database("late").unwrap();
+    let leader = Leader::of(&url).await;
+    let pool = sqlx::MySqlPool::connect(&url).await.unwrap();
+    let (mut late, mut lost) = (pool.begin().await.unwrap(), pool.begin().await.unwrap());
+    let first = <sqlx::MySql as enqueue::Inbox>::leave(&mut late, &greet("k"))
+        .await
+        .unwrap();
+    <sqlx::MySql as enqueue::Inbox>::leave(&mut lost, &greet("l"))
+        .await
+        .unwrap();
+    let mut soon = pool.begin().await.unwrap();
+    let second = <sqlx::MySql as enqueue::Inbox>::leave(&mut soon, &greet("k"))
+        .await
+        .unwrap();
+    soon.commit().await.unwrap();
+    assert!(first < second);
+    // The open transactions hold nothing that the leader waits for.
+    let settled = leader.drain().await;
+    assert_eq!(settled.iter().map(|s| s.id).collect::<Vec<_>>(), [second]);
+    let run = settled[0].became.run().unwrap();
+    late.commit().await.unwrap();
+    lost.rollback().await.unwrap();
+    let settled = leader.drain().await;
+    assert_eq!(settled.iter().map(|s| s.id).collect::<Vec<_>>(), [first]);
+    assert_eq!(settled[0].became, Became::Duplicate(run));
+    assert_eq!(leader.runs().await, 1);
+
+    let mut stranger = MySqlConnection::connect(&url).await.unwrap();
+    let told = "SET NAMES latin1; INSERT INTO campanile_inbox (request) VALUES \
+        (CONCAT('{\"handler\": {\"native\": \"greet\"}, \"payload\": \"', _latin1 x'FC', '\"}'))";
+    sqlx::raw_sql(told).execute(&mut stranger).await.unwrap();
+    let settled = leader.drain().await;
+    let run = settled[0].became.run().unwrap();
+    let payload = leader.store.run(run).await.unwrap().unwrap().spec.unwrap();
+    assert_eq!(payload.payload, Some(serde_json::json!("ü")));
 }
 
 /// A full inbox is emptied batch by batch.

@@ -11,7 +11,7 @@ use campanile_core::port::Written;
 use campanile_core::port::lead::{Bid, Term};
 use campanile_core::port::store::Store;
 use campanile_login::store::LoginStore;
-use xtask::servers::{Postgres, TempDir};
+use xtask::servers::{MariaDb, Postgres, TempDir};
 
 async fn open(url: &str) -> Arc<sql::Store> {
     sql::open(url, sql::Options::default()).await.unwrap()
@@ -120,8 +120,49 @@ mod postgres {
     }
 }
 
+mod mariadb {
+    use super::*;
+
+    async fn store() -> Option<(Arc<dyn Store>, Arc<MariaDb>)> {
+        let server = xtask::or_skip(MariaDb::shared())?;
+        let url = server.create_database("store").unwrap();
+        Some((open(&url).await, server))
+    }
+
+    campanile_conformance::store!(store);
+
+    mod logins {
+        use super::*;
+
+        async fn logins() -> Option<(Arc<dyn LoginStore>, Arc<MariaDb>)> {
+            let server = xtask::or_skip(MariaDb::shared())?;
+            let url = server.create_database("logins").unwrap();
+            Some((open(&url).await, server))
+        }
+
+        campanile_conformance::logins!(logins);
+    }
+
+    mod lock {
+        use super::*;
+
+        async fn lock() -> Option<Handles> {
+            let server = xtask::or_skip(MariaDb::shared())?;
+            let url = server.create_database("lock").unwrap();
+            Some(handles(&url).await.keeping(server))
+        }
+
+        campanile_conformance::lock!(lock =>
+            exclusive, renewed_by_its_holder_alone, released_by_its_holder, release_by_another_changes_nothing,
+            ends_without_renewal, renewal_extends_its_life, taken_again_by_its_holder, tells_the_time_left,
+            one_of_many_wins);
+    }
+}
+
+mod galera;
 mod inbox;
 mod keys;
+mod on_mariadb;
 mod opening;
 mod permits;
 mod rests;

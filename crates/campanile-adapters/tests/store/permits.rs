@@ -7,7 +7,7 @@ use campanile_core::decide::permits::LimitKey;
 use campanile_core::id::{Mint, TaskId};
 use campanile_core::port::store::Store;
 use campanile_core::system::Random;
-use xtask::servers::{Postgres, TempDir};
+use xtask::servers::{MariaDb, Postgres, TempDir};
 
 use super::{lead, open, sqlite_url};
 
@@ -40,6 +40,17 @@ async fn a_permit_of_an_ended_run_is_taken_back_on_sqlite() {
 #[tokio::test]
 async fn a_permit_of_an_ended_run_is_taken_back_on_postgres() {
     let Some(server) = xtask::or_skip(Postgres::shared()) else {
+        return;
+    };
+    let url = server.create_database("permits").unwrap();
+    let store = open(&url).await;
+    server.sql_at(&url, LEFT_BEHIND).unwrap();
+    is_taken_back(store).await;
+}
+
+#[tokio::test]
+async fn a_permit_of_an_ended_run_is_taken_back_on_mariadb() {
+    let Some(server) = xtask::or_skip(MariaDb::shared()) else {
         return;
     };
     let url = server.create_database("permits").unwrap();

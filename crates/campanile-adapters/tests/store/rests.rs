@@ -15,8 +15,9 @@ use campanile_core::port::store::Store;
 use campanile_core::system::{Random, pause, spawn, within};
 use campanile_core::task::{Task, TaskSpec};
 use campanile_schedule::time::Timestamp;
-use sqlx::PgPool;
-use xtask::servers::Postgres;
+use sqlx::pool::PoolConnection;
+use sqlx::{MySql, MySqlPool, PgPool};
+use xtask::servers::{MariaDb, Postgres};
 
 use super::{lead, open};
 
@@ -26,26 +27,98 @@ const SOON: Duration = Duration::from_secs(60);
 /// On a machine that is busy the instant may come before the look.
 const TRIES: usize = 10;
 
-const LOCK: &str = "LOCK TABLE campanile_run IN ACCESS EXCLUSIVE MODE";
-const WAITS: &str =
-    "SELECT count(*) FROM pg_locks WHERE relation = 'campanile_run'::regclass AND NOT granted";
-const NOW: &str = "SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
-const WIN: &str =
-    "UPDATE campanile_run SET state = 3, worker = 1, claim = 1, started_at = due_at WHERE id = $1";
+/// How a database is told and asked what this needs.
+struct Spelling {
+    lock: &'static str,
+    waits: &'static str,
+    now: &'static str,
+    win: &'static str,
+    unlock: &'static str,
+}
+
+const POSTGRES: Spelling = Spelling {
+    lock: "BEGIN; LOCK TABLE campanile_run IN ACCESS EXCLUSIVE MODE",
+    waits: "SELECT count(*) FROM pg_locks WHERE relation = 'campanile_run'::regclass AND NOT granted",
+    now: "SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)",
+    win: "UPDATE campanile_run SET state = 3, worker = 1, claim = 1, started_at = due_at WHERE id = $1",
+    unlock: "COMMIT",
+};
+
+const MARIADB: Spelling = Spelling {
+    lock: "LOCK TABLES campanile_run WRITE",
+    waits: "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND state = 'Waiting for table metadata lock'",
+    now: "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
+    win: "UPDATE campanile_run SET state = 3, worker = 1, claim = 1, started_at = due_at WHERE id = ?",
+    unlock: "UNLOCK TABLES",
+};
+
+/// Somebody beside the store.
+enum Pool {
+    Postgres(PgPool),
+    MariaDb(MySqlPool),
+}
+
+/// Whoever holds the table while he wins the run.
+enum Winner {
+    Postgres(PoolConnection<sqlx::Postgres>),
+    MariaDb(PoolConnection<MySql>),
+}
+
+impl Pool {
+    const fn spelling(&self) -> &'static Spelling {
+        match self {
+            Self::Postgres(_) => &POSTGRES,
+            Self::MariaDb(_) => &MARIADB,
+        }
+    }
+
+    async fn winner(&self) -> Winner {
+        match self {
+            Self::Postgres(pool) => Winner::Postgres(pool.acquire().await.unwrap()),
+            Self::MariaDb(pool) => Winner::MariaDb(pool.acquire().await.unwrap()),
+        }
+    }
+}
+
+impl Winner {
+    async fn say(&mut self, sql: &'static str) {
+        match self {
+            Self::Postgres(c) => sqlx::raw_sql(sql).execute(&mut **c).await.map(drop),
+            Self::MariaDb(c) => sqlx::raw_sql(sql).execute(&mut **c).await.map(drop),
+        }
+        .unwrap();
+    }
+
+    async fn win(&mut self, sql: &'static str, run: RunId) -> u64 {
+        let run = run.as_i64();
+        match self {
+            Self::Postgres(c) => {
+                let won = sqlx::query(sql).bind(run).execute(&mut **c).await;
+                won.map(|done| done.rows_affected())
+            }
+            Self::MariaDb(c) => {
+                let won = sqlx::query(sql).bind(run).execute(&mut **c).await;
+                won.map(|done| done.rows_affected())
+            }
+        }
+        .unwrap()
+    }
+}
 
 struct Stage {
     store: Arc<dyn Store>,
     mint: Mint,
     term: Term,
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Stage {
-    async fn number(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query)
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+    async fn number(&self, sql: &'static str) -> i64 {
+        match &self.pool {
+            Pool::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await,
+            Pool::MariaDb(pool) => sqlx::query_scalar(sql).fetch_one(pool).await,
+        }
+        .unwrap()
     }
 
     async fn until(&self, query: &'static str, fact: impl Fn(i64) -> bool) {
@@ -106,8 +179,9 @@ impl Stage {
     async fn paused_beside_a_claim(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
         let (task, run) = self.planned(name).await;
         let due = self.store.run(run).await.unwrap().unwrap().run.due_at;
-        let mut winner = self.pool.begin().await.unwrap();
-        sqlx::query(LOCK).execute(&mut *winner).await.unwrap();
+        let spelling = self.pool.spelling();
+        let mut winner = self.pool.winner().await;
+        winner.say(spelling.lock).await;
         let pausing = spawn({
             let store = Arc::clone(&self.store);
             let mut spec = task.spec.clone();
@@ -127,29 +201,21 @@ impl Stage {
             };
             async move { store.edit(somebody(), &edit, due).await }
         });
-        self.until(WAITS, |waiting| waiting == 1).await;
-        let is_ahead = self.number(NOW).await < due.as_ms();
-        self.until(NOW, |now| now >= due.as_ms()).await;
-        let won = sqlx::query(WIN).bind(run.as_i64());
-        let won = won.execute(&mut *winner).await.unwrap();
-        assert_eq!(won.rows_affected(), 1);
-        winner.commit().await.unwrap();
+        self.until(spelling.waits, |waiting| waiting == 1).await;
+        let is_ahead = self.number(spelling.now).await < due.as_ms();
+        self.until(spelling.now, |now| now >= due.as_ms()).await;
+        assert_eq!(winner.win(spelling.win, run).await, 1);
+        winner.say(spelling.unlock).await;
         assert!(pausing.await.unwrap().unwrap().is_applied());
         let from = self.named(name).await.paused_from.unwrap();
         is_ahead.then_some((due, from))
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rest_begins_behind_what_was_won_while_it_was_made() {
-    let Some(server) = xtask::or_skip(Postgres::shared()) else {
-        return;
-    };
-    let url = server.create_database("rests").unwrap();
-    let store: Arc<dyn Store> = open(&url).await;
+async fn begins_behind_what_was_won(url: &str, pool: Pool) {
+    let store: Arc<dyn Store> = open(url).await;
     let mint = Mint::new(Arc::new(Random::from_seed(1)));
     let term = lead(&*store, &mint).await;
-    let pool = PgPool::connect(&url).await.unwrap();
     let stage = Stage {
         store,
         mint,
@@ -163,4 +229,24 @@ async fn a_rest_begins_behind_what_was_won_while_it_was_made() {
         }
     }
     panic!("the instant came before the look in each of {TRIES} tries");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rest_begins_behind_what_was_won_while_it_was_made() {
+    let Some(server) = xtask::or_skip(Postgres::shared()) else {
+        return;
+    };
+    let url = server.create_database("rests").unwrap();
+    let pool = Pool::Postgres(PgPool::connect(&url).await.unwrap());
+    begins_behind_what_was_won(&url, pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rest_begins_behind_what_was_won_on_mariadb() {
+    let Some(server) = xtask::or_skip(MariaDb::shared()) else {
+        return;
+    };
+    let url = server.create_database("rests").unwrap();
+    let pool = Pool::MariaDb(MySqlPool::connect(&url).await.unwrap());
+    begins_behind_what_was_won(&url, pool).await;
 }

@@ -92,7 +92,7 @@ pub const KEYS: &[Key] = &[
         "store",
         "sqlite:campanile.db",
         "URL",
-        "Where tasks and runs are kept: sqlite:FILE or postgres://user:pass@host/database",
+        "Where tasks and runs are kept: sqlite:FILE, postgres://user:pass@host/database or mysql://user:pass@host/database (MariaDB)",
     ),
     text(
         "lock",

@@ -64,15 +64,15 @@ fn flags_win_over_environment_over_file_over_defaults() {
 const REFUSED: &[(&[(&str, &str)], &str)] = &[
     (
         &[("store", "mongodb://x")],
-        "setting `store` (--store): the scheme of `mongodb://x` is not known: begin it with one of sqlite:, postgres:, postgresql:",
+        "setting `store` (--store): the scheme of `mongodb://x` is not known: begin it with one of sqlite:, postgres:, postgresql:, mysql:, mariadb:",
     ),
     (
         &[("store", "campanile.db")],
         "`campanile.db` has no scheme: begin it with one of sqlite:",
     ),
     (
-        &[("store", "mysql://h/d")],
-        "`mysql:` is not built yet: write sqlite:FILE or postgres://",
+        &[("store", "mysql://h")],
+        "it names no database; write mysql://user:password@host:3306/database",
     ),
     (
         &[("lock", "zookeeper://h")],

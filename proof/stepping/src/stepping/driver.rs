@@ -20,7 +20,7 @@ use super::mutants::Mutant;
 use super::ops::{Answer, Kind, Op};
 use super::scenes::{LATER, Scene};
 
-const SESSIONS: usize = 3;
+pub(super) const SESSIONS: usize = 3;
 /// How long the driver listens for an arrival before it asks the database who waits. No decision rests on it.
 const PATIENCE: Duration = Duration::from_millis(1);
 /// Longer than every timeout of the store: a history that stands still is a defect of the driver.
@@ -64,7 +64,7 @@ impl Stand {
         for session in 0..SESSIONS {
             let gate = Turnstile::new(session, sender.clone());
             let named = Some((format!("s{session}"), Arc::clone(&gate)));
-            sessions.push((super::open(&engine.url(), named).await, gate));
+            sessions.push((super::open(&engine.url_of(session), named).await, gate));
         }
         Self {
             counts: Counts::default(),

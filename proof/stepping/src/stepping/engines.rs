@@ -12,7 +12,7 @@ use std::sync::Arc;
 use xtask::servers::{Postgres, TempDir};
 
 /// The tables that a scene changes.
-const TABLES: &[&str] = &[
+pub(super) const TABLES: &[&str] = &[
     "leader",
     "task",
     "task_label",
@@ -55,7 +55,7 @@ const OTHERS: &[&str] = &[
 ];
 
 /// The state before any scene: no rows, and a leader row that nobody had.
-const UNTOUCHED: &str =
+pub(super) const UNTOUCHED: &str =
     "INSERT INTO campanile_leader (id, epoch, holder, node, node_name, since, seq, edits, resign_epoch)
     VALUES (1, 0, NULL, NULL, '', NULL, 0, 0, 0)";
 
@@ -87,7 +87,7 @@ fn restore() -> String {
     whole.replace(plain, "INTO campanile_inbox (request) SELECT request")
 }
 
-const BLOCKED: &str =
+pub(super) const BLOCKED: &str =
     "SELECT limit_key, place, at, run FROM campanile_blocked ORDER BY limit_key, place, at, run";
 
 /// A session whose statement was sent and is not done.
@@ -108,6 +108,10 @@ pub(super) trait Engine: Send {
     fn name(&self) -> &'static str;
     /// Where stores are opened.
     fn url(&self) -> String;
+    /// Where a session opens its store.
+    fn url_of(&self, _session: usize) -> String {
+        self.url()
+    }
     /// Runs statements in one transaction.
     async fn all_at_once(&mut self, sql: String);
     /// Whether a statement neither sees nor locks anything, so that it does not matter when it is sent.
@@ -137,7 +141,7 @@ pub(super) trait Engine: Send {
     async fn waits(&mut self, flying: &[InFlight], holders: &[usize]) -> Vec<(usize, usize)>;
 }
 
-fn blocked_of((key, place, at, run): (String, i64, i64, i64)) -> Blocked {
+pub(super) fn blocked_of((key, place, at, run): (String, i64, i64, i64)) -> Blocked {
     Blocked {
         key: key.parse().unwrap(),
         priority: u8::try_from(9 - place).unwrap(),

@@ -12,6 +12,7 @@ mod driver;
 mod engines;
 mod fixture;
 mod gate;
+mod maria;
 mod mutants;
 mod ops;
 mod reference;
@@ -246,4 +247,5 @@ macro_rules! stepping {
 stepping! {
     sqlite => super::engines::Sqlite::start(),
     postgres => super::engines::Pg::start(),
+    mariadb => super::maria::Maria::start(),
 }

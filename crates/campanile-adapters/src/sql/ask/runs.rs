@@ -11,6 +11,7 @@ use campanile_core::port::store::Error;
 use campanile_core::run::{Run, State};
 use campanile_schedule::time::Timestamp;
 
+use crate::sql::dialect::Dialect;
 use crate::sql::log::position;
 use crate::sql::rows::{QUEUE_AT, attempt_of, ended_run, left_of, live_run, small};
 use crate::sql::statement::{Statement, Text};
@@ -200,7 +201,7 @@ fn runs_text(
     filter: &RunFilter,
     before: Option<RunId>,
     limit: usize,
-    dialect: crate::sql::dialect::Dialect,
+    dialect: Dialect,
 ) -> (Text, Vec<(&'static str, Arg)>) {
     let mut args = vec![
         ("before", before.map_or(i64::MAX, RunId::as_i64).into()),
@@ -229,7 +230,7 @@ fn runs_text(
         ended,
         in_order,
         in_order_ended,
-    } = whose(filter, &mut args);
+    } = whose(filter, dialect, &mut args);
     if let Some(state) = filter.state {
         // As a number in the text: so the index on the states that are rare is seen to fit.
         conditions.push_str(&format!(" AND state = {}", state.as_i64()));
@@ -262,7 +263,7 @@ struct Whose {
 /// One task's rows stand in the order of ids in an index; only the order of both of its columns makes sure that they are
 /// read there, and then a page costs the same however much of history is others'. Those of several tasks are found by the
 /// tasks and then sorted. Rows of a rare state have an index of their own, also in the order of ids.
-fn whose(filter: &RunFilter, args: &mut Vec<(&'static str, Arg)>) -> Whose {
+fn whose(filter: &RunFilter, dialect: Dialect, args: &mut Vec<(&'static str, Arg)>) -> Whose {
     let all = "id < :before";
     let (live, ended, [in_order, in_order_ended]) = match filter.tasks.as_slice() {
         [] => (all.to_owned(), all.to_owned(), ["id DESC"; 2]),
@@ -272,8 +273,14 @@ fn whose(filter: &RunFilter, args: &mut Vec<(&'static str, Arg)>) -> Whose {
             if filter.state.is_some_and(|state| state != State::Succeeded) {
                 (of.clone(), of, ["id DESC"; 2])
             } else {
-                let ended = "(task, id) < (:task, :before) AND task >= :task";
-                (of, ended.to_owned(), ["id DESC", "task DESC, id DESC"])
+                let ended = match dialect {
+                    // It reads an index so by one column's value and a range of the next.
+                    Dialect::MariaDb => of.clone(),
+                    Dialect::Sqlite | Dialect::Postgres => {
+                        "(task, id) < (:task, :before) AND task >= :task".to_owned()
+                    }
+                };
+                (of, ended, ["id DESC", "task DESC, id DESC"])
             }
         }
         tasks => {
@@ -304,7 +311,6 @@ mod tests {
     use sqlx::{Connection as _, Row as _, SqliteConnection};
 
     use super::*;
-    use crate::sql::dialect::Dialect;
     use crate::sql::migration::script;
 
     /// How SQLite reads the page of history that a filter asks for.

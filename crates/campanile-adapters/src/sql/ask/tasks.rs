@@ -11,6 +11,7 @@ use campanile_schedule::time::Timestamp;
 
 use crate::sql::fire::INSERT_ROWS_MAX;
 use crate::sql::labels;
+use crate::sql::mariadb::steps;
 use crate::sql::rows::{former_of, from_json, small, task_of};
 use crate::sql::statement::Statement;
 use crate::sql::store::Store;
@@ -85,7 +86,8 @@ static LAST_SUCCESSES: Statement = Statement::new(
     "SELECT v.i, (SELECT MAX(h.finished_at) FROM (SELECT state, finished_at FROM campanile_run_history AS run_history
      WHERE (task, id) <= (v.i, 9223372036854775807) AND task >= v.i ORDER BY task DESC, id DESC LIMIT :look) AS h WHERE h.state = 4)
      FROM @ids(i int) AS v",
-);
+)
+.on_mariadb(steps::LAST_SUCCESSES);
 
 /// Pauses of these tasks.
 static PAUSES: Statement = Statement::new(
