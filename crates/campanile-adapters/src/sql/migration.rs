@@ -59,6 +59,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("access", include_str!("migrations/0019_access.sql")),
     ("ranges", include_str!("migrations/0020_ranges.sql")),
     ("chain", include_str!("migrations/0021_chain.sql")),
+    ("offers", include_str!("migrations/0022_offers.sql")),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.

@@ -29,6 +29,7 @@ mod log;
 mod logins;
 mod member;
 mod migration;
+mod offers;
 mod open;
 mod orphans;
 mod outage;

@@ -122,6 +122,7 @@ mod postgres {
 
 mod inbox;
 mod keys;
+mod offers;
 mod opening;
 mod permits;
 mod rests;
