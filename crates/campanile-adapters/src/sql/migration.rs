@@ -451,7 +451,8 @@ mod tests {
                 "41a26e8c68006a30",
                 "48e78098ae1b2c11",
                 "e014c955e8a544a6",
-                "2ff02c0dc4f2d59f"
+                "2ff02c0dc4f2d59f",
+                "3f4830c30b9da225"
             ]
         );
         assert_eq!(

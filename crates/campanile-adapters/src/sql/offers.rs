@@ -52,21 +52,23 @@ static PUT: Statement = Statement::new(
      FROM @rows(r int, n int, d text, body text, signature text) AS v WHERE true",
 );
 
-/// Which destinations have an offer that nobody holds.
+/// Which destinations have an offer that nobody holds. Nobody holds one for longer than `hold`: what says so was taken by
+/// a clock that has been set back since.
 static LOOK: Statement = Statement::new(
     "SELECT v.d FROM @names(d text) AS v WHERE EXISTS (SELECT 1 FROM campanile_offer AS offer
-     WHERE offer.destination = v.d AND offer.held_until <= (SELECT @now))",
+     WHERE offer.destination = v.d AND (offer.held_until <= (SELECT @now) OR offer.held_until > (SELECT @now) + :hold))",
 );
 
 /// Takes the first offers of a destination that nobody holds, and passes over those that others are about to take.
 static TAKE: Statement = Statement::differs(
     "UPDATE campanile_offer SET held_until = (SELECT @now) + :hold, taken = taken + 1
      WHERE destination = :d AND place IN (SELECT place FROM campanile_offer WHERE destination = :d
-     AND held_until <= (SELECT @now) ORDER BY place LIMIT :most) RETURNING place, held_until, taken, body, signature",
+     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold) ORDER BY place LIMIT :most)
+     RETURNING place, held_until, taken, body, signature",
     "UPDATE campanile_offer SET held_until = (SELECT @now) + :hold, taken = taken + 1
      WHERE destination = :d AND place = ANY(ARRAY(SELECT place FROM campanile_offer WHERE destination = :d
-     AND held_until <= (SELECT @now) ORDER BY place LIMIT :most FOR UPDATE SKIP LOCKED))
-     RETURNING place, held_until, taken, body, signature",
+     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold) ORDER BY place LIMIT :most
+     FOR UPDATE SKIP LOCKED)) RETURNING place, held_until, taken, body, signature",
 );
 
 /// Removes offers, whoever holds them by now: what they offer was claimed, or can't be.
@@ -80,10 +82,10 @@ static GIVE_BACK: Statement = Statement::new(
      WHERE offer.destination = :d AND offer.place = v.p AND offer.held_until = v.h",
 );
 
-/// Removes what is old. A walk over the table, seldom.
+/// Removes what is old, or was offered by a clock that was ahead for long. A walk over the table, seldom.
 static SWEEP: Statement = Statement::new(
-    "DELETE FROM campanile_offer
-     WHERE (place & 576460752303423487) < ((SELECT @now) - 1767225600000 - :kept) * 262144",
+    "DELETE FROM campanile_offer WHERE (place & 576460752303423487) NOT BETWEEN
+     ((SELECT @now) - 1767225600000 - :kept) * 262144 AND ((SELECT @now) - 1767225600000 + :kept) * 262144",
 );
 
 /// Tells whoever listens. For PostgreSQL.
@@ -236,7 +238,7 @@ impl Table for Offers {
 
     async fn look(&self, destinations: &[String]) -> Result<Vec<String>, Error> {
         let names = value::Table::default().texts(destinations.iter().cloned());
-        let args = [("names", names.into())];
+        let args = [("names", names.into()), ("hold", duration_ms(HELD).into())];
         let rows = self.store.pools.reader.rows(&LOOK, &args).await;
         let found = rows.map_err(failed)?.into_iter().map(|mut row| row.text("offer"));
         found.collect::<Result<_, _>>().map_err(failed)

@@ -12,9 +12,16 @@ use crate::sql::{Options, open};
 const OFFERS: i64 = 100_000;
 const DESTINATIONS: i64 = 50;
 const HELD_OF_EACH: i64 = 20;
+/// By the database's clock in milliseconds, as SQL.
+const NOW_SQLITE: &str = "(CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER) + 9000)";
+const NOW_POSTGRES: &str = "(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + 9000)";
 
 /// Fills the table: what waits, what is held by others, and nothing else.
 fn fill(dialect: Dialect) -> String {
+    let held = match dialect {
+        Dialect::Sqlite => NOW_SQLITE,
+        Dialect::Postgres => NOW_POSTGRES,
+    };
     let series = match dialect {
         Dialect::Sqlite => format!(
             "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {OFFERS} - 1)"
@@ -26,7 +33,7 @@ fn fill(dialect: Dialect) -> String {
     format!(
         "{series} INSERT INTO campanile_offer (destination, place, held_until, taken, body, signature)
          SELECT 'campanile.q' || (n % {DESTINATIONS}), n,
-         CASE WHEN n / {DESTINATIONS} < {HELD_OF_EACH} THEN 9000000000000000 ELSE 0 END, 0, '{{}}', '' FROM n"
+         CASE WHEN n / {DESTINATIONS} < {HELD_OF_EACH} THEN {held} ELSE 0 END, 0, '{{}}', '' FROM n"
     )
 }
 
@@ -78,13 +85,13 @@ async fn every_statement_goes_by_the_key(url: &str) {
     let here = ("d", "campanile.q7".into());
     let keys = [Key {
         place: 7,
-        held_until: 9_000_000_000_000_000,
+        held_until: 1,
     }];
     let places = value::Table::of([7, 57]);
-    let hold = ("hold", duration_ms(HELD).into());
+    let hold = || ("hold", duration_ms(HELD).into());
     let calls: [(&Statement, Vec<(&'static str, value::Arg)>); 4] = [
-        (&LOOK, vec![("names", names.into())]),
-        (&TAKE, vec![here.clone(), ("most", 32.into()), hold]),
+        (&LOOK, vec![("names", names.into()), hold()]),
+        (&TAKE, vec![here.clone(), ("most", 32.into()), hold()]),
         (&GIVE_BACK, vec![here.clone(), ("keys", keys_of(&keys).into())]),
         (&DONE, vec![here, ("keys", places.into())]),
     ];
