@@ -46,6 +46,7 @@ BEGIN
             ('inbox_settled', 'INSERT, DELETE', '', ''),
             ('quarantine', 'INSERT', 'INSERT', 'DELETE'),
             ('outbox', 'INSERT, UPDATE, DELETE', '', ''),
+            ('offer', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE', ''),
             ('deletion', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE', 'INSERT, UPDATE'),
             ('answered', 'INSERT, DELETE', '', ''),
             ('node', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE', 'INSERT, UPDATE, DELETE'),

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "handlers")]
 pub mod handlers;
+pub mod offers;
 #[cfg(feature = "sql")]
 pub mod open;
 #[cfg(feature = "redis")]

@@ -10,8 +10,10 @@ use campanile_core::memory::broker::MemoryBroker;
 use campanile_core::port::broker::Broker;
 use campanile_core::port::lock::Lock;
 use campanile_core::port::store::Store;
+use campanile_core::system::SystemClock;
 use campanile_login::store::LoginStore;
 
+use crate::offers::OfferBroker;
 use crate::service_url::ServiceUrl;
 use crate::{redis, sql, stomp};
 
@@ -22,7 +24,7 @@ pub struct Urls {
     pub store: ServiceUrl,
     /// `store:`, `redis://…` and its kin.
     pub lock: ServiceUrl,
-    /// `memory:`, `stomp://…`.
+    /// `memory:`, `store:`, `stomp://…`.
     pub broker: ServiceUrl,
     /// The cluster's name: those that share a Redis are told apart by it.
     pub cluster: String,
@@ -71,9 +73,10 @@ pub enum Error {
 /// The first that can't be.
 pub async fn ports(urls: &Urls, migrate: sql::Migrate) -> Result<Ports, Error> {
     // Lock and broker only read their URLs here: what is wrong with them is said before the store is touched.
-    let broker = broker(&urls.broker)?;
+    let elsewhere = broker(&urls.broker)?;
     let remote = remote_lock(urls)?;
     let store = store(urls, migrate).await?;
+    let broker = elsewhere.unwrap_or_else(|| Arc::new(OfferBroker::new(store.offers(), Arc::new(SystemClock::new()))));
     let lock = remote.unwrap_or_else(|| Arc::new(store.lock(&urls.cluster)));
     Ok(Ports {
         space: Some(store.space()),
@@ -119,10 +122,10 @@ pub async fn store(urls: &Urls, migrate: sql::Migrate) -> Result<Arc<sql::Store>
     sql::open(urls.store.reveal(), options).await
 }
 
-/// Whether this is the lock in the store.
+/// Whether this is the lock, or the broker, that the store itself is.
 #[must_use]
-pub fn is_in_store(lock: &ServiceUrl) -> bool {
-    lock.reveal().starts_with("store:")
+pub fn is_in_store(url: &ServiceUrl) -> bool {
+    url.reveal().starts_with("store:")
 }
 
 /// Whether this is the broker in a process's own memory.
@@ -141,11 +144,20 @@ fn remote_lock(urls: &Urls) -> Result<Option<Arc<dyn Lock>>, Error> {
     Ok(Some(lock))
 }
 
-fn broker(url: &ServiceUrl) -> Result<Arc<dyn Broker>, Error> {
+/// The broker, if it is not the store.
+fn broker(url: &ServiceUrl) -> Result<Option<Arc<dyn Broker>>, Error> {
     schemes::check(url, schemes::BROKER).map_err(Error::Broker)?;
+    if is_in_store(url) {
+        return match url.reveal() {
+            "store:" => Ok(None),
+            _ => Err(Error::Broker(
+                "write `store:` and nothing behind it: the broker is then the database that `store` names".to_owned(),
+            )),
+        };
+    }
     if is_in_memory(url) {
-        return Ok(Arc::new(MemoryBroker::new()));
+        return Ok(Some(Arc::new(MemoryBroker::new())));
     }
     let broker = stomp::at(url).map_err(Error::Broker)?;
-    Ok(broker)
+    Ok(Some(broker))
 }

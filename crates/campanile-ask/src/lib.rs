@@ -48,7 +48,7 @@ pub use self::keys::KeyQuery;
 pub use self::logs::{AttemptLog, LogPage, LogQuery};
 pub use self::pauses::NewPause;
 pub use self::quarantine::{QuarantinePage, QuarantineRow};
-pub use self::reach::QueueRow;
+pub use self::reach::{QueueRow, blocked_because};
 pub use self::runs::{Event, RunDetail, RunPage, RunQuery, RunRow};
 pub use self::shared::{CalendarRow, LimitRow};
 pub use self::strays::Groups;

@@ -10,7 +10,7 @@ use crate::runs::RunRow;
 use crate::strays::Groups;
 use crate::{Control, Definitions, Editor, Error};
 use campanile_core::decide::permits::{Held, LimitKey};
-use campanile_core::decide::publish::routing::{Need, Routes};
+use campanile_core::decide::publish::routing::{Need, Routes, Trouble};
 use campanile_core::port::ask::RunRecord;
 use campanile_core::run::{Run, State};
 use campanile_core::task::secret;
@@ -42,6 +42,22 @@ pub struct QueueRow {
     pub warnings: Vec<String>,
 }
 
+/// Why runs of a queue are blocked that have this need, as the store spells it.
+#[must_use]
+pub fn blocked_because(queue: &QueueName, need: &str) -> String {
+    match need.parse() {
+        Ok(need @ Need::Listener) => Trouble::NobodyCan {
+            queue: queue.clone(),
+            need,
+        }
+        .to_string(),
+        _ => format!(
+            "no living worker of queue `{queue}` can do `{}`",
+            Need::shown(need)
+        ),
+    }
+}
+
 impl Editor {
     /// Live runs by queue, with who listens and what is blocked.
     ///
@@ -62,11 +78,8 @@ impl Editor {
             let nobody =
                 (listeners == 0 && busy).then(|| routes.nobody_listens(&count.queue).to_string());
             let unable = of_queue.iter().map(|(need, n)| {
-                let need = Need::shown(need);
-                format!(
-                    "no living worker of queue `{}` can do `{need}`: {n} runs are blocked",
-                    count.queue
-                )
+                let why = blocked_because(&count.queue, need);
+                format!("{why}: {n} runs are blocked")
             });
             QueueRow {
                 listeners: u64::try_from(listeners).unwrap_or(u64::MAX),

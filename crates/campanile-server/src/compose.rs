@@ -258,7 +258,8 @@ async fn warn_if_not_alone(settings: &Settings, store: &dyn store::Store) {
         tracing::warn!(
             names,
             "`{names}` lives on this store too, or died moments ago, and `broker = \"memory:\"` carries runs inside one \
-             process alone: what one of them publishes the other never gets. Stop one, or give all of them a broker"
+             process alone: what one of them publishes the other never gets. Stop one, or give all of them a broker: `store:` needs \
+             nothing more"
         );
     }
 }

@@ -49,6 +49,7 @@ mod security;
 mod sham;
 mod sight;
 mod spoiled;
+mod store_broker;
 mod support;
 mod typed;
 mod upgrade;

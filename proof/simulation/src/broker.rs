@@ -58,21 +58,21 @@ impl FaultyBroker {
         });
     }
 
-    fn count_again(&self, message: &Message) {
-        let ids = offered(message);
-        self.link
-            .seen(Seen::Grouped, usize::from(ids.len() > 1), || {
-                message.correlation_id.clone()
-            });
-        for id in ids {
-            let mut ledger = self.link.net.ledger();
-            let times = ledger.published.entry(id.clone()).or_default();
-            *times += 1;
-            let again = *times > 1;
-            drop(ledger);
-            self.link
-                .seen(Seen::Republished, usize::from(again), || id.clone());
-        }
+}
+
+/// Counts a message by the attempts that it offers.
+pub fn count_again(link: &Link, message: &Message) {
+    let ids = offered(message);
+    link.seen(Seen::Grouped, usize::from(ids.len() > 1), || {
+        message.correlation_id.clone()
+    });
+    for id in ids {
+        let mut ledger = link.net.ledger();
+        let times = ledger.published.entry(id.clone()).or_default();
+        *times += 1;
+        let again = *times > 1;
+        drop(ledger);
+        link.seen(Seen::Republished, usize::from(again), || id.clone());
     }
 }
 
@@ -103,7 +103,7 @@ impl Broker for FaultyBroker {
         self.link.maybe_die("publish").await;
         for message in messages {
             message.check()?;
-            self.count_again(message);
+            count_again(&self.link, message);
             self.deliver(message).await?;
         }
         self.link.maybe_die("publish").await;

@@ -12,6 +12,7 @@ mod handler;
 mod lock;
 mod logs;
 mod net;
+mod offers;
 mod oracle;
 mod people;
 mod plan;
@@ -49,8 +50,24 @@ pub struct How {
     /// The store's clock jumps ahead again and again for longer than the time after which that is followed, and back. Apart
     /// from the other histories, so that those stay as they are.
     pub jumps: bool,
+    /// The broker is a table of the store. Apart from the other histories, as above.
+    pub store_broker: bool,
     /// Keep the history for people.
     pub verbose: bool,
+}
+
+impl How {
+    /// The options that make a history be run so.
+    #[must_use]
+    pub fn words(self) -> String {
+        let all = [
+            (self.short, " --short"),
+            (self.jumps, " --jumps"),
+            (self.store_broker, " --store-broker"),
+        ];
+        let said = all.into_iter().filter_map(|(is, word)| is.then_some(word));
+        said.collect()
+    }
 }
 
 /// Runs the history of a seed.

@@ -13,11 +13,13 @@ use campanile_simulation::{How, run};
 use serde_json::{Map, Value, json};
 
 const USAGE: &str = "\
-usage: campanile-simulation [--seed N | --seeds N [--from N] [--threads N]] [--short] [--jumps]
+usage: campanile-simulation [--seed N | --seeds N [--from N] [--threads N]] [--short] [--jumps] [--store-broker]
 
   --seed N     prints the history of one seed
   --seeds N    runs so many seeds (default 1000), from --from (default 1) on, on --threads threads (default 1)
   --jumps      the store's clock jumps ahead for long, again and again, and back
+  --store-broker
+               the broker is a table of the store: offers that are held, hints that are lost and late
   --short      histories of at most a minute and a half before the faults end, as the tests run them
 ";
 /// Failures that are printed in full; more are only counted.
@@ -60,12 +62,13 @@ fn main() -> ExitCode {
 
 fn read(arguments: &[String]) -> Option<Options> {
     let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut short, mut jumps) = (false, false);
+    let (mut short, mut jumps, mut store_broker) = (false, false, false);
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
         match name.as_str() {
             "--short" => short = true,
             "--jumps" => jumps = true,
+            "--store-broker" => store_broker = true,
             "--seed" | "--seeds" | "--from" | "--threads" => {
                 numbers.insert(name, rest.next()?.parse().ok()?);
             }
@@ -80,6 +83,7 @@ fn read(arguments: &[String]) -> Option<Options> {
         how: How {
             short,
             jumps,
+            store_broker,
             verbose: false,
         },
     })
@@ -169,9 +173,9 @@ fn work(options: Options, next: &AtomicU64, sum: &Mutex<(Tally, Vec<u64>)>) {
         if let Some(violation) = outcome.violation {
             sum.1.push(outcome.seed);
             if sum.1.len() <= FAILURES_PRINTED_MAX {
-                let short = if options.how.short { " --short" } else { "" };
+                let words = options.how.words();
                 say(&format!(
-                    "seed {}: {violation}\n  its history: cargo xtask sim --seed {}{short}",
+                    "seed {}: {violation}\n  its history: cargo xtask sim --seed {}{words}",
                     outcome.seed, outcome.seed
                 ));
             }

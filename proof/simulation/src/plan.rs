@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use campanile_core::engine::Settings;
 use campanile_core::system::Random;
-use campanile_core::task::{QueueName, TaskSpec};
+use campanile_core::task::{HandlerSpec, QueueName, TaskSpec};
 use campanile_schedule::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -102,6 +102,24 @@ impl Plan {
             act_gap_ms: pick(dice, &[1_000, 3_000, 10_000]),
             patience_ms: ttl_ms.max(lease_ms),
         }
+    }
+}
+
+impl Plan {
+    /// The same where the broker is a table of the store: no listener but our own workers can be reached, and what happens to
+    /// a broker alone does not happen.
+    pub fn on_store_broker(&mut self) {
+        for task in &mut self.tasks {
+            if matches!(task.spec.handler, HandlerSpec::External(_)) {
+                task.spec.handler = HandlerSpec::Native("work".to_owned());
+            }
+        }
+        let brokers = [
+            Fault::BrokerCut,
+            Fault::BrokerWiped,
+            Fault::ForeignMessage,
+        ];
+        self.faults.retain(|fault| !brokers.contains(fault));
     }
 }
 

@@ -5,11 +5,13 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use campanile_adapters::offers::OfferBroker;
 use campanile_core::engine::{Handlers, Node, Parts, Settings};
 use campanile_core::memory::broker::MemoryBroker;
 use campanile_core::memory::lock::MemoryLock;
 use campanile_core::memory::store::MemoryStore;
 use campanile_core::metrics::{Counter, Metrics};
+use campanile_core::port::broker::Broker;
 use campanile_core::system::Random;
 use tokio::runtime::{Builder, Runtime};
 
@@ -17,6 +19,7 @@ use crate::broker::FaultyBroker;
 use crate::handler::{Rare, Worker};
 use crate::lock::FaultyLock;
 use crate::net::{Link, Net};
+use crate::offers::{FaultyOffers, Offers};
 use crate::store::FaultyStore;
 use crate::tally::Seen;
 use crate::time::NodeClock;
@@ -27,6 +30,8 @@ pub struct Services {
     pub store: Arc<MemoryStore>,
     /// The conveyor.
     pub broker: Arc<MemoryBroker>,
+    /// What carries runs in its place, where the broker is a table of the store.
+    pub offers: Option<Arc<Offers>>,
     /// The lock.
     pub lock: MemoryLock,
     /// Whether the lock passes hints on.
@@ -126,10 +131,7 @@ impl Process {
                 link: self.link.clone(),
                 hints: services.hints,
             }),
-            broker: Arc::new(FaultyBroker {
-                inner: Arc::clone(&services.broker),
-                link: self.link.clone(),
-            }),
+            broker: self.broker(services),
             clock: Arc::clone(&self.clock) as _,
             random: Arc::new(Random::from_seed(own)),
             handlers: self.handlers(own),
@@ -158,6 +160,21 @@ impl Process {
             }
         });
         self.runtime = Some(runtime);
+    }
+
+    fn broker(&self, services: &Services) -> Arc<dyn Broker> {
+        let link = self.link.clone();
+        match &services.offers {
+            Some(offers) => {
+                let table = FaultyOffers::new(Arc::clone(offers), link);
+                let clock = Arc::clone(&self.clock) as _;
+                Arc::new(OfferBroker::new(Arc::new(table), clock))
+            }
+            None => Arc::new(FaultyBroker {
+                inner: Arc::clone(&services.broker),
+                link,
+            }),
+        }
     }
 
     /// What this start of it can do. The first of those that only work can do everything, so that a world comes to rest.

@@ -24,6 +24,7 @@ use crate::How;
 use crate::faults;
 use crate::logs;
 use crate::net::{HOME, Net};
+use crate::offers::Offers;
 use crate::oracle;
 use crate::people::People;
 use crate::plan::{Plan, between};
@@ -108,7 +109,10 @@ impl World {
     /// The world of a seed, before anything has happened.
     pub fn new(seed: u64, how: How) -> Self {
         let dice = Random::from_seed(seed);
-        let plan = Plan::draw(&dice, how.short);
+        let mut plan = Plan::draw(&dice, how.short);
+        if how.store_broker {
+            plan.on_store_broker();
+        }
         let net = Net::new(
             Random::from_seed(dice.next()),
             plan.knobs.clone(),
@@ -122,6 +126,9 @@ impl World {
         let services = Arc::new(Services {
             store: Arc::new(MemoryStore::new(Arc::clone(&store_clock) as _)),
             broker: Arc::new(MemoryBroker::new()),
+            offers: how
+                .store_broker
+                .then(|| Arc::new(Offers::new(Arc::clone(&store_clock)))),
             lock: MemoryLock::new(truth),
             hints: plan.hints,
             store_clock: Arc::clone(&store_clock),

@@ -12,6 +12,9 @@ const FRESH_SEEDS: std::ops::Range<u64> = 500_000..500_020;
 /// The same, with a store's clock that jumps.
 const JUMP_SEEDS: std::ops::Range<u64> = 600_000..600_012;
 
+/// The same, where the broker is a table of the store.
+const STORE_BROKER_SEEDS: std::ops::Range<u64> = 700_000..700_020;
+
 fn corpus() -> Vec<(u64, How)> {
     let lines = CORPUS.lines().filter(|line| !line.starts_with('#'));
     let read = |line: &str| {
@@ -21,11 +24,13 @@ fn corpus() -> Vec<(u64, How)> {
             "short" => (true, false),
             "long" => (false, false),
             "jumps" => (true, true),
+            "store-broker" => (true, false),
             _ => return None,
         };
         let how = How {
             short,
             jumps,
+            store_broker: line.contains(" store-broker "),
             verbose: false,
         };
         words.next().map(|_| (seed, how))
@@ -40,15 +45,10 @@ fn run_all(seeds: impl Iterator<Item = (u64, How)>) -> Tally {
     let mut tally = Tally::default();
     for (seed, how) in seeds {
         let outcome = run(seed, how);
-        let short = match (how.short, how.jumps) {
-            (true, true) => " --short --jumps",
-            (true, false) => " --short",
-            (false, true) => " --jumps",
-            (false, false) => "",
-        };
+        let words = how.words();
         assert_eq!(
             outcome.violation, None,
-            "seed {seed} broke something; its history: cargo xtask sim --seed {seed}{short}"
+            "seed {seed} broke something; its history: cargo xtask sim --seed {seed}{words}"
         );
         tally.add(&outcome.tally);
     }
@@ -111,11 +111,35 @@ fn what_a_wrong_clock_planned_is_taken_back_and_nothing_is_lost_or_doubled() {
 }
 
 #[test]
+fn without_a_broker_nothing_is_lost_or_doubled() {
+    let how = How {
+        short: true,
+        store_broker: true,
+        ..How::default()
+    };
+    let tally = run_all(STORE_BROKER_SEEDS.map(|seed| (seed, how)));
+    for fault in [
+        Fault::Crash,
+        Fault::CrashInCall,
+        Fault::HintLost,
+        Fault::MessageDelayed,
+        Fault::ConfirmLost,
+        Fault::AckLost,
+    ] {
+        assert!(tally.of_fault(fault) > 0, "{tally}");
+    }
+    for seen in [Seen::StaleClaimRefused, Seen::LostRecovered, Seen::Grouped] {
+        assert!(tally.of(seen) > 0, "never seen: {}\n{tally}", seen.text());
+    }
+}
+
+#[test]
 fn a_seed_is_one_history() {
-    for seed in [4, 118] {
+    for (seed, store_broker) in [(4, false), (118, false), (5, true)] {
         let how = How {
             short: true,
             verbose: true,
+            store_broker,
             ..How::default()
         };
         let (first, second) = (run(seed, how), run(seed, how));

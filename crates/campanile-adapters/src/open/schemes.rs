@@ -29,9 +29,9 @@ pub const LOCK: &[Scheme] = &[
 /// Of `broker`.
 pub const BROKER: &[Scheme] = &[
     ("memory", None),
+    ("store", None),
     ("stomp", None),
     ("stomp+ssl", None),
-    ("store", Some("write memory: or stomp://… for now")),
     ("amqp", Some("write stomp://… for now")),
     ("amqp10", Some("write stomp://… for now")),
     ("amqp10s", Some("write stomp://… for now")),

@@ -50,6 +50,13 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
     ("name", "TEXT COLLATE BINARY", "TEXT COLLATE \"C\"", "VARCHAR(255)"),
     ("clustered", "WITHOUT ROWID", "", ""),
     ("in_place", "", "WITH (fillfactor = 50)", ""),
+    // Found by its key alone, and rows that live for moments, each changed once.
+    (
+        "offers",
+        "WITHOUT ROWID",
+        "WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02)",
+        "",
+    ),
     // Rows that live for moments: room for their next versions in the same page, and a cleaning that neither comes for every
     // few of them nor waits for a fifth of all that wait.
     (

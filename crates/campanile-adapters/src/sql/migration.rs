@@ -59,6 +59,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("access", include_str!("migrations/0019_access.sql")),
     ("ranges", include_str!("migrations/0020_ranges.sql")),
     ("chain", include_str!("migrations/0021_chain.sql")),
+    ("offers", include_str!("migrations/0022_offers.sql")),
 ];
 
 /// Serializes migrations on PostgreSQL: any number will do, as long as it is always this one.
@@ -82,7 +83,7 @@ const TABLE_IN_MARIADB: &str = "CREATE TABLE IF NOT EXISTS campanile_schema_vers
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin";
 
 /// The version that MariaDB's first script makes. What comes after it is written so that it may be made again.
-const MARIADB_FIRST: i64 = 21;
+const MARIADB_FIRST: i64 = 22;
 
 /// What all our tables and indexes are called by, so that they can live in a database of somebody else's.
 const PREFIX: &str = "campanile_";

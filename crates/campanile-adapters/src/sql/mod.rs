@@ -30,6 +30,7 @@ mod logins;
 mod mariadb;
 mod member;
 mod migration;
+mod offers;
 mod open;
 mod orphans;
 mod outage;

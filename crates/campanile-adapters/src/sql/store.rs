@@ -15,6 +15,7 @@ use campanile_core::task::QueueName;
 use super::dialect::Dialect;
 use super::lock::Lock;
 use super::migration;
+use super::offers::Offers;
 use super::open::Place;
 use super::pools::Pools;
 use super::space::Space;
@@ -161,6 +162,12 @@ impl Store {
     #[must_use]
     pub fn lock(&self, name: &str) -> Lock {
         Lock::new(self.place.clone(), name)
+    }
+
+    /// What the broker `store:` keeps in this store.
+    #[must_use]
+    pub fn offers(self: &Arc<Self>) -> Arc<dyn crate::offers::Table> {
+        Arc::new(Offers::new(Arc::clone(self)))
     }
 
     /// Closes all connections.

@@ -162,6 +162,7 @@ mod mariadb {
 mod galera;
 mod inbox;
 mod keys;
+mod offers;
 mod on_mariadb;
 mod opening;
 mod permits;

@@ -22,6 +22,7 @@ use std::time::Duration;
 pub use self::attempt::handlers::Handlers;
 pub use node::{Node, Status};
 
+use crate::decide::publish::routing::Abilities;
 use crate::port::broker::Broker;
 use crate::port::clock::Clock;
 use crate::port::lock::Lock;
@@ -51,6 +52,16 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             handlers: self.handlers.clone(),
+        }
+    }
+}
+
+impl<S: ?Sized> Parts<S> {
+    /// What a node made of these announces.
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            no_listeners: !self.broker.reaches_listeners(),
+            ..self.handlers.abilities()
         }
     }
 }

@@ -387,7 +387,8 @@ fn description(shared: &Shared, id: NodeId) -> port::member::Node {
         heartbeat_seq: 0,
         heartbeat_at: shared.time.now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        abilities: settings.worker.then(|| shared.parts.handlers.abilities()),
+        abilities: Some(shared.parts.abilities())
+            .filter(|told| settings.worker || told.no_listeners),
     }
 }
 

@@ -111,6 +111,11 @@ pub trait Broker: Send + Sync + 'static {
     async fn consume(&self, destination: &str, prefetch: usize)
     -> Result<Box<dyn Consumer>, Error>;
 
+    /// Whether listeners that are not ours can have messages of it: then tasks may have an `external` handler.
+    fn reaches_listeners(&self) -> bool {
+        true
+    }
+
     /// What it did wrong so far; one that is in this process does nothing wrong.
     fn faults(&self) -> Faults {
         Faults::default()

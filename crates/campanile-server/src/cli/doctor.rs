@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use campanile_adapters::{open, redis, sql, stomp};
-use campanile_ask::{Groups, Held, newest_record};
+use campanile_ask::{Groups, Held, blocked_because, newest_record};
 use campanile_core::decide::permits::LimitKey;
-use campanile_core::decide::publish::routing::{Need, Routes};
+use campanile_core::decide::publish::routing::Routes;
 use campanile_core::limits::PAGE_ROWS_MAX;
 use campanile_core::port::ask::{AskCluster as _, AskTasks as _};
 use campanile_core::port::ask::{Quarantined, TaskFilter};
@@ -191,8 +191,8 @@ fn room(free: u64) -> Finding {
 }
 
 /// Tasks that nobody takes as things stand: what is said of each trouble is said once, with the first of its tasks.
-async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
-    let routes = Routes::of(&store.nodes().await?);
+async fn reach(store: &sql::Store, broker: &ServiceUrl) -> Result<Vec<Finding>, store::Error> {
+    let routes = Routes::of(&store.nodes().await?).reaching(!open::is_in_store(broker));
     let mut troubles: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let (mut after, mut groups): (Option<String>, _) = (None, Groups::default());
     for _ in 0..TASK_PAGES_MAX {
@@ -236,10 +236,8 @@ async fn reach(store: &sql::Store) -> Result<Vec<Finding>, store::Error> {
     found.extend(strays.map(|text| Finding::warning("limits", text)));
     for (key, count) in store.blocked().await? {
         if let LimitKey::Ability(queue, need) = key {
-            let need = Need::shown(&need);
-            let text = format!(
-                "{count} runs of queue `{queue}` are blocked: no living worker of it can do `{need}`"
-            );
+            let why = blocked_because(&queue, &need);
+            let text = format!("{count} runs of queue `{queue}` are blocked: {why}");
             found.push(Finding::warning("blocked", text));
         }
     }
@@ -318,7 +316,7 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     });
     let hold = leader.hold.map(|hold| Held::from(hold).told());
     out.extend(hold.map(|told| Finding::warning("hold", told)));
-    out.extend(reach(&store).await.map_err(|e| what(&e))?);
+    out.extend(reach(&store, &settings.cluster.broker).await.map_err(|e| what(&e))?);
     out.push(zones(
         store.setting(ZONE_RULES).await.map_err(|e| what(&e))?,
     ));
@@ -394,6 +392,11 @@ async fn broker(settings: &Settings) -> Vec<Finding> {
     let url = &settings.cluster.broker;
     if open::is_in_memory(url) {
         return vec![Finding::ok("broker", "in this process's memory")];
+    }
+    if open::is_in_store(url) {
+        let text = "the store itself: workers take what is offered from its table `campanile_offer`, and handlers that are \
+                    `external` can't be reached";
+        return vec![Finding::ok("broker", text)];
     }
     let stomp = match stomp::at(url) {
         Ok(stomp) => stomp,

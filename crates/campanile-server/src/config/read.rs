@@ -228,7 +228,7 @@ impl Written {
             return Err(self.wrong(
                 "broker",
                 "`memory:` carries runs inside one process, and this node has only one of the roles scheduler and worker: \
-                 give it both, or let all nodes share a broker (stomp://…)",
+                 give it both, or let all nodes share a broker (store:, stomp://…)",
             ));
         }
         if roles.worker && settings.node.queues.is_empty() {

@@ -52,6 +52,7 @@ const OTHERS: &[&str] = &[
     "session",
     "audit",
     "audit_head",
+    "offer",
 ];
 
 /// The state before any scene: no rows, and a leader row that nobody had.

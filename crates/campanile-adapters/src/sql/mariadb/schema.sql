@@ -1,4 +1,4 @@
--- All tables as they are at version 21, for MariaDB 10.6 and later. A change of a table commits there by itself, so this can end
+-- All tables as they are at version 22, for MariaDB 10.6 and later. A change of a table commits there by itself, so this can end
 -- half-way: every statement of it may be made again, and changes nothing that is there.
 
 CREATE TABLE IF NOT EXISTS campanile_leader (
@@ -401,4 +401,17 @@ CREATE TABLE IF NOT EXISTS campanile_chain (
     first_at BIGINT,
     last_at BIGINT,
     rests SMALLINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+-- Messages, when the store is the broker: what waits for whom, by priority and time; until when it is somebody's.
+CREATE TABLE IF NOT EXISTS campanile_offer (
+    destination VARCHAR(255) NOT NULL,
+    place BIGINT NOT NULL,
+    held_until BIGINT NOT NULL,
+    taken BIGINT NOT NULL,
+    body LONGTEXT NOT NULL,
+    signature VARCHAR(255) NOT NULL,
+    -- Who took it last: an update answers nothing there.
+    taker BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (destination, place)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;

@@ -129,3 +129,10 @@ pub(in crate::sql) const ACQUIRE_LOCK: &[&str] = &[
 pub(in crate::sql) const OPEN_INBOX: &[&str] = &[
     "SELECT id, request FROM campanile_inbox WHERE id IN (SELECT id FROM @ids(id int) AS v) ORDER BY id",
 ];
+
+/// In the order of their places, so that a second taker waits for the first, and then takes those behind.
+pub(in crate::sql) const TAKE_OFFERS: &[&str] = &[
+    "UPDATE campanile_offer SET held_until = @now + :hold, taken = taken + 1, taker = :taker
+     WHERE destination = :d AND (held_until <= @now OR held_until > @now + :hold) ORDER BY place LIMIT :most",
+    "SELECT place, held_until, taken, body, signature FROM campanile_offer WHERE destination = :d AND taker = :taker",
+];

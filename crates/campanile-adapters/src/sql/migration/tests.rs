@@ -55,7 +55,8 @@ fn applied_migrations_keep_their_text() {
             "41a26e8c68006a30",
             "48e78098ae1b2c11",
             "e014c955e8a544a6",
-            "2ff02c0dc4f2d59f"
+            "2ff02c0dc4f2d59f",
+            "3f4830c30b9da225"
         ]
     );
     assert_eq!(
@@ -81,7 +82,8 @@ fn applied_migrations_keep_their_text() {
             "3df9af7a42171787",
             "2e29f70ad96aaaf3",
             "32e904ee69b3bc6b",
-            "a9d1c0bcc7a95234"
+            "a9d1c0bcc7a95234",
+            "PG22"
         ]
     );
 }

@@ -52,6 +52,9 @@ pub struct Abilities {
     pub refuses: BTreeSet<String>,
     /// Whether it reads messages that offer several runs; older programs don't.
     pub groups: bool,
+    /// Whether its broker reaches none but our own workers. Not told where it is as ever, so that lanes keep their names.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_listeners: bool,
     /// The lane of all that announce the same.
     pub lane: String,
 }
@@ -119,6 +122,7 @@ impl Abilities {
             Need::Native(_) if self.partial => Can::Maybe,
             Need::Http | Need::Native(_) => Can::No,
             Need::Command(program, _) => self.can_start(program),
+            Need::Listener => Can::Maybe,
             Need::AnyCommand => match &self.commands {
                 Some(programs) if programs.is_empty() => Can::No,
                 Some(programs) if programs.contains("*") => Can::Yes,
@@ -258,6 +262,7 @@ pub struct Routes {
     secrets: BTreeSet<String>,
     /// Queues of which all workers read groups.
     groups: HashMap<QueueName, Groups>,
+    no_listeners: bool,
 }
 
 impl Routes {
@@ -298,11 +303,20 @@ impl Routes {
             }
         }
         groups.retain(|_, known| known.most > 1);
+        let mut abilities = nodes.iter().filter_map(|node| node.abilities.as_ref());
         Self {
+            no_listeners: abilities.any(|told| told.no_listeners),
             queues,
             secrets,
             groups,
         }
+    }
+
+    /// The same behind a broker that reaches listeners that are not ours, or does not, whatever members tell.
+    #[must_use]
+    pub fn reaching(mut self, listeners: bool) -> Self {
+        self.no_listeners |= !listeners;
+        self
     }
 
     /// What the workers of a queue can be given together; `None` = nothing, each run has its own message.
@@ -321,6 +335,9 @@ impl Routes {
     /// Whether somebody who listens on the queue can carry this out; `Maybe` if nobody listens at all.
     #[must_use]
     pub fn can(&self, queue: &QueueName, need: &Need) -> Can {
+        if *need == Need::Listener && self.no_listeners {
+            return Can::No;
+        }
         let profiles = self.queues.get(queue).into_iter().flatten();
         profiles.map(|p| p.can(need)).max().unwrap_or(Can::Maybe)
     }
@@ -328,6 +345,9 @@ impl Routes {
     /// What a run needs that has this handler: its task's secrets too, where some worker is known not to give them.
     #[must_use]
     pub fn need(&self, handler: &HandlerSpec, task: Option<&Task>) -> Option<Need> {
+        if self.no_listeners && matches!(handler, HandlerSpec::External(_)) {
+            return Some(Need::Listener);
+        }
         let need = Need::of(handler)?;
         let Some(task) = task.filter(|_| !self.secrets.is_empty()) else {
             return Some(need);
@@ -354,6 +374,9 @@ impl Routes {
         task: Option<&Task>,
     ) -> Route {
         let need = handler.and_then(|handler| self.need(handler, task));
+        if need == Some(Need::Listener) {
+            return Route::Blocked;
+        }
         let (Some(profiles), Some(need)) = (self.queues.get(queue), need) else {
             // Who comes to a queue without listeners finds it there.
             return Route::Queue;
@@ -391,7 +414,7 @@ impl Routes {
         task: Option<&Task>,
     ) -> Option<Trouble> {
         let need = self.need(handler, task)?;
-        if self.listeners(queue) == 0 {
+        if self.listeners(queue) == 0 && need != Need::Listener {
             return Some(self.nobody_listens(queue));
         }
         (self.can(queue, &need) == Can::No).then(|| Trouble::NobodyCan {
@@ -458,6 +481,13 @@ impl fmt::Display for Trouble {
                 "no living worker of queue `{queue}` gives the task the secrets that it names: the attempts of its runs say \
                  which, and why (`campanile run show`)"
             ),
+            Self::NobodyCan {
+                need: Need::Listener,
+                ..
+            } => f.write_str(
+                "the cluster's broker is `store:`, which carries messages to our own workers alone, and the handler is \
+                 `external`: give the nodes a broker that the listener has too (stomp://…), or the task another handler",
+            ),
             Self::NobodyCan { queue, need } => {
                 write!(f, "no living worker of queue `{queue}` can do `{need}`: ")?;
                 match need {
@@ -468,6 +498,7 @@ impl fmt::Display for Trouble {
                         "start one with `--allow-commands {program}` that takes these arguments and variables, too"
                     ),
                     Need::AnyCommand => f.write_str("start one with `--allow-commands`"),
+                    Need::Listener => Ok(()),
                     Need::Secrets(..) => f.write_str("start one that has them"),
                 }
             }

@@ -10,7 +10,6 @@ use crate::causes;
 use crate::decide::attempt::Outcome;
 use crate::decide::publish::routing::{Abilities, Can, Need, Refusals};
 use crate::engine::attempt::Worker;
-use crate::engine::attempt::handlers::Handlers;
 use crate::engine::attempt::running::Attempt;
 use crate::engine::attempt::secrets::{self, Given};
 use crate::failpoint::{self, Failpoint};
@@ -27,9 +26,8 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// What these handlers can do.
-    pub fn of(handlers: &Handlers) -> Self {
-        let first = handlers.abilities();
+    /// What it can do at first.
+    pub fn of(first: Abilities) -> Self {
         Self {
             now: watch::Sender::new(first.clone()),
             first,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::permits::LimitKey;
-use crate::decide::publish::routing::{Can, Need, Routes};
+use crate::decide::publish::routing::{Can, Need, Routes, Trouble};
 use crate::engine::lead::duty::{Duty, TermOver};
 use crate::id::TaskId;
 use crate::limits;
@@ -22,7 +22,7 @@ const HINT_WAIT: Duration = Duration::from_millis(100);
 pub async fn read(duty: &Duty) -> Result<bool, TermOver> {
     match duty.store.nodes().await {
         Ok(nodes) => {
-            let routes = Routes::of(&nodes);
+            let routes = Routes::of(&nodes).reaching(duty.shared.broker.reaches_listeners());
             duty.buffer.with(|d| {
                 if *d.routes() != routes {
                     d.set_routes(Arc::new(routes));
@@ -125,10 +125,8 @@ async fn go_on(duty: &Duty, known: BTreeSet<LimitKey>) -> Result<BTreeSet<LimitK
 
 fn say(key: &LimitKey, count: u64) {
     if let LimitKey::Ability(queue, need) = key {
-        tracing::warn!(
-            %queue, need, runs = count,
-            "{count} runs are blocked: no living worker of queue `{queue}` can do `{}`",
-            need.parse::<Need>().map_or_else(|_| need.clone(), |need| need.token())
-        );
+        let trouble = |need| Trouble::NobodyCan { queue: queue.clone(), need }.to_string();
+        let why = need.parse().map_or_else(|_: String| need.clone(), trouble);
+        tracing::warn!(%queue, need, runs = count, "{count} runs are blocked: {why}");
     }
 }

@@ -21,6 +21,8 @@ pub enum Need {
     Command(String, Option<String>),
     /// Some program, whose path is too long or too strange to be told.
     AnyCommand,
+    /// A broker that listeners that are not ours have too, where the cluster's is none.
+    Listener,
     /// The secrets that a task names in this version of its definition, beside what its handler needs.
     Secrets(TaskId, i64, Box<Self>),
 }
@@ -59,6 +61,7 @@ impl Need {
             Self::Native(name) => format!("native:{name}"),
             Self::Command(program, _) => format!("command:{program}"),
             Self::AnyCommand => "command".to_owned(),
+            Self::Listener => "external".to_owned(),
             Self::Secrets(task, version, need) => {
                 format!("{SECRETS}{task}@{version}:{}", need.token())
             }
@@ -119,6 +122,7 @@ impl fmt::Display for Need {
             Self::Native(name) => write!(f, "native: {name}"),
             Self::Command(program, _) => write!(f, "command: {program}"),
             Self::AnyCommand => f.write_str("command"),
+            Self::Listener => f.write_str("external"),
             Self::Secrets(task, _, need) => write!(f, "{need} with the secrets of task {task}"),
         }
     }
@@ -141,6 +145,7 @@ impl FromStr for Need {
         match text.split_once(':') {
             None if text == "http" => Ok(Self::Http),
             None if text == "command" => Ok(Self::AnyCommand),
+            None if text == "external" => Ok(Self::Listener),
             Some(("native", name)) => Ok(Self::Native(name.to_owned())),
             Some(("command", text)) => Ok(command(text)),
             _ => Err(format!("`{text}` is nothing that a handler needs")),
