@@ -3,6 +3,7 @@
 //! which is what a lock in it must survive.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::process::Process;
@@ -284,6 +285,12 @@ impl RedisCluster {
     pub fn cli(&self, port: u16, arguments: &[&str]) -> Result<String, Error> {
         let plain = self.nodes().get(&port).map(|node| node.ports.plain);
         self.guard.cli(plain.unwrap_or(port), arguments)
+    }
+
+    /// The folder of their files and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn id(&self, port: u16) -> String {

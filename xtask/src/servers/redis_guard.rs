@@ -16,15 +16,16 @@ pub struct RedisGuard {
     pub tls: Option<PathBuf>,
     /// Who may do what.
     pub users: Option<RedisUsers>,
+    /// The settings of each sentinel, in which `port 26379` and `10.0.0.1 6379 2` stand for its own; with users it says as
+    /// whom it talks, and lets in a `tester` who may do everything.
+    pub sentinel: Option<String>,
 }
 
-/// Files of users, who all have the same password.
+/// Users of the servers, who all have the same password.
 #[derive(Debug, Clone)]
 pub struct RedisUsers {
-    /// Of the servers: with `replica`, `sentinel` and `tester`, who may do everything.
+    /// Their file: with `replica`, `sentinel` and `tester`, who may do everything.
     pub servers: PathBuf,
-    /// Of the sentinels: with `peer` and `tester`.
-    pub sentinels: PathBuf,
     /// Everybody's password.
     pub password: String,
 }

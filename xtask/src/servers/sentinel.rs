@@ -238,16 +238,24 @@ impl Sentinel {
         let port = ports.plain;
         let (service, folder) = (Self::SERVICE, self.folder.path().display());
         let quorum = options.sentinels / 2 + 1;
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir {folder}\n\
-             sentinel monitor {service} 127.0.0.1 {master} {quorum}\n\
-             sentinel down-after-milliseconds {service} {}\n\
-             sentinel failover-timeout {service} {}\n\
-             sentinel parallel-syncs {service} 2\n",
-            options.down_after.as_millis(),
-            options.failover_timeout.as_millis(),
-        );
-        let text = format!("{}{text}{}", self.tls_lines(ports), self.user_lines());
+        let text = match &self.guard.sentinel {
+            Some(text) => text
+                .replace(
+                    "port 26379",
+                    &format!("port {port}\nbind 127.0.0.1\ndir {folder}"),
+                )
+                .replace("10.0.0.1 6379 2", &format!("127.0.0.1 {master} {quorum}")),
+            None => format!(
+                "port {port}\nbind 127.0.0.1\ndir {folder}\n\
+                 sentinel monitor {service} 127.0.0.1 {master} {quorum}\n\
+                 sentinel down-after-milliseconds {service} {}\n\
+                 sentinel failover-timeout {service} {}\n\
+                 sentinel parallel-syncs {service} 2\n",
+                options.down_after.as_millis(),
+                options.failover_timeout.as_millis(),
+            ),
+        };
+        let text = format!("{}{text}", self.tls_lines(ports));
         // Each keeps its state in its own file: Sentinel rewrites it.
         let config = self.folder.join(&format!("sentinel-{port}.conf"));
         write_config(&config, &text)?;
@@ -265,19 +273,6 @@ impl Sentinel {
         settings
             .map(|(name, value)| format!("{name} {value}\n"))
             .collect()
-    }
-
-    /// As whom a sentinel talks to servers and to other sentinels, and whom it lets in.
-    fn user_lines(&self) -> String {
-        let Some(users) = &self.guard.users else {
-            return String::new();
-        };
-        let (service, password) = (Self::SERVICE, &users.password);
-        format!(
-            "aclfile {}\nsentinel auth-user {service} sentinel\nsentinel auth-pass {service} {password}\n\
-             sentinel sentinel-user peer\nsentinel sentinel-pass {password}\n",
-            users.sentinels.display()
-        )
     }
 
     /// A fail-over works once every sentinel knows all replicas and all other sentinels, and the replicas are in sync.

@@ -1,6 +1,7 @@
 //! The way to the master of one slot of a Redis Cluster: asked from any node, followed when it moves. It owns what is
 //! remembered of the nodes and whom to ask next; it keeps no connection, and what it remembers is only a hint: the
-//! master itself refuses whoever is wrong.
+//! master itself refuses whoever is wrong. Plain connections, because the client library's own for clusters waits for a
+//! hung master until it wakes, and shares one connection among those who WATCH.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

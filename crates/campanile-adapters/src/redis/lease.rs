@@ -67,14 +67,21 @@ impl Session {
         pipeline.cmd(command).arg(&names.lock)
     }
 
-    /// Sends a transaction: announced once, which counts until its end.
-    async fn transaction(&mut self, commands: &Pipeline) -> RedisResult<Option<Vec<i64>>> {
+    /// Runs commands as one transaction; what the first of them answered, or nothing where the watched key was touched.
+    /// It is spelt out, since the client library's own form fails where a user may not say MULTI.
+    async fn transaction(&mut self, commands: &Pipeline) -> RedisResult<Option<i64>> {
+        let mut all = pipe();
         if self.asking {
-            redis::cmd("ASKING")
-                .exec_async(&mut self.connection)
-                .await?;
+            // It counts until the transaction's end.
+            all.cmd("ASKING").ignore();
         }
-        commands.query_async(&mut self.connection).await
+        all.cmd("MULTI").ignore();
+        for command in commands.cmd_iter() {
+            all.add_command(command.clone()).ignore();
+        }
+        all.cmd("EXEC");
+        let (done,): (Option<Vec<i64>>,) = all.query_async(&mut self.connection).await?;
+        Ok(done.map(|done| done.first().copied().unwrap_or(0)))
     }
 }
 
@@ -124,11 +131,7 @@ pub(super) async fn renew(
     ttl: Duration,
 ) -> RedisResult<bool> {
     let mut extend = pipe();
-    extend
-        .atomic()
-        .cmd("PEXPIRE")
-        .arg(&names.lock)
-        .arg(whole_ms(ttl));
+    extend.cmd("PEXPIRE").arg(&names.lock).arg(whole_ms(ttl));
     if_mine(session, names, holder, &extend).await
 }
 
@@ -140,7 +143,6 @@ pub(super) async fn release(
 ) -> RedisResult<bool> {
     let mut give_back = pipe();
     give_back
-        .atomic()
         .cmd("DEL")
         .arg(&names.lock)
         .cmd("PUBLISH")
@@ -195,7 +197,7 @@ async fn if_mine(
         }
         // Nothing (nil) means that the key was written to, ended or came from another node in between: look again.
         if let Some(done) = session.transaction(then).await? {
-            return Ok(done.first() == Some(&1));
+            return Ok(done == 1);
         }
     }
     Err(crossed())

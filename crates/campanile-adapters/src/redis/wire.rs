@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use campanile_core::system::within;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -20,6 +22,9 @@ use super::url::{Address, Tls, UrlError};
 /// What a server may send to one question, or between two messages. CLUSTER SLOTS of a thousand nodes fits; what is
 /// more is somebody's attempt at this node's memory.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a server may take to answer TLS's greeting: a port without TLS never does.
+const GREETING_LIMIT: Duration = Duration::from_millis(700);
 
 /// Makes ready whom TLS trusts.
 pub(super) fn trust(tls: &Tls) -> Result<TlsConnector, UrlError> {
@@ -61,13 +66,19 @@ pub(super) async fn dial(server: &Address, tls: Option<&TlsConnector>) -> io::Re
         None => Stream::Plain(tcp),
         Some(tls) => {
             let name = ServerName::try_from(server.host.clone()).map_err(io::Error::other)?;
-            Stream::Tls(Box::new(tls.connect(name, tcp).await?))
+            let greeted = within(GREETING_LIMIT, tls.connect(name, tcp)).await;
+            Stream::Tls(Box::new(greeted.unwrap_or_else(|| Err(silent()))?))
         }
     };
     Ok(Wire {
         stream,
         allowance: Allowance::default(),
     })
+}
+
+fn silent() -> io::Error {
+    let told = "no answer to TLS's greeting: the server hangs, or this is not its `tls-port` (without TLS the setting begins with redis://, redis+sentinel:// or redis+cluster://)";
+    io::Error::new(io::ErrorKind::TimedOut, told)
 }
 
 /// How much of what the server sends is taken yet.

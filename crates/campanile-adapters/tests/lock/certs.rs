@@ -65,7 +65,7 @@ fn certify(folder: &Path, flaw: Flaw) {
         Flaw::Expired => "-startdate 20200101000000Z -enddate 20200102000000Z",
         Flaw::None | Flaw::Name => "-days 2",
     };
-    let settings = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nnew_certs_dir = .\ndefault_md = sha256\n\
+    let settings = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nnew_certs_dir = .\nserial = serial\ndefault_md = sha256\n\
                     policy = p\n[p]\ncommonName = supplied\n";
     for (name, text) in [("names", names), ("ca.cnf", settings), ("index.txt", "")] {
         std::fs::write(folder.join(name), text).unwrap();

@@ -44,6 +44,15 @@ pub(super) fn guarded(settings: &[&str], flaw: Flaw) -> Option<Guarded> {
         let text = text.replace("{campanile:campanile}", "{campanile:*}");
         format!("{text}user tester on >{PASSWORD} ~* &* +@all\n")
     };
+    // The lines that stand there for whoever has users.
+    let sentinel_users = write("sentinel-users.acl", users("sentinel-users.acl"));
+    let sentinel = sample("sentinel.conf")
+        .replace("# sentinel ", "sentinel ")
+        .replace(
+            "# aclfile /etc/redis/sentinel-users.acl",
+            &format!("aclfile {}", sentinel_users.display()),
+        )
+        .replace("CHANGE-ME", PASSWORD);
     let guard = RedisGuard {
         config: Some(write(
             "redis.conf",
@@ -52,9 +61,9 @@ pub(super) fn guarded(settings: &[&str], flaw: Flaw) -> Option<Guarded> {
         tls: Some(certificates.folder()),
         users: Some(RedisUsers {
             servers: write("users.acl", users("users.acl")),
-            sentinels: write("sentinel-users.acl", users("sentinel-users.acl")),
             password: PASSWORD.to_owned(),
         }),
+        sentinel: Some(sentinel),
     };
     Some(Guarded {
         guard,
