@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use xtask::or_skip;
 use xtask::servers::{
-    ActiveMq, ActiveMqOptions, Postgres, Process, Redis, Sentinel, TempDir, holds_within, on_path,
-    wait_until,
+    ActiveMq, ActiveMqOptions, Postgres, Process, Redis, RedisCluster, Sentinel, TempDir,
+    holds_within, on_path, wait_until,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -311,4 +311,40 @@ fn state_of(pid: u32) -> Option<char> {
 
 fn is_running(pid: u32) -> bool {
     state_of(pid).is_some_and(|state| state != 'Z')
+}
+
+#[test]
+fn a_redis_cluster_replaces_its_master_moves_slots_and_leaves_nothing() {
+    let Some(cluster) = or_skip(RedisCluster::start()) else {
+        return;
+    };
+    let folder = cluster.folder().display().to_string();
+    assert_eq!((cluster.ports().len(), cluster.masters().len()), (6, 3));
+    let slot = cluster.slot_of("key");
+    let old = cluster.master_of(slot).unwrap();
+    let replica = cluster.replica_of(old);
+    cluster.cli(old, &["SET", "key", "value"]).unwrap();
+    cluster.kill9(old);
+    wait_until("the replica takes the master's place", LIMIT, || {
+        cluster.master_of(slot) == Some(replica)
+    });
+    cluster.restart(old).unwrap();
+    cluster.wait_well().unwrap();
+    let to = cluster.masters().into_iter().find(|port| *port != replica);
+    let to = to.unwrap();
+    cluster.begin_move(slot, replica, to).unwrap();
+    cluster.carry("key", replica, to).unwrap();
+    cluster.end_move(slot, replica, to).unwrap();
+    wait_until("the others know", LIMIT, || {
+        cluster.master_of(slot) == Some(to)
+    });
+    cluster.pause(to);
+    assert!(cluster.cli(to, &["PING"]).is_err());
+    cluster.resume(to);
+    assert_eq!(cluster.cli(to, &["GET", "key"]).unwrap(), "value");
+    drop(cluster);
+    wait_until("its processes are gone", LIMIT, || {
+        processes_naming(&folder).is_empty()
+    });
+    assert!(!Path::new(&folder).exists());
 }

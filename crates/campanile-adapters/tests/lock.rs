@@ -1,5 +1,5 @@
-//! The lock in Redis against real servers: the conformance suite on a single Redis and on a Sentinel group, then the
-//! faults (killed, halted, emptied, replaced, refusing). Every wait is for a fact.
+//! The lock in Redis against real servers: the conformance suite on a single Redis (and on every other form in
+//! `forms.rs`), then the faults (killed, halted, emptied, replaced, moved, refusing). Every wait is for a fact.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,9 +7,12 @@
     reason = "what fails in a test is to fail loudly"
 )]
 
+mod certs;
+mod cluster;
 mod faults;
+mod forms;
+mod refusals;
 mod sentinel;
-mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -195,7 +198,7 @@ async fn a_wrong_or_missing_password_is_refused_with_its_remedy() {
 }
 
 /// The rights that the remedy of NOPERM names.
-const RIGHTS: &str = "+@connection +get +set +pexpire +pttl +del +watch +unwatch +multi +exec +publish +subscribe +ping +role ~{campanile:*}* &{campanile:*}*";
+const RIGHTS: &str = "+get +set +del +pttl +pexpire +watch +unwatch +multi +exec +publish +subscribe +ping +select +role +asking +cluster|slots";
 
 #[tokio::test]
 async fn a_user_without_scripts_or_admin_rights_will_do() {
@@ -203,6 +206,13 @@ async fn a_user_without_scripts_or_admin_rights_will_do() {
         return;
     };
     let mut words = vec!["ACL", "SETUSER", "clock", "on", ">secret"];
+    words.extend([
+        "resetkeys",
+        "resetchannels",
+        "-@all",
+        "~{campanile:c}:*",
+        "&{campanile:c}:*",
+    ]);
     words.extend(RIGHTS.split(' '));
     server.cli(&words).unwrap();
     let url = format!("redis://clock:secret@127.0.0.1:{}", server.port());
@@ -259,6 +269,10 @@ async fn the_probe_names_risky_settings_with_their_remedies() {
         .unwrap();
     probe = lock.probe().await.unwrap();
     assert_eq!(probe.remedies(), Vec::<String>::new());
+    assert!(
+        probe.clock.is_some() && probe.unasked.is_empty(),
+        "{probe:?}"
+    );
     probe.replicas = 2;
     assert!(probe.remedies()[0].contains("CONFIG SET min-replicas-to-write 1"));
 }

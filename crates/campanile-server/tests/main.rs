@@ -16,6 +16,7 @@ mod cli;
 mod credentials;
 mod cron;
 mod disk;
+mod doctor_redis;
 mod documents;
 mod doors;
 mod failpoints;

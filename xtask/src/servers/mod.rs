@@ -12,6 +12,8 @@ mod mariadb;
 mod postgres;
 mod process;
 mod redis;
+mod redis_cluster;
+mod redis_guard;
 mod resp;
 mod sentinel;
 mod temp;
@@ -27,6 +29,8 @@ pub use mariadb::{MariaDb, Options as MariaDbOptions, SHARED_VARIABLE as MARIADB
 pub use postgres::{Options as PostgresOptions, Postgres, SHARED_VARIABLE as POSTGRES_VARIABLE};
 pub use process::{Process, children_of};
 pub use redis::{Redis, SHARED_VARIABLE as REDIS_VARIABLE};
+pub use redis_cluster::RedisCluster;
+pub use redis_guard::{RedisGuard, RedisUsers};
 pub use sentinel::{Options as SentinelOptions, Sentinel};
 pub use temp::{TempDir, free_port, sweep};
 pub use tmpfs::Tmpfs;

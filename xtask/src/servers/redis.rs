@@ -6,8 +6,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::process::Process;
+use super::redis_guard::{Ports, RedisGuard};
 use super::resp::command;
-use super::temp::{TempDir, free_port};
+use super::temp::TempDir;
 use super::{Error, on_path, shared_port, wait_ready};
 
 /// Names the port of the instance that a whole test run shares.
@@ -17,7 +18,8 @@ const PACKAGE: &str = "redis-server";
 /// A private Redis server.
 #[derive(Debug)]
 pub struct Redis {
-    port: u16,
+    ports: Ports,
+    guard: RedisGuard,
     /// `None` when it is the run's shared one, which somebody else owns.
     own: Option<Instance>,
 }
@@ -44,6 +46,14 @@ impl Redis {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(arguments: &[&str]) -> Result<Self, Error> {
+        Self::start_guarded(RedisGuard::default(), arguments)
+    }
+
+    /// Starts an instance behind a guard.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_guarded(guard: RedisGuard, arguments: &[&str]) -> Result<Self, Error> {
         if missing().is_some() {
             return Err(Error::Missing {
                 packages: vec![PACKAGE],
@@ -51,14 +61,15 @@ impl Redis {
         }
         let folder = TempDir::new("redis")
             .map_err(|error| Error::failed("make a folder for Redis", error))?;
+        let ports = guard.ports();
         let arguments: Vec<String> = arguments
             .iter()
             .map(|&argument| argument.to_owned())
             .collect();
-        let port = free_port();
-        let process = Mutex::new(launch(folder.path(), port, &arguments)?);
+        let process = Mutex::new(launch(folder.path(), ports, &guard, &arguments)?);
         let server = Self {
-            port,
+            ports,
+            guard,
             own: Some(Instance {
                 process,
                 folder,
@@ -80,7 +91,11 @@ impl Redis {
             return Ok(server);
         }
         let server = match shared_port(SHARED_VARIABLE) {
-            Some(port) => Self { port, own: None },
+            Some(plain) => Self {
+                ports: Ports { plain, tls: None },
+                guard: RedisGuard::default(),
+                own: None,
+            },
             None => Self::start()?,
         };
         let server = Arc::new(server);
@@ -91,13 +106,19 @@ impl Redis {
     /// Its URL: `redis://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.port())
     }
 
     /// Its port on 127.0.0.1.
     #[must_use]
     pub const fn port(&self) -> u16 {
-        self.port
+        self.ports.plain
+    }
+
+    /// The port of TLS, where it has one.
+    #[must_use]
+    pub const fn tls_port(&self) -> Option<u16> {
+        self.ports.tls
     }
 
     /// Runs one command, such as `["SET", "key", "value"]`, and gives its answer as lines (nested lists flat, nil empty).
@@ -105,7 +126,7 @@ impl Redis {
     /// # Errors
     /// [`Error::Failed`] with Redis's message.
     pub fn cli(&self, arguments: &[&str]) -> Result<String, Error> {
-        cli(self.port, arguments)
+        self.guard.cli(self.port(), arguments)
     }
 
     /// Kills it at once; all that it held is lost.
@@ -142,7 +163,7 @@ impl Redis {
     pub fn restart(&self) -> Result<(), Error> {
         self.kill9();
         let own = self.own();
-        *self.process() = launch(own.folder.path(), self.port, &own.arguments)?;
+        *self.process() = launch(own.folder.path(), self.ports, &self.guard, &own.arguments)?;
         self.wait_ready()
     }
 
@@ -170,7 +191,7 @@ impl Redis {
     }
 
     fn wait_ready(&self) -> Result<(), Error> {
-        wait_ready("Redis", &self.process(), || answers(self.port))
+        wait_ready("Redis", &self.process(), || answers(self.port()))
     }
 }
 
@@ -180,25 +201,26 @@ pub(super) fn missing() -> Option<&'static str> {
 
 /// Whether a Redis or Sentinel answers on this port, be it with a demand for a password.
 pub(super) fn answers(port: u16) -> bool {
-    match command(port, &["PING"]) {
+    match command(port, None, &["PING"]) {
         Ok(answer) => answer == "PONG",
         Err(refusal) => refusal.to_string().starts_with("NOAUTH"),
     }
 }
 
-/// Runs one command on the Redis or Sentinel at this port.
-pub(super) fn cli(port: u16, arguments: &[&str]) -> Result<String, Error> {
-    command(port, arguments)
-        .map_err(|why| Error::failed(format!("run `{}` on Redis", arguments.join(" ")), why))
-}
-
 /// Starts an empty Redis that keeps nothing on disk.
-pub(super) fn launch(folder: &Path, port: u16, arguments: &[String]) -> Result<Process, Error> {
+pub(super) fn launch(
+    folder: &Path,
+    ports: Ports,
+    guard: &RedisGuard,
+    arguments: &[String],
+) -> Result<Process, Error> {
+    let port = ports.plain;
     // A replica writes what it receives from its master to this file, and would load it at its next start.
     let image = format!("replicated-{port}.rdb");
     let _ = std::fs::remove_file(folder.join(&image));
     let port = port.to_string();
     let mut server = Command::new("redis-server");
+    server.args(&guard.config);
     server.args([
         "--port",
         &port,
@@ -216,7 +238,10 @@ pub(super) fn launch(folder: &Path, port: u16, arguments: &[String]) -> Result<P
         &image,
         "--dir",
     ]);
-    server.arg(folder).args(arguments);
+    server
+        .arg(folder)
+        .args(guard.arguments(ports))
+        .args(arguments);
     let started = Process::spawn(&server, &folder.join(format!("redis-{port}.log")));
     started.map_err(|error| Error::failed("start Redis", error))
 }

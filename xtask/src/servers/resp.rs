@@ -10,20 +10,33 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sends one command to a loopback port. Nested lists come back flat, a line each; nothing (nil) is an empty line;
 /// the server's own refusal is an error.
-pub(super) fn command(port: u16, arguments: &[&str]) -> Result<String> {
+pub(super) fn command(
+    port: u16,
+    login: Option<(&str, &str)>,
+    arguments: &[&str],
+) -> Result<String> {
     let stream =
         TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
+    let mut reader = BufReader::new(&stream);
+    if let Some((user, password)) = login {
+        say(&stream, &["AUTH", user, password])?;
+        read_value(&mut reader, &mut Vec::new())?;
+    }
+    say(&stream, arguments)?;
+    let mut lines = Vec::new();
+    read_value(&mut reader, &mut lines)?;
+    Ok(lines.join("\n"))
+}
+
+fn say(mut stream: &TcpStream, arguments: &[&str]) -> Result<()> {
     let mut request = format!("*{}\r\n", arguments.len());
     for argument in arguments {
         // Writing to a string can't fail.
         let _ = write!(request, "${}\r\n{argument}\r\n", argument.len());
     }
-    (&stream).write_all(request.as_bytes())?;
-    let mut lines = Vec::new();
-    read_value(&mut BufReader::new(stream), &mut lines)?;
-    Ok(lines.join("\n"))
+    stream.write_all(request.as_bytes())
 }
 
 fn read_value(reader: &mut impl BufRead, lines: &mut Vec<String>) -> Result<()> {

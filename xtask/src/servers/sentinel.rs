@@ -8,8 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::process::Process;
-use super::redis::{answers, cli, launch};
-use super::temp::{TempDir, free_port};
+use super::redis::{answers, launch};
+use super::redis_guard::{Ports, RedisGuard};
+use super::temp::TempDir;
 use super::{Error, START_LIMIT, holds_within, on_path, wait_ready, write_config};
 
 const PACKAGES: [&str; 2] = ["redis-server", "redis-sentinel"];
@@ -25,6 +26,8 @@ pub struct Options {
     pub down_after: Duration,
     /// The time given to one fail-over before the next attempt.
     pub failover_timeout: Duration,
+    /// How servers and sentinels are guarded; the settings' file is for the servers alone.
+    pub guard: RedisGuard,
 }
 
 impl Default for Options {
@@ -34,17 +37,26 @@ impl Default for Options {
             replicas: 2,
             down_after: Duration::from_millis(1_500),
             failover_timeout: Duration::from_secs(6),
+            guard: RedisGuard::default(),
         }
     }
 }
 
-/// A private group of Redis servers under Sentinel.
+/// A private group of Redis servers under Sentinel. Each is named by the port that its clients use.
 #[derive(Debug)]
 pub struct Sentinel {
     // Before the folder, so that they are ended first.
-    nodes: Mutex<BTreeMap<u16, Process>>,
-    sentinels: Mutex<BTreeMap<u16, Process>>,
+    nodes: Mutex<BTreeMap<u16, Member>>,
+    sentinels: Mutex<BTreeMap<u16, Member>>,
+    guard: RedisGuard,
     folder: TempDir,
+}
+
+/// One server or sentinel.
+#[derive(Debug)]
+struct Member {
+    process: Process,
+    ports: Ports,
 }
 
 impl Sentinel {
@@ -78,12 +90,14 @@ impl Sentinel {
         let group = Self {
             nodes: Mutex::default(),
             sentinels: Mutex::default(),
+            guard: options.guard.clone(),
             folder,
         };
-        let master = free_port();
-        group.launch_node(master, None)?;
+        let ports = group.guard.ports();
+        let master = ports.service();
+        group.launch_node(ports, None)?;
         for _ in 0..options.replicas {
-            group.launch_node(free_port(), Some(master))?;
+            group.launch_node(group.guard.ports(), Some(master))?;
         }
         // In sync first: a sentinel asks a new master for its replicas at once, and then only every ten seconds.
         if !holds_within(START_LIMIT, || group.synced_replicas() == options.replicas) {
@@ -126,11 +140,8 @@ impl Sentinel {
     #[must_use]
     pub fn master_port(&self) -> Option<u16> {
         self.sentinel_ports().into_iter().find_map(|port| {
-            let answer = cli(
-                port,
-                &["SENTINEL", "get-master-addr-by-name", Self::SERVICE],
-            )
-            .ok()?;
+            let ask = ["SENTINEL", "get-master-addr-by-name", Self::SERVICE];
+            let answer = self.cli(port, &ask).ok()?;
             answer.lines().nth(1)?.parse().ok()
         })
     }
@@ -140,7 +151,7 @@ impl Sentinel {
     /// # Panics
     /// When no sentinel answers.
     pub fn kill9_master(&self) -> u16 {
-        self.with_master(|process| process.kill9())
+        self.with_master(Process::kill9)
     }
 
     /// Halts the master where it stands and gives its port; it still believes in itself when it goes on.
@@ -157,10 +168,10 @@ impl Sentinel {
     /// When the group has no server on this port.
     pub fn resume(&self, port: u16) {
         let nodes = lock(&self.nodes);
-        let Some(process) = nodes.get(&port) else {
+        let Some(node) = nodes.get(&port) else {
             panic!("the group has no Redis on port {port}")
         };
-        process.sigcont();
+        node.process.sigcont();
     }
 
     /// Starts a killed server again, empty; the sentinels make it a replica.
@@ -168,8 +179,15 @@ impl Sentinel {
     /// # Errors
     /// [`Error::Failed`] when it doesn't answer.
     pub fn restart_node(&self, port: u16) -> Result<(), Error> {
-        lock(&self.nodes).remove(&port);
-        self.launch_node(port, None)
+        let Some(node) = lock(&self.nodes).remove(&port) else {
+            return Err(Error::failed(
+                "start Redis again",
+                "it was none of the group",
+            ));
+        };
+        let ports = node.ports;
+        drop(node);
+        self.launch_node(ports, None)
     }
 
     /// Runs one command on the server or sentinel at `port`, as [`super::Redis::cli`] does.
@@ -177,7 +195,11 @@ impl Sentinel {
     /// # Errors
     /// [`Error::Failed`] with its message.
     pub fn cli(&self, port: u16, arguments: &[&str]) -> Result<String, Error> {
-        cli(port, arguments)
+        let members = [&self.nodes, &self.sentinels];
+        let plain = members
+            .iter()
+            .find_map(|members| lock(members).get(&port).map(|member| member.ports.plain));
+        self.guard.cli(plain.unwrap_or(port), arguments)
     }
 
     /// The folder of their files and logs.
@@ -191,39 +213,49 @@ impl Sentinel {
             panic!("no sentinel names a master")
         };
         let nodes = lock(&self.nodes);
-        let Some(process) = nodes.get(&port) else {
+        let Some(node) = nodes.get(&port) else {
             panic!("the sentinels name a stranger on port {port}")
         };
-        act(process);
+        act(&node.process);
         port
     }
 
-    fn launch_node(&self, port: u16, master: Option<u16>) -> Result<(), Error> {
+    fn launch_node(&self, ports: Ports, master: Option<u16>) -> Result<(), Error> {
         let arguments: Vec<String> = match master {
             Some(master) => ["--replicaof", "127.0.0.1", &master.to_string()]
                 .map(str::to_owned)
                 .to_vec(),
             None => Vec::new(),
         };
-        let process = launch(self.folder.path(), port, &arguments)?;
-        wait_ready("Redis", &process, || answers(port))?;
-        lock(&self.nodes).insert(port, process);
+        let process = launch(self.folder.path(), ports, &self.guard, &arguments)?;
+        wait_ready("Redis", &process, || answers(ports.plain))?;
+        lock(&self.nodes).insert(ports.service(), Member { process, ports });
         Ok(())
     }
 
     fn launch_sentinel(&self, master: u16, options: &Options) -> Result<(), Error> {
-        let port = free_port();
+        let ports = self.guard.ports();
+        let port = ports.plain;
         let (service, folder) = (Self::SERVICE, self.folder.path().display());
         let quorum = options.sentinels / 2 + 1;
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir {folder}\n\
-             sentinel monitor {service} 127.0.0.1 {master} {quorum}\n\
-             sentinel down-after-milliseconds {service} {}\n\
-             sentinel failover-timeout {service} {}\n\
-             sentinel parallel-syncs {service} 2\n",
-            options.down_after.as_millis(),
-            options.failover_timeout.as_millis(),
-        );
+        let text = match &self.guard.sentinel {
+            Some(text) => text
+                .replace(
+                    "port 26379",
+                    &format!("port {port}\nbind 127.0.0.1\ndir {folder}"),
+                )
+                .replace("10.0.0.1 6379 2", &format!("127.0.0.1 {master} {quorum}")),
+            None => format!(
+                "port {port}\nbind 127.0.0.1\ndir {folder}\n\
+                 sentinel monitor {service} 127.0.0.1 {master} {quorum}\n\
+                 sentinel down-after-milliseconds {service} {}\n\
+                 sentinel failover-timeout {service} {}\n\
+                 sentinel parallel-syncs {service} 2\n",
+                options.down_after.as_millis(),
+                options.failover_timeout.as_millis(),
+            ),
+        };
+        let text = format!("{}{text}", self.tls_lines(ports));
         // Each keeps its state in its own file: Sentinel rewrites it.
         let config = self.folder.join(&format!("sentinel-{port}.conf"));
         write_config(&config, &text)?;
@@ -232,28 +264,38 @@ impl Sentinel {
         let started = Process::spawn(&server, &self.folder.join(&format!("sentinel-{port}.log")));
         let process = started.map_err(|error| Error::failed("start Sentinel", error))?;
         wait_ready("Sentinel", &process, || answers(port))?;
-        lock(&self.sentinels).insert(port, process);
+        lock(&self.sentinels).insert(ports.service(), Member { process, ports });
         Ok(())
+    }
+
+    fn tls_lines(&self, ports: Ports) -> String {
+        let settings = self.guard.tls_settings(ports).into_iter();
+        settings
+            .map(|(name, value)| format!("{name} {value}\n"))
+            .collect()
     }
 
     /// A fail-over works once every sentinel knows all replicas and all other sentinels, and the replicas are in sync.
     fn wait_complete(&self, options: &Options) -> Result<(), Error> {
         let complete = |port: u16| {
-            let state = cli(port, &["SENTINEL", "MASTER", Self::SERVICE]).unwrap_or_default();
+            let ask = ["SENTINEL", "MASTER", Self::SERVICE];
+            let state = self.guard.cli(port, &ask).unwrap_or_default();
             field(&state, "num-slaves") == Some(options.replicas)
                 && field(&state, "num-other-sentinels") == Some(options.sentinels.saturating_sub(1))
                 && self.synced_replicas() == options.replicas
         };
         let sentinels = lock(&self.sentinels);
-        for (&port, process) in sentinels.iter() {
-            wait_ready("Sentinel's view of its group", process, || complete(port))?;
+        for member in sentinels.values() {
+            let port = member.ports.plain;
+            let what = "Sentinel's view of its group";
+            wait_ready(what, &member.process, || complete(port))?;
         }
         Ok(())
     }
 
     fn synced_replicas(&self) -> usize {
         let up = |port: &u16| {
-            cli(*port, &["INFO", "replication"])
+            self.cli(*port, &["INFO", "replication"])
                 .is_ok_and(|info| info.contains("master_link_status:up"))
         };
         self.node_ports().iter().filter(|port| up(port)).count()
@@ -271,6 +313,6 @@ fn field(answer: &str, name: &str) -> Option<usize> {
     lines.next()?.parse().ok()
 }
 
-fn lock(group: &Mutex<BTreeMap<u16, Process>>) -> MutexGuard<'_, BTreeMap<u16, Process>> {
+fn lock(group: &Mutex<BTreeMap<u16, Member>>) -> MutexGuard<'_, BTreeMap<u16, Member>> {
     group.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,14 +9,13 @@ use campanile_core::id::Holder;
 use campanile_core::memory::lock::Hints;
 use campanile_core::port::lock::{self, Acquired, Signal};
 use campanile_core::system::{dedicated, within};
-use redis::RedisResult;
-use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::lease::{self, Names};
+use super::link::Link;
 use super::listen;
 use super::probe::{self, Probe};
-use super::servers::{Live, Servers};
+use super::servers::Servers;
 use super::trouble::Trouble;
 
 /// Requests that wait for the thread; more make their callers wait.
@@ -183,8 +182,8 @@ async fn serve(servers: &Servers, names: &Names, mut asked: mpsc::Receiver<Reque
             Request::Acquire(holder, ttl, reply) if !reply.is_closed() => {
                 let wanted = || !reply.is_closed();
                 let answer = link
-                    .run(wanted, async |connection| {
-                        lease::acquire(connection, names, &holder, ttl).await
+                    .run(wanted, async |session| {
+                        lease::acquire(session, names, &holder, ttl).await
                     })
                     .await;
                 let _ = reply.send(answer);
@@ -192,8 +191,8 @@ async fn serve(servers: &Servers, names: &Names, mut asked: mpsc::Receiver<Reque
             Request::Renew(holder, ttl, reply) if !reply.is_closed() => {
                 let wanted = || !reply.is_closed();
                 let answer = link
-                    .run(wanted, async |connection| {
-                        lease::renew(connection, names, &holder, ttl).await
+                    .run(wanted, async |session| {
+                        lease::renew(session, names, &holder, ttl).await
                     })
                     .await;
                 let _ = reply.send(answer);
@@ -203,13 +202,21 @@ async fn serve(servers: &Servers, names: &Names, mut asked: mpsc::Receiver<Reque
                 let answer = link
                     .run(
                         || true,
-                        async |connection| lease::release(connection, names, &holder).await,
+                        async |session| lease::release(session, names, &holder).await,
                     )
                     .await;
                 let _ = reply.send(answer);
             }
             Request::Probe(reply) if !reply.is_closed() => {
-                let answer = link.run(|| true, probe::read).await;
+                let as_cluster = servers.is_cluster();
+                let answer = link
+                    .run(
+                        || true,
+                        async |session| probe::read(session, as_cluster).await,
+                    )
+                    .await;
+                let around = probe::look_around(servers).await;
+                let answer = answer.map(|probe| Probe { around, ..probe });
                 let _ = reply.send(answer);
             }
             Request::Acquire(..) | Request::Renew(..) | Request::Probe(..) => {}
@@ -237,79 +244,11 @@ async fn send_hints(servers: &Servers, names: &Names, mut to_send: mpsc::Receive
             let answer = link
                 .run(
                     || true,
-                    async |connection| lease::publish(connection, names, signal).await,
+                    async |session| lease::publish(session, names, signal).await,
                 )
                 .await;
             for Hint(_, reply) in now {
                 let _ = reply.send(answer.clone());
-            }
-        }
-    }
-}
-
-/// A connection to the master that is made when needed and dropped on any trouble.
-struct Link<'s> {
-    servers: &'s Servers,
-    live: Option<Live>,
-}
-
-impl<'s> Link<'s> {
-    const fn new(servers: &'s Servers) -> Self {
-        Self {
-            servers,
-            live: None,
-        }
-    }
-
-    /// Waits for what is to be done next, and drops the connection at once when the master is replaced meanwhile.
-    async fn while_idle<T>(&mut self, next: impl Future<Output = T>) -> T {
-        let mut next = std::pin::pin!(next);
-        if let Some(live) = &self.live {
-            tokio::select! {
-                biased;
-                () = self.servers.replaced(live) => {}
-                next = &mut next => return next,
-            }
-            self.live = None;
-        }
-        next.await
-    }
-
-    /// Runs `operation`, which may be run twice: a connection that turns out to be dead is replaced once. Nothing is
-    /// sent once it is not `wanted` any more.
-    async fn run<T>(
-        &mut self,
-        wanted: impl Fn() -> bool,
-        operation: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> Result<T, Trouble> {
-        let mut is_new = self.live.is_none();
-        loop {
-            let mut live = match self.live.take() {
-                Some(live) => live,
-                None => self.servers.connect().await?,
-            };
-            if !wanted() {
-                self.live = Some(live);
-                return Err(Trouble::Ended);
-            }
-            let mut connection = live.connection.clone();
-            let outcome = tokio::select! {
-                biased;
-                () = self.servers.replaced(&live) => Err(Trouble::Replaced { server: live.server.clone() }),
-                answer = operation(&mut connection) => {
-                    answer.map_err(|error| self.servers.trouble(error, &live.server))
-                }
-            };
-            match outcome {
-                Ok(answer) => {
-                    live.connection = connection;
-                    self.live = Some(live);
-                    return Ok(answer);
-                }
-                Err(trouble) if is_new || !trouble.asks_for_another_connection() => {
-                    return Err(trouble);
-                }
-                Err(_) => is_new = true,
             }
         }
     }

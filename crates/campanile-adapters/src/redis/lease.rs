@@ -1,6 +1,7 @@
 //! The lock as commands of Redis: a key whose value is the holder and whose expiry is the lock's end. Compare-and-set
 //! is WATCH, GET, MULTI … EXEC, so that a user without scripts will do; the connection is therefore the caller's own
-//! for the length of each call, and is thrown away after an error.
+//! for the length of each call, and is thrown away after an error. Every command that names the key is announced by
+//! ASKING where a node is asked for a slot that is on its way to it; the hints go to all nodes of a cluster by themselves.
 
 use std::time::Duration;
 
@@ -30,28 +31,79 @@ impl Names {
     }
 }
 
+/// A connection on which the lock is asked for.
+pub(super) struct Session {
+    pub(super) connection: MultiplexedConnection,
+    asking: bool,
+}
+
+impl Session {
+    /// With the slot's master.
+    pub(super) const fn new(connection: MultiplexedConnection) -> Self {
+        Self {
+            connection,
+            asking: false,
+        }
+    }
+
+    /// With the node that the slot is moving to: it serves whoever says that he was sent.
+    pub(super) const fn asking(connection: MultiplexedConnection) -> Self {
+        Self {
+            connection,
+            asking: true,
+        }
+    }
+
+    /// Adds a command that names the lock's key, and gives it for further arguments.
+    fn keyed<'p>(
+        &self,
+        pipeline: &'p mut Pipeline,
+        command: &str,
+        names: &Names,
+    ) -> &'p mut Pipeline {
+        if self.asking {
+            pipeline.cmd("ASKING").ignore();
+        }
+        pipeline.cmd(command).arg(&names.lock)
+    }
+
+    /// Runs commands as one transaction; what the first of them answered, or nothing where the watched key was touched.
+    /// It is spelt out, since the client library's own form fails where a user may not say MULTI.
+    async fn transaction(&mut self, commands: &Pipeline) -> RedisResult<Option<i64>> {
+        let mut all = pipe();
+        if self.asking {
+            // It counts until the transaction's end.
+            all.cmd("ASKING").ignore();
+        }
+        all.cmd("MULTI").ignore();
+        for command in commands.cmd_iter() {
+            all.add_command(command.clone()).ignore();
+        }
+        all.cmd("EXEC");
+        let (done,): (Option<Vec<i64>>,) = all.query_async(&mut self.connection).await?;
+        Ok(done.map(|done| done.first().copied().unwrap_or(0)))
+    }
+}
+
 /// Takes the lock, or learns how long it lives yet: one round trip unless the asker has it already.
 pub(super) async fn acquire(
-    connection: &mut MultiplexedConnection,
+    session: &mut Session,
     names: &Names,
     holder: &Holder,
     ttl: Duration,
 ) -> RedisResult<Acquired> {
-    let key = &names.lock;
+    let mut ask = pipe();
+    session
+        .keyed(&mut ask, "SET", names)
+        .arg(holder.as_str())
+        .arg("NX")
+        .arg("PX")
+        .arg(whole_ms(ttl));
+    session.keyed(&mut ask, "GET", names);
+    session.keyed(&mut ask, "PTTL", names);
     for _ in 0..TRIES {
-        let (set, value, left_ms): (Option<String>, Option<Vec<u8>>, i64) = pipe()
-            .cmd("SET")
-            .arg(key)
-            .arg(holder.as_str())
-            .arg("NX")
-            .arg("PX")
-            .arg(whole_ms(ttl))
-            .cmd("GET")
-            .arg(key)
-            .cmd("PTTL")
-            .arg(key)
-            .query_async(connection)
-            .await?;
+        let (set, value, left_ms): (Option<String>, Option<Vec<u8>>, i64) =
+            ask.query_async(&mut session.connection).await?;
         if set.is_some() {
             return Ok(Acquired::Yes);
         }
@@ -61,10 +113,10 @@ pub(super) async fn acquire(
         };
         if value != holder.as_str().as_bytes() {
             return Ok(Acquired::No {
-                expires_in: time_left(left_ms, ttl, key),
+                expires_in: time_left(left_ms, ttl, &names.lock),
             });
         }
-        if renew(connection, names, holder, ttl).await? {
+        if renew(session, names, holder, ttl).await? {
             return Ok(Acquired::Yes);
         }
     }
@@ -73,40 +125,35 @@ pub(super) async fn acquire(
 
 /// Extends the lock if `holder` has it.
 pub(super) async fn renew(
-    connection: &mut MultiplexedConnection,
+    session: &mut Session,
     names: &Names,
     holder: &Holder,
     ttl: Duration,
 ) -> RedisResult<bool> {
     let mut extend = pipe();
-    extend
-        .atomic()
-        .cmd("PEXPIRE")
-        .arg(&names.lock)
-        .arg(whole_ms(ttl));
-    if_mine(connection, names, holder, &extend).await
+    extend.cmd("PEXPIRE").arg(&names.lock).arg(whole_ms(ttl));
+    if_mine(session, names, holder, &extend).await
 }
 
 /// Deletes the lock if `holder` has it, and tells everybody in the same transaction.
 pub(super) async fn release(
-    connection: &mut MultiplexedConnection,
+    session: &mut Session,
     names: &Names,
     holder: &Holder,
 ) -> RedisResult<bool> {
     let mut give_back = pipe();
     give_back
-        .atomic()
         .cmd("DEL")
         .arg(&names.lock)
         .cmd("PUBLISH")
         .arg(&names.signals)
         .arg(RELEASED);
-    if_mine(connection, names, holder, &give_back).await
+    if_mine(session, names, holder, &give_back).await
 }
 
 /// Sends a hint.
 pub(super) async fn publish(
-    connection: &mut MultiplexedConnection,
+    session: &mut Session,
     names: &Names,
     signal: Signal,
 ) -> RedisResult<()> {
@@ -117,7 +164,7 @@ pub(super) async fn publish(
     redis::cmd("PUBLISH")
         .arg(&names.signals)
         .arg(word)
-        .query_async(connection)
+        .query_async(&mut session.connection)
         .await
 }
 
@@ -132,28 +179,25 @@ pub(super) fn read_signal(payload: &[u8]) -> Option<Signal> {
 
 /// Runs the transaction `then` if the lock is `holder`'s all the while; whether its first command took effect.
 async fn if_mine(
-    connection: &mut MultiplexedConnection,
+    session: &mut Session,
     names: &Names,
     holder: &Holder,
     then: &Pipeline,
 ) -> RedisResult<bool> {
+    let mut look = pipe();
+    session.keyed(&mut look, "WATCH", names).ignore();
+    session.keyed(&mut look, "GET", names);
     for _ in 0..TRIES {
-        let (value,): (Option<Vec<u8>>,) = pipe()
-            .cmd("WATCH")
-            .arg(&names.lock)
-            .ignore()
-            .cmd("GET")
-            .arg(&names.lock)
-            .query_async(connection)
-            .await?;
+        let (value,): (Option<Vec<u8>>,) = look.query_async(&mut session.connection).await?;
         if value.as_deref() != Some(holder.as_str().as_bytes()) {
-            redis::cmd("UNWATCH").exec_async(connection).await?;
+            redis::cmd("UNWATCH")
+                .exec_async(&mut session.connection)
+                .await?;
             return Ok(false);
         }
-        // Nothing (nil) means that the key was written to or ended in between: look again.
-        let done: Option<Vec<i64>> = then.query_async(connection).await?;
-        if let Some(done) = done {
-            return Ok(done.first() == Some(&1));
+        // Nothing (nil) means that the key was written to, ended or came from another node in between: look again.
+        if let Some(done) = session.transaction(then).await? {
+            return Ok(done == 1);
         }
     }
     Err(crossed())

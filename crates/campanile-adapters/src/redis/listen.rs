@@ -16,6 +16,7 @@ use super::lease::{self, Names};
 use super::servers::Servers;
 use super::trouble::Trouble;
 use super::url::Address;
+use super::wire::Allowance;
 
 /// A silent connection is asked for a sign of life this often …
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -60,7 +61,7 @@ pub(super) async fn hear_signals(servers: &Servers, names: &Names, heard: &Hints
 async fn subscribe(
     servers: &Servers,
     names: &Names,
-) -> Result<(PubSub, super::servers::Live), Trouble> {
+) -> Result<(Channels, super::servers::Live), Trouble> {
     let master = servers.connect().await?;
     let channels = servers
         .subscribe(&master.server, false, &names.signals)
@@ -105,12 +106,18 @@ async fn watch_one(servers: &Servers, sentinel: &Address, index: usize) {
     }
 }
 
+/// A subscription, and what it may be sent.
+type Channels = (PubSub, Allowance);
+
 /// Passes messages on until the connection breaks or shows no sign of life.
-async fn follow(channels: PubSub, on_message: impl Fn(&Msg)) {
+async fn follow((channels, allowance): Channels, on_message: impl Fn(&Msg)) {
     let (mut sink, mut messages) = channels.split();
     loop {
         match within(PING_EVERY, messages.next()).await {
-            Some(Some(message)) => on_message(&message),
+            Some(Some(message)) => {
+                allowance.renew();
+                on_message(&message);
+            }
             Some(None) => return,
             None => match within(PING_LIMIT, sink.ping::<redis::Value>()).await {
                 Some(Ok(_)) => {}

@@ -1,17 +1,23 @@
-//! The lock in Redis: a single server, or the master that sentinels name. It owns the key, the signal channel and the
+//! The lock in Redis: a single server, the master that sentinels name, or that of one slot of a cluster. It owns the key, the signal channel and the
 //! connections; it takes no part in safety. Redis may lose or double the lock (fail-over is asynchronous, memory may be
 //! evicted); then two nodes try to lead and the store's guard lets one.
 //!
 //! Read on in `lease.rs` (the commands), `keeper.rs` (the thread that owns the connections), `servers.rs` (the way to
-//! the master), `listen.rs` (hints and news of a new master).
+//! the master, of a cluster's slot in `cluster.rs`), `link.rs` (what is tried again), `listen.rs` (hints and news of a new
+//! master), `probe.rs` (what `doctor` asks).
 
+mod cluster;
 mod keeper;
 mod lease;
+mod link;
 mod listen;
 mod probe;
+mod remedy;
 mod servers;
+mod slots;
 mod trouble;
 mod url;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +26,7 @@ use async_trait::async_trait;
 use campanile_core::id::Holder;
 use campanile_core::port::lock::{Acquired, Error, Lock, Signal};
 
-pub use probe::Probe;
+pub use probe::{Around, ClusterView, Persistence, Probe, Reading, SentinelView, Verdict};
 pub use url::UrlError;
 
 use crate::service_url::ServiceUrl;
@@ -78,7 +84,8 @@ pub fn connect(url: &str, options: Options) -> Result<Arc<RedisLock>, UrlError> 
     if name.is_empty() || name.len() > CLUSTER_NAME_MAX || !name.chars().all(fits) {
         return Err(UrlError::Cluster(name));
     }
-    let keeper = Keeper::new(Servers::new(target), Names::of(&name));
+    let names = Names::of(&name);
+    let keeper = Keeper::new(Servers::new(target, &names.lock)?, names);
     Ok(Arc::new(RedisLock { keeper }))
 }
 

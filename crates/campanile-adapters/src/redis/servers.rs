@@ -1,21 +1,22 @@
-//! The way to the master: one fixed server, or the one that sentinels name. It owns connecting, asking the sentinels
-//! in turn, and the news that the master was replaced; it keeps no connection of its own.
+//! The way to the master: one fixed server, the one that sentinels name, or the one that has the lock's slot in a
+//! cluster. It owns connecting, asking the sentinels in turn, and the news that the master was replaced; it keeps no
+//! connection of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use campanile_core::system::within;
+use campanile_core::system::{spawn, within};
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
-    RedisError, TlsCertificates, Value,
-};
+use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError, Value};
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 
-use super::trouble::Trouble;
-use super::url::{Address, Group, Login, Target, Tls};
+use super::cluster::{self, Nodes};
+use super::slots::slot_of;
+use super::trouble::{Kind, Trouble};
+use super::url::{Address, Group, Login, Target, UrlError};
+use super::wire::{self, Allowance, Wire};
 
 /// How long a connection may take, with its login.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -25,9 +26,13 @@ const RESPONSE_LIMIT: Duration = Duration::from_millis(500);
 const SENTINEL_LIMIT: Duration = Duration::from_millis(500);
 
 /// The way to the master.
-#[derive(Debug)]
 pub(super) struct Servers {
     target: Target,
+    tls: Option<TlsConnector>,
+    /// The slot of the lock, in a cluster.
+    slot: u16,
+    /// What is known of a cluster's nodes.
+    nodes: Nodes,
     /// The last news from the sentinels.
     switch: watch::Sender<Switch>,
     /// The sentinel to ask first: the last one that led to a master, or that told of a new one.
@@ -53,33 +58,68 @@ pub(super) struct Live {
 }
 
 impl Servers {
-    pub(super) fn new(target: Target) -> Self {
-        Self {
+    /// The way to the server that has this key.
+    pub(super) fn new(target: Target, key: &str) -> Result<Self, UrlError> {
+        Ok(Self {
+            tls: target.tls.as_ref().map(wire::trust).transpose()?,
             target,
+            slot: slot_of(key),
+            nodes: Nodes::default(),
             switch: watch::Sender::new(Switch::default()),
             first: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// The sentinels, if there are any.
     pub(super) fn sentinels(&self) -> &[Address] {
         match &self.target.group {
-            Group::Single(_) => &[],
+            Group::Single(_) | Group::Cluster(_) => &[],
             Group::Sentinel { sentinels, .. } => sentinels,
         }
     }
 
-    /// The service that the sentinels watch; empty for a single server.
+    /// The service that the sentinels watch; empty without any.
     pub(super) fn service(&self) -> &str {
         match &self.target.group {
-            Group::Single(_) => "",
+            Group::Single(_) | Group::Cluster(_) => "",
             Group::Sentinel { service, .. } => service,
         }
     }
 
+    /// The nodes of a cluster that the setting names.
+    pub(super) fn seeds(&self) -> &[Address] {
+        match &self.target.group {
+            Group::Single(_) | Group::Sentinel { .. } => &[],
+            Group::Cluster(seeds) => seeds,
+        }
+    }
+
+    /// What is known of a cluster's nodes.
+    pub(super) const fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Whether it is a cluster that is asked.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self.target.group, Group::Cluster(_))
+    }
+
     /// What an error of the client library means here.
     pub(super) fn trouble(&self, error: RedisError, server: &Address) -> Trouble {
-        Trouble::from_redis(error, server, !self.sentinels().is_empty())
+        let kind = match self.target.group {
+            Group::Single(_) => Kind::Single,
+            Group::Sentinel { .. } => Kind::Sentinel,
+            Group::Cluster(_) => Kind::Cluster,
+        };
+        Trouble::from_redis(error, server, kind)
+    }
+
+    /// What a request's trouble with `server` says about the cluster's nodes.
+    pub(super) fn learn(&self, server: &Address, trouble: &Trouble) {
+        match trouble {
+            Trouble::Moved { to, .. } => self.nodes.moved_to(to.as_ref()),
+            _ => self.nodes.doubt(server),
+        }
     }
 
     /// A new connection to the master.
@@ -88,6 +128,7 @@ impl Servers {
             let known = self.switch.borrow().number;
             let found = match &self.target.group {
                 Group::Single(server) => Ok((self.open(server).await?, server.clone())),
+                Group::Cluster(seeds) => cluster::connect(self, seeds, self.slot).await,
                 Group::Sentinel { .. } => tokio::select! {
                     found = self.through_sentinels() => found,
                     // Don't wait for the old master when the new one is known.
@@ -150,21 +191,19 @@ impl Servers {
     /// The master that this sentinel names.
     pub(super) async fn ask(&self, sentinel: &Address) -> Result<Address, Trouble> {
         let asking = async {
-            let client = self.client(sentinel, true)?;
-            let mut connection = client
-                .get_multiplexed_async_connection_with_config(&bounds())
-                .await?;
+            let mut connection = self.session(sentinel, true).await?;
             redis::cmd("SENTINEL")
                 .arg("get-master-addr-by-name")
                 .arg(self.service())
                 .query_async::<Option<(String, u16)>>(&mut connection)
                 .await
+                .map_err(|error| self.trouble(error, sentinel))
         };
         match within(SENTINEL_LIMIT, asking).await {
             None => Err(Trouble::Silent {
                 server: sentinel.clone(),
             }),
-            Some(Err(error)) => Err(self.trouble(error, sentinel)),
+            Some(Err(trouble)) => Err(trouble),
             Some(Ok(None)) => Err(Trouble::UnknownService {
                 service: self.service().to_owned(),
             }),
@@ -196,13 +235,16 @@ impl Servers {
         }
     }
 
-    async fn open(&self, server: &Address) -> Result<MultiplexedConnection, Trouble> {
-        let opening = async {
-            self.client(server, false)?
-                .get_multiplexed_async_connection_with_config(&bounds())
-                .await
-        };
-        self.bounded(server, opening).await
+    pub(super) async fn open(&self, server: &Address) -> Result<MultiplexedConnection, Trouble> {
+        bounded(CONNECT_LIMIT, server, self.session(server, false)).await
+    }
+
+    /// A connection to one sentinel, for a diagnosis.
+    pub(super) async fn open_sentinel(
+        &self,
+        sentinel: &Address,
+    ) -> Result<MultiplexedConnection, Trouble> {
+        bounded(CONNECT_LIMIT, sentinel, self.session(sentinel, true)).await
     }
 
     /// A connection that hears what is published on `channel`: by a sentinel, or by the master.
@@ -211,34 +253,45 @@ impl Servers {
         server: &Address,
         is_sentinel: bool,
         channel: &str,
-    ) -> Result<PubSub, Trouble> {
+    ) -> Result<(PubSub, Allowance), Trouble> {
         let opening = async {
-            let mut channels = self.client(server, is_sentinel)?.get_async_pubsub().await?;
-            channels.subscribe(channel).await?;
-            Ok(channels)
+            let wire = self.dial(server).await?;
+            let allowance = wire.allowance();
+            let info = self.login(is_sentinel);
+            let trouble = |error| self.trouble(error, server);
+            let mut channels = PubSub::new(&info, wire).await.map_err(trouble)?;
+            channels.subscribe(channel).await.map_err(trouble)?;
+            Ok((channels, allowance))
         };
-        self.bounded(server, opening).await
+        bounded(CONNECT_LIMIT, server, opening).await
     }
 
-    async fn bounded<T>(
+    async fn session(
         &self,
         server: &Address,
-        opening: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, Trouble> {
-        match within(CONNECT_LIMIT, opening).await {
-            None => Err(Trouble::Silent {
-                server: server.clone(),
-            }),
-            Some(result) => result.map_err(|error| self.trouble(error, server)),
-        }
+        is_sentinel: bool,
+    ) -> Result<MultiplexedConnection, Trouble> {
+        let wire = self.dial(server).await?;
+        let info = self.login(is_sentinel);
+        let made = MultiplexedConnection::new_with_config(&info, wire, bounds()).await;
+        let (connection, driver) = made.map_err(|error| self.trouble(error, server))?;
+        // It ends with the connection's last handle.
+        spawn(driver);
+        Ok(connection)
     }
 
-    fn client(&self, server: &Address, is_sentinel: bool) -> Result<Client, RedisError> {
+    async fn dial(&self, server: &Address) -> Result<Wire, Trouble> {
+        let dialled = wire::dial(server, self.tls.as_ref()).await;
+        dialled.map_err(|error| Trouble::from_io(error, server))
+    }
+
+    /// How a connection introduces itself.
+    fn login(&self, is_sentinel: bool) -> RedisConnectionInfo {
         let (login, database) = match &self.target.group {
             Group::Sentinel { login, .. } if is_sentinel => (login, 0),
             _ => (&self.target.login, self.target.database),
         };
-        client(server, login, database, self.target.tls.as_ref())
+        introduce(login, database)
     }
 
     /// The sentinel at `index` names `master`. Connections to others that were made before end.
@@ -282,12 +335,19 @@ fn bounds() -> AsyncConnectionConfig {
         .set_response_timeout(Some(RESPONSE_LIMIT))
 }
 
-fn client(
+async fn bounded<T>(
+    limit: Duration,
     server: &Address,
-    login: &Login,
-    database: i64,
-    tls: Option<&Tls>,
-) -> Result<Client, RedisError> {
+    opening: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    within(limit, opening).await.unwrap_or_else(|| {
+        Err(Trouble::Silent {
+            server: server.clone(),
+        })
+    })
+}
+
+fn introduce(login: &Login, database: i64) -> RedisConnectionInfo {
     let mut session = RedisConnectionInfo::default()
         .set_db(database)
         .set_lib_name("campanile", env!("CARGO_PKG_VERSION"));
@@ -297,28 +357,5 @@ fn client(
     if let Some(password) = &login.password {
         session = session.set_password(password);
     }
-    let (host, port) = (server.host.clone(), server.port);
-    let address = match tls {
-        None => ConnectionAddr::Tcp(host, port),
-        Some(_) => ConnectionAddr::TcpTls {
-            host,
-            port,
-            insecure: false,
-            tls_params: None,
-        },
-    };
-    let info = address
-        .into_connection_info()?
-        .set_redis_settings(session)
-        .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-    match tls.and_then(|tls| tls.authorities.clone()) {
-        Some(authorities) => Client::build_with_tls(
-            info,
-            TlsCertificates {
-                client_tls: None,
-                root_cert: Some(authorities),
-            },
-        ),
-        None => Client::open(info),
-    }
+    session
 }

@@ -1,7 +1,9 @@
 //! Reads the setting `lock` where it names Redis, once and whole. It owns the spelling and every complaint about it;
 //! it opens no connection and never repeats a URL in a message, because a password may be in it.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use crate::service_url::{STRAY_AT, ServiceUrl, has_stray_at, option_name};
 
@@ -41,8 +43,15 @@ impl std::fmt::Debug for Login {
 /// How the connections are encrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tls {
-    /// PEM certificates of the authorities to trust; the system's where absent.
-    pub(super) authorities: Option<Vec<u8>>,
+    /// The authorities to trust; the system's where absent.
+    pub(super) authorities: Option<Authorities>,
+}
+
+/// A file of certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Authorities {
+    pub(super) path: PathBuf,
+    pub(super) pem: Vec<u8>,
 }
 
 /// Which server is the one to talk to.
@@ -56,6 +65,8 @@ pub(super) enum Group {
         sentinels: Vec<Address>,
         login: Login,
     },
+    /// The one that has the lock's slot, as any of these nodes says.
+    Cluster(Vec<Address>),
 }
 
 /// All that a URL says.
@@ -72,14 +83,14 @@ pub(super) struct Target {
 pub enum UrlError {
     /// Not one of Redis's schemes.
     #[error(
-        "setting `lock`: the scheme of `{0}` is not one of Redis's; write redis://HOST:PORT, rediss://HOST:PORT (TLS) or redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
+        "setting `lock`: the scheme of `{0}` is not one of Redis's; write redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT (each with rediss for TLS)"
     )]
     Scheme(String),
-    /// Redis Cluster.
+    /// A number in a cluster, which has one database.
     #[error(
-        "setting `lock`: Redis Cluster (`{0}`) is not built yet; name a single Redis (redis://HOST:PORT) or a Sentinel group (redis+sentinel://HOST:PORT,HOST:PORT/SERVICE), or write `store:` to keep the lock in the store"
+        "setting `lock`: a Redis Cluster has one database, and this URL names number {0}; write redis+cluster://HOST:PORT,HOST:PORT without one"
     )]
-    ClusterNotBuilt(String),
+    ClusterDatabase(i64),
     /// No host, several where one is allowed, or a port that is none.
     #[error("setting `lock`: {problem}; write {example}")]
     Host {
@@ -122,6 +133,22 @@ pub enum UrlError {
         #[source]
         source: std::io::Error,
     },
+    /// The file of certificate authorities holds none that can be used.
+    #[error("setting `lock`: can't use the certificate authorities in `{}`: {why}; let `ca` name a PEM file with the authority's certificate", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The machine trusts nobody.
+    #[error(
+        "setting `lock`: it asks for TLS, and this machine has no trusted certificates; name a PEM file with the authority's certificate as ?ca=FILE"
+    )]
+    NoAuthorities,
+    /// TLS can't be had.
+    #[error("setting `lock`: it asks for TLS, which can't be had; report this")]
+    Tls(#[source] rustls::Error),
     /// The cluster's name doesn't fit into a key.
     #[error(
         "setting `cluster`: `{0}` does not fit into a key of Redis; write 1 to 64 letters, digits, `.`, `_` or `-`"
@@ -131,22 +158,34 @@ pub enum UrlError {
 
 const SINGLE: &str = "redis://HOST:PORT";
 const SENTINEL: &str = "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE";
+const CLUSTER: &str = "redis+cluster://HOST:PORT,HOST:PORT";
+const SEVERAL: &str =
+    "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT";
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 const HOSTS_MAX: usize = 32;
+/// Of a file of authorities; the whole world's take a quarter of a megabyte.
+const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What a scheme says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Single,
+    Sentinel,
+    Cluster,
+}
 
 /// Reads a URL.
 pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
     let unknown = || UrlError::Scheme(ServiceUrl::new(url).shown());
     let (scheme, rest) = url.split_once("://").ok_or_else(unknown)?;
-    let (secure, sentinel) = match scheme {
-        "redis" => (false, false),
-        "rediss" => (true, false),
-        "redis+sentinel" => (false, true),
-        "rediss+sentinel" => (true, true),
-        "redis+cluster" | "rediss+cluster" => {
-            return Err(UrlError::ClusterNotBuilt(format!("{scheme}://")));
-        }
+    let (secure, shape) = match scheme {
+        "redis" => (false, Shape::Single),
+        "rediss" => (true, Shape::Single),
+        "redis+sentinel" => (false, Shape::Sentinel),
+        "rediss+sentinel" => (true, Shape::Sentinel),
+        "redis+cluster" => (false, Shape::Cluster),
+        "rediss+cluster" => (true, Shape::Cluster),
         _ => return Err(unknown()),
     };
     if has_stray_at(url) {
@@ -158,42 +197,15 @@ pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
         Some((login, hosts)) => (read_login(login)?, hosts),
         None => (Login::default(), authority),
     };
-    let options = Options::read(query, secure, sentinel)?;
+    let options = Options::read(query, secure, shape == Shape::Sentinel)?;
     let tls = options.tls(secure)?;
-    let (group, path_database) = if sentinel {
-        let service = decode(path)?;
-        if service.is_empty() || service.contains('/') {
-            return Err(UrlError::Service);
-        }
-        let sentinels = read_hosts(hosts, SENTINEL_PORT, SENTINEL)?;
-        let login = options.sentinel_login;
-        let group = Group::Sentinel {
-            service,
-            sentinels,
-            login,
-        };
-        (group, None)
-    } else {
-        let mut hosts = read_hosts(hosts, PORT, SINGLE)?;
-        match (hosts.pop(), hosts.is_empty()) {
-            (Some(address), true) => (
-                Group::Single(address),
-                (!path.is_empty()).then(|| path.to_owned()),
-            ),
-            _ => {
-                return Err(host_error(
-                    "several hosts, which only a Sentinel group has",
-                    SENTINEL,
-                ));
-            }
-        }
-    };
-    let database = match options.database.or(path_database) {
-        None => 0,
-        Some(text) => text
-            .parse::<u32>()
-            .map(i64::from)
-            .map_err(|_| UrlError::Database(text))?,
+    let in_path = (shape != Shape::Sentinel && !path.is_empty()).then(|| path.to_owned());
+    let database = read_database(options.database.or(in_path))?;
+    let group = match shape {
+        Shape::Single => read_single(hosts)?,
+        Shape::Sentinel => read_sentinels(path, hosts, options.sentinel_login)?,
+        Shape::Cluster if database != 0 => return Err(UrlError::ClusterDatabase(database)),
+        Shape::Cluster => Group::Cluster(read_hosts(hosts, PORT, CLUSTER)?),
     };
     Ok(Target {
         group,
@@ -201,6 +213,38 @@ pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
         database,
         tls,
     })
+}
+
+fn read_single(hosts: &str) -> Result<Group, UrlError> {
+    let mut hosts = read_hosts(hosts, PORT, SINGLE)?;
+    match (hosts.pop(), hosts.is_empty()) {
+        (Some(address), true) => Ok(Group::Single(address)),
+        _ => Err(host_error(
+            "several hosts, which only a Sentinel group or a cluster has",
+            SEVERAL,
+        )),
+    }
+}
+
+fn read_sentinels(path: &str, hosts: &str, login: Login) -> Result<Group, UrlError> {
+    let service = decode(path)?;
+    if service.is_empty() || service.contains('/') {
+        return Err(UrlError::Service);
+    }
+    let sentinels = read_hosts(hosts, SENTINEL_PORT, SENTINEL)?;
+    Ok(Group::Sentinel {
+        service,
+        sentinels,
+        login,
+    })
+}
+
+fn read_database(text: Option<String>) -> Result<i64, UrlError> {
+    let Some(text) = text else {
+        return Ok(0);
+    };
+    let number = text.parse::<u32>().map(i64::from);
+    number.map_err(|_| UrlError::Database(text))
 }
 
 #[derive(Default)]
@@ -248,13 +292,30 @@ impl Options {
         }
         let authorities = match &self.authorities {
             None => None,
-            Some(path) => Some(std::fs::read(path).map_err(|source| UrlError::Authorities {
-                path: path.clone(),
-                source,
-            })?),
+            Some(path) => Some(read_authorities(path)?),
         };
         Ok(Some(Tls { authorities }))
     }
+}
+
+/// A file of certificates; what is longer than any of those is not read to its end.
+fn read_authorities(path: &Path) -> Result<Authorities, UrlError> {
+    let mut pem = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(PEM_BYTES_MAX + 1).read_to_end(&mut pem));
+    read.map_err(|source| UrlError::Authorities {
+        path: path.to_owned(),
+        source,
+    })?;
+    if pem.len() as u64 > PEM_BYTES_MAX {
+        return Err(UrlError::Certificates {
+            path: path.to_owned(),
+            why: format!("it is longer than {PEM_BYTES_MAX} bytes"),
+        });
+    }
+    Ok(Authorities {
+        path: path.to_owned(),
+        pem,
+    })
 }
 
 fn read_login(text: &str) -> Result<Login, UrlError> {
@@ -342,96 +403,4 @@ fn decode(text: &str) -> Result<String, UrlError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(host: &str, port: u16) -> Address {
-        Address {
-            host: host.to_owned(),
-            port,
-        }
-    }
-
-    fn login(username: Option<&str>, password: &str) -> Login {
-        Login {
-            username: username.map(str::to_owned),
-            password: Some(password.to_owned()),
-        }
-    }
-
-    #[test]
-    fn a_single_server() {
-        let target = parse("redis://127.0.0.1:7000").unwrap();
-        assert_eq!(target.group, Group::Single(at("127.0.0.1", 7000)));
-        assert_eq!((target.database, target.tls), (0, None));
-        let target = parse("rediss://me:p%40ss%2F@[::1]/3").unwrap();
-        assert_eq!(target.group, Group::Single(at("::1", 6379)));
-        assert_eq!(target.login, login(Some("me"), "p@ss/"));
-        assert_eq!(
-            (target.database, target.tls),
-            (3, Some(Tls { authorities: None }))
-        );
-        let target = parse("redis://:se:cret@redis.example?db=2").unwrap();
-        assert_eq!(target.login, login(None, "se:cret"));
-        assert_eq!(target.database, 2);
-    }
-
-    #[test]
-    fn a_sentinel_group() {
-        let target =
-            parse("redis+sentinel://u:p@a:1,b,[::2]:3/main?db=5&sentinel_password=x%26y").unwrap();
-        assert_eq!(
-            target.group,
-            Group::Sentinel {
-                service: "main".into(),
-                sentinels: vec![at("a", 1), at("b", 26379), at("::2", 3)],
-                login: login(None, "x&y"),
-            }
-        );
-        assert_eq!((target.login, target.database), (login(Some("u"), "p"), 5));
-        assert!(parse("rediss+sentinel://a/s").unwrap().tls.is_some());
-    }
-
-    #[test]
-    fn each_mistake_names_the_setting_and_what_to_write_and_no_secret() {
-        for (url, told) in [
-            ("redis.example:6379", "the scheme of `redis.example:6379`"),
-            ("http://a", "the scheme of `http://a` is not one of Redis's"),
-            ("redis://u:1/secret@a", "write %2F for /"),
-            ("redis://:pa?secret@a", "%3F for ?"),
-            ("redis://a?secret", "unknown option `***`"),
-            ("secret@a", "the scheme of `***@a`"),
-            ("redis://", "a host is missing; write redis://HOST:PORT"),
-            ("redis://a:b", "a port is not a number"),
-            ("redis://a:0", "from 1 to 65535"),
-            ("redis://a:1,b:2", "write redis+sentinel://"),
-            ("redis://[::1:7000", "brackets"),
-            ("redis://a/x", "`x` is not a database number"),
-            ("redis://a/-1", "`-1` is not a database number"),
-            ("redis://me@a", "a user without a password"),
-            ("redis://:secret%zz@a", "two hexadecimal digits"),
-            ("redis://:sec/ret@a", "write %2F for /"),
-            ("redis://a?dB=1", "unknown option `dB`; this URL knows db"),
-            ("redis://a?ca=x", "unknown option `ca`"),
-            ("rediss://a?ca=/no/such/file", "`/no/such/file`"),
-            ("redis+sentinel://a:1", "the service"),
-            ("redis+sentinel://a:1/", "often `mymaster`"),
-            ("redis+sentinel:///s", "a host is missing"),
-            (
-                "redis+sentinel://a/s?sentinel_username=u",
-                "sentinel_password",
-            ),
-            (
-                "redis+cluster://a:1,b:2",
-                "not built yet; name a single Redis",
-            ),
-        ] {
-            let error = parse(url).unwrap_err().to_string();
-            assert!(error.starts_with("setting `lock`: "), "{url}: {error}");
-            assert!(error.contains(told), "{url}: {error}");
-            assert!(!error.contains("sec"), "{url}: {error}");
-        }
-        let shown = format!("{:?}", parse("redis://me:secret@a").unwrap());
-        assert!(!shown.contains("secret"), "{shown}");
-    }
-}
+mod tests;

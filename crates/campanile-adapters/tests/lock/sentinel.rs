@@ -6,19 +6,6 @@ use xtask::servers::Sentinel;
 
 use super::*;
 
-mod suite {
-    use super::*;
-
-    async fn two_handles() -> Option<Handles> {
-        let group = or_skip(Sentinel::start(1, 1))?;
-        let (a, b) = (lock_at(&group.url(), "c"), lock_at(&group.url(), "c"));
-        Some(Handles::new(a, b).keeping(group))
-    }
-
-    // The commands are those of a single server; what Sentinel adds is the way there, and the channel.
-    campanile_conformance::lock!(two_handles => exclusive, release_is_heard);
-}
-
 #[tokio::test]
 async fn a_killed_master_is_left_for_the_one_that_the_sentinels_chose() {
     let Some(group) = or_skip(Sentinel::start(3, 2)) else {

@@ -4,12 +4,13 @@
 mod access;
 mod clock;
 mod local;
+mod lock;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use campanile_adapters::{open, redis, sql, stomp};
+use campanile_adapters::{open, sql, stomp};
 use campanile_ask::{Groups, Held, blocked_because, newest_record};
 use campanile_core::decide::permits::LimitKey;
 use campanile_core::decide::publish::routing::Routes;
@@ -92,8 +93,9 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
             .into_iter()
             .map(|text| Finding::warning("settings", text)),
     );
-    findings.extend(waiting("asking the store", store(&settings)).await);
-    findings.extend(waiting("asking the lock", lock(&settings)).await);
+    let mut clocks = clock::Clocks::default();
+    findings.extend(waiting("asking the store", store(&settings, &mut clocks)).await);
+    findings.extend(waiting("asking the lock", lock::lock(&settings, &clocks)).await);
     findings.extend(waiting("asking the broker", broker(&settings)).await);
     findings.extend(waiting("asking the identity provider", access::provider(&settings)).await);
     findings.extend(local(&settings));
@@ -259,8 +261,8 @@ fn zones(kept: Option<String>) -> Finding {
     }
 }
 
-async fn store(settings: &Settings) -> Vec<Finding> {
-    match system::within(LIMIT, ask_store(settings)).await {
+async fn store(settings: &Settings, clocks: &mut clock::Clocks) -> Vec<Finding> {
+    match system::within(LIMIT, ask_store(settings, clocks)).await {
         Some(Ok(findings)) => findings,
         Some(Err(error)) => vec![Finding::failed("store", error)],
         None => vec![Finding::failed(
@@ -270,7 +272,10 @@ async fn store(settings: &Settings) -> Vec<Finding> {
     }
 }
 
-async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
+async fn ask_store(
+    settings: &Settings,
+    clocks: &mut clock::Clocks,
+) -> Result<Vec<Finding>, String> {
     let url = settings.cluster.store.reveal();
     let what = |e: &dyn std::error::Error| causes(e);
     let pending = sql::pending(url).await.map_err(|e| what(&e))?;
@@ -306,7 +311,7 @@ async fn ask_store(settings: &Settings) -> Result<Vec<Finding>, String> {
     let before = system::wall_now();
     let leader = store.leader().await.map_err(|e| what(&e))?;
     let after = system::wall_now();
-    out.push(clock::skew(before, leader.now, after));
+    out.push(clocks.of_store(before, leader.now, after));
     let newest = newest_record(&*store).await.map_err(|e| what(&e))?;
     let told = store.setting(CLOCK_STATE).await.map_err(|e| what(&e))?;
     out.extend(clock::of_store(&leader, newest, told.as_deref()));
@@ -348,44 +353,6 @@ fn quarantine(aside: &[Quarantined]) -> Finding {
             short(&first.error, 300)
         ),
     )
-}
-
-async fn lock(settings: &Settings) -> Vec<Finding> {
-    let cluster = &settings.cluster;
-    if open::is_in_store(&cluster.lock) {
-        return vec![Finding::ok("lock", "kept in the store")];
-    }
-    let redis = match redis::at(&cluster.lock, &cluster.name) {
-        Ok(redis) => redis,
-        Err(error) => return vec![Finding::failed("lock", error)],
-    };
-    match system::within(LIMIT, redis.probe()).await {
-        None => vec![Finding::failed(
-            "lock",
-            late("lock", &settings.cluster.lock),
-        )],
-        Some(Err(error)) => vec![Finding::failed(
-            "lock",
-            format!(
-                "failed to {}: check the address, the password and that Redis runs ({})",
-                causes(&error),
-                settings.cluster.lock
-            ),
-        )],
-        Some(Ok(probe)) => {
-            let remedies = probe.remedies();
-            let mut out = vec![Finding::ok(
-                "lock",
-                format!("Redis {}, {}", probe.version, probe.role),
-            )];
-            out.extend(
-                remedies
-                    .into_iter()
-                    .map(|text| Finding::warning("lock", text)),
-            );
-            out
-        }
-    }
 }
 
 async fn broker(settings: &Settings) -> Vec<Finding> {

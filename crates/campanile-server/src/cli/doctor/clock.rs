@@ -1,5 +1,5 @@
-//! What `doctor` says of the clocks: this machine's beside the store's, and the store's beside what it has a record of and
-//! what the leader makes of it. Pure.
+//! What `doctor` says of the clocks: this machine's, the store's and Redis's beside each other, and the store's beside what
+//! it has a record of and what the leader makes of it. Pure.
 
 use std::time::Duration;
 
@@ -9,27 +9,109 @@ use campanile_schedule::time::{Timestamp, format_duration};
 
 use super::Finding;
 
-/// How far this machine's clock may be from the store's before it is worth a word.
+/// How far two clocks may be from each other before it is worth a word.
 const SKEW_MAX_MS: i64 = 500;
 /// How far the store's clock may be behind its own newest record: nodes write some of them by their estimate of it.
 const BEHIND_MAX_MS: i64 = 2_000;
 
-/// This machine's clock, read before and after the store's.
-pub(super) fn skew(before: Timestamp, store: Timestamp, after: Timestamp) -> Finding {
-    let ahead = before.as_ms() - store.as_ms();
-    let behind = store.as_ms() - after.as_ms();
-    if ahead.max(behind) > SKEW_MAX_MS {
-        Finding::warning(
-            "clock",
-            format!(
-                "this machine's clock is {} ms {} the store's: nodes judge by the store's, but logs will not fit \
-                 together; let NTP set both",
-                ahead.max(behind),
-                if ahead > behind { "ahead of" } else { "behind" }
+/// How far a clock is ahead of another, at least and at most: the question and its answer took time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ahead {
+    least_ms: i64,
+    most_ms: i64,
+}
+
+impl Ahead {
+    /// Of a clock that was read between two looks at this machine's.
+    const fn of(before: Timestamp, theirs: Timestamp, after: Timestamp) -> Self {
+        Self {
+            least_ms: theirs.as_ms().saturating_sub(after.as_ms()),
+            most_ms: theirs.as_ms().saturating_sub(before.as_ms()),
+        }
+    }
+
+    /// Of another, when both are ahead of this machine's.
+    const fn than(self, other: Self) -> Self {
+        Self {
+            least_ms: self.least_ms.saturating_sub(other.most_ms),
+            most_ms: self.most_ms.saturating_sub(other.least_ms),
+        }
+    }
+
+    /// In words, if it is worth any.
+    fn told(self) -> Option<String> {
+        let (ahead, behind) = (self.least_ms, self.most_ms.saturating_neg());
+        match ahead.max(behind) > SKEW_MAX_MS {
+            false => None,
+            true if ahead > behind => Some(format!("{ahead} ms ahead of")),
+            true => Some(format!("{behind} ms behind")),
+        }
+    }
+}
+
+/// The clocks that were read so far.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    store: Option<Ahead>,
+}
+
+impl Clocks {
+    /// The store's, between two looks at this machine's.
+    pub(super) fn of_store(
+        &mut self,
+        before: Timestamp,
+        theirs: Timestamp,
+        after: Timestamp,
+    ) -> Finding {
+        let store = Ahead::of(before, theirs, after);
+        self.store = Some(store);
+        match store.told() {
+            None => Finding::ok("clock", "this machine and the store agree"),
+            Some(skew) => Finding::warning(
+                "clock",
+                format!(
+                    "the store's clock is {skew} this machine's: nodes judge by the store's, but logs will not fit \
+                     together; let NTP set both"
+                ),
             ),
-        )
-    } else {
-        Finding::ok("clock", "this machine and the store agree")
+        }
+    }
+
+    /// Redis's, beside this machine's and the store's.
+    pub(super) fn of_redis(
+        &self,
+        before: Timestamp,
+        theirs: Timestamp,
+        after: Timestamp,
+    ) -> Vec<Finding> {
+        let redis = Ahead::of(before, theirs, after);
+        let others = [
+            ("this machine's", Some(redis)),
+            ("the store's", self.store.map(|store| redis.than(store))),
+        ];
+        let skewed = others
+            .into_iter()
+            .filter_map(|(whose, ahead)| Some((whose, ahead?.told()?)));
+        let mut out: Vec<Finding> = skewed
+            .map(|(whose, skew)| {
+                Finding::warning(
+                    "clock",
+                    format!(
+                        "Redis's clock is {skew} {whose}: the lock's life is counted by Redis alone, so that does no harm \
+                         by itself; but when that clock is set, the lock ends early or late. Let NTP set all of them"
+                    ),
+                )
+            })
+            .collect();
+        if out.is_empty() {
+            let all = if self.store.is_some() {
+                "this machine, the store and Redis agree"
+            } else {
+                "this machine and Redis agree"
+            };
+            out.push(Finding::ok("clock", all));
+        }
+        out
     }
 }
 
@@ -124,6 +206,40 @@ mod tests {
     fn told(state: ClockState) -> Vec<String> {
         let found = of_store(&leader(), Some(at(0)), Some(&state.text()));
         found.into_iter().map(|f| f.text).collect()
+    }
+
+    #[test]
+    fn clocks_are_told_apart_from_each_other_and_by_how_much_at_least() {
+        let texts = |found: Vec<Finding>| found.into_iter().map(|f| f.text).collect::<Vec<_>>();
+        let mut clocks = Clocks::default();
+        assert_eq!(
+            texts(clocks.of_redis(at(0), at(0), at(1))),
+            ["this machine and Redis agree"]
+        );
+        // The answer took ten seconds: anything in between agrees.
+        assert!(clocks.of_store(at(0), at(5), at(10)).text.contains("agree"));
+        assert_eq!(texts(clocks.of_redis(at(0), at(5), at(10))).len(), 1);
+        let said = clocks.of_store(at(0), at(-2), at(0)).text;
+        assert!(
+            said.contains("the store's clock is 2000 ms behind this machine's"),
+            "{said}"
+        );
+        // Redis agrees with this machine, and so not with the store.
+        let said = texts(clocks.of_redis(at(0), at(0), at(0)));
+        assert_eq!(said.len(), 1);
+        assert!(
+            said[0].contains("Redis's clock is 2000 ms ahead of the store's"),
+            "{said:?}"
+        );
+        let said = texts(clocks.of_redis(at(0), at(60), at(1)));
+        assert!(
+            said[0].contains("59000 ms ahead of this machine's"),
+            "{said:?}"
+        );
+        assert!(
+            said[1].contains("61000 ms ahead of the store's"),
+            "{said:?}"
+        );
     }
 
     #[test]
