@@ -13,7 +13,7 @@ use campanile_core::port::store::Store;
 use campanile_login::store::LoginStore;
 
 use crate::service_url::ServiceUrl;
-use crate::{redis, sql, stomp};
+use crate::{amqp, redis, sql, stomp};
 
 /// Which adapters, and for whom.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Urls {
     pub store: ServiceUrl,
     /// `store:`, `redis://…` and its kin.
     pub lock: ServiceUrl,
-    /// `memory:`, `stomp://…`.
+    /// `memory:`, `stomp://…`, `amqp://…`.
     pub broker: ServiceUrl,
     /// The cluster's name: those that share a Redis are told apart by it.
     pub cluster: String,
@@ -131,6 +131,13 @@ pub fn is_in_memory(broker: &ServiceUrl) -> bool {
     broker.reveal().starts_with("memory:")
 }
 
+/// Whether this is a broker that speaks AMQP 0-9-1.
+#[must_use]
+pub fn is_amqp(broker: &ServiceUrl) -> bool {
+    let scheme = broker.reveal().split_once(':').map(|(scheme, _)| scheme);
+    matches!(scheme, Some("amqp" | "amqps"))
+}
+
 /// The lock, if it is not in the store.
 fn remote_lock(urls: &Urls) -> Result<Option<Arc<dyn Lock>>, Error> {
     schemes::check(&urls.lock, schemes::LOCK).map_err(Error::Lock)?;
@@ -146,6 +153,8 @@ fn broker(url: &ServiceUrl) -> Result<Arc<dyn Broker>, Error> {
     if is_in_memory(url) {
         return Ok(Arc::new(MemoryBroker::new()));
     }
-    let broker = stomp::at(url).map_err(Error::Broker)?;
-    Ok(broker)
+    if is_amqp(url) {
+        return Ok(amqp::at(url).map_err(Error::Broker)?);
+    }
+    Ok(stomp::at(url).map_err(Error::Broker)?)
 }

@@ -9,6 +9,7 @@
 mod activemq;
 mod postgres;
 mod process;
+mod rabbitmq;
 mod redis;
 mod resp;
 mod sentinel;
@@ -22,6 +23,10 @@ use std::time::{Duration, Instant};
 pub use activemq::{ActiveMq, Options as ActiveMqOptions, SHARED_VARIABLE as ACTIVEMQ_VARIABLE};
 pub use postgres::{Options as PostgresOptions, Postgres, SHARED_VARIABLE as POSTGRES_VARIABLE};
 pub use process::{Process, children_of};
+pub use rabbitmq::{
+    Certificate as RabbitMqCertificate, Options as RabbitMqOptions, RabbitMq,
+    SHARED_VARIABLE as RABBITMQ_VARIABLE,
+};
 pub use redis::{Redis, SHARED_VARIABLE as REDIS_VARIABLE};
 pub use sentinel::{Options as SentinelOptions, Sentinel};
 pub use temp::{TempDir, free_port, sweep};
@@ -86,6 +91,7 @@ pub fn missing() -> Vec<&'static str> {
     packages.extend(redis::missing());
     packages.extend(sentinel::missing());
     packages.extend(activemq::missing());
+    packages.extend(rabbitmq::missing());
     packages
 }
 

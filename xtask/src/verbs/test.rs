@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use xtask::servers::{self, ActiveMq, Error, Postgres, Redis, TempDir};
+use xtask::servers::{self, ActiveMq, Error, Postgres, RabbitMq, Redis, TempDir};
 use xtask::skip::FILE_VARIABLE;
 
 use crate::evidence;
@@ -57,20 +57,24 @@ struct Shared {
     postgres: Option<Arc<Postgres>>,
     redis: Option<Arc<Redis>>,
     activemq: Option<Arc<ActiveMq>>,
+    rabbitmq: Option<Arc<RabbitMq>>,
 }
 
 impl Shared {
     fn start(steps: &mut Steps) -> Self {
-        let (postgres, redis, activemq) = std::thread::scope(|scope| {
+        let (postgres, redis, activemq, rabbitmq) = std::thread::scope(|scope| {
             let postgres = scope.spawn(Postgres::start);
             let redis = scope.spawn(Redis::start);
             let activemq = scope.spawn(ActiveMq::start);
-            (postgres.join(), redis.join(), activemq.join())
+            let rabbitmq = scope.spawn(RabbitMq::start);
+            let (postgres, redis) = (postgres.join(), redis.join());
+            (postgres, redis, activemq.join(), rabbitmq.join())
         });
         Self {
             postgres: take(steps, "PostgreSQL", postgres),
             redis: take(steps, "Redis", redis),
             activemq: take(steps, "ActiveMQ", activemq),
+            rabbitmq: take(steps, "RabbitMQ", rabbitmq),
         }
     }
 
@@ -87,6 +91,12 @@ impl Shared {
             command.env(
                 servers::ACTIVEMQ_VARIABLE,
                 format!("{},{}", broker.stomp_port(), broker.openwire_port()),
+            );
+        }
+        if let Some(broker) = &self.rabbitmq {
+            command.env(
+                servers::RABBITMQ_VARIABLE,
+                format!("{},{}", broker.amqp_port(), broker.stomp_port()),
             );
         }
         command

@@ -30,10 +30,14 @@ pub const BROKER: &[Scheme] = &[
     ("memory", None),
     ("stomp", None),
     ("stomp+ssl", None),
-    ("store", Some("write memory: or stomp://… for now")),
-    ("amqp", Some("write stomp://… for now")),
-    ("amqp10", Some("write stomp://… for now")),
-    ("amqp10s", Some("write stomp://… for now")),
+    (
+        "store",
+        Some("write memory:, stomp://… or amqp://… for now"),
+    ),
+    ("amqp", None),
+    ("amqps", None),
+    ("amqp10", Some("write stomp://… or amqp://… for now")),
+    ("amqp10s", Some("write stomp+ssl://… or amqps://… for now")),
 ];
 
 /// Checks that a URL has a scheme that is known.

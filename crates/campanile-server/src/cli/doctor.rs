@@ -2,6 +2,7 @@
 //! do. It changes nothing: no table, no lock, no message.
 
 mod access;
+mod broker;
 mod clock;
 mod local;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use campanile_adapters::{open, redis, sql, stomp};
+use campanile_adapters::{open, redis, sql};
 use campanile_ask::{Groups, Held, newest_record};
 use campanile_core::decide::permits::LimitKey;
 use campanile_core::decide::publish::routing::{Need, Routes};
@@ -94,7 +95,7 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
     );
     findings.extend(waiting("asking the store", store(&settings)).await);
     findings.extend(waiting("asking the lock", lock(&settings)).await);
-    findings.extend(waiting("asking the broker", broker(&settings)).await);
+    findings.extend(waiting("asking the broker", broker::broker(&settings)).await);
     findings.extend(waiting("asking the identity provider", access::provider(&settings)).await);
     findings.extend(local(&settings));
     findings.extend(files(&settings));
@@ -387,35 +388,6 @@ async fn lock(settings: &Settings) -> Vec<Finding> {
             );
             out
         }
-    }
-}
-
-async fn broker(settings: &Settings) -> Vec<Finding> {
-    let url = &settings.cluster.broker;
-    if open::is_in_memory(url) {
-        return vec![Finding::ok("broker", "in this process's memory")];
-    }
-    let stomp = match stomp::at(url) {
-        Ok(stomp) => stomp,
-        Err(error) => return vec![Finding::failed("broker", error)],
-    };
-    match system::within(LIMIT, stomp.probe()).await {
-        None => vec![Finding::failed(
-            "broker",
-            late("broker", &settings.cluster.broker),
-        )],
-        Some(Err(error)) => vec![Finding::failed(
-            "broker",
-            format!(
-                "failed to {}: check the address, the user and that the broker listens for STOMP ({})",
-                causes(&error),
-                settings.cluster.broker
-            ),
-        )],
-        Some(Ok(probe)) => vec![Finding::ok(
-            "broker",
-            format!("{} at {}", probe.server, probe.address),
-        )],
     }
 }
 

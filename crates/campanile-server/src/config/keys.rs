@@ -105,7 +105,8 @@ pub const KEYS: &[Key] = &[
         "broker",
         "memory:",
         "URL",
-        "What carries runs to workers: memory: (one process), stomp://user:pass@h1:p,h2:p or stomp+ssl://…",
+        "What carries runs to workers: memory: (one process), stomp://user:pass@h1:p,h2:p or \
+         amqp://user:pass@h1:p,h2:p/VHOST (stomp+ssl://… and amqps://… for TLS)",
     ),
     text(
         "cluster",
