@@ -2,6 +2,14 @@
 //! A feature gates a module here and nowhere else; what is not compiled in has a stand-in that says so. Nothing in these
 //! modules decides what the system does.
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
+#[cfg(not(feature = "amqp"))]
+#[path = "absent/amqp.rs"]
+mod amqp;
+#[cfg(any(feature = "stomp", feature = "amqp"))]
+mod brokers;
+pub mod capabilities;
 #[cfg(feature = "handlers")]
 pub mod handlers;
 pub mod offers;
@@ -24,7 +32,7 @@ pub mod stomp;
 mod stomp;
 
 /// What is said of a URL whose adapter is not compiled in.
-#[cfg(not(all(feature = "redis", feature = "stomp")))]
+#[cfg(not(all(feature = "redis", feature = "stomp", feature = "amqp")))]
 fn lacking(url: &service_url::ServiceUrl, feature: &str) -> String {
     format!(
         "`{url}` needs what this program was built without: build it with the feature `{feature}`"

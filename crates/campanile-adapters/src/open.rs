@@ -15,7 +15,7 @@ use campanile_login::store::LoginStore;
 
 use crate::offers::OfferBroker;
 use crate::service_url::ServiceUrl;
-use crate::{redis, sql, stomp};
+use crate::{amqp, redis, sql, stomp};
 
 /// Which adapters, and for whom.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Urls {
     pub store: ServiceUrl,
     /// `store:`, `redis://…` and its kin.
     pub lock: ServiceUrl,
-    /// `memory:`, `store:`, `stomp://…`.
+    /// `memory:`, `store:`, `stomp://…`, `amqp://…`.
     pub broker: ServiceUrl,
     /// The cluster's name: those that share a Redis are told apart by it.
     pub cluster: String,
@@ -134,6 +134,13 @@ pub fn is_in_memory(broker: &ServiceUrl) -> bool {
     broker.reveal().starts_with("memory:")
 }
 
+/// Whether this is a broker that speaks AMQP 0-9-1.
+#[must_use]
+pub fn is_amqp(broker: &ServiceUrl) -> bool {
+    let scheme = broker.reveal().split_once(':').map(|(scheme, _)| scheme);
+    matches!(scheme, Some("amqp" | "amqps"))
+}
+
 /// The lock, if it is not in the store.
 fn remote_lock(urls: &Urls) -> Result<Option<Arc<dyn Lock>>, Error> {
     schemes::check(&urls.lock, schemes::LOCK).map_err(Error::Lock)?;
@@ -158,6 +165,8 @@ fn broker(url: &ServiceUrl) -> Result<Option<Arc<dyn Broker>>, Error> {
     if is_in_memory(url) {
         return Ok(Some(Arc::new(MemoryBroker::new())));
     }
-    let broker = stomp::at(url).map_err(Error::Broker)?;
-    Ok(Some(broker))
+    if is_amqp(url) {
+        return Ok(Some(amqp::at(url).map_err(Error::Broker)?));
+    }
+    Ok(Some(stomp::at(url).map_err(Error::Broker)?))
 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use campanile_core::actor::Actor;
 
+pub mod abilities;
 pub mod broker;
 pub mod clock;
 pub mod lock;

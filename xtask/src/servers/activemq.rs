@@ -2,7 +2,7 @@
 //! folders and another user. STOMP and OpenWire on loopback, a store that survives `kill9` and `restart`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -60,6 +60,10 @@ pub struct Options {
     /// A whole configuration in place of the usual one, with these properties: its connectors listen on 0.0.0.0:61613
     /// (STOMP) and 0.0.0.0:61616 (OpenWire), which become this instance's ports on loopback.
     pub config: Option<(String, Vec<(String, String)>)>,
+    /// A key store in PKCS 12 and its password: it listens for STOMP over TLS, too.
+    pub tls: Option<(PathBuf, String)>,
+    /// Whether what a consumer gave back comes again after a while.
+    pub delays_redelivery: bool,
     /// Compile for throughput (benchmarks) rather than for a quick start (tests).
     pub optimise: bool,
 }
@@ -68,6 +72,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct ActiveMq {
     stomp: u16,
+    stomps: u16,
     openwire: u16,
     /// `None` when it is the run's shared one, which somebody else owns.
     own: Option<Instance>,
@@ -127,6 +132,7 @@ impl ActiveMq {
         let broker = match shared_ports() {
             Some((stomp, openwire)) => Self {
                 stomp,
+                stomps: 0,
                 openwire,
                 own: None,
             },
@@ -161,6 +167,12 @@ impl ActiveMq {
         self.stomp
     }
 
+    /// Its port for STOMP over TLS; nobody listens there without a key store.
+    #[must_use]
+    pub const fn stomps_port(&self) -> u16 {
+        self.stomps
+    }
+
     /// Its OpenWire port on 127.0.0.1.
     #[must_use]
     pub const fn openwire_port(&self) -> u16 {
@@ -170,7 +182,11 @@ impl ActiveMq {
     /// Whether it takes connections (a standby does not).
     #[must_use]
     pub fn is_accepting(&self) -> bool {
-        accepts(self.stomp) && accepts(self.openwire)
+        let tls = self
+            .own
+            .as_ref()
+            .is_some_and(|own| own.options.tls.is_some());
+        accepts(self.stomp) && accepts(self.openwire) && (!tls || accepts(self.stomps))
     }
 
     /// The class path for a Java program with a JMS (and Spring JMS) client, of Debian's jars.
@@ -221,7 +237,7 @@ impl ActiveMq {
     pub fn restart(&self) -> Result<(), Error> {
         self.kill9();
         let own = self.own();
-        *self.process() = launch(&own.folder, self.stomp, self.openwire, &own.options)?;
+        *self.process() = launch(&own.folder, self.ports(), &own.options)?;
         self.wait_ready()
     }
 
@@ -240,10 +256,12 @@ impl ActiveMq {
     }
 
     fn launch_on(folder: Arc<TempDir>, options: Options) -> Result<Self, Error> {
-        let (stomp, openwire) = (free_port(), free_port());
-        let process = Mutex::new(launch(&folder, stomp, openwire, &options)?);
+        let ports = [free_port(), free_port(), free_port()];
+        let process = Mutex::new(launch(&folder, ports, &options)?);
+        let [stomp, stomps, openwire] = ports;
         Ok(Self {
             stomp,
+            stomps,
             openwire,
             own: Some(Instance {
                 process,
@@ -269,6 +287,10 @@ impl ActiveMq {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process().pid()
+    }
+
+    const fn ports(&self) -> [u16; 3] {
+        [self.stomp, self.stomps, self.openwire]
     }
 
     fn own(&self) -> &Instance {
@@ -327,12 +349,8 @@ fn classpath<'a>(jars: impl Iterator<Item = &'a &'a str>) -> String {
     paths.join(":")
 }
 
-fn launch(
-    folder: &Arc<TempDir>,
-    stomp: u16,
-    openwire: u16,
-    options: &Options,
-) -> Result<Process, Error> {
+fn launch(folder: &Arc<TempDir>, ports: [u16; 3], options: &Options) -> Result<Process, Error> {
+    let [stomp, _, openwire] = ports;
     if !missing()
         .iter()
         .all(|package| *package == "default-jdk-headless")
@@ -343,7 +361,7 @@ fn launch(
     }
     let config = folder.join(&format!("broker-{stomp}.xml"));
     let text = match &options.config {
-        None => xml(folder.path(), stomp, openwire, options),
+        None => xml(folder.path(), ports, options),
         Some((text, _)) => text
             .replace("0.0.0.0:61613", &format!("127.0.0.1:{stomp}"))
             .replace("0.0.0.0:61616", &format!("127.0.0.1:{openwire}")),
@@ -381,18 +399,33 @@ fn launch(
 }
 
 /// The broker's configuration. Connectors are bound in this order, so the last port means that all are there.
-fn xml(folder: &Path, stomp: u16, openwire: u16, options: &Options) -> String {
+fn xml(folder: &Path, [stomp, stomps, openwire]: [u16; 3], options: &Options) -> String {
     let folder = folder.display();
     let limit = options
         .memory_limit
         .map(|bytes| format!(" memoryLimit=\"{bytes}\""))
         .unwrap_or_default();
-    let plugins = plugins(&options.users);
+    let plugins = plugins(options);
+    let scheduler = options.delays_redelivery;
+    let (context, connector) = match &options.tls {
+        None => (String::new(), String::new()),
+        Some((store, password)) => {
+            let store = store.display();
+            (
+                format!(
+                    r#"<sslContext><sslContext keyStore="file:{store}" keyStoreType="PKCS12" keyStorePassword="{password}"/></sslContext>"#
+                ),
+                format!(
+                    r#"<transportConnector name="stomps" uri="stomp+nio+ssl://127.0.0.1:{stomps}?transport.enabledProtocols=TLSv1.2,TLSv1.3"/>"#
+                ),
+            )
+        }
+    };
     format!(
         r#"<beans xmlns="http://www.springframework.org/schema/beans" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
  xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
  http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
-<broker xmlns="http://activemq.apache.org/schema/core" brokerName="tests" useJmx="false" persistent="true" dataDirectory="{folder}/data">
+<broker xmlns="http://activemq.apache.org/schema/core" brokerName="tests" useJmx="false" persistent="true" schedulerSupport="{scheduler}" dataDirectory="{folder}/data">
  <destinationPolicy><policyMap><policyEntries>
   <policyEntry queue=">" prioritizedMessages="true" producerFlowControl="true"{limit}>
    <deadLetterStrategy><individualDeadLetterStrategy queuePrefix="DLQ." useQueueForQueueMessages="true"/></deadLetterStrategy>
@@ -400,29 +433,42 @@ fn xml(folder: &Path, stomp: u16, openwire: u16, options: &Options) -> String {
  <persistenceAdapter><kahaDB directory="{folder}/data/kahadb" journalMaxFileLength="32mb">
   <locker><shared-file-locker lockAcquireSleepInterval="500"/></locker></kahaDB></persistenceAdapter>
  {plugins}
+ {context}
  <systemUsage><systemUsage><memoryUsage><memoryUsage limit="128mb"/></memoryUsage>
   <storeUsage><storeUsage limit="2gb"/></storeUsage><tempUsage><tempUsage limit="500mb"/></tempUsage></systemUsage></systemUsage>
  <transportConnectors>
   <transportConnector name="openwire" uri="tcp://127.0.0.1:{openwire}"/>
   <transportConnector name="stomp" uri="stomp+nio://127.0.0.1:{stomp}?transport.hbGracePeriodMultiplier=1.5"/>
+  {connector}
  </transportConnectors></broker></beans>
 "#
     )
 }
 
-fn plugins(users: &[(String, String)]) -> String {
-    if users.is_empty() {
-        return String::new();
-    }
-    let mut entries = String::new();
-    for (user, password) in users {
+fn plugins(options: &Options) -> String {
+    let mut plugins = String::new();
+    if !options.users.is_empty() {
+        let mut entries = String::new();
+        for (user, password) in &options.users {
+            // Writing to a string can't fail.
+            let _ = write!(
+                entries,
+                r#"<authenticationUser username="{user}" password="{password}" groups="all"/>"#
+            );
+        }
         // Writing to a string can't fail.
         let _ = write!(
-            entries,
-            r#"<authenticationUser username="{user}" password="{password}" groups="all"/>"#
+            plugins,
+            r#"<simpleAuthenticationPlugin anonymousAccessAllowed="false"><users>{entries}</users></simpleAuthenticationPlugin>"#
         );
     }
-    format!(
-        r#"<plugins><simpleAuthenticationPlugin anonymousAccessAllowed="false"><users>{entries}</users></simpleAuthenticationPlugin></plugins>"#
-    )
+    if options.delays_redelivery {
+        plugins.push_str(
+            r#"<redeliveryPlugin fallbackToDeadLetter="true" sendToDlqIfMaxRetriesExceeded="true"><redeliveryPolicyMap><redeliveryPolicyMap><defaultEntry><redeliveryPolicy maximumRedeliveries="4" initialRedeliveryDelay="1500" redeliveryDelay="1500"/></defaultEntry></redeliveryPolicyMap></redeliveryPolicyMap></redeliveryPlugin>"#,
+        );
+    }
+    if plugins.is_empty() {
+        return plugins;
+    }
+    format!("<plugins>{plugins}</plugins>")
 }

@@ -11,6 +11,7 @@ mod galera;
 mod mariadb;
 mod postgres;
 mod process;
+mod rabbitmq;
 mod redis;
 mod redis_cluster;
 mod redis_guard;
@@ -28,6 +29,10 @@ pub use galera::Galera;
 pub use mariadb::{MariaDb, Options as MariaDbOptions, SHARED_VARIABLE as MARIADB_VARIABLE};
 pub use postgres::{Options as PostgresOptions, Postgres, SHARED_VARIABLE as POSTGRES_VARIABLE};
 pub use process::{Process, children_of};
+pub use rabbitmq::{
+    Certificate as RabbitMqCertificate, Options as RabbitMqOptions, RabbitMq,
+    SHARED_VARIABLE as RABBITMQ_VARIABLE,
+};
 pub use redis::{Redis, SHARED_VARIABLE as REDIS_VARIABLE};
 pub use redis_cluster::RedisCluster;
 pub use redis_guard::{RedisGuard, RedisUsers};
@@ -95,6 +100,7 @@ pub fn missing() -> Vec<&'static str> {
     packages.extend(redis::missing());
     packages.extend(sentinel::missing());
     packages.extend(activemq::missing());
+    packages.extend(rabbitmq::missing());
     packages
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use xtask::servers::{self, ActiveMq, Error, MariaDb, Postgres, Redis, TempDir};
+use xtask::servers::{self, ActiveMq, Error, MariaDb, Postgres, RabbitMq, Redis, TempDir};
 use xtask::skip::FILE_VARIABLE;
 
 use crate::evidence;
@@ -58,20 +58,23 @@ struct Shared {
     mariadb: Option<Arc<MariaDb>>,
     redis: Option<Arc<Redis>>,
     activemq: Option<Arc<ActiveMq>>,
+    rabbitmq: Option<Arc<RabbitMq>>,
 }
 
 impl Shared {
     fn start(steps: &mut Steps) -> Self {
-        let (postgres, mariadb, redis, activemq) = std::thread::scope(|scope| {
+        let (postgres, mariadb, redis, activemq, rabbitmq) = std::thread::scope(|scope| {
             let postgres = scope.spawn(Postgres::start);
             let mariadb = scope.spawn(MariaDb::start);
             let redis = scope.spawn(Redis::start);
             let activemq = scope.spawn(ActiveMq::start);
+            let rabbitmq = scope.spawn(RabbitMq::start);
             (
                 postgres.join(),
                 mariadb.join(),
                 redis.join(),
                 activemq.join(),
+                rabbitmq.join(),
             )
         });
         Self {
@@ -79,6 +82,7 @@ impl Shared {
             mariadb: take(steps, "MariaDB", mariadb),
             redis: take(steps, "Redis", redis),
             activemq: take(steps, "ActiveMQ", activemq),
+            rabbitmq: take(steps, "RabbitMQ", rabbitmq),
         }
     }
 
@@ -98,6 +102,12 @@ impl Shared {
             command.env(
                 servers::ACTIVEMQ_VARIABLE,
                 format!("{},{}", broker.stomp_port(), broker.openwire_port()),
+            );
+        }
+        if let Some(broker) = &self.rabbitmq {
+            command.env(
+                servers::RABBITMQ_VARIABLE,
+                format!("{},{}", broker.amqp_port(), broker.stomp_port()),
             );
         }
         command

@@ -32,9 +32,10 @@ pub const BROKER: &[Scheme] = &[
     ("store", None),
     ("stomp", None),
     ("stomp+ssl", None),
-    ("amqp", Some("write stomp://… for now")),
-    ("amqp10", Some("write stomp://… for now")),
-    ("amqp10s", Some("write stomp://… for now")),
+    ("amqp", None),
+    ("amqps", None),
+    ("amqp10", Some("write stomp://… or amqp://… for now")),
+    ("amqp10s", Some("write stomp+ssl://… or amqps://… for now")),
 ];
 
 /// Checks that a URL has a scheme that is known.

@@ -44,6 +44,8 @@ const NAME_ALONE: &[&str] = &[
 const HARMLESS: &[&str] = &[
     "db",
     "ca",
+    "queues",
+    "vhost",
     "sslmode",
     "ssl-mode",
     "sslrootcert",

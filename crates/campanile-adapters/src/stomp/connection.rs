@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use campanile_core::limits;
-use campanile_core::port::broker;
 use campanile_core::system;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::codec::{self, Culprit, Flaw, Frame};
 use super::reader::Reader;
 use super::text::{self, Encoding};
+use crate::brokers::walk::{ReadHalf, WriteHalf};
+use crate::brokers::{Failure, one_line};
 
 /// Pieces that wait for the writer; a caller waits for room.
 const WRITES_MAX: usize = 64;
@@ -25,45 +26,17 @@ const WRITES_MAX: usize = 64;
 const JOINED_BYTES_MAX: usize = 256 * 1024;
 /// How long the last bytes and the farewell may take.
 pub(super) const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+/// What RabbitMQ is told on every frame that may make a queue: of the kind that outlives a node.
+pub(super) const RABBITMQ_QUEUE: (&str, &str) = ("x-queue-type", "quorum");
 /// How many of the messages that came last before a connection broke are remembered.
 const SUSPECTS_MAX: usize = 100;
-/// How much of a broker's own words is shown.
-const WORDS_CHARS_MAX: usize = 300;
-
-pub(super) type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
-pub(super) type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
-
-/// Why a connection, or one request on it, is over.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
-    /// The network's or the peer's doing.
-    #[error("setting `broker`: the connection to {address} is lost: {why}")]
-    Lost { address: String, why: String },
-    /// The broker said no, in these words.
-    #[error("{address} answers: {words}")]
-    Refused { address: String, words: String },
-}
-
-impl From<Failure> for broker::Error {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Lost { .. } => Self::Unreachable(failure.into()),
-            Failure::Refused { .. } => Self::Refused(failure.into()),
-        }
-    }
-}
 
 /// What an ERROR frame says, fit for one line.
 pub(super) fn words_of(error: &Frame) -> String {
     let said = error.header("message").unwrap_or_default();
     let body = String::from_utf8_lossy(&error.body);
     let words = if said.is_empty() { &body } else { said };
-    let line: String = words
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(WORDS_CHARS_MAX)
-        .collect();
-    line.trim().to_owned()
+    one_line(words)
 }
 
 /// A message as it came off the wire.
@@ -103,6 +76,7 @@ pub(super) struct Connection {
     shared: Arc<Shared>,
     out: mpsc::Sender<Bytes>,
     encoding: Encoding,
+    is_rabbitmq: bool,
 }
 
 /// What brokers did wrong, over all connections.
@@ -176,6 +150,7 @@ impl Connection {
             shared,
             out,
             encoding: Encoding::of(&accepted.server),
+            is_rabbitmq: accepted.server.starts_with("RabbitMQ"),
         }
     }
 
@@ -187,6 +162,11 @@ impl Connection {
     /// How its broker wants the text of a body.
     pub(super) const fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    /// Whether its broker makes the queue that a frame names, and wants to be told of what kind: each frame says it.
+    pub(super) const fn is_rabbitmq(&self) -> bool {
+        self.is_rabbitmq
     }
 
     /// Ends it for all who use it.

@@ -15,7 +15,7 @@ use campanile_core::system;
 use tokio::sync::{Mutex, mpsc};
 
 use super::codec;
-use super::connection::{Arrived, Connection};
+use super::connection::{Arrived, Connection, RABBITMQ_QUEUE};
 use super::dial::Dialer;
 
 /// The connection that all consumers share, for as long as there is one.
@@ -58,14 +58,18 @@ impl Hub {
         };
         let mut frame = BytesMut::new();
         let (id, count) = (id.to_string(), prefetch.to_string());
-        let headers = [
+        let (destination, receipt_id) = (format!("/queue/{destination}"), receipt_id.to_string());
+        let mut headers = vec![
             ("id", id.as_str()),
-            ("destination", &format!("/queue/{destination}")),
+            ("destination", destination.as_str()),
             ("ack", "client-individual"),
             ("activemq.prefetchSize", &count),
             ("prefetch-count", &count),
-            ("receipt", &receipt_id.to_string()),
+            ("receipt", &receipt_id),
         ];
+        if connection.is_rabbitmq() {
+            headers.push(RABBITMQ_QUEUE);
+        }
         codec::encode(&mut frame, "SUBSCRIBE", &headers, b"");
         let subscribed = system::within(self.limit, async {
             connection.write(|| frame).await?;

@@ -9,7 +9,6 @@ mod dial;
 mod publisher;
 mod reader;
 mod text;
-mod url;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,9 +18,20 @@ use async_trait::async_trait;
 use campanile_core::limits;
 use campanile_core::port::broker::{Broker, Consumer, Error, Faults, Message};
 
+use crate::brokers::url::{Dialect, Target};
+use crate::capabilities::Capabilities;
 use crate::service_url::ServiceUrl;
 
-pub use self::url::UrlError;
+pub use crate::brokers::url::UrlError;
+
+const DIALECT: Dialect = Dialect {
+    name: "STOMP",
+    schemes: ("stomp", "stomp+ssl"),
+    ports: (61_613, 61_614),
+    shape: "write it as stomp://user:password@host:61613,other:61613 or stomp+ssl://…",
+    has_path: false,
+    options: &[("vhost", "the virtual host, on RabbitMQ")],
+};
 
 /// How the broker is spoken to. The defaults are right for production.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +61,7 @@ impl Default for Options {
 /// What a batch asks to be confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirms {
-    /// The batch, as one transaction.
+    /// The batch, as one transaction; on RabbitMQ each message all the same.
     Transaction,
     /// Each message by itself, all at once.
     Each,
@@ -64,6 +74,14 @@ pub struct Probe {
     pub server: String,
     /// Which address of the list.
     pub address: String,
+}
+
+impl Probe {
+    /// What it can do; `None` for a broker that was never tried.
+    #[must_use]
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        Capabilities::of_stomp(&self.server)
+    }
 }
 
 /// A broker that speaks STOMP.
@@ -87,7 +105,7 @@ pub fn at(url: &ServiceUrl) -> Result<Arc<StompBroker>, String> {
 /// # Errors
 /// A URL that can't be used, or certificates that can't be read: with the remedy.
 pub fn connect(url: &str, options: Options) -> Result<Arc<StompBroker>, UrlError> {
-    let target = url::Target::parse(url)?;
+    let target = Target::parse(url, &DIALECT)?;
     let dialer = Arc::new(dial::Dialer::new(target, options.heart_beat)?);
     let limit = options.confirm_timeout;
     Ok(Arc::new(StompBroker {

@@ -15,10 +15,10 @@ use campanile_core::system;
 use tokio::sync::Mutex;
 
 use super::codec::{self, HEADER_LINE_BYTES_MAX};
-use super::connection::{Connection, Failure, Receipt};
+use super::connection::{Connection, RABBITMQ_QUEUE, Receipt};
 use super::dial::Dialer;
-use super::text::Encoding;
 use super::{Confirms, Options};
+use crate::brokers::Failure;
 
 /// What a frame needs beside its body and our longest ordinary headers.
 const FRAME_BYTES_GUESS: usize = 700;
@@ -122,13 +122,14 @@ impl Publisher {
         let size = messages.iter().map(|m| m.body.len() + FRAME_BYTES_GUESS);
         let mut out = BytesMut::with_capacity(size.sum());
         let mut receipts = Vec::new();
-        let encoding = connection.encoding();
-        if messages.len() > 1 && self.confirms == Confirms::Transaction {
+        // A receipt of RabbitMQ's for a transaction proves nothing: it comes before what it is for is stored.
+        let as_one = self.confirms == Confirms::Transaction && !connection.is_rabbitmq();
+        if messages.len() > 1 && as_one {
             let transaction = format!("t{}", connection.next_id());
             let headers = [("transaction", transaction.as_str())];
             codec::encode(&mut out, "BEGIN", &headers, b"");
             for message in messages {
-                send(&mut out, encoding, message, ("transaction", &transaction))?;
+                send(&mut out, connection, message, ("transaction", &transaction))?;
             }
             let (id, receipt) = connection.receipt()?;
             let id = id.to_string();
@@ -137,7 +138,7 @@ impl Publisher {
         } else {
             for message in messages {
                 let (id, receipt) = connection.receipt()?;
-                send(&mut out, encoding, message, ("receipt", &id.to_string()))?;
+                send(&mut out, connection, message, ("receipt", &id.to_string()))?;
                 receipts.push(receipt);
             }
         }
@@ -161,7 +162,7 @@ async fn confirm(
 /// frame; and as text, because a length alone would make it a BytesMessage.
 fn send(
     out: &mut BytesMut,
-    encoding: Encoding,
+    connection: &Connection,
     message: &Message,
     extra: (&str, &str),
 ) -> Result<(), Error> {
@@ -173,7 +174,7 @@ fn send(
         ("persistent", "true"),
         ("amq-msg-type", "text"),
     ];
-    let body = encoding.bytes(&message.body);
+    let body = connection.encoding().bytes(&message.body);
     let length = body.len().to_string();
     fixed.push(("content-length", &length));
     let priority = message.priority.to_string();
@@ -183,6 +184,9 @@ fn send(
     }
     if !message.reply_to.is_empty() {
         fixed.push(("reply-to", &reply_to));
+    }
+    if connection.is_rabbitmq() {
+        fixed.push(RABBITMQ_QUEUE);
     }
     fixed.push(extra);
     let properties = message.properties.iter().map(|(n, v)| (*n, v.as_str()));

@@ -12,7 +12,8 @@ use campanile_core::time::Monotonic;
 use tokio::io::AsyncReadExt as _;
 
 use super::codec::{Culprit, Decoder};
-use super::connection::{FAREWELL_LIMIT, ReadHalf, Shared};
+use super::connection::{FAREWELL_LIMIT, Shared};
+use crate::brokers::walk::ReadHalf;
 
 const READ_BYTES: usize = 64 * 1024;
 /// How long a frame that has begun may stand still.

@@ -143,6 +143,58 @@ async fn a_standby_takes_over_with_all_that_was_confirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_killed_under_load_loses_nothing_that_was_confirmed() {
+    let Some(master) = private(ActiveMqOptions::default()) else {
+        return;
+    };
+    let standby = tokio::task::block_in_place(|| master.start_standby().unwrap());
+    let ports = (master.stomp_port(), standby.stomp_port());
+    let list = format!("stomp://127.0.0.1:{},127.0.0.1:{}", ports.0, ports.1);
+    let queue = prefix();
+    let (confirmed, arrived) = (Arc::default(), Arc::<Mutex<BTreeSet<u32>>>::default());
+    let (stop_publishing, stop_consuming) = (CancellationToken::new(), CancellationToken::new());
+    let publisher = connect(&list);
+    let publishing = system::spawn(publish_until(
+        Arc::clone(&publisher),
+        queue.clone(),
+        Arc::clone(&confirmed),
+        stop_publishing.clone(),
+    ));
+    let consuming = system::spawn(consume_all(
+        connect(&list),
+        queue,
+        Arc::clone(&arrived),
+        stop_consuming.clone(),
+    ));
+    let count = |set: &Mutex<BTreeSet<u32>>| set.lock().unwrap().len();
+    until("both sides are at work", || {
+        count(&confirmed) >= 300 && count(&arrived) >= 300
+    })
+    .await;
+    assert!(!standby.is_accepting(), "two masters on one store");
+    tokio::task::block_in_place(|| master.kill9());
+    let (c, a) = (count(&confirmed), count(&arrived));
+    until("both sides go on over the standby", || {
+        count(&confirmed) >= c + 300 && count(&arrived) >= a + 300
+    })
+    .await;
+    let probe = publisher.probe().await.unwrap();
+    assert_eq!(probe.address, format!("127.0.0.1:{}", ports.1));
+    stop_publishing.cancel();
+    let failed = publishing.await.unwrap();
+    until("all that was confirmed has arrived", || {
+        confirmed
+            .lock()
+            .unwrap()
+            .is_subset(&arrived.lock().unwrap())
+    })
+    .await;
+    stop_consuming.cancel();
+    assert!(failed >= 1, "no publish noticed that the master died");
+    assert!(consuming.await.unwrap() >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_asks_for_a_password_is_given_it_or_refuses() {
     let Some(server) = private(ActiveMqOptions {
         users: vec![("sched".to_owned(), "p@ss:w%rd".to_owned())],

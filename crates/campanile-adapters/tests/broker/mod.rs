@@ -10,6 +10,8 @@ mod breakage;
 mod hostile;
 mod java;
 mod network;
+mod rabbitmq;
+mod secure;
 mod wire;
 
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use campanile_conformance::broker::Fixture;
 use campanile_core::port::broker::{Broker, Consumer, Delivery, Message};
 use campanile_core::system;
 use xtask::servers::{ActiveMq, ActiveMqOptions};
+
+pub use self::hostile::aside;
 
 /// How long anything may take that must happen, a broker's restart included.
 const SOON: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 //! do. It changes nothing: no table, no lock, no message.
 
 mod access;
+mod broker;
 mod clock;
 mod local;
 mod lock;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use campanile_adapters::{open, sql, stomp};
+use campanile_adapters::{open, sql};
 use campanile_ask::{Groups, Held, blocked_because, newest_record};
 use campanile_core::decide::permits::LimitKey;
 use campanile_core::decide::publish::routing::Routes;
@@ -96,7 +97,7 @@ pub async fn run(args: Args, environment: &Environment, out: Out) -> Result<Exit
     let mut clocks = clock::Clocks::default();
     findings.extend(waiting("asking the store", store(&settings, &mut clocks)).await);
     findings.extend(waiting("asking the lock", lock::lock(&settings, &clocks)).await);
-    findings.extend(waiting("asking the broker", broker(&settings)).await);
+    findings.extend(waiting("asking the broker", broker::broker(&settings)).await);
     findings.extend(waiting("asking the identity provider", access::provider(&settings)).await);
     findings.extend(local(&settings));
     findings.extend(files(&settings));
@@ -353,40 +354,6 @@ fn quarantine(aside: &[Quarantined]) -> Finding {
             short(&first.error, 300)
         ),
     )
-}
-
-async fn broker(settings: &Settings) -> Vec<Finding> {
-    let url = &settings.cluster.broker;
-    if open::is_in_memory(url) {
-        return vec![Finding::ok("broker", "in this process's memory")];
-    }
-    if open::is_in_store(url) {
-        let text = "the store itself: workers take what is offered from its table `campanile_offer`, and handlers that are \
-                    `external` can't be reached";
-        return vec![Finding::ok("broker", text)];
-    }
-    let stomp = match stomp::at(url) {
-        Ok(stomp) => stomp,
-        Err(error) => return vec![Finding::failed("broker", error)],
-    };
-    match system::within(LIMIT, stomp.probe()).await {
-        None => vec![Finding::failed(
-            "broker",
-            late("broker", &settings.cluster.broker),
-        )],
-        Some(Err(error)) => vec![Finding::failed(
-            "broker",
-            format!(
-                "failed to {}: check the address, the user and that the broker listens for STOMP ({})",
-                causes(&error),
-                settings.cluster.broker
-            ),
-        )],
-        Some(Ok(probe)) => vec![Finding::ok(
-            "broker",
-            format!("{} at {}", probe.server, probe.address),
-        )],
-    }
 }
 
 fn late(setting: &str, url: &ServiceUrl) -> String {

@@ -53,7 +53,7 @@ impl Reload {
             ),
             Ok((settings, written)) => {
                 let filter = settings.log.filter;
-                let set = EnvFilter::try_new(&filter).map_err(|e| e.to_string());
+                let set = super::serve::filter(&filter).map_err(|e| e.to_string());
                 match set.and_then(|new| (self.set_filter)(new)) {
                     Ok(()) => taken.push(format!("log level `{filter}`")),
                     Err(error) => tracing::error!(error, "the log level stays: {error}"),

@@ -8,6 +8,7 @@ use campanile_adapters::secrets::Seen;
 use campanile_adapters::{open, sql};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -151,10 +152,19 @@ async fn hold(store: &dyn Store, node: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What is logged. The AMQP client below ours stays silent unless it is named: what it meets it hands to us, and it would
+/// write whole messages into the log.
+pub(super) fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    if text.trim().is_empty() || text.contains("lapin") {
+        return EnvFilter::try_new(text);
+    }
+    EnvFilter::try_new(format!("{text},lapin=off"))
+}
+
 /// Where the log goes: standard error, and panics with it. Answers what sets its filter again.
 pub(super) fn log(log: &config::Log, scrub: Scrub, seen: Seen) -> SetFilter {
     let scrub = Arc::new(scrub);
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let color = !log.json && std::io::IsTerminal::is_terminal(&std::io::stderr());
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -106,7 +106,7 @@ pub const KEYS: &[Key] = &[
         "memory:",
         "URL",
         "What carries runs to workers: memory: (one process), store: (the database itself), stomp://user:pass@h1:p,h2:p or \
-         stomp+ssl://…",
+         amqp://user:pass@h1:p,h2:p/VHOST (stomp+ssl://… and amqps://… for TLS)",
     ),
     text(
         "cluster",

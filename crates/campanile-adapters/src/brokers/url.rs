@@ -1,13 +1,12 @@
-//! The broker's URL: `stomp://user:pass@h1:p,h2:p` or `stomp+ssl://…`, several hosts being the fail-over list. Parsed
-//! and checked once, here; its errors name the setting and the remedy, and never the password.
+//! A broker's URL: `SCHEME://user:pass@h1:p,h2:p`, several hosts being the fail-over list, then what its dialect has:
+//! a path, options. Parsed and checked once, here; its errors name the setting and the remedy, and never the password.
+//! Which schemes and options there are, each adapter says; what they mean, it alone knows.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::service_url::{host_shown, option_name};
 
-/// STOMP's port by custom, and over TLS.
-const PORTS: (u16, u16) = (61_613, 61_614);
 /// Addresses of one list: each costs up to a connect timeout when its host is dead.
 const ADDRESSES_MAX: usize = 16;
 
@@ -20,7 +19,7 @@ pub struct UrlError {
 }
 
 impl UrlError {
-    pub(super) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             problem: problem.into(),
             remedy: remedy.into(),
@@ -30,10 +29,10 @@ impl UrlError {
 
 /// One broker of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(crate) struct Address {
     /// Name or address, IPv6 without its brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl fmt::Display for Address {
@@ -48,9 +47,9 @@ impl fmt::Display for Address {
 
 /// Who we are to the broker.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Credentials {
-    pub(super) user: String,
-    pub(super) password: String,
+pub(crate) struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: String,
 }
 
 impl fmt::Debug for Credentials {
@@ -59,26 +58,44 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The URL's parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) addresses: Vec<Address>,
-    pub(super) credentials: Option<Credentials>,
-    pub(super) tls: bool,
-    /// Trusted instead of the system's roots.
-    pub(super) ca: Option<PathBuf>,
+/// How the URLs of one kind of broker are written.
+#[derive(Debug)]
+pub(crate) struct Dialect {
+    /// What it speaks, for people.
+    pub(crate) name: &'static str,
+    /// Without TLS, and with it.
+    pub(crate) schemes: (&'static str, &'static str),
+    /// The ports by custom, in the same order.
+    pub(crate) ports: (u16, u16),
+    /// An example, as a remedy.
+    pub(crate) shape: &'static str,
+    /// Whether something may follow the hosts behind a slash.
+    pub(crate) has_path: bool,
+    /// Its options beside `ca`, each with what it is for.
+    pub(crate) options: &'static [(&'static str, &'static str)],
 }
 
-const SHAPE: &str = "write it as stomp://user:password@host:61613,other:61613 or stomp+ssl://…";
+/// The URL's parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) tls: bool,
+    /// Trusted instead of the system's roots.
+    pub(crate) ca: Option<PathBuf>,
+    /// What follows the hosts, without its slash; `None` where nothing does.
+    pub(crate) path: Option<String>,
+    options: Vec<(&'static str, String)>,
+}
 
 impl Target {
-    pub(super) fn parse(url: &str) -> Result<Self, UrlError> {
-        let tls = match url.split_once("://") {
-            Some(("stomp", _)) => false,
-            Some(("stomp+ssl", _)) => true,
-            _ => return Err(UrlError::new("is no STOMP URL", SHAPE)),
-        };
-        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    pub(crate) fn parse(url: &str, dialect: &Dialect) -> Result<Self, UrlError> {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let tls = scheme == dialect.schemes.1;
+        if !tls && scheme != dialect.schemes.0 {
+            let problem = format!("is no {} URL", dialect.name);
+            return Err(UrlError::new(problem, dialect.shape));
+        }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         if query.contains('@') {
             // Half of a password would be taken for a host, and shown in an error.
@@ -87,16 +104,26 @@ impl Target {
                 "write special characters as %40 (@), %3F (?)",
             ));
         }
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (user, hosts) = match rest.rsplit_once('@') {
-            Some((user, hosts)) => (Some(user), hosts),
+        let (user, place) = match rest.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
             None => (None, rest),
         };
         let credentials = user.map(credentials).transpose()?;
-        let default_port = if tls { PORTS.1 } else { PORTS.0 };
+        let (hosts, path) = match place.split_once('/') {
+            Some((hosts, "")) => (hosts, None),
+            Some((hosts, path)) if dialect.has_path => {
+                (hosts, Some(decoded("virtual host", path)?))
+            }
+            _ => (place, None),
+        };
+        let default_port = if tls {
+            dialect.ports.1
+        } else {
+            dialect.ports.0
+        };
         let addresses: Vec<Address> = hosts
             .split(',')
-            .map(|host| address(host, default_port))
+            .map(|host| address(host, default_port, dialect))
             .collect::<Result<_, _>>()?;
         if addresses.len() > ADDRESSES_MAX {
             let problem = format!("lists {} hosts", addresses.len());
@@ -105,11 +132,11 @@ impl Target {
                 format!("give at most {ADDRESSES_MAX}"),
             ));
         }
-        let ca = query_ca(query)?;
+        let (ca, options) = options(query, dialect)?;
         if ca.is_some() && !tls {
             return Err(UrlError::new(
                 "has `ca` without TLS",
-                "begin it with stomp+ssl://",
+                format!("begin it with {}://", dialect.schemes.1),
             ));
         }
         Ok(Self {
@@ -117,7 +144,15 @@ impl Target {
             credentials,
             tls,
             ca,
+            path,
+            options,
         })
+    }
+
+    /// What an option was set to.
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
+        let found = self.options.iter().find(|(n, _)| *n == name)?;
+        Some(&found.1)
     }
 }
 
@@ -129,10 +164,10 @@ fn credentials(text: &str) -> Result<Credentials, UrlError> {
     })
 }
 
-fn address(text: &str, default_port: u16) -> Result<Address, UrlError> {
+fn address(text: &str, default_port: u16, dialect: &Dialect) -> Result<Address, UrlError> {
     // What stands at a host's or a port's place may be half of a password.
     let shown = host_shown(text);
-    let bad = |problem: &str| UrlError::new(format!("has {problem} in `{shown}`"), SHAPE);
+    let bad = |problem: &str| UrlError::new(format!("has {problem} in `{shown}`"), dialect.shape);
     let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
         let (host, port) = bracketed
             .split_once(']')
@@ -161,22 +196,37 @@ fn address(text: &str, default_port: u16) -> Result<Address, UrlError> {
     })
 }
 
-fn query_ca(query: &str) -> Result<Option<PathBuf>, UrlError> {
-    let mut ca = None;
+type Options = (Option<PathBuf>, Vec<(&'static str, String)>);
+
+fn options(query: &str, dialect: &Dialect) -> Result<Options, UrlError> {
+    let (mut ca, mut options) = (None, Vec::new());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("ca", file)) if !file.is_empty() => {
-                ca = Some(PathBuf::from(decoded("`ca`", file)?));
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let known = dialect.options.iter().find(|(n, _)| *n == name);
+        match known {
+            Some((name, _)) if !value.is_empty() => {
+                options.push((*name, decoded(&format!("`{name}`"), value)?));
+            }
+            None if name == "ca" && !value.is_empty() => {
+                ca = Some(PathBuf::from(decoded("`ca`", value)?));
             }
             _ => {
+                let others: Vec<String> = dialect
+                    .options
+                    .iter()
+                    .map(|(name, what)| format!(", {name}={what}"))
+                    .collect();
                 return Err(UrlError::new(
                     format!("has the unknown option `{}`", option_name(pair)),
-                    "the only option is ca=FILE, the certificates to trust (PEM)",
+                    format!(
+                        "there are ca=FILE (the certificates to trust, PEM){}",
+                        others.concat()
+                    ),
                 ));
             }
         }
     }
-    Ok(ca)
+    Ok((ca, options))
 }
 
 /// Undoes percent escapes. Control characters are refused: CONNECT has no way to escape them.
@@ -208,8 +258,25 @@ fn decoded(what: &str, text: &str) -> Result<String, UrlError> {
 mod tests {
     use super::*;
 
+    const STOMP: Dialect = Dialect {
+        name: "STOMP",
+        schemes: ("stomp", "stomp+ssl"),
+        ports: (61_613, 61_614),
+        shape: "write it as stomp://…",
+        has_path: false,
+        options: &[],
+    };
+    const AMQP: Dialect = Dialect {
+        name: "AMQP",
+        schemes: ("amqp", "amqps"),
+        ports: (5_672, 5_671),
+        shape: "write it as amqp://…",
+        has_path: true,
+        options: &[("queues", "classic")],
+    };
+
     fn shown(url: &str) -> Vec<String> {
-        let target = Target::parse(url).unwrap();
+        let target = Target::parse(url, &STOMP).unwrap();
         target.addresses.iter().map(Address::to_string).collect()
     }
 
@@ -224,7 +291,8 @@ mod tests {
 
     #[test]
     fn credentials_and_options_are_decoded_and_the_password_is_never_shown() {
-        let target = Target::parse("stomp+ssl://s%40x:p%3Aw%25@a?ca=/etc/ca%20x.pem").unwrap();
+        let target =
+            Target::parse("stomp+ssl://s%40x:p%3Aw%25@a?ca=/etc/ca%20x.pem", &STOMP).unwrap();
         let credentials = target.credentials.clone().unwrap();
         assert_eq!(
             (credentials.user.as_str(), credentials.password.as_str()),
@@ -232,6 +300,22 @@ mod tests {
         );
         assert_eq!(target.ca, Some(PathBuf::from("/etc/ca x.pem")));
         assert!(!format!("{target:?}").contains("p:w"));
+    }
+
+    #[test]
+    fn a_path_and_options_are_read_where_the_dialect_has_them() {
+        let path = |url: &str| Target::parse(url, &AMQP).unwrap().path;
+        assert_eq!(path("amqp://u:p@a,b/"), None);
+        assert_eq!(path("amqp://a/%2Fx"), Some("/x".to_owned()));
+        assert_eq!(path("amqp://a/b/c"), Some("b/c".to_owned()));
+        let target = Target::parse("amqps://a/v?queues=classic&ca=x", &AMQP).unwrap();
+        assert_eq!(target.option("queues"), Some("classic"));
+        assert_eq!(target.ca, Some(PathBuf::from("x")));
+        assert_eq!(target.option("ca"), None);
+        assert_eq!(target.addresses[0].port, 5_671);
+        let refused = Target::parse("amqp://a?heart=1", &AMQP).unwrap_err();
+        assert!(refused.to_string().contains("queues=classic"), "{refused}");
+        assert!(Target::parse("stomp://a/v", &STOMP).is_err());
     }
 
     #[test]
@@ -254,7 +338,7 @@ mod tests {
             ("stomp://a b", "host"),
             ("stomp://u:topsecret?x@a", "behind its first"),
         ] {
-            let error = Target::parse(url).unwrap_err().to_string();
+            let error = Target::parse(url, &STOMP).unwrap_err().to_string();
             assert!(error.starts_with("the setting `broker` "), "{error}");
             assert!(error.contains(part), "{url}: {error}");
             assert!(!error.contains("topsecret"), "{error}");
