@@ -214,7 +214,7 @@ async fn each_right_of_the_sample_is_used() {
                 let _ = lock.signal(Signal::Work).await;
                 let _ = lock.release(&me).await;
                 let _ = lock.probe().await;
-                let _ = within(Duration::from_millis(silence), lock.next_signal()).await;
+                pause(Duration::from_millis(silence)).await;
             }
         });
         assert!(used.await.is_some(), "nothing misses +{right}");

@@ -11,7 +11,7 @@ use super::facts::{self, Open};
 use super::scene::{Fault, RECOVERY_LIMIT, Scene, until};
 use crate::stand::node::Node;
 use crate::stand::processes::{descendants, is_alive};
-use crate::stand::servers::{Lock, Store};
+use crate::stand::servers::Store;
 use crate::{Outcome, wall_ms};
 
 /// How often a leader may be stopped in vain before one of its transactions is caught.

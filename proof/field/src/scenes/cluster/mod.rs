@@ -91,6 +91,21 @@ impl Options {
         Some(options)
     }
 
+    /// The kept record is that of one lock, so that runs can be compared.
+    fn record(&self) -> &'static str {
+        match self.redis_cluster {
+            true => "cluster-redis-cluster",
+            false => "cluster",
+        }
+    }
+
+    fn stand(&self) -> &'static str {
+        match self.redis_cluster {
+            true => "PostgreSQL, Redis Cluster, ActiveMQ",
+            false => "PostgreSQL, Sentinel, ActiveMQ",
+        }
+    }
+
     /// What keeps the lock.
     fn redis(&self) -> &'static str {
         match self.redis_cluster {
@@ -191,17 +206,8 @@ fn campaign(options: &Options, stand: &Stand) -> Outcome<Report> {
         refused_before: 0,
     };
     let mut report = Report {
-        // The kept record is that of one lock, so that runs can be compared.
-        record: if options.redis_cluster {
-            "cluster-redis-cluster"
-        } else {
-            "cluster"
-        },
-        stand: if options.redis_cluster {
-            "PostgreSQL, Redis Cluster, ActiveMQ"
-        } else {
-            "PostgreSQL, Sentinel, ActiveMQ"
-        },
+        record: options.record(),
+        stand: options.stand(),
         demands_all: true,
         ..Report::default()
     };
