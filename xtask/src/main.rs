@@ -24,7 +24,7 @@ usage: cargo xtask VERB
                    any bytes as what comes from outside, on nightly with a sanitizer: cron, rrule, crontab, ics, stomp,
                    message, taskfile, api; says what to install if it is missing
   failpoints       a process killed at every named step, on one process and on a cluster: what the next one makes of it
-  cluster [--lock sentinel|redis-cluster] [--seconds N] [--failovers N] [--profile P] [--keep]
+  cluster [--seconds N] [--failovers N] [--profile P] [--keep]
                    real processes and servers, broken on purpose while they work; judged from outside
   chaos [--minutes N] [--store postgres|sqlite|both] [--seed N] [--no-lock] [--keep]
                    faults that never stop and overlap, by the seed's dice, over both stores; then schedulers without a lock

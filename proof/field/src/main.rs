@@ -9,7 +9,7 @@ use campanile_field::scenes::{chaos, cluster};
 const USAGE: &str = "\
 usage: campanile-field SCENE
 
-  cluster [--lock sentinel|redis-cluster] [--seconds N] [--failovers N] [--profile P] [--keep]
+  cluster [--seconds N] [--failovers N] [--profile P] [--keep]
   chaos [--minutes N] [--store postgres|sqlite|both] [--seed N] [--no-lock] [--profile P] [--keep]
 ";
 

@@ -274,7 +274,13 @@ impl Servers {
         let wire = self.dial(server).await?;
         let info = self.login(is_sentinel);
         let made = MultiplexedConnection::new_with_config(&info, wire, bounds()).await;
-        let (connection, driver) = made.map_err(|error| self.trouble(error, server))?;
+        let (connection, driver) = made.map_err(|error| {
+            let trouble = self.trouble(error, server);
+            match self.tls {
+                None => trouble.at_first_without_tls(),
+                Some(_) => trouble,
+            }
+        })?;
         // It ends with the connection's last handle.
         spawn(driver);
         Ok(connection)

@@ -40,6 +40,15 @@ pub(super) enum Trouble {
         #[source]
         source: Arc<io::Error>,
     },
+    /// A server that wants nothing to do with us.
+    #[error(
+        "be greeted by Redis at {server}: it closes the connection; where this is its `tls-port`, begin the setting `lock` with rediss:// (rediss+sentinel://, rediss+cluster://)"
+    )]
+    Ungreeted {
+        server: Address,
+        #[source]
+        source: RedisError,
+    },
     /// The connection broke.
     #[error("talk to Redis at {server} (setting `lock`)")]
     Broken {
@@ -150,6 +159,14 @@ impl Trouble {
     /// Whether the same question may be answered in a moment.
     pub(super) const fn passes_by_itself(&self) -> bool {
         matches!(self, Self::NotReady { .. })
+    }
+
+    /// The same, when it was the first that was said on a connection without TLS.
+    pub(super) fn at_first_without_tls(self) -> Self {
+        match self {
+            Self::Broken { server, source } => Self::Ungreeted { server, source },
+            other => other,
+        }
     }
 
     /// The same of a node that nobody but `by` named.

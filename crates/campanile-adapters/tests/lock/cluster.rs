@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use campanile_core::decide::lead::Config;
+use campanile_core::time::Monotonic;
 use xtask::servers::RedisCluster;
 
 use super::*;
@@ -58,24 +59,33 @@ impl Watch {
                 let answer = lock.acquire(&me, ttl).await.ok();
                 answer.map(|answer| answer == Acquired::Yes)
             };
-            let now = self.now();
-            let mut beliefs = self.beliefs.lock().unwrap();
-            if mine == Some(true) {
-                trusted_until = self.rule.trusted_until(asked_at).as_ms();
+            trusted_until = self.note(who, asked_at, mine, trusted_until);
+            pause(PERIOD).await;
+        }
+    }
+
+    /// Writes down what an answer makes somebody believe; until when.
+    fn note(&self, who: &'static str, asked_at: Monotonic, mine: Option<bool>, before: u64) -> u64 {
+        let now = self.now();
+        let mut beliefs = self.beliefs.lock().unwrap();
+        match mine {
+            Some(true) => {
+                let until = self.rule.trusted_until(asked_at).as_ms();
                 beliefs.push(Belief {
                     who,
                     from: now,
-                    until: trusted_until,
+                    until,
                 });
-            } else if mine == Some(false) && is_held {
-                // Told that it is lost: nothing is believed from here on.
-                trusted_until = 0;
+                until
+            }
+            Some(false) => {
+                // Told that it is another's: nothing is believed from here on.
                 for belief in beliefs.iter_mut().filter(|belief| belief.who == who) {
                     belief.until = belief.until.min(now);
                 }
+                0
             }
-            drop(beliefs);
-            pause(PERIOD).await;
+            None => before,
         }
     }
 

@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xtask::servers::{
-    ActiveMq, Postgres, PostgresOptions, Redis, RedisCluster, Sentinel, TempDir, Tmpfs,
-};
+use xtask::servers::{ActiveMq, Postgres, PostgresOptions, Redis, Sentinel, TempDir, Tmpfs};
 
 use crate::Outcome;
 use crate::book::{Book, Way};
@@ -87,7 +85,6 @@ impl Store {
 pub enum Lock {
     Redis(Arc<Redis>),
     Sentinel(Sentinel),
-    Cluster(RedisCluster),
     /// A row in the store.
     InStore,
     /// Nothing: each scheduler is told that the lock is its own.
@@ -100,7 +97,6 @@ impl Lock {
         match self {
             Self::Redis(redis) => redis.url(),
             Self::Sentinel(sentinel) => sentinel.url(),
-            Self::Cluster(cluster) => cluster.url(),
             Self::InStore | Self::Lie => "store:".to_owned(),
         }
     }
@@ -146,7 +142,6 @@ impl Servers {
         match &self.lock {
             Lock::Redis(redis) => own.push(redis.folder()),
             Lock::Sentinel(sentinel) => own.push(sentinel.folder()),
-            Lock::Cluster(cluster) => own.push(cluster.folder()),
             Lock::InStore | Lock::Lie => {}
         }
         if let Store::Postgres(server, _) = &self.store {

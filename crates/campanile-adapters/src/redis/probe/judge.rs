@@ -87,18 +87,22 @@ impl Probe {
 
     fn replication(&self, out: &mut Judged) {
         let (replicas, asked) = (self.replicas, self.min_replicas_to_write);
+        let connected = match replicas {
+            1 => "1 replica is connected".to_owned(),
+            n => format!("{n} replicas are connected"),
+        };
         let is_watched = self.as_cluster || !self.around.sentinels.is_empty();
         if asked.is_some_and(|least| least > replicas) {
             out.push((Verdict::Broken, format!(
-                "{replicas} replicas are connected and `min-replicas-to-write` wants {}, so Redis refuses the lock: bring the replicas back, or lower the setting",
+                "{connected} and `min-replicas-to-write` wants {}, so Redis refuses the lock: bring the replicas back, or lower the setting",
                 asked.unwrap_or(0)
             )));
         } else if replicas > 0 && asked == Some(0) {
             out.push((Verdict::Risk, format!(
-                "{replicas} replicas are connected and `min-replicas-to-write` is 0, so a master that is cut off goes on giving the lock away beside its successor: run CONFIG SET min-replicas-to-write 1 on every server and write it into redis.conf"
+                "{connected} and `min-replicas-to-write` is 0, so a master that is cut off goes on giving the lock away beside its successor: run CONFIG SET min-replicas-to-write 1 on every server and write it into redis.conf"
             )));
         } else if replicas > 0 {
-            out.push((Verdict::Well, format!("{replicas} replicas are connected")));
+            out.push((Verdict::Well, connected));
         }
         if is_watched && replicas == 0 && self.role == "master" {
             out.push((Verdict::Risk, "no replica of this master is connected, so nobody takes its place when it dies: start one, and look at its `master_link_status` in INFO replication".to_owned()));

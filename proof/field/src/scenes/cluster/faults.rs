@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use xtask::servers::Process;
+use xtask::servers::{Process, Sentinel};
 
 use super::LOCK_TTL;
 use super::facts::{self, Open};
@@ -251,6 +251,59 @@ pub fn kill_worker(scene: &mut Scene<'_>) -> Outcome<Fault> {
     scene.settle(&mut fault, &leader)?;
     start(node)?;
     Ok(fault)
+}
+
+/// The Redis master dies; Sentinel makes another.
+pub fn kill_redis_master(scene: &mut Scene<'_>) -> Outcome<Fault> {
+    let leader = facts::leader(&scene.book)?;
+    let Lock::Sentinel(sentinel) = &scene.stand.servers.lock else {
+        return Err("the lock is not under Sentinel".into());
+    };
+    let before = sum(scene.stand.schedulers(), "lock_failures");
+    let mut fault = Fault::now("Redis master kill -9");
+    let old = sentinel.kill9_master();
+    let mut new = None;
+    until("Sentinel makes another master", RECOVERY_LIMIT, || {
+        new = sentinel.master_port().filter(|port| *port != old);
+        Ok(new.is_some())
+    })?;
+    let new = new.ok_or("no other master")?;
+    let promoted = Instant::now();
+    fault.saw(format!(
+        "port {new} is master instead of {old} after {} ms",
+        wall_ms() - fault.at_ms
+    ));
+    // A lock that was taken or renewed before the promotion has run out by then.
+    std::thread::sleep((LOCK_TTL + Duration::from_secs(1)).saturating_sub(promoted.elapsed()));
+    let mut left = 0;
+    let held = until("the lock is held in the new master", RECOVERY_LIMIT, || {
+        left = lock_life_ms(sentinel, new)?;
+        Ok(left > 0)
+    });
+    fault.demand(
+        held.is_ok(),
+        format!("the lock lives in the new master, {left} ms to go"),
+    );
+    let failed = sum(scene.stand.schedulers(), "lock_failures") - before;
+    fault.demand(
+        failed > 0,
+        format!("{failed} calls to the lock service failed"),
+    );
+    scene.settle(&mut fault, &leader)?;
+    sentinel.restart_node(old)?;
+    scene.api_agrees(&mut fault)?;
+    Ok(fault)
+}
+
+/// The longest life of any key with an end on this Redis.
+fn lock_life_ms(sentinel: &Sentinel, port: u16) -> Outcome<i64> {
+    let keys = sentinel.cli(port, &["KEYS", "*"])?;
+    let mut longest = -1;
+    for key in keys.lines().filter(|key| !key.is_empty()) {
+        let life: i64 = sentinel.cli(port, &["PTTL", key])?.parse()?;
+        longest = longest.max(life);
+    }
+    Ok(longest)
 }
 
 /// The broker dies and comes back with what it had confirmed.

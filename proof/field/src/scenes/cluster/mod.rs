@@ -9,14 +9,13 @@ mod faults;
 mod figures;
 mod judge;
 mod load;
-mod redis;
 mod scene;
 mod terms;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use xtask::servers::{RedisCluster, Sentinel};
+use xtask::servers::Sentinel;
 
 use scene::{Fault, Scene, until};
 use terms::Terms;
@@ -57,8 +56,6 @@ pub struct Options {
     keep: bool,
     /// How often the leader is killed, and how often it is asked to end.
     failovers: u32,
-    /// Whether the lock is in a Redis Cluster, not under Sentinel.
-    redis_cluster: bool,
 }
 
 impl Options {
@@ -69,7 +66,6 @@ impl Options {
             profile: "ci".to_owned(),
             keep: false,
             failovers: 3,
-            redis_cluster: false,
         };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -77,26 +73,11 @@ impl Options {
                 "--keep" => options.keep = true,
                 "--seconds" => options.seconds = rest.next()?.parse().ok()?,
                 "--profile" => options.profile.clone_from(rest.next()?),
-                "--lock" => {
-                    options.redis_cluster = match rest.next()?.as_str() {
-                        "sentinel" => false,
-                        "redis-cluster" => true,
-                        _ => return None,
-                    }
-                }
                 "--failovers" => options.failovers = rest.next()?.parse().ok()?,
                 _ => return None,
             }
         }
         Some(options)
-    }
-
-    /// What keeps the lock.
-    fn redis(&self) -> &'static str {
-        match self.redis_cluster {
-            true => "6 Redis in a Cluster",
-            false => "3 Redis under 3 Sentinels",
-        }
     }
 }
 
@@ -135,17 +116,9 @@ pub fn run(options: &Options) -> bool {
 fn play(options: &Options, folder: &Path) -> Outcome<Report> {
     say("── build");
     let program = build::build(&options.profile)?;
-    let redis = options.redis();
-    say(&format!(
-        "── start: PostgreSQL, {redis}, ActiveMQ, 3 scheduler nodes, 2 workers"
-    ));
-    let lock = || {
-        Ok(match options.redis_cluster {
-            true => Lock::Cluster(RedisCluster::start()?),
-            false => Lock::Sentinel(Sentinel::start(3, 2)?),
-        })
-    };
-    let servers = Servers::start(|| Store::postgres(&[], None), lock)?;
+    say("── start: PostgreSQL, 3 Redis under 3 Sentinels, ActiveMQ, 3 scheduler nodes, 2 workers");
+    let sentinel = || Ok(Lock::Sentinel(Sentinel::start(3, 2)?));
+    let servers = Servers::start(|| Store::postgres(&[], None), sentinel)?;
     let design = Design {
         program: &program,
         folder,
@@ -191,17 +164,8 @@ fn campaign(options: &Options, stand: &Stand) -> Outcome<Report> {
         refused_before: 0,
     };
     let mut report = Report {
-        // The kept record is that of one lock, so that runs can be compared.
-        record: if options.redis_cluster {
-            "cluster-redis-cluster"
-        } else {
-            "cluster"
-        },
-        stand: if options.redis_cluster {
-            "PostgreSQL, Redis Cluster, ActiveMQ"
-        } else {
-            "PostgreSQL, Sentinel, ActiveMQ"
-        },
+        record: "cluster",
+        stand: "PostgreSQL, Sentinel, ActiveMQ",
         demands_all: true,
         ..Report::default()
     };
@@ -262,7 +226,7 @@ fn break_things(options: &Options, scene: &mut Scene<'_>, faults: &mut Vec<Fault
     plan.extend([
         ("leader SIGSTOP", faults::stop_leader as Breaking),
         ("worker kill -9", faults::kill_worker),
-        ("Redis master kill -9", redis::kill_master),
+        ("Redis master kill -9", faults::kill_redis_master),
         ("broker kill -9", faults::kill_broker),
     ]);
     plan.extend(vec![
