@@ -2,6 +2,10 @@
 //! notice. A mutant that nothing can notice is in the list with its reason in `docs/contribute/interleavings.md`, and the
 //! test asserts that it survives.
 
+mod maria;
+
+pub(super) use maria::ALL as ON_MARIADB;
+
 /// A guard that is taken away.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mutant {
