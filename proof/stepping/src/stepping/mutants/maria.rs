@@ -46,7 +46,8 @@ pub(in super::super) const ALL: &[Mutant] = &[
             "campanile_audit_head SET seq = seq + 0",
         ],
         "hold, join and claim",
-        MARIADB,
+        // What the insert asks of the leader row keeps it there too, on one server.
+        &[],
     ),
     mutant(
         "a mark over a claim (joined)",
@@ -104,7 +105,8 @@ pub(in super::super) const ALL: &[Mutant] = &[
         "INSERT INTO campanile_permit",
         ["INSERT INTO", "REPLACE INTO"],
         "fire, fire of one permit",
-        MARIADB,
+        // The count says that it was taken.
+        &[],
     ),
     mutant(
         "a key that is taken goes to the next (duplicate key)",
