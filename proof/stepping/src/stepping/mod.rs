@@ -61,12 +61,13 @@ fn wish(name: &str, otherwise: u64) -> u64 {
 /// told. Answers whether every interleaving was walked.
 async fn walk(stand: &mut Stand, scene: &Scene, how: How) -> Result<bool, String> {
     let before = stand.set_up(scene).await;
+    let may_reorder = scene.may_reorder(stand.engine.name());
     let mut walked = 0;
     let mut chooser = how.chooser(walked);
     loop {
         let history = stand.walk(scene, &mut chooser).await;
         walked += 1;
-        match reference::judge(scene, &before, &history).await {
+        match reference::judge(scene, &before, &history, may_reorder).await {
             Ok(order) => stand.counts.explained(order),
             Err(why) => {
                 let trace = history.trace.join("\n");
