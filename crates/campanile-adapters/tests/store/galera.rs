@@ -61,7 +61,7 @@ async fn next_term(store: &Store, mint: &Mint) -> i64 {
             pause(Duration::from_millis(20)).await;
         }
     });
-    begun.await.expect("no term began in time")
+    begun.await.unwrap()
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// How long one server of several may take to answer.
-const HOST_LIMIT: Duration = Duration::from_secs(1);
+const HOST_LIMIT: Duration = Duration::from_secs(3);
 /// Servers that a URL may name.
 const HOSTS_MAX: usize = 16;
 const STATEMENTS_KEPT: usize = 200;
