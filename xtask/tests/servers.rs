@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use xtask::or_skip;
 use xtask::servers::{
-    ActiveMq, ActiveMqOptions, Postgres, Process, Redis, RedisCluster, Sentinel, TempDir,
+    ActiveMq, ActiveMqOptions, MariaDb, Postgres, Process, Redis, RedisCluster, Sentinel, TempDir,
     holds_within, on_path, wait_until,
 };
 
@@ -77,6 +77,30 @@ fn postgres_keeps_what_it_committed_and_leaves_nothing() {
     drop(server);
     assert!(!shared_memory().contains(&segment));
     wait_until("PostgreSQL's processes are gone", LIMIT, || {
+        processes_naming(&path).is_empty()
+    });
+    assert!(!Path::new(&path).exists());
+}
+
+#[test]
+fn mariadb_keeps_what_it_committed_and_leaves_nothing() {
+    let Some(server) = or_skip(MariaDb::start()) else {
+        return;
+    };
+    let first = server.create_database("Some Name").unwrap();
+    assert_ne!(first, server.create_database("Some Name").unwrap());
+    server
+        .sql_at(&first, "CREATE TABLE t (n int); INSERT INTO t VALUES (7)")
+        .unwrap();
+    server.kill9();
+    assert!(server.sql("SELECT 1").is_err());
+    server.restart().unwrap();
+    let kept = server.sql_at(&first, "SELECT n FROM t").unwrap();
+    assert_eq!(kept.trim(), "7");
+    let path = server.folder().display().to_string();
+    assert!(!processes_naming(&path).is_empty());
+    drop(server);
+    wait_until("MariaDB's processes are gone", LIMIT, || {
         processes_naming(&path).is_empty()
     });
     assert!(!Path::new(&path).exists());

@@ -8,7 +8,6 @@ use super::temp::free_port;
 use super::{Error, START_LIMIT, holds_within};
 
 const PROVIDER: &str = "/usr/lib/galera/libgalera_smm.so";
-const PACKAGES: [&str; 2] = ["galera-4", "rsync"];
 const NODES: usize = 3;
 /// How soon a node that says nothing is taken for dead: sooner than by default, so that tests don't wait.
 const QUICK: &str = "gcache.size=64M;evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S";
@@ -26,10 +25,9 @@ impl Galera {
     /// # Errors
     /// [`Error::Missing`] without Debian's `galera-4` and `rsync`, [`Error::Failed`] when it doesn't start.
     pub fn start() -> Result<Self, Error> {
-        if !Path::new(PROVIDER).is_file() || !super::on_path("rsync") {
-            return Err(Error::Missing {
-                packages: PACKAGES.to_vec(),
-            });
+        let packages = missing();
+        if !packages.is_empty() {
+            return Err(Error::Missing { packages });
         }
         let groups: Vec<u16> = (0..NODES).map(|_| free_port()).collect();
         let all: Vec<String> = groups
@@ -83,7 +81,7 @@ impl Galera {
     /// # Errors
     /// [`Error::Failed`] when it doesn't.
     pub fn restart(&self, at: usize) -> Result<(), Error> {
-        self.nodes[at].restart_with(with(self.settings[at].clone()))?;
+        self.nodes[at].restart_with(&with(self.settings[at].clone()))?;
         self.wait_joined(at)
     }
 
@@ -101,6 +99,15 @@ impl Galera {
             "the node did not get ready in time",
         ))
     }
+}
+
+pub(super) fn missing() -> Vec<&'static str> {
+    let lacks = [
+        ("galera-4", !Path::new(PROVIDER).is_file()),
+        ("rsync", !super::on_path("rsync")),
+    ];
+    let lacks = lacks.into_iter().filter(|(_, lacks)| *lacks);
+    lacks.map(|(package, _)| package).collect()
 }
 
 fn with(settings: Vec<(String, String)>) -> Options {

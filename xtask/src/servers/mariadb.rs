@@ -222,7 +222,7 @@ impl MariaDb {
     /// # Panics
     /// On the shared instance.
     pub fn restart(&self) -> Result<(), Error> {
-        self.restart_with(self.own().options.clone())
+        self.restart_with(&self.own().options)
     }
 
     /// The same, with other options.
@@ -232,10 +232,10 @@ impl MariaDb {
     ///
     /// # Panics
     /// On the shared instance.
-    pub fn restart_with(&self, options: Options) -> Result<(), Error> {
+    pub fn restart_with(&self, options: &Options) -> Result<(), Error> {
         self.kill9();
         let own = self.own();
-        *own.process() = launch(&own.folder, self.port, &options)?;
+        *own.process() = launch(&own.folder, self.port, options)?;
         self.wait_ready()
     }
 

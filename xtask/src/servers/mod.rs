@@ -97,6 +97,7 @@ pub fn missing() -> Vec<&'static str> {
     let mut packages = Vec::new();
     packages.extend(postgres::missing());
     packages.extend(mariadb::missing());
+    packages.extend(galera::missing());
     packages.extend(redis::missing());
     packages.extend(sentinel::missing());
     packages.extend(activemq::missing());

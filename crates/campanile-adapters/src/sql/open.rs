@@ -20,7 +20,7 @@ use super::patience::Patience;
 use super::pools::Pools;
 use super::session::Session;
 use super::statement::Statement;
-use super::store::Store;
+use super::store::{SERVER, Store};
 use crate::service_url::{self, ServiceUrl};
 
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -158,6 +158,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<Store>, OpenError> 
     }
     let mut session = first_session(&place).await?;
     check_settings(&mut session).await?;
+    check_version(&mut session, &place).await?;
     let migrated = match options.migrate {
         Migrate::Always => migration::migrate(&mut session).await,
         Migrate::IfEmpty => migration::make(&mut session).await,
@@ -359,6 +360,25 @@ async fn check_settings(session: &mut Session) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+/// An older MariaDB would refuse statements one by one, each for another reason.
+async fn check_version(session: &mut Session, place: &Place) -> Result<(), OpenError> {
+    if session.dialect() != Dialect::MariaDb {
+        return Ok(());
+    }
+    let rows = session.rows(SERVER.text(Dialect::MariaDb), &[]).await;
+    let rows = rows.map_err(|error| unreachable(error, place))?;
+    let version = rows.into_iter().next().map(|mut row| row.text("server"));
+    let version = version.and_then(Result::ok).unwrap_or_default();
+    if mariadb::is_new_enough(&version) {
+        return Ok(());
+    }
+    Err(OpenError::Unreachable {
+        url: place.shown(),
+        remedy: "it is no MariaDB of version 10.6 or later: use one",
+        source: format!("its version is {version}").into(),
+    })
 }
 
 #[cfg(test)]

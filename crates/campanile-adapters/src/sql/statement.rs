@@ -213,6 +213,27 @@ mod tests {
     }
 
     #[test]
+    fn mariadb_has_no_numbers_and_may_need_steps() {
+        let template = "UPDATE t SET a = :a, b = :b FROM @rows(i int, n text) AS v WHERE t.i = v.i AND t.b < :a";
+        let text = Text::render(template, Dialect::MariaDb);
+        assert_eq!(
+            &*text.sql,
+            "UPDATE JSON_TABLE(?, '$[*]' COLUMNS(i BIGINT PATH '$[0]', n LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin \
+             PATH '$[1]')) AS v STRAIGHT_JOIN t ON t.i = v.i AND t.b < ? SET a = ?, b = ?"
+        );
+        assert_eq!(text.params, ["rows", "a", "a", "b"]);
+        assert!(text.then.is_empty());
+        static OWN: Statement =
+            Statement::new("SELECT 1").on_mariadb(&["UPDATE u SET n = :n", "SELECT n FROM u"]);
+        let own = OWN.text(Dialect::MariaDb);
+        assert_eq!(
+            (&*own.sql, &*own.then[0].sql),
+            ("UPDATE u SET n = ?", "SELECT n FROM u")
+        );
+        assert_eq!(&*OWN.text(Dialect::Postgres).sql, "SELECT 1");
+    }
+
+    #[test]
     fn placeholders_behind_a_table_count_its_columns() {
         let template = "SELECT @ids(id int, n int) AS v, :x, @ids(id int, n int) AS w";
         let text = Text::render(template, Dialect::Postgres);

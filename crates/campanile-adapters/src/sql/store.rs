@@ -32,7 +32,7 @@ const STUCK_MAX: usize = 1_000;
 static PING: Statement = Statement::new("SELECT 1");
 
 /// The server's version, in its own words.
-static SERVER: Statement = Statement::differs(
+pub(super) static SERVER: Statement = Statement::differs(
     "SELECT sqlite_version()",
     "SELECT current_setting('server_version')",
 )

@@ -71,10 +71,6 @@ const REFUSED: &[(&[(&str, &str)], &str)] = &[
         "`campanile.db` has no scheme: begin it with one of sqlite:",
     ),
     (
-        &[("store", "mysql://h")],
-        "it names no database; write mysql://user:password@host:3306/database",
-    ),
-    (
         &[("lock", "zookeeper://h")],
         "begin it with one of store:, redis:",
     ),

@@ -63,6 +63,7 @@ impl World {
             sessions,
             keys: self.keys,
             reorders: false,
+            reorders_on: &[],
             open_on: &[],
         }
     }

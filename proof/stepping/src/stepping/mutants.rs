@@ -2,6 +2,10 @@
 //! notice. A mutant that nothing can notice is in the list with its reason in `docs/contribute/interleavings.md`, and the
 //! test asserts that it survives.
 
+mod maria;
+
+pub(super) use maria::ALL as ON_MARIADB;
+
 /// A guard that is taken away.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mutant {
@@ -16,7 +20,9 @@ pub(super) struct Mutant {
     pub(super) killed_on: &'static [&'static str],
 }
 
+/// The others are sent to MariaDB in another text: see [`maria`].
 const BOTH: &[&str] = &["SQLite", "PostgreSQL"];
+const EACH: &[&str] = &["SQLite", "PostgreSQL", "MariaDB"];
 const POSTGRES: &[&str] = &["PostgreSQL"];
 
 impl Mutant {
@@ -56,21 +62,21 @@ pub(super) const ALL: &[Mutant] = &[
         "SET epoch = ",
         ["AND epoch = ", "AND 0 <= "],
         "begin, begin",
-        BOTH,
+        EACH,
     ),
     mutant(
         "the fence without the epoch and the holder",
         "UPDATE campanile_leader SET seq = seq + 1, edits = edits + ",
         ["WHERE id = 1 AND epoch = ", "WHERE id = 1 OR 0 = "],
         "mark, begin",
-        BOTH,
+        EACH,
     ),
     mutant(
         "a firing without the edit counter",
         "UPDATE campanile_leader SET seq = seq + 1, edits = edits + ",
         ["IN (edits, -1)", ">= -1"],
         "fire, pause",
-        BOTH,
+        EACH,
     ),
     mutant(
         "a firing consumes the task's due row wherever it stands",
@@ -91,7 +97,7 @@ pub(super) const ALL: &[Mutant] = &[
         "run.limited = 0",
         [PLAIN_ATTEMPT_AND_CLAIM, "AND run.state = 3"],
         "requeue and claim again, plain end of the first claim",
-        BOTH,
+        EACH,
     ),
     mutant(
         "a plain end without the claim; the attempt says the same",
@@ -105,7 +111,7 @@ pub(super) const ALL: &[Mutant] = &[
         PLAIN_ATTEMPT_AND_CLAIM,
         [" AND run.limited = 0", ""],
         "plain end of a holder, fire that blocks",
-        BOTH,
+        EACH,
     ),
     mutant(
         "rows that are taken out stay in the inbox",
@@ -174,7 +180,7 @@ pub(super) const ALL: &[Mutant] = &[
         "hold_until <= ",
         ["AND hold_until = ", "AND 0 <> "],
         "end of a hold, another hold",
-        BOTH,
+        EACH,
     ),
     mutant(
         "a mark over a claim",
@@ -255,21 +261,21 @@ pub(super) const ALL: &[Mutant] = &[
             "state IN (9)) OR (state = 3",
         ],
         "claim, set aside of its abandonment",
-        BOTH,
+        EACH,
     ),
     mutant(
         "whoever waits is let go with the blocked",
         "FROM campanile_blocked",
         ["WHERE limit_key = ", "WHERE '' <> "],
         "unblock, cancel",
-        BOTH,
+        EACH,
     ),
     mutant(
         "the sweep lets the blocked go",
         "UNION SELECT limit_key FROM campanile_blocked AS blocked",
         ["AND blocked.limit_key NOT LIKE 'needs:%'", ""],
         "unblock, sweep",
-        BOTH,
+        EACH,
     ),
     mutant(
         "a permit that is taken goes to the next",
@@ -291,14 +297,14 @@ pub(super) const ALL: &[Mutant] = &[
         "UPDATE campanile_run SET due_at = ",
         ["AND state = 1", "AND state > 0"],
         "move, claim",
-        BOTH,
+        EACH,
     ),
     mutant(
         "a run is moved from where it does not stand",
         "UPDATE campanile_run SET due_at = ",
         ["AND ready_at = ", "AND 0 <> "],
         "move, move",
-        BOTH,
+        EACH,
     ),
     mutant(
         "a run is moved after its firing",
@@ -326,14 +332,14 @@ pub(super) const ALL: &[Mutant] = &[
         "INSERT INTO campanile_due (queue, at, owner, n) SELECT q, t, o, 0",
         ["WHERE true", "WHERE false"],
         "end of a chain, its loss",
-        BOTH,
+        EACH,
     ),
     mutant(
         "an edit puts a due row beside the run",
         "INSERT INTO campanile_chain",
         ["RETURNING task, run", "RETURNING task, NULLIF(run, run)"],
         "change of a chain's delay and its end, begin",
-        BOTH,
+        EACH,
     ),
     mutant(
         "an edit takes the chain from its run",

@@ -32,6 +32,7 @@ pub(super) async fn judge(
     scene: &Scene,
     before: &Snapshot,
     history: &History,
+    reorders: bool,
 ) -> Result<Order, String> {
     if let Some(broken) = history.done.iter().find(|d| d.answer.kind == Kind::Broken) {
         return Err(format!(
@@ -64,7 +65,7 @@ pub(super) async fn judge(
             .collect();
         wrong.extend(history.after.differences(&content));
         if wrong.is_empty() {
-            return match (keeps_the_commits(order), scene.reorders) {
+            return match (keeps_the_commits(order), reorders) {
                 (true, _) => Ok(Order::OfCommits),
                 (false, true) => Ok(Order::Another),
                 (false, false) => {

@@ -39,6 +39,8 @@ pub(super) struct Scene {
     pub(super) keys: Vec<LimitKey>,
     /// Whether some of its interleavings are explained by another order than that of the commits alone.
     pub(super) reorders: bool,
+    /// The same on these databases alone, where what is one statement elsewhere is several.
+    pub(super) reorders_on: &'static [&'static str],
     /// Databases on which some interleaving is known to be wrong: it must be seen there, so that whoever mends it
     /// finds this list.
     pub(super) open_on: &'static [&'static str],
@@ -50,6 +52,18 @@ impl Scene {
             reorders: true,
             ..self
         }
+    }
+
+    fn reordering_on(self, databases: &'static [&'static str]) -> Self {
+        Self {
+            reorders_on: databases,
+            ..self
+        }
+    }
+
+    /// Whether that may be on this database.
+    pub(super) fn may_reorder(&self, database: &str) -> bool {
+        self.reorders || self.reorders_on.contains(&database)
     }
 }
 

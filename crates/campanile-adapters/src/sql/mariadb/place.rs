@@ -28,7 +28,7 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// How long one server of several may take to answer.
-const HOST_LIMIT: Duration = Duration::from_secs(1);
+const HOST_LIMIT: Duration = Duration::from_secs(3);
 /// Servers that a URL may name.
 const HOSTS_MAX: usize = 16;
 const STATEMENTS_KEPT: usize = 200;
@@ -152,10 +152,24 @@ impl Servers {
         };
         let _ = connection.close().await;
         let (name, port) = (host.get_host(), host.get_port());
+        let present = pool.connect_options();
+        if (present.get_host(), present.get_port()) == (name, port) {
+            // It is there; its connections are all in use.
+            return false;
+        }
         tracing::warn!("the store is used on {name}:{port} from now on");
         pool.set_connect_options(host.clone());
         true
     }
+}
+
+/// Whether a server of this version has what our statements need: tables out of JSON, and rows passed over that are locked.
+pub(in crate::sql) fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let (major, minor) = (numbers.next(), numbers.next());
+    version.contains("MariaDB") && major.zip(minor) >= Some((10, 6))
 }
 
 /// Prepares a session, or says why this server is of no use.
@@ -234,6 +248,20 @@ fn one_each(url: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_that_have_what_we_need() {
+        for version in [
+            "10.6.0-MariaDB",
+            "10.11.19-MariaDB-0+deb12u1",
+            "11.4.2-MariaDB-log",
+        ] {
+            assert!(is_new_enough(version), "{version}");
+        }
+        for version in ["10.5.26-MariaDB", "8.0.39", "11.0.1", "MariaDB", ""] {
+            assert!(!is_new_enough(version), "{version}");
+        }
+    }
 
     #[test]
     fn hosts_in_their_order() {
