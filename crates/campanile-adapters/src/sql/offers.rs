@@ -132,7 +132,10 @@ impl Offers {
         }
     }
 
-    async fn listen(&self, options: &sqlx::postgres::PgConnectOptions) -> Result<PgListener, sqlx::Error> {
+    async fn listen(
+        &self,
+        options: &sqlx::postgres::PgConnectOptions,
+    ) -> Result<PgListener, sqlx::Error> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_LIMIT)
@@ -240,7 +243,10 @@ impl Table for Offers {
         let names = value::Table::default().texts(destinations.iter().cloned());
         let args = [("names", names.into()), ("hold", duration_ms(HELD).into())];
         let rows = self.store.pools.reader.rows(&LOOK, &args).await;
-        let found = rows.map_err(failed)?.into_iter().map(|mut row| row.text("offer"));
+        let found = rows
+            .map_err(failed)?
+            .into_iter()
+            .map(|mut row| row.text("offer"));
         found.collect::<Result<_, _>>().map_err(failed)
     }
 
@@ -306,7 +312,9 @@ impl Table for Offers {
                     error = %self.store.place.scrub(&error.to_string()),
                     "no hints are heard: this worker looks for offers once a second"
                 ),
-                None => tracing::debug!("no hints are heard: this worker looks for offers once a second"),
+                None => tracing::debug!(
+                    "no hints are heard: this worker looks for offers once a second"
+                ),
             }
             let wait = LISTEN_RETRY.saturating_mul(1 << listener.failures.min(6));
             listener.failures = listener.failures.saturating_add(1);
