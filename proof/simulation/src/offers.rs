@@ -78,7 +78,7 @@ impl Offers {
     /// Nobody holds anything for longer than [`HELD`]: what says so was taken by a clock that has been set back since.
     fn is_free(&self, row: &Row) -> bool {
         let now = self.now();
-        row.held_until <= now || row.held_until > now + held_ms()
+        row.held_until <= now || row.held_until > now + 2 * held_ms()
     }
 
     fn take(&self, destination: &str, most: usize) -> Vec<Taken> {

@@ -478,7 +478,8 @@ mod tests {
                 "3df9af7a42171787",
                 "2e29f70ad96aaaf3",
                 "32e904ee69b3bc6b",
-                "a9d1c0bcc7a95234"
+                "a9d1c0bcc7a95234",
+                "49eb76c9fdb1ce21"
             ]
         );
     }

@@ -53,21 +53,22 @@ static PUT: Statement = Statement::new(
 );
 
 /// Which destinations have an offer that nobody holds. Nobody holds one for longer than `hold`: what says so was taken by
-/// a clock that has been set back since.
+/// a clock that has been set back since. Twice as long, because a statement that waited has read the clock before another
+/// took what it looks at, and none lasts that long.
 static LOOK: Statement = Statement::new(
     "SELECT v.d FROM @names(d text) AS v WHERE EXISTS (SELECT 1 FROM campanile_offer AS offer
-     WHERE offer.destination = v.d AND (offer.held_until <= (SELECT @now) OR offer.held_until > (SELECT @now) + :hold))",
+     WHERE offer.destination = v.d AND (offer.held_until <= (SELECT @now) OR offer.held_until > (SELECT @now) + :hold + :hold))",
 );
 
 /// Takes the first offers of a destination that nobody holds, and passes over those that others are about to take.
 static TAKE: Statement = Statement::differs(
     "UPDATE campanile_offer SET held_until = (SELECT @now) + :hold, taken = taken + 1
      WHERE destination = :d AND place IN (SELECT place FROM campanile_offer WHERE destination = :d
-     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold) ORDER BY place LIMIT :most)
+     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold + :hold) ORDER BY place LIMIT :most)
      RETURNING place, held_until, taken, body, signature",
     "UPDATE campanile_offer SET held_until = (SELECT @now) + :hold, taken = taken + 1
      WHERE destination = :d AND place = ANY(ARRAY(SELECT place FROM campanile_offer WHERE destination = :d
-     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold) ORDER BY place LIMIT :most
+     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold + :hold) ORDER BY place LIMIT :most
      FOR UPDATE SKIP LOCKED)) RETURNING place, held_until, taken, body, signature",
 );
 
