@@ -76,7 +76,12 @@ pub async fn ports(urls: &Urls, migrate: sql::Migrate) -> Result<Ports, Error> {
     let elsewhere = broker(&urls.broker)?;
     let remote = remote_lock(urls)?;
     let store = store(urls, migrate).await?;
-    let broker = elsewhere.unwrap_or_else(|| Arc::new(OfferBroker::new(store.offers(), Arc::new(SystemClock::new()))));
+    let broker = elsewhere.unwrap_or_else(|| {
+        Arc::new(OfferBroker::new(
+            store.offers(),
+            Arc::new(SystemClock::new()),
+        ))
+    });
     let lock = remote.unwrap_or_else(|| Arc::new(store.lock(&urls.cluster)));
     Ok(Ports {
         space: Some(store.space()),

@@ -103,7 +103,7 @@ impl Control {
 
     /// What keeps the runs of a task from being taken now.
     pub(super) fn trouble_of(routes: &Routes, spec: &TaskSpec) -> Option<String> {
-        let trouble = routes.trouble(&spec.queue, &spec.handler)?;
+        let trouble = routes.trouble_of(&spec.queue, &spec.handler, None)?;
         Some(trouble.to_string())
     }
 

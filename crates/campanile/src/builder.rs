@@ -74,8 +74,8 @@ impl Builder<Url> {
         self
     }
 
-    /// What carries runs to workers: `memory:` (the default, inside this process alone), `stomp://user:password@host:port`,
-    /// `amqp://user:password@host:port/virtual-host`.
+    /// What carries runs to workers: `memory:` (the default, inside this process alone), `store:` (the database itself),
+    /// `stomp://user:password@host:port`, `amqp://user:password@host:port/virtual-host`.
     pub fn broker(mut self, url: impl Into<String>) -> Self {
         self.place.broker = url.into();
         self

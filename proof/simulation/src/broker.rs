@@ -57,7 +57,6 @@ impl FaultyBroker {
             let _ = inner.publish(&[message]).await;
         });
     }
-
 }
 
 /// Counts a message by the attempts that it offers.

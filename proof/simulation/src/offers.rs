@@ -78,7 +78,7 @@ impl Offers {
     /// Nobody holds anything for longer than [`HELD`]: what says so was taken by a clock that has been set back since.
     fn is_free(&self, row: &Row) -> bool {
         let now = self.now();
-        row.held_until <= now || row.held_until > now + held_ms()
+        row.held_until <= now || row.held_until > now + 2 * held_ms()
     }
 
     fn take(&self, destination: &str, most: usize) -> Vec<Taken> {
@@ -141,7 +141,9 @@ impl FaultyOffers {
         let knobs = &self.link.net.knobs;
         self.link.way().await;
         let fails = self.link.is_cut(Service::Store)
-            || self.link.hit(knobs.broker_failed, Fault::BrokerFailed, what);
+            || self
+                .link
+                .hit(knobs.broker_failed, Fault::BrokerFailed, what);
         if fails {
             // Even a refused connection takes a moment.
             self.link.net.time.pass(1).await;
@@ -210,11 +212,16 @@ impl Table for FaultyOffers {
 
     async fn tell(&self, destinations: &BTreeSet<String>) -> Result<(), Error> {
         let net = &self.link.net;
-        if self.link.hit(net.knobs.hint_lost, Fault::HintLost, "offers") {
+        if self
+            .link
+            .hit(net.knobs.hint_lost, Fault::HintLost, "offers")
+        {
             return Ok(());
         }
         let names: Vec<String> = destinations.iter().cloned().collect();
-        if self.link.hit(net.knobs.delayed, Fault::MessageDelayed, "hint")
+        if self
+            .link
+            .hit(net.knobs.delayed, Fault::MessageDelayed, "hint")
             && let Some(home) = net.home.get()
         {
             let (net, inner) = (Arc::clone(net), Arc::clone(&self.inner));
@@ -225,7 +232,8 @@ impl Table for FaultyOffers {
             });
             return Ok(());
         }
-        self.call("tell of offers", || self.inner.tell(&names)).await
+        self.call("tell of offers", || self.inner.tell(&names))
+            .await
     }
 
     async fn hear(&self) -> Hint {

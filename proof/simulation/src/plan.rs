@@ -114,11 +114,7 @@ impl Plan {
                 task.spec.handler = HandlerSpec::Native("work".to_owned());
             }
         }
-        let brokers = [
-            Fault::BrokerCut,
-            Fault::BrokerWiped,
-            Fault::ForeignMessage,
-        ];
+        let brokers = [Fault::BrokerCut, Fault::BrokerWiped, Fault::ForeignMessage];
         self.faults.retain(|fault| !brokers.contains(fault));
     }
 }

@@ -22,8 +22,8 @@ use campanile_core::system;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use self::desk::{HINT_PERIOD, LOOK_PERIOD};
 use self::desk::{Desk, Next, Wish};
+pub use self::desk::{HINT_PERIOD, LOOK_PERIOD};
 
 /// How long an offer is one consumer's, unless it is acknowledged or given back before.
 pub const HELD: Duration = Duration::from_secs(10);
@@ -313,9 +313,7 @@ impl Shared {
             Err(error) => return self.failed(&error),
         };
         let mut state = self.lock();
-        state
-            .desk
-            .took(wish, taken.len(), self.clock.monotonic());
+        state.desk.took(wish, taken.len(), self.clock.monotonic());
         if taken.is_empty() {
             return;
         }
@@ -439,9 +437,16 @@ impl Drop for OfferConsumer {
         let mut state = self.shared.lock();
         let seat = state.seats.remove(&self.seat).unwrap_or_default();
         let arrived = seat.arrived.iter().map(|taken| taken.key);
-        let keys: Vec<Key> = self.unacknowledged.values().copied().chain(arrived).collect();
+        let keys: Vec<Key> = self
+            .unacknowledged
+            .values()
+            .copied()
+            .chain(arrived)
+            .collect();
         if !keys.is_empty() {
-            state.returned.push((std::mem::take(&mut self.destination), keys));
+            state
+                .returned
+                .push((std::mem::take(&mut self.destination), keys));
         }
         drop(state);
         self.shared.changed.notify_one();

@@ -54,21 +54,22 @@ static PUT: Statement = Statement::new(
 );
 
 /// Which destinations have an offer that nobody holds. Nobody holds one for longer than `hold`: what says so was taken by
-/// a clock that has been set back since.
+/// a clock that has been set back since. Twice as long, because a statement that waited has read the clock before another
+/// took what it looks at, and none lasts that long.
 static LOOK: Statement = Statement::new(
     "SELECT v.d FROM @names(d text) AS v WHERE EXISTS (SELECT 1 FROM campanile_offer AS offer
-     WHERE offer.destination = v.d AND (offer.held_until <= (SELECT @now) OR offer.held_until > (SELECT @now) + :hold))",
+     WHERE offer.destination = v.d AND (offer.held_until <= (SELECT @now) OR offer.held_until > (SELECT @now) + :hold + :hold))",
 );
 
 /// Takes the first offers of a destination that nobody holds, and passes over those that others are about to take.
 static TAKE: Statement = Statement::differs(
     "UPDATE campanile_offer SET held_until = (SELECT @now) + :hold, taken = taken + 1
      WHERE destination = :d AND place IN (SELECT place FROM campanile_offer WHERE destination = :d
-     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold) ORDER BY place LIMIT :most)
+     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold + :hold) ORDER BY place LIMIT :most)
      RETURNING place, held_until, taken, body, signature",
     "UPDATE campanile_offer SET held_until = (SELECT @now) + :hold, taken = taken + 1
      WHERE destination = :d AND place = ANY(ARRAY(SELECT place FROM campanile_offer WHERE destination = :d
-     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold) ORDER BY place LIMIT :most
+     AND (held_until <= (SELECT @now) OR held_until > (SELECT @now) + :hold + :hold) ORDER BY place LIMIT :most
      FOR UPDATE SKIP LOCKED)) RETURNING place, held_until, taken, body, signature",
 )
 .on_mariadb(steps::TAKE_OFFERS);
@@ -134,7 +135,10 @@ impl Offers {
         }
     }
 
-    async fn listen(&self, options: &sqlx::postgres::PgConnectOptions) -> Result<PgListener, sqlx::Error> {
+    async fn listen(
+        &self,
+        options: &sqlx::postgres::PgConnectOptions,
+    ) -> Result<PgListener, sqlx::Error> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_LIMIT)
@@ -242,7 +246,10 @@ impl Table for Offers {
         let names = value::Table::default().texts(destinations.iter().cloned());
         let args = [("names", names.into()), ("hold", duration_ms(HELD).into())];
         let rows = self.store.pools.reader.rows(&LOOK, &args).await;
-        let found = rows.map_err(failed)?.into_iter().map(|mut row| row.text("offer"));
+        let found = rows
+            .map_err(failed)?
+            .into_iter()
+            .map(|mut row| row.text("offer"));
         found.collect::<Result<_, _>>().map_err(failed)
     }
 
@@ -310,7 +317,9 @@ impl Table for Offers {
                     error = %self.store.place.scrub(&error.to_string()),
                     "no hints are heard: this worker looks for offers once a second"
                 ),
-                None => tracing::debug!("no hints are heard: this worker looks for offers once a second"),
+                None => tracing::debug!(
+                    "no hints are heard: this worker looks for offers once a second"
+                ),
             }
             let wait = LISTEN_RETRY.saturating_mul(1 << listener.failures.min(6));
             listener.failures = listener.failures.saturating_add(1);

@@ -78,7 +78,9 @@ fn most_rows(plan: &str) -> u64 {
 async fn every_statement_goes_by_the_key(url: &str) {
     let store = open(url, Options::default()).await.unwrap();
     let (main, dialect) = (&store.pools.main, store.dialect());
-    let filled = main.rows_of(&Text::render(&fill(dialect), dialect), &[]).await;
+    let filled = main
+        .rows_of(&Text::render(&fill(dialect), dialect), &[])
+        .await;
     filled.unwrap();
     let names = (0..DESTINATIONS).map(|n| format!("campanile.q{n}"));
     let names = value::Table::default().texts(names);
@@ -92,7 +94,10 @@ async fn every_statement_goes_by_the_key(url: &str) {
     let calls: [(&Statement, Vec<(&'static str, value::Arg)>); 4] = [
         (&LOOK, vec![("names", names.into()), hold()]),
         (&TAKE, vec![here.clone(), ("most", 32.into()), hold()]),
-        (&GIVE_BACK, vec![here.clone(), ("keys", keys_of(&keys).into())]),
+        (
+            &GIVE_BACK,
+            vec![here.clone(), ("keys", keys_of(&keys).into())],
+        ),
         (&DONE, vec![here, ("keys", places.into())]),
     ];
     for analyzed in [false, true] {
@@ -100,7 +105,9 @@ async fn every_statement_goes_by_the_key(url: &str) {
             let plan = plan(&store, statement, args).await;
             match dialect {
                 Dialect::Sqlite => {
-                    let whole = plan.lines().find(|line| line.contains("SCAN") && line.contains("offer"));
+                    let whole = plan
+                        .lines()
+                        .find(|line| line.contains("SCAN") && line.contains("offer"));
                     assert_eq!(whole, None, "{plan}");
                     assert!(plan.contains("USING PRIMARY KEY (destination=?"), "{plan}");
                 }

@@ -100,7 +100,9 @@ impl sql::Gate for Counted {
 impl Counted {
     fn about_offers(&self) -> usize {
         let sent = self.0.lock().unwrap();
-        sent.iter().filter(|sql| sql.contains("campanile_offer")).count()
+        sent.iter()
+            .filter(|sql| sql.contains("campanile_offer"))
+            .count()
     }
 
     async fn until(&self, count: usize) {
@@ -109,7 +111,11 @@ impl Counted {
                 pause(Duration::from_millis(2)).await;
             }
         });
-        assert!(reached.await.is_some(), "{} of {count}", self.about_offers());
+        assert!(
+            reached.await.is_some(),
+            "{} of {count}",
+            self.about_offers()
+        );
     }
 }
 
@@ -127,7 +133,9 @@ async fn an_idle_worker_asks_once_a_second(url: &str) {
     let mut idle = Vec::new();
     for n in 0..QUEUES {
         let mut consumer = broker.consume(&format!("campanile.q{n}"), 8).await.unwrap();
-        idle.push(spawn(async move { consumer.receive().await.map(|d| d.len()) }));
+        idle.push(spawn(
+            async move { consumer.receive().await.map(|d| d.len()) },
+        ));
     }
     // Each destination is asked for once at the start; then all of them in one statement.
     counted.until(QUEUES + 1).await;
@@ -191,7 +199,10 @@ async fn what_a_dead_process_had_taken_is_offered_again() {
         .await
         .unwrap();
     let until = Timestamp::from_ms(held);
-    assert!(until > wall_now() && until <= wall_now().plus(HELD), "{until}");
+    assert!(
+        until > wall_now() && until <= wall_now().plus(HELD),
+        "{until}"
+    );
     let mut next = living.consume("campanile.q", 8).await.unwrap();
     let none = within(Duration::from_millis(400), next.receive()).await;
     assert!(none.is_none(), "{none:?}");
@@ -201,7 +212,10 @@ async fn what_a_dead_process_had_taken_is_offered_again() {
         .await
         .unwrap();
     let again = within(SOON, next.receive()).await.unwrap().unwrap();
-    assert_eq!((again[0].body.as_str(), again[0].redelivered), ("one", true));
+    assert_eq!(
+        (again[0].body.as_str(), again[0].redelivered),
+        ("one", true)
+    );
     next.ack(&[again[0].token]).await.unwrap();
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM campanile_offer")
         .fetch_one(&db)
@@ -255,11 +269,16 @@ async fn many_processes_share(url: &str) {
                 let got = consumer.receive().await.unwrap();
                 let tokens: Vec<u64> = got.iter().map(|d| d.token).collect();
                 consumer.ack(&tokens).await.unwrap();
-                taken.lock().unwrap().extend(got.into_iter().map(|d| d.body));
+                taken
+                    .lock()
+                    .unwrap()
+                    .extend(got.into_iter().map(|d| d.body));
             }
         });
     }
-    let all: Vec<Message> = (0..MESSAGES).map(|n| message("q", &n.to_string())).collect();
+    let all: Vec<Message> = (0..MESSAGES)
+        .map(|n| message("q", &n.to_string()))
+        .collect();
     for some in all.chunks(50) {
         publisher.publish(some).await.unwrap();
     }

@@ -92,7 +92,7 @@ pub async fn work(shared: &Arc<Shared>, node: NodeId, closing: CancellationToken
         tracker: TaskTracker::new(),
         closing,
         stops: Stops::default(),
-        announced: Announced::of(shared.parts.abilities()),
+        announced: Announced::of(shared.abilities()),
         tasks: Mutex::default(),
     });
     let fence = worker.stops.fence.clone();

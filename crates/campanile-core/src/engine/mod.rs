@@ -56,16 +56,6 @@ impl Parts {
     }
 }
 
-impl<S: ?Sized> Parts<S> {
-    /// What a node made of these announces.
-    fn abilities(&self) -> Abilities {
-        Abilities {
-            no_listeners: !self.broker.reaches_listeners(),
-            ..self.handlers.abilities()
-        }
-    }
-}
-
 impl<S: ?Sized> Clone for Parts<S> {
     fn clone(&self) -> Self {
         Self {
@@ -121,6 +111,14 @@ pub(crate) struct ForLeader {
 }
 
 impl Shared {
+    /// What this node announces.
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            no_listeners: !self.parts.broker.reaches_listeners(),
+            ..self.parts.handlers.abilities()
+        }
+    }
+
     /// What the duties of a term get of it.
     pub fn for_leader(&self) -> ForLeader {
         ForLeader {

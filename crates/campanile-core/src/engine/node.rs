@@ -387,8 +387,7 @@ fn description(shared: &Shared, id: NodeId) -> port::member::Node {
         heartbeat_seq: 0,
         heartbeat_at: shared.time.now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        abilities: Some(shared.parts.abilities())
-            .filter(|told| settings.worker || told.no_listeners),
+        abilities: Some(shared.abilities()).filter(|told| settings.worker || told.no_listeners),
     }
 }
 

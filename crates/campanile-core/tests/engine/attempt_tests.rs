@@ -40,7 +40,7 @@ async fn worker() -> (Arc<Worker>, mpsc::Receiver<Finish>) {
     let (ends, received) = mpsc::channel(8);
     let worker = Arc::new(Worker {
         node: shared.mint.node(),
-        announced: Announced::of(&shared.parts.handlers),
+        announced: Announced::of(shared.abilities()),
         shared,
         slots: Arc::new(Semaphore::new(4)),
         freed: Arc::default(),

@@ -322,7 +322,11 @@ async fn ask_store(
     });
     let hold = leader.hold.map(|hold| Held::from(hold).told());
     out.extend(hold.map(|told| Finding::warning("hold", told)));
-    out.extend(reach(&store, &settings.cluster.broker).await.map_err(|e| what(&e))?);
+    out.extend(
+        reach(&store, &settings.cluster.broker)
+            .await
+            .map_err(|e| what(&e))?,
+    );
     out.push(zones(
         store.setting(ZONE_RULES).await.map_err(|e| what(&e))?,
     ));

@@ -83,7 +83,7 @@ fn applied_migrations_keep_their_text() {
             "2e29f70ad96aaaf3",
             "32e904ee69b3bc6b",
             "a9d1c0bcc7a95234",
-            "PG22"
+            "49eb76c9fdb1ce21"
         ]
     );
 }

@@ -8,9 +8,9 @@
 //! what it can't do refuses before the start, and that costs the run nothing but time.
 
 mod need;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::need::Need;
 use self::need::SECRETS;
+pub use self::trouble::Trouble;
 use crate::decide::publish::group::Groups;
 use crate::limits;
 use crate::port::member::Node;
@@ -359,13 +360,7 @@ impl Routes {
         Some(if is_known { with } else { need })
     }
 
-    /// Where the message of a run of this queue goes that has this handler.
-    #[must_use]
-    pub fn route(&self, queue: &QueueName, handler: Option<&HandlerSpec>) -> Route {
-        self.route_of(queue, handler, None)
-    }
-
-    /// The same of a run of this task.
+    /// Where the message of a run of this queue goes that has this handler; of this task, if it is one's.
     #[must_use]
     pub fn route_of(
         &self,
@@ -399,13 +394,8 @@ impl Routes {
         }
     }
 
-    /// What keeps a run of this queue with this handler from being started now, whenever it is due.
-    #[must_use]
-    pub fn trouble(&self, queue: &QueueName, handler: &HandlerSpec) -> Option<Trouble> {
-        self.trouble_of(queue, handler, None)
-    }
-
-    /// The same of a run of this task.
+    /// What keeps a run of this queue with this handler from being started now, whenever it is due; of this task, if it is
+    /// one's.
     #[must_use]
     pub fn trouble_of(
         &self,
@@ -442,67 +432,6 @@ impl Routes {
             .min_by_key(|other| (far(other), (*other).clone()))?;
         // A third of the letters, at least two, may be wrong.
         (far(nearest) <= (name.len() / 3).max(2)).then(|| nearest.clone())
-    }
-}
-
-/// Why nobody takes a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// No living worker listens on the queue.
-    NobodyListens {
-        queue: QueueName,
-        /// One with listeners that is called almost the same.
-        meant: Option<QueueName>,
-    },
-    /// No living worker of the queue can carry it out.
-    NobodyCan { queue: QueueName, need: Need },
-}
-
-impl fmt::Display for Trouble {
-    /// A clause with its remedy.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NobodyListens {
-                queue,
-                meant: Some(meant),
-            } => write!(
-                f,
-                "nobody listens on queue `{queue}`; did you mean `{meant}`?"
-            ),
-            Self::NobodyListens { queue, meant: None } => write!(
-                f,
-                "nobody listens on queue `{queue}`: start a worker that does, or give the task another queue"
-            ),
-            Self::NobodyCan {
-                queue,
-                need: Need::Secrets(..),
-            } => write!(
-                f,
-                "no living worker of queue `{queue}` gives the task the secrets that it names: the attempts of its runs say \
-                 which, and why (`campanile run show`)"
-            ),
-            Self::NobodyCan {
-                need: Need::Listener,
-                ..
-            } => f.write_str(
-                "the cluster's broker is `store:`, which carries messages to our own workers alone, and the handler is \
-                 `external`: give the nodes a broker that the listener has too (stomp://…), or the task another handler",
-            ),
-            Self::NobodyCan { queue, need } => {
-                write!(f, "no living worker of queue `{queue}` can do `{need}`: ")?;
-                match need {
-                    Need::Http => f.write_str("start one that makes HTTP requests"),
-                    Need::Native(name) => write!(f, "start one that has the handler `{name}`"),
-                    Need::Command(program, _) => write!(
-                        f,
-                        "start one with `--allow-commands {program}` that takes these arguments and variables, too"
-                    ),
-                    Need::AnyCommand => f.write_str("start one with `--allow-commands`"),
-                    Need::Listener => Ok(()),
-                    Need::Secrets(..) => f.write_str("start one that has them"),
-                }
-            }
-        }
     }
 }
 

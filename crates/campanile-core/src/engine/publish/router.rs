@@ -125,7 +125,13 @@ async fn go_on(duty: &Duty, known: BTreeSet<LimitKey>) -> Result<BTreeSet<LimitK
 
 fn say(key: &LimitKey, count: u64) {
     if let LimitKey::Ability(queue, need) = key {
-        let trouble = |need| Trouble::NobodyCan { queue: queue.clone(), need }.to_string();
+        let trouble = |need| {
+            Trouble::NobodyCan {
+                queue: queue.clone(),
+                need,
+            }
+            .to_string()
+        };
         let why = need.parse().map_or_else(|_: String| need.clone(), trouble);
         tracing::warn!(%queue, need, runs = count, "{count} runs are blocked: {why}");
     }

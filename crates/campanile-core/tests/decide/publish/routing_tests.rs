@@ -6,6 +6,16 @@ use super::*;
 use crate::id::{NodeId, TaskId};
 use crate::task::CommandSpec;
 
+impl Routes {
+    fn route(&self, queue: &QueueName, handler: Option<&HandlerSpec>) -> Route {
+        self.route_of(queue, handler, None)
+    }
+
+    fn trouble(&self, queue: &QueueName, handler: &HandlerSpec) -> Option<Trouble> {
+        self.trouble_of(queue, handler, None)
+    }
+}
+
 fn queue() -> QueueName {
     QueueName::default()
 }
@@ -425,4 +435,43 @@ fn a_program_that_is_refused_in_one_form_is_not_refused_in_another() {
         "command:/opt/c#run".parse(),
         Ok(Need::Command("/opt/c#run".to_owned(), None))
     );
+}
+
+/// A broker that reaches our own workers alone: known from its node, or told by a member.
+#[test]
+fn what_a_listener_of_its_own_would_carry_out_is_blocked_where_none_can_be_reached() {
+    let external: HandlerSpec = serde_json::from_value(
+        serde_json::json!({"external": {"destination": "x", "reply": "none"}}),
+    )
+    .unwrap();
+    let silent = Abilities {
+        no_listeners: true,
+        ..can_do(&["a"], &[])
+    };
+    let told = serde_json::to_string(&silent).unwrap();
+    assert_eq!(serde_json::from_str::<Abilities>(&told).unwrap(), silent);
+    let plain = serde_json::to_string(&can_do(&["a"], &[])).unwrap();
+    assert!(
+        !plain.contains("no_listeners"),
+        "older lanes keep their names: {plain}"
+    );
+    let need = Need::Listener;
+    assert_eq!(need.exact().parse::<Need>(), Ok(need.clone()));
+    let here = routes(&[Some(can_do(&["a"], &[]))]);
+    for (routes, blocked) in [
+        (here.clone(), false),
+        (here.clone().reaching(true), false),
+        (here.reaching(false), true),
+        (routes(&[Some(silent)]), true),
+        (routes(&[]).reaching(false), true),
+    ] {
+        for queue in [queue(), QueueName::new("nobody")] {
+            let route = routes.route(&queue, Some(&external));
+            assert_eq!(route == Route::Blocked, blocked, "{routes:?}");
+            let trouble = routes.trouble(&queue, &external).map(|t| t.to_string());
+            assert_eq!(trouble.is_some_and(|t| t.contains("`store:`")), blocked);
+            assert_eq!(routes.can(&queue, &need) == Can::No, blocked);
+        }
+        assert_ne!(routes.route(&queue(), Some(&native("a"))), Route::Blocked);
+    }
 }

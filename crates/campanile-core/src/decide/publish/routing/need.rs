@@ -61,7 +61,7 @@ impl Need {
             Self::Native(name) => format!("native:{name}"),
             Self::Command(program, _) => format!("command:{program}"),
             Self::AnyCommand => "command".to_owned(),
-            Self::Listener => "external".to_owned(),
+            Self::Listener => "listener".to_owned(),
             Self::Secrets(task, version, need) => {
                 format!("{SECRETS}{task}@{version}:{}", need.token())
             }
@@ -122,7 +122,7 @@ impl fmt::Display for Need {
             Self::Native(name) => write!(f, "native: {name}"),
             Self::Command(program, _) => write!(f, "command: {program}"),
             Self::AnyCommand => f.write_str("command"),
-            Self::Listener => f.write_str("external"),
+            Self::Listener => f.write_str("listener"),
             Self::Secrets(task, _, need) => write!(f, "{need} with the secrets of task {task}"),
         }
     }
@@ -145,7 +145,7 @@ impl FromStr for Need {
         match text.split_once(':') {
             None if text == "http" => Ok(Self::Http),
             None if text == "command" => Ok(Self::AnyCommand),
-            None if text == "external" => Ok(Self::Listener),
+            None if text == "listener" => Ok(Self::Listener),
             Some(("native", name)) => Ok(Self::Native(name.to_owned())),
             Some(("command", text)) => Ok(command(text)),
             _ => Err(format!("`{text}` is nothing that a handler needs")),
