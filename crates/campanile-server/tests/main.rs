@@ -35,6 +35,7 @@ mod process;
 mod programs;
 mod proxy_header;
 mod quarantine;
+mod rabbitmq;
 mod reach;
 mod reference;
 mod refusals;

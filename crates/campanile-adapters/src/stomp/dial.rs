@@ -73,7 +73,11 @@ impl Dialer {
     /// These queues are there.
     pub(super) fn are_made<'a>(&self, names: impl Iterator<Item = &'a str>) {
         let new = self.lacking(names);
-        let mut made = self.queues.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self
+            .queues
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if made.len() + new.len() > QUEUES_MAX {
             made.clear();
         }
@@ -81,7 +85,11 @@ impl Dialer {
     }
 
     fn lacking<'a>(&self, names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-        let made = self.queues.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = self
+            .queues
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let lacking = names.filter(|name| !made.contains(*name));
         lacking.map(str::to_owned).collect()
     }
