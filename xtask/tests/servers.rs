@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use xtask::or_skip;
 use xtask::servers::{
-    ActiveMq, ActiveMqOptions, Postgres, Process, Redis, Sentinel, TempDir, holds_within, on_path,
-    wait_until,
+    ActiveMq, ActiveMqOptions, Postgres, Process, RabbitMq, Redis, Sentinel, TempDir, holds_within,
+    on_path, wait_until,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -311,4 +311,23 @@ fn state_of(pid: u32) -> Option<char> {
 
 fn is_running(pid: u32) -> bool {
     state_of(pid).is_some_and(|state| state != 'Z')
+}
+
+#[test]
+fn rabbitmq_is_killed_comes_back_and_leaves_nothing() {
+    let Some(server) = or_skip(RabbitMq::start()) else {
+        return;
+    };
+    let (folder, port) = (server.folder().to_owned(), server.amqp_port());
+    let said = server.control(&["status"]).unwrap();
+    assert!(said.contains("one@localhost"), "{said}");
+    server.kill9();
+    wait_until("nobody listens", LIMIT, || !server.is_accepting());
+    server.restart().unwrap();
+    assert!(server.is_accepting());
+    drop(server);
+    wait_until("nobody listens at the end", LIMIT, || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
+    });
+    assert!(!folder.exists());
 }
