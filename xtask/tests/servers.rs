@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use xtask::or_skip;
 use xtask::servers::{
-    ActiveMq, ActiveMqOptions, MariaDb, Postgres, Process, Redis, RedisCluster, Sentinel, TempDir,
-    holds_within, on_path, wait_until,
+    ActiveMq, ActiveMqOptions, MariaDb, Postgres, Process, RabbitMq, Redis, RedisCluster, Sentinel,
+    TempDir, holds_within, on_path, wait_until,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);

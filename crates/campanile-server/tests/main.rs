@@ -36,6 +36,7 @@ mod process;
 mod programs;
 mod proxy_header;
 mod quarantine;
+mod rabbitmq;
 mod reach;
 mod reference;
 mod refusals;

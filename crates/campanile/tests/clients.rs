@@ -105,6 +105,10 @@ async fn an_adapter_that_is_not_there_is_named_with_its_feature() {
             Campanile::open(file.url()).broker("stomp://localhost"),
             "`stomp`",
         ),
+        (
+            Campanile::open(file.url()).broker("amqp://localhost"),
+            "`amqp`",
+        ),
     ] {
         match builder.start().await {
             // It is there, and looks for its server by itself.

@@ -43,8 +43,8 @@ pub struct Options {
     /// A whole configuration in place of the usual one: it listens on 0.0.0.0:5672 and 0.0.0.0:5671 (TLS), which become
     /// this instance's ports on loopback.
     pub config: Option<String>,
-    /// More lines of configuration.
-    pub lines: Vec<String>,
+    /// A whole advanced configuration in place of the usual one.
+    pub advanced: Option<String>,
 }
 
 /// One private RabbitMQ node.
@@ -337,7 +337,8 @@ impl Family {
         let text = config((amqp, amqps, stomp), options, peers);
         write_config(&at("rabbitmq.conf"), &text)?;
         let tick = format!("[{{kernel,[{{net_ticktime,{NET_TICK_SECONDS}}}]}}].\n");
-        write_config(&at("advanced.config"), &tick)?;
+        let advanced = options.advanced.as_ref().unwrap_or(&tick);
+        write_config(&at("advanced.config"), advanced)?;
         write_config(&at("plugins"), "[rabbitmq_stomp,rabbitmq_amqp1_0].\n")?;
         write_config(&self.folder.join("none"), "")?;
         let mut command = Command::new(PROGRAM);
@@ -399,7 +400,6 @@ fn config(ports: (u16, u16, u16), options: &Options, peers: &[String]) -> String
             ));
         }
     }
-    lines.extend(options.lines.iter().cloned());
     lines.push(String::new());
     lines.join("\n")
 }

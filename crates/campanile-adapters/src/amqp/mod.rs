@@ -169,3 +169,32 @@ impl Broker for AmqpBroker {
         Ok(Box::new(subscription))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_can_not_be_used_is_refused_with_the_setting_and_the_remedy() {
+        for (url, part) in [
+            (
+                "amqp://u:topsecret@h?queues=mirrored",
+                "queues=quorum or queues=classic",
+            ),
+            ("amqp://u:topsecret@h?heartbeat=3", "has the unknown option"),
+            ("amqp://u:topsecret@h:x", "port"),
+            ("amqp://u:topsecret@h?ca=/x", "amqps://"),
+            ("amqps://u:topsecret@h?ca=/nowhere.pem", "/nowhere.pem"),
+            ("stomp://u:topsecret@h", "no AMQP 0-9-1 URL"),
+        ] {
+            let error = at(&ServiceUrl::new(url)).err().unwrap_or_default();
+            assert!(error.contains(part), "{url}: {error}");
+            assert!(error.contains("setting `broker`"), "{error}");
+            assert!(!error.contains("topsecret"), "{error}");
+        }
+        let long = format!("amqp://h/{}", "v".repeat(256));
+        let error = connect(&long, Options::default()).err();
+        assert!(error.is_some_and(|e| e.to_string().contains("virtual host")));
+        assert!(connect("amqp://a,b,[::1]:5/v?queues=classic", Options::default()).is_ok());
+    }
+}

@@ -113,6 +113,10 @@ impl Filter {
         // And the octet that ends every frame.
         self.rest = u64::from(size) + 1;
         self.passes = true;
+        if kind == METHOD || kind == CONTENT {
+            // Whatever was left of a body on this channel never comes.
+            self.cut.remove(&channel);
+        }
         if kind == CONTENT {
             if (size as usize) < CONTENT_BYTES - HEAD_BYTES {
                 return Err(broken("a content header came that is too short"));

@@ -78,7 +78,7 @@ pub(crate) struct Walk {
     pub(crate) target: Target,
     tls: Option<TlsConnector>,
     random: Random,
-    /// The address that answered last.
+    /// The address that answered last, or the one behind that which is being tried.
     first: AtomicUsize,
     /// Why the last attempt was in vain.
     cause: Mutex<Option<Failure>>,
@@ -152,6 +152,8 @@ impl Walk {
         let mut failure = None;
         for index in std::iter::once(first).chain(others) {
             let address = &self.target.addresses[index];
+            // A caller that goes away while this one keeps silent leaves the next one to the next caller.
+            self.first.store((index + 1) % count, Ordering::Relaxed);
             match self.attempt(address, greet).await {
                 Ok(dialed) => {
                     self.first.store(index, Ordering::Relaxed);
@@ -183,9 +185,15 @@ impl Walk {
             let stream = self.secure(address, &name, tcp).await?;
             greet.greet(address, stream).await
         });
-        greeted
-            .await
-            .unwrap_or_else(|| Err(Failure::lost(&name, "it accepted and did not answer")))
+        greeted.await.unwrap_or_else(|| {
+            let why = match &self.tls {
+                None => "it accepted and did not answer",
+                Some(_) => {
+                    "it accepted and did not answer; does this port of the setting `broker` speak TLS?"
+                }
+            };
+            Err(Failure::lost(&name, why))
+        })
     }
 
     async fn secure(

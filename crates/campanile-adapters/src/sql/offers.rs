@@ -259,7 +259,12 @@ impl Table for Offers {
             ("most", i64::try_from(most).unwrap_or(i64::MAX).into()),
             ("hold", duration_ms(HELD).into()),
             // For a database whose changes answer nothing: what was taken is asked for by it.
-            ("taker", i64::try_from(self.store.random.next() >> 1).unwrap_or(0).into()),
+            (
+                "taker",
+                i64::try_from(self.store.random.next() >> 1)
+                    .unwrap_or(0)
+                    .into(),
+            ),
         ];
         let rows = self.store.pools.main.rows(&TAKE, &args).await;
         let taken = rows.map_err(failed)?.into_iter().map(taken_of);

@@ -31,12 +31,19 @@ pub(super) const RABBITMQ_QUEUE: (&str, &str) = ("x-queue-type", "quorum");
 /// How many of the messages that came last before a connection broke are remembered.
 const SUSPECTS_MAX: usize = 100;
 
-/// What an ERROR frame says, fit for one line.
+/// What an ERROR frame says, fit for one line. A body of one line says more than the header does; a longer one is the
+/// trace of a program.
 pub(super) fn words_of(error: &Frame) -> String {
     let said = error.header("message").unwrap_or_default();
     let body = String::from_utf8_lossy(&error.body);
-    let words = if said.is_empty() { &body } else { said };
-    one_line(words)
+    let body = body.trim();
+    if said.is_empty() {
+        one_line(body)
+    } else if body.is_empty() || body.contains('\n') || body.contains(said) {
+        one_line(said)
+    } else {
+        one_line(&format!("{said}: {body}"))
+    }
 }
 
 /// A message as it came off the wire.

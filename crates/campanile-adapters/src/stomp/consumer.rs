@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::codec;
 use super::connection::{Arrived, Connection, RABBITMQ_QUEUE};
 use super::dial::Dialer;
+use crate::brokers::Failure;
 
 /// The connection that all consumers share, for as long as there is one.
 pub(super) struct Hub {
@@ -58,6 +59,7 @@ impl Hub {
         };
         let mut frame = BytesMut::new();
         let (id, count) = (id.to_string(), prefetch.to_string());
+        let name = destination;
         let (destination, receipt_id) = (format!("/queue/{destination}"), receipt_id.to_string());
         let mut headers = vec![
             ("id", id.as_str()),
@@ -71,9 +73,15 @@ impl Hub {
             headers.push(RABBITMQ_QUEUE);
         }
         codec::encode(&mut frame, "SUBSCRIBE", &headers, b"");
+        let queue = || std::iter::once(name);
         let subscribed = system::within(self.limit, async {
+            let _alone = self.dialer.alone_with(&connection, queue()).await;
             connection.write(|| frame).await?;
-            connection.answer(receipt).await
+            connection.answer(receipt).await?;
+            if connection.is_rabbitmq() {
+                self.dialer.are_made(queue());
+            }
+            Ok::<_, Failure>(())
         });
         match subscribed.await {
             Some(done) => done?,

@@ -1,8 +1,9 @@
 //! Getting a STOMP connection: the handshake over a stream that the walk along the fail-over list has opened. It never
 //! chooses an address.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,12 +17,23 @@ use crate::brokers::Failure;
 use crate::brokers::url::{Address, Target, UrlError};
 use crate::brokers::walk::{Greet, ReadHalf, Stream, Walk};
 
+/// Queues that are remembered as made; a program that has more asks again.
+const QUEUES_MAX: usize = 10_000;
+
 /// Who knows the way to the brokers, and how to greet one.
 pub(super) struct Dialer {
     walk: Walk,
     heart_beat: Duration,
     /// What brokers did wrong.
     pub(super) faults: Arc<Faults>,
+    queues: Queues,
+}
+
+/// The queues that RabbitMQ has made for us. It makes one when a frame first names it, and fails if two do so at a time.
+#[derive(Default)]
+struct Queues {
+    made: Mutex<HashSet<String>>,
+    making: tokio::sync::Mutex<()>,
 }
 
 /// A connection and who is at its end.
@@ -37,12 +49,49 @@ impl Dialer {
             walk: Walk::new(target)?,
             heart_beat,
             faults: Arc::default(),
+            queues: Queues::default(),
         })
     }
 
     /// Tries until it is connected, refused by whoever answers, or `limit` has passed.
     pub(super) async fn dial_within(&self, limit: Duration) -> Result<Dialed, broker::Error> {
         self.walk.within(limit, self).await
+    }
+
+    /// Lets one at a time make queues; nobody waits where all are there already.
+    pub(super) async fn alone_with<'a>(
+        &self,
+        connection: &Connection,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if !connection.is_rabbitmq() || self.lacking(names).is_empty() {
+            return None;
+        }
+        Some(self.queues.making.lock().await)
+    }
+
+    /// These queues are there.
+    pub(super) fn are_made<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let new = self.lacking(names);
+        let mut made = self
+            .queues
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if made.len() + new.len() > QUEUES_MAX {
+            made.clear();
+        }
+        made.extend(new);
+    }
+
+    fn lacking<'a>(&self, names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+        let made = self
+            .queues
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let lacking = names.filter(|name| !made.contains(*name));
+        lacking.map(str::to_owned).collect()
     }
 
     /// The error of a caller that waited for `limit`.

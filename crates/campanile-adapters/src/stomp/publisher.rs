@@ -82,10 +82,18 @@ impl Publisher {
         let _busy = Busy::with(&slot.batches);
         let connection = system::within(self.limit, self.connection(slot)).await;
         let connection = connection.unwrap_or_else(|| Err(self.dialer.unreachable(self.limit)))?;
-        let (bytes, receipts) = self.prepare(&connection, messages)?;
-        let confirmed = system::within(self.limit, confirm(&connection, bytes, receipts)).await;
-        match confirmed {
-            Some(done) => Ok(done?),
+        let queues = || messages.iter().map(|m| m.destination.as_str());
+        let confirmed = system::within(self.limit, async {
+            let _alone = self.dialer.alone_with(&connection, queues()).await;
+            let (bytes, receipts) = self.prepare(&connection, messages)?;
+            confirm(&connection, bytes, receipts).await?;
+            if connection.is_rabbitmq() {
+                self.dialer.are_made(queues());
+            }
+            Ok(())
+        });
+        match confirmed.await {
+            Some(done) => done,
             None => {
                 // Nobody knows what the broker did with what was sent: all who use this connection begin again.
                 connection.abandon("a receipt did not come in time");

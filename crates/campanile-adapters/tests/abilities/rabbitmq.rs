@@ -25,9 +25,10 @@ pub fn sample(name: &str) -> std::path::PathBuf {
 
 /// A node with our sample's settings, users and rights; `legacy.DLQ.mail` takes what `legacy.mail` gives up.
 fn start() -> Option<RabbitMq> {
-    let text = std::fs::read_to_string(sample("rabbitmq/rabbitmq.conf")).unwrap();
+    let text = |name: &str| std::fs::read_to_string(sample(name)).unwrap();
     let server = xtask::or_skip(RabbitMq::start_with(RabbitMqOptions {
-        config: Some(text),
+        config: Some(text("rabbitmq/rabbitmq.conf")),
+        advanced: Some(text("rabbitmq/advanced.config")),
         ..RabbitMqOptions::default()
     }))?;
     let mut setup = Command::new("sh");

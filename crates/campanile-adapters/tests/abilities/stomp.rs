@@ -190,6 +190,8 @@ impl Way {
         self.subscribe(&mut raw, queue, &[]).await;
         let mut watch = self.raw().await;
         self.subscribe(&mut watch, dead, &[]).await;
+        // Its queue is there before anything is given up to it.
+        watch.sure("BEGIN", &[("transaction", "t")], "").await;
         loop {
             let again = tokio::select! {
                 letter = watch.next() => return letter.body == "given up",

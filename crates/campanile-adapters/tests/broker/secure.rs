@@ -55,7 +55,7 @@ async fn tls_with_users_carries_messages_and_says_what_is_wrong() {
             ["check user and password", "setting `broker`"],
         ),
     ] {
-        let broker = stomp::connect(&url, hasty()).unwrap();
+        let broker = connect(&url);
         let error = broker.publish(&[message(&queue, "x")]).await.unwrap_err();
         let text = shown(&error);
         assert!(

@@ -78,7 +78,7 @@ const REFUSED: &[(&[(&str, &str)], &str)] = &[
         &[("broker", "kafka://u:p@h")],
         "the scheme of `kafka://u:***@h` is not known",
     ),
-    (&[("broker", "amqp://h")], "`amqp:` is not built yet"),
+    (&[("broker", "amqp10://h")], "`amqp10:` is not built yet"),
     (
         &[("roles", "scheduler,boss")],
         "`boss` is not a role: write scheduler, worker, api",

@@ -5,7 +5,8 @@ use campanile_adapters::amqp::{self, Inspection, Queues};
 use campanile_adapters::capabilities::{Capabilities, Support};
 use campanile_adapters::{open, stomp};
 use campanile_core::causes;
-use campanile_core::decide::publish::message::{REPLY_QUEUE, destination};
+use campanile_core::decide::publish::group::credit;
+use campanile_core::decide::publish::message::{REPLY_QUEUE, destination, group_destination};
 use campanile_core::port::broker::Error;
 use campanile_core::system;
 
@@ -34,8 +35,26 @@ pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
     match asked.await {
         None => vec![Finding::failed(WHAT, late("broker", url))],
         Some(Err(problem)) => vec![Finding::failed(WHAT, problem)],
-        Some(Ok(findings)) => findings,
+        Some(Ok(mut findings)) => {
+            findings.extend(prefetch(settings));
+            findings
+        }
     }
+}
+
+/// How much a worker takes ahead, and what becomes of it.
+fn prefetch(settings: &Settings) -> Option<Finding> {
+    let slots = usize::try_from(settings.node.slots).ok()?;
+    let held = credit(slots, 1);
+    settings.node.roles.worker.then(|| {
+        Finding::ok(
+            WHAT,
+            format!(
+                "with {slots} slots this worker holds at most {held} messages of a queue at once; what it has not \
+                 acknowledged goes to another when its connection ends"
+            ),
+        )
+    })
 }
 
 async fn over_stomp(settings: &Settings) -> Result<Vec<Finding>, String> {
@@ -57,8 +76,9 @@ async fn over_stomp(settings: &Settings) -> Result<Vec<Finding>, String> {
 
 async fn over_amqp(settings: &Settings) -> Result<Vec<Finding>, String> {
     let broker = amqp::at(&settings.cluster.broker)?;
-    let roles = settings.node.queues.iter().map(destination);
-    let names: Vec<String> = roles.chain([REPLY_QUEUE.to_owned()]).collect();
+    let of_queue = |queue| [destination(queue), group_destination(queue)];
+    let own = settings.node.queues.iter().flat_map(of_queue);
+    let names: Vec<String> = own.chain([REPLY_QUEUE.to_owned()]).collect();
     let found = broker
         .inspect(&names)
         .await
@@ -113,7 +133,10 @@ fn queues(names: &[String], found: &Inspection) -> Vec<Finding> {
                 Some(_) if name == REPLY_QUEUE => {
                     "start a node with the role `scheduler`".to_owned()
                 }
-                Some(short) => format!("start a worker with `--queues {short}`"),
+                Some(short) => {
+                    let queue = short.split('~').next().unwrap_or(short);
+                    format!("start a worker with `--queues {queue}`")
+                }
                 None => "start whoever listens there".to_owned(),
             };
             out.push(Finding::warning(WHAT, format!("{state}; {remedy}")));
