@@ -372,3 +372,22 @@ fn a_redis_cluster_replaces_its_master_moves_slots_and_leaves_nothing() {
     });
     assert!(!Path::new(&folder).exists());
 }
+
+#[test]
+fn rabbitmq_is_killed_comes_back_and_leaves_nothing() {
+    let Some(server) = or_skip(RabbitMq::start()) else {
+        return;
+    };
+    let (folder, port) = (server.folder().to_owned(), server.amqp_port());
+    let said = server.control(&["status"]).unwrap();
+    assert!(said.contains("one@localhost"), "{said}");
+    server.kill9();
+    wait_until("nobody listens", LIMIT, || !server.is_accepting());
+    server.restart().unwrap();
+    assert!(server.is_accepting());
+    drop(server);
+    wait_until("nobody listens at the end", LIMIT, || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
+    });
+    assert!(!folder.exists());
+}
