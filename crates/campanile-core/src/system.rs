@@ -3,7 +3,6 @@
 //! (`clippy.toml` keeps it so).
 
 mod pool;
-mod zone_rules;
 
 use std::future::Future;
 use std::sync::Mutex;
@@ -15,9 +14,9 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 pub use self::pool::{Error as PoolError, Pool};
-pub use self::zone_rules::zone_rules;
 use crate::port::clock::Clock;
 use crate::time::Monotonic;
+pub use campanile_schedule::zone_rules;
 
 /// Starts a future on the current runtime. Callers that must be waited for use a `TaskTracker` around it.
 #[expect(clippy::disallowed_methods, reason = "the one legal site")]

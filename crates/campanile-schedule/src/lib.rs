@@ -41,7 +41,7 @@
 //! of `civil`; `walls` maps those to instants through the stretches of unchanged offset of `zone`.
 //!
 //! Zone rules are `jiff`'s: the system's zone database where there is one, otherwise the copy that is compiled in. That is
-//! the only thing here that may touch a disk. [`zone_fingerprint`] says which rules a process computes with.
+//! the only thing here that may touch a disk. [`zone_rules`] says which rules a process computes with.
 
 #![warn(missing_docs)]
 
@@ -89,7 +89,7 @@ pub use self::explain::{Line, LineKind};
 pub use self::moment::{Moment, Once, WallTime};
 pub use self::options::{Dialect, Dst, Gap, Options, Repeat};
 pub use self::recur::Recur;
-pub use self::rules::zone_fingerprint;
+pub use self::rules::{zone_fingerprint, zone_rules};
 pub use self::schedule::Schedule;
 pub use self::spread::hash_spread;
 pub use self::steps::Steps;

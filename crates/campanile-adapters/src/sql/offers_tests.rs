@@ -1,7 +1,7 @@
 //! The table of offers on each database: how its statements find their rows, and how a message is spelled.
 
 use proptest::prelude::*;
-use xtask::servers::{Postgres, TempDir};
+use xtask::servers::{MariaDb, Postgres, TempDir};
 
 use super::*;
 use crate::sql::dialect::Dialect;
@@ -15,26 +15,36 @@ const HELD_OF_EACH: i64 = 20;
 /// By the database's clock in milliseconds, as SQL.
 const NOW_SQLITE: &str = "(CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER) + 9000)";
 const NOW_POSTGRES: &str = "(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + 9000)";
+const NOW_MARIADB: &str = "(CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED) + 9000)";
 
 /// Fills the table: what waits, what is held by others, and nothing else.
 fn fill(dialect: Dialect) -> String {
-    let held = match dialect {
-        Dialect::Sqlite => NOW_SQLITE,
-        Dialect::Postgres => NOW_POSTGRES,
-    };
-    let series = match dialect {
-        Dialect::Sqlite => format!(
-            "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {OFFERS} - 1)"
+    let (held, series, numbers) = match dialect {
+        Dialect::Sqlite => (
+            NOW_SQLITE,
+            format!(
+                "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {OFFERS} - 1)"
+            ),
+            "n".to_owned(),
         ),
-        Dialect::Postgres => {
-            format!("WITH n AS (SELECT generate_series(0, {OFFERS} - 1)::bigint AS n)")
-        }
+        Dialect::Postgres => (
+            NOW_POSTGRES,
+            format!("WITH n AS (SELECT generate_series(0, {OFFERS} - 1)::bigint AS n)"),
+            "n".to_owned(),
+        ),
+        Dialect::MariaDb => (
+            NOW_MARIADB,
+            String::new(),
+            format!("(SELECT seq AS n FROM seq_0_to_{}) AS n", OFFERS - 1),
+        ),
     };
     format!(
         "{series} INSERT INTO campanile_offer (destination, place, held_until, taken, body, signature)
          SELECT 'campanile.q' || (n % {DESTINATIONS}), n,
-         CASE WHEN n / {DESTINATIONS} < {HELD_OF_EACH} THEN {held} ELSE 0 END, 0, '{{}}', '' FROM n"
+         CASE WHEN n / {DESTINATIONS} < {HELD_OF_EACH} THEN {held} ELSE 0 END, 0, '{{}}', '' FROM {numbers}"
     )
+    .trim_start()
+    .to_owned()
 }
 
 /// What the database says that it does for a statement.
@@ -44,10 +54,13 @@ async fn plan(store: &Arc<Store>, statement: &Statement, args: value::Args<'_>) 
     let explain = match dialect {
         Dialect::Sqlite => "EXPLAIN QUERY PLAN",
         Dialect::Postgres => "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF)",
+        // Of several steps the first: the others ask for what it found.
+        Dialect::MariaDb => "EXPLAIN",
     };
     let text = Text {
         sql: format!("{explain} {}", text.sql).into(),
         params: text.params.clone(),
+        then: Vec::new(),
     };
     let rows = store.pools.main.rows_of(&text, args).await.unwrap();
     let lines = rows.into_iter().map(|mut row| match dialect {
@@ -58,6 +71,14 @@ async fn plan(store: &Arc<Store>, statement: &Statement, args: value::Args<'_>) 
             row.text("plan").unwrap()
         }
         Dialect::Postgres => row.text("plan").unwrap(),
+        Dialect::MariaDb => {
+            row.opt_int("plan").unwrap();
+            row.text("plan").unwrap();
+            // Table, how its rows are found, the keys that might serve, the one that does.
+            let mut cell = || row.opt_text("plan").unwrap().unwrap_or_default();
+            let (table, kind, _, key) = (cell(), cell(), cell(), cell());
+            format!("{table} {kind} {key}")
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -117,10 +138,23 @@ async fn every_statement_goes_by_the_key(url: &str) {
                     let most = u64::try_from(DESTINATIONS).unwrap();
                     assert!(most_rows(&plan) <= most.max(32), "{plan}");
                 }
+                Dialect::MariaDb => {
+                    let mut ours = plan.lines().filter(|line| line.contains("offer "));
+                    let by_key = |line: &str| {
+                        line.ends_with(" PRIMARY")
+                            && !line.contains(" ALL ")
+                            && !line.contains(" index ")
+                    };
+                    assert!(ours.clone().count() > 0 && ours.all(by_key), "{plan}");
+                }
             }
         }
         if !analyzed {
-            let analyze = Text::render("ANALYZE campanile_offer", dialect);
+            let analyze = match dialect {
+                Dialect::MariaDb => "ANALYZE TABLE campanile_offer",
+                Dialect::Sqlite | Dialect::Postgres => "ANALYZE campanile_offer",
+            };
+            let analyze = Text::render(analyze, dialect);
             main.rows_of(&analyze, &[]).await.unwrap();
         }
     }
@@ -136,6 +170,14 @@ async fn every_statement_goes_by_the_key_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_statement_goes_by_the_key_on_postgres() {
     let Some(server) = tokio::task::block_in_place(|| xtask::or_skip(Postgres::shared())) else {
+        return;
+    };
+    every_statement_goes_by_the_key(&server.create_database("offers").unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_statement_goes_by_the_key_on_mariadb() {
+    let Some(server) = tokio::task::block_in_place(|| xtask::or_skip(MariaDb::shared())) else {
         return;
     };
     every_statement_goes_by_the_key(&server.create_database("offers").unwrap()).await;

@@ -16,7 +16,7 @@ use campanile_schedule::time::Timestamp;
 use sqlx::postgres::PgListener;
 use sqlx::{PgPool, SqlitePool};
 
-use super::{Arc, Postgres, TempDir, open, sql, sqlite_url};
+use super::{Arc, MariaDb, Postgres, TempDir, open, sql, sqlite_url};
 
 /// How long anything may take that must happen.
 const SOON: Duration = Duration::from_secs(60);
@@ -53,6 +53,18 @@ mod postgres {
 
     async fn offers() -> Option<Fixture> {
         let server = xtask::or_skip(Postgres::shared())?;
+        let url = server.create_database("offers").unwrap();
+        fixture(&url, server).await
+    }
+
+    campanile_conformance::broker!(offers);
+}
+
+mod mariadb {
+    use super::*;
+
+    async fn offers() -> Option<Fixture> {
+        let server = xtask::or_skip(MariaDb::shared())?;
         let url = server.create_database("offers").unwrap();
         fixture(&url, server).await
     }

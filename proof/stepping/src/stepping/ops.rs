@@ -139,6 +139,17 @@ fn won(claimed: Vec<Claimed>) -> Vec<Claimed> {
     won
 }
 
+async fn release(store: &dyn Store, run: RunId, at: Timestamp) -> Result<Released, Error> {
+    match number_of(store, run).await {
+        Some(id) => {
+            store
+                .release(somebody(), id, at, StartMode::default())
+                .await
+        }
+        None => Ok(Released::Unknown),
+    }
+}
+
 /// As the leader, or (without a term) as a worker.
 async fn set_aside(
     store: &dyn Store,
@@ -285,17 +296,7 @@ impl Op {
             Self::Aside(term, aside) => {
                 answer(set_aside(store, term.as_ref(), aside).await, applied)
             }
-            Self::Release(run) => {
-                let released = match number_of(store, *run).await {
-                    Some(id) => {
-                        store
-                            .release(somebody(), id, at, StartMode::default())
-                            .await
-                    }
-                    None => Ok(Released::Unknown),
-                };
-                answer(released, |r| *r == Released::Done)
-            }
+            Self::Release(run) => answer(release(store, *run, at).await, |r| *r == Released::Done),
             Self::Drop(run) => {
                 let dropped = match number_of(store, *run).await {
                     Some(id) => store.drop_quarantined(somebody(), id).await,
