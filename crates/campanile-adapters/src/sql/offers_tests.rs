@@ -114,7 +114,15 @@ async fn every_statement_goes_by_the_key(url: &str) {
     let hold = || ("hold", duration_ms(HELD).into());
     let calls: [(&Statement, Vec<(&'static str, value::Arg)>); 4] = [
         (&LOOK, vec![("names", names.into()), hold()]),
-        (&TAKE, vec![here.clone(), ("most", 32.into()), hold()]),
+        (
+            &TAKE,
+            vec![
+                here.clone(),
+                ("most", 32.into()),
+                hold(),
+                ("taker", 7.into()),
+            ],
+        ),
         (
             &GIVE_BACK,
             vec![here.clone(), ("keys", keys_of(&keys).into())],

@@ -33,7 +33,7 @@ static ASIDE_WAITING: Statement = Statement::new(
 /// Takes a run that can't be read out of everything, whatever its state. Only a leader may take one that is running.
 static ASIDE_SPOILED: Statement = Statement::new(
     "UPDATE campanile_run SET state = 8 WHERE id = :run AND state <> 8 AND (:leads = 1 OR state <> 3)
-     RETURNING task, queue, due_at, attempt, CASE WHEN claim IS NULL THEN 0 ELSE 1 END",
+     RETURNING task, queue, due_at, attempt, claim",
 );
 
 /// Its timers. A walk over what is due: rows spoil seldom.
@@ -256,13 +256,15 @@ async fn aside_spoiled(tx: &mut Tx, run: RunId, leads: bool) -> Result<Option<Le
     };
     tx.write(&DROP_TIMERS_OF, &args[..1]).await?;
     let mut cell = || row.int("run").unwrap_or_default();
+    let [task, queue, due_at, attempt] = [cell(), cell(), cell(), cell()];
     Ok(Some(Left {
-        task: cell(),
+        task,
         run: run.as_i64(),
-        queue: cell(),
-        due_at: cell(),
-        attempt: cell().clamp(0, i64::from(i32::MAX)),
-        ran: cell() == 1,
+        queue,
+        due_at,
+        attempt: attempt.clamp(0, i64::from(i32::MAX)),
+        // One that can't be read is there.
+        ran: row.opt_int("run").map_or(true, |claim| claim.is_some()),
     }))
 }
 

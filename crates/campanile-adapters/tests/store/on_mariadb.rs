@@ -52,14 +52,14 @@ async fn a_database_is_made_once_and_known_again() {
     };
     let url = server.create_database("open").unwrap();
     let todo = sql::pending(&url).await.unwrap();
-    assert_eq!((todo.len(), todo[0].version), (1, 21));
+    assert_eq!((todo.len(), todo[0].version), (1, 22));
     // Several nodes at once: one of them makes it.
     let (one, two, three) = tokio::join!(open(&url), open(&url), open(&url));
     assert!(sql::pending(&url).await.unwrap().is_empty());
     let told = two.describe().await.unwrap();
     assert_eq!(
         (told.kind, told.schema, told.known_schema),
-        ("MariaDB", 21, 21)
+        ("MariaDB", 22, 22)
     );
     assert!(told.server.contains("MariaDB"), "{}", told.server);
     assert!(!told.url.contains("secret"));
@@ -72,7 +72,7 @@ async fn a_database_is_made_once_and_known_again() {
         .unwrap();
     assert!(matches!(
         refusal(&url).await,
-        OpenError::Changed { version: 21, .. }
+        OpenError::Changed { version: 22, .. }
     ));
     server
         .sql_at(&url, "UPDATE campanile_schema_version SET version = 7000")
@@ -81,7 +81,7 @@ async fn a_database_is_made_once_and_known_again() {
         refusal(&url).await,
         OpenError::Newer {
             found: 7000,
-            known: 21
+            known: 22
         }
     ));
     let url = server.create_database("foreign").unwrap();
@@ -114,7 +114,7 @@ async fn a_half_made_store_is_made_whole() {
         .unwrap();
     let error = refusal(&url).await;
     assert!(
-        matches!(error, OpenError::HalfMade { version: 21, .. }),
+        matches!(error, OpenError::HalfMade { version: 22, .. }),
         "{error}"
     );
     assert!(error.to_string().contains("start again"), "{error}");
