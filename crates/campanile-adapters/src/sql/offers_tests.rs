@@ -96,6 +96,13 @@ fn most_rows(plan: &str) -> u64 {
     seen.max().unwrap_or(0)
 }
 
+const fn analyze(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::MariaDb => "ANALYZE TABLE campanile_offer",
+        Dialect::Sqlite | Dialect::Postgres => "ANALYZE campanile_offer",
+    }
+}
+
 async fn every_statement_goes_by_the_key(url: &str) {
     let store = open(url, Options::default()).await.unwrap();
     let (main, dialect) = (&store.pools.main, store.dialect());
@@ -158,11 +165,7 @@ async fn every_statement_goes_by_the_key(url: &str) {
             }
         }
         if !analyzed {
-            let analyze = match dialect {
-                Dialect::MariaDb => "ANALYZE TABLE campanile_offer",
-                Dialect::Sqlite | Dialect::Postgres => "ANALYZE campanile_offer",
-            };
-            let analyze = Text::render(analyze, dialect);
+            let analyze = Text::render(analyze(dialect), dialect);
             main.rows_of(&analyze, &[]).await.unwrap();
         }
     }
