@@ -82,7 +82,7 @@ async fn what_a_builder_is_told_wrong_is_refused_with_the_remedy() {
             "begin it with one of",
         ),
         (
-            Campanile::open("sqlite:x.db").broker("amqp://h"),
+            Campanile::open("sqlite:x.db").broker("amqp10://h"),
             "not built yet",
         ),
         (Campanile::open("sqlite:x.db").name("a b"), "name: "),

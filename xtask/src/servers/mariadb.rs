@@ -312,6 +312,11 @@ fn data(folder: &TempDir) -> PathBuf {
     folder.join("data")
 }
 
+/// A server that starts removes the temporary tables that it finds: those of others, if they share a folder.
+fn temporary(folder: &TempDir) -> String {
+    format!("--tmpdir={}", folder.path().display())
+}
+
 fn init(folder: &TempDir) -> Result<(), Error> {
     let mut install = Command::new("mariadb-install-db");
     install.args([
@@ -323,6 +328,7 @@ fn init(folder: &TempDir) -> Result<(), Error> {
     ]);
     install
         .arg(format!("--datadir={}", data(folder).display()))
+        .arg(temporary(folder))
         .current_dir(folder.path());
     let run = Process::spawn_as(server_user(), &install, &folder.join("install.log"));
     let process = run.map_err(|error| Error::failed("run mariadb-install-db", error))?;
@@ -341,6 +347,7 @@ fn launch(folder: &TempDir, port: u16, options: &Options) -> Result<Process, Err
     server
         .arg(format!("--defaults-file={SETTINGS}"))
         .arg(format!("--datadir={}", data(folder).display()))
+        .arg(temporary(folder))
         .arg(format!("--socket={}", folder.join("socket").display()))
         .arg(format!("--pid-file={}", folder.join("pid").display()))
         .arg(format!("--port={port}"))

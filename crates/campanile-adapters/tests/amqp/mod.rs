@@ -12,7 +12,6 @@ mod hostile;
 mod network;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use campanile_adapters::amqp::{self, AmqpBroker, Options};
@@ -20,6 +19,8 @@ use campanile_conformance::broker::Fixture;
 use campanile_core::port::broker::{Broker, Consumer, Delivery, Message};
 use campanile_core::system;
 use xtask::servers::{RabbitMq, RabbitMqOptions};
+
+use crate::broker::prefix;
 
 /// How long anything may take that must happen, a broker's restart included.
 const SOON: Duration = Duration::from_secs(90);
@@ -57,13 +58,6 @@ fn shared() -> Option<Arc<RabbitMq>> {
 
 fn private(options: RabbitMqOptions) -> Option<RabbitMq> {
     tokio::task::block_in_place(|| xtask::or_skip(RabbitMq::start_with(options)))
-}
-
-/// No other test of this run has the same.
-fn prefix() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("test.{}.{count}", std::process::id())
 }
 
 fn connect(url: &str) -> Arc<AmqpBroker> {

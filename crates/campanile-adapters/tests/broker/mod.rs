@@ -68,8 +68,8 @@ fn private(options: ActiveMqOptions) -> Option<ActiveMq> {
     tokio::task::block_in_place(|| xtask::or_skip(ActiveMq::start_with(options)))
 }
 
-/// No other test of this run has the same.
-fn prefix() -> String {
+/// No other test of this run has the same: those over AMQP share a server with some of these.
+pub fn prefix() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("test.{}.{count}", std::process::id())
