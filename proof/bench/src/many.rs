@@ -13,7 +13,7 @@ use campanile_core::task::Task;
 use campanile_schedule::time::Timestamp;
 use futures_util::future::try_join_all;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::burst::WARM_UP;
 use super::child::Child;
@@ -263,21 +263,11 @@ impl Company<'_> {
         at: Timestamp,
         count: usize,
     ) -> Result<Vec<RunId>, Error> {
-        let unavailable = |e: reqwest::Error| Error::Unavailable(causes(&e));
         let one = json!({ "task": task.spec.name, "run_at": at });
         let mut runs = Vec::with_capacity(count);
         while runs.len() < count {
             let body = json!({ "runs": vec![&one; BATCH.min(count - runs.len())] });
-            let request = self.client.post(format!("{url}/api/v1/runs"));
-            let answer = request
-                .bearer_auth(self.site.token())
-                .json(&body)
-                .send()
-                .await;
-            let answer = answer
-                .and_then(reqwest::Response::error_for_status)
-                .map_err(unavailable)?;
-            let submitted: Value = answer.json().await.map_err(unavailable)?;
+            let submitted = self.site.ask(&self.client, url, &body).await?;
             let ids = submitted["runs"].as_array().into_iter().flatten();
             let before = runs.len();
             runs.extend(ids.filter_map(|run| run["id"].as_str()?.parse::<RunId>().ok()));

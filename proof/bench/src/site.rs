@@ -19,6 +19,8 @@ use campanile_core::system::{Pool, Random, SystemClock, pause, within};
 use campanile_core::time::database::DatabaseTime;
 use campanile_schedule::time::Timestamp;
 
+use serde_json::Value;
+
 use super::Error;
 use super::clock::{StoreClock, now_us};
 use super::record::{Noop, Record};
@@ -215,6 +217,25 @@ impl Site {
     pub fn token(&self) -> &str {
         let token = self.settings.http.token.as_ref();
         token.map_or("", |token| token.reveal())
+    }
+
+    /// Asks an API for runs; what it answers.
+    ///
+    /// # Errors
+    /// It does not answer, refuses, or answers no JSON.
+    pub async fn ask(
+        &self,
+        client: &reqwest::Client,
+        url: &str,
+        body: &Value,
+    ) -> Result<Value, Error> {
+        let unavailable = |e: reqwest::Error| Error::Unavailable(causes(&e));
+        let request = client.post(format!("{url}/api/v1/runs"));
+        let answer = request.bearer_auth(self.token()).json(body).send().await;
+        let answer = answer
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(unavailable)?;
+        answer.json().await.map_err(unavailable)
     }
 
     /// What people ask of the system, without a node.

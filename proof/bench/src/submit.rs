@@ -10,7 +10,7 @@ use campanile_core::system::within;
 use campanile_core::task::Task;
 use campanile_schedule::time::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::clock::{StoreClock, now_us};
 use super::figures::{Percentiles, rounded};
@@ -192,21 +192,9 @@ impl Bench<'_> {
     }
 
     async fn by_api(&self, due: Timestamp) -> Result<RunId, Error> {
-        let unavailable = |e: reqwest::Error| Error::Unavailable(causes(&e));
-        let url = format!("http://{}/api/v1/runs", self.app.address);
-        let token = self.site.token();
+        let url = format!("http://{}", self.app.address);
         let body = json!({ "task": self.task.spec.name, "run_at": due });
-        let answer = self
-            .client
-            .post(url)
-            .bearer_auth(token)
-            .json(&body)
-            .send()
-            .await;
-        let answer = answer
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(unavailable)?;
-        let submitted: Value = answer.json().await.map_err(unavailable)?;
+        let submitted = self.site.ask(&self.client, &url, &body).await?;
         let id = submitted["id"].as_str().unwrap_or_default();
         id.parse()
             .map_err(|e| Error::Unavailable(format!("the API's answer has no run: {e}")))

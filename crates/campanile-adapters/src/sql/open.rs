@@ -241,7 +241,8 @@ pub(super) fn place(url: &str, options: &Options) -> Result<Place, OpenError> {
             url, refused,
         )?)))),
         "postgres" | "postgresql" => {
-            check_postgres(url).map_err(|remedy| refused(&remedy))?;
+            check_options(url, "PostgreSQL", POSTGRES_OPTIONS)
+                .map_err(|remedy| refused(&remedy))?;
             let parsed = PgConnectOptions::from_str(url).map_err(|error| {
                 refused(&format!(
                     "{error}; write postgres://user:password@host:5432/database"
@@ -275,7 +276,7 @@ fn sqlite_path(url: &str, refused: impl Fn(&str) -> OpenError) -> Result<PathBuf
 
 /// What the driver would not say, or would say with the password in it: it logs the value of every option that it
 /// doesn't know.
-fn check_postgres(url: &str) -> Result<(), String> {
+pub(super) fn check_options(url: &str, database: &str, known: &[&str]) -> Result<(), String> {
     if service_url::has_stray_at(url) {
         return Err(service_url::STRAY_AT.to_owned());
     }
@@ -283,10 +284,10 @@ fn check_postgres(url: &str) -> Result<(), String> {
     let query = query.split_once('#').map_or(query, |(query, _)| query);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let name = service_url::option_name(pair);
-        if !POSTGRES_OPTIONS.contains(&name) {
+        if !known.contains(&name) {
             return Err(format!(
-                "unknown option `{name}`; PostgreSQL's are {}",
-                POSTGRES_OPTIONS.join(", ")
+                "unknown option `{name}`; {database}'s are {}",
+                known.join(", ")
             ));
         }
     }

@@ -20,7 +20,7 @@ use campanile_core::port::broker::{Broker, Consumer, Delivery, Message};
 use campanile_core::system;
 use xtask::servers::{RabbitMq, RabbitMqOptions};
 
-use crate::broker::prefix;
+use crate::broker::{acknowledge, message, prefix, shown};
 
 /// How long anything may take that must happen, a broker's restart included.
 const SOON: Duration = Duration::from_secs(90);
@@ -72,17 +72,6 @@ fn hasty() -> Options {
     }
 }
 
-fn message(queue: &str, body: &str) -> Message {
-    Message {
-        destination: queue.to_owned(),
-        body: body.to_owned(),
-        correlation_id: "9:1".to_owned(),
-        reply_to: String::new(),
-        priority: 4,
-        properties: vec![("campanile_sig", "sig".to_owned())],
-    }
-}
-
 /// Publishes until the broker confirms.
 async fn publish_at_last(broker: &dyn Broker, messages: &[Message]) {
     let published = system::within(SOON, async {
@@ -120,20 +109,4 @@ async fn receive(consumer: &mut dyn Consumer) -> Vec<Delivery> {
     received
         .expect("something arrives in time")
         .expect("the consumer lives")
-}
-
-async fn acknowledge(consumer: &mut dyn Consumer, deliveries: &[Delivery]) {
-    let tokens: Vec<u64> = deliveries.iter().map(|d| d.token).collect();
-    consumer.ack(&tokens).await.unwrap();
-}
-
-/// An error with all its causes.
-fn shown(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -88,7 +88,7 @@ fn hasty() -> Options {
     }
 }
 
-fn message(queue: &str, body: &str) -> Message {
+pub fn message(queue: &str, body: &str) -> Message {
     Message {
         destination: queue.to_owned(),
         body: body.to_owned(),
@@ -138,13 +138,13 @@ async fn receive(consumer: &mut dyn Consumer) -> Vec<Delivery> {
         .expect("the consumer lives")
 }
 
-async fn acknowledge(consumer: &mut dyn Consumer, deliveries: &[Delivery]) {
+pub async fn acknowledge(consumer: &mut dyn Consumer, deliveries: &[Delivery]) {
     let tokens: Vec<u64> = deliveries.iter().map(|d| d.token).collect();
     consumer.ack(&tokens).await.unwrap();
 }
 
 /// An error with all its causes.
-fn shown(error: &dyn std::error::Error) -> String {
+pub fn shown(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

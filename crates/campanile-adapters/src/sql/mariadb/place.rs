@@ -11,7 +11,8 @@ use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, MySqlConnection, MySqlPool, Row as _,
 };
 
-use crate::service_url::{self, ServiceUrl};
+use crate::service_url::ServiceUrl;
+use crate::sql::open::check_options;
 
 /// The options that a URL of MariaDB may have.
 const OPTIONS: &[&str] = &[
@@ -73,7 +74,7 @@ pub(in crate::sql) struct Servers {
 impl Servers {
     /// Reads a URL; the error is the remedy.
     pub(in crate::sql) fn read(url: &str) -> Result<Self, String> {
-        check(url)?;
+        check_options(url, "MariaDB", OPTIONS)?;
         let hosts = one_each(url)?;
         let hosts = hosts.iter().map(|url| {
             let parsed = MySqlConnectOptions::from_str(url).map_err(|error| {
@@ -199,25 +200,6 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
 
 fn useless(why: &str) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(why))
-}
-
-/// What the driver would not say, or would say with the password in it.
-fn check(url: &str) -> Result<(), String> {
-    if service_url::has_stray_at(url) {
-        return Err(service_url::STRAY_AT.to_owned());
-    }
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let query = query.split_once('#').map_or(query, |(query, _)| query);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let name = service_url::option_name(pair);
-        if !OPTIONS.contains(&name) {
-            return Err(format!(
-                "unknown option `{name}`; MariaDB's are {}",
-                OPTIONS.join(", ")
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// A URL for each of the hosts that this one lists.
